@@ -1,0 +1,9 @@
+//! Pure data and rules: no async, no I/O, no clock.
+pub mod entry;
+pub mod event;
+pub mod generation;
+pub mod id;
+pub mod nearest;
+pub mod prompt;
+pub mod transcript;
+pub mod utf8;

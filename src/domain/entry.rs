@@ -1,0 +1,191 @@
+//! An event at its place in the log, encoded once for all readers.
+use std::sync::Arc;
+
+use super::event::Event;
+use super::id::Seq;
+
+/// An event with its seq, in the JSON form that every transport carries:
+/// `{"seq":2,"type":"delta","text":"Hel"}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// Which event it is.
+    pub kind: Kind,
+    json: Arc<str>,
+}
+
+/// A stored row that is not an event of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("row {seq} of the log is not an event: {why}")]
+pub struct BadEntry {
+    seq: Seq,
+    why: String,
+}
+
+impl Entry {
+    /// Encodes `event` at `seq`. Cannot fail: an event is made of strings and numbers.
+    #[must_use]
+    pub fn encode(seq: Seq, event: &Event) -> Self {
+        let body = serde_json::to_string(event).unwrap_or_default();
+        let json = format!("{{\"seq\":{seq},{}", body.get(1..).unwrap_or("}")).into();
+        Self { seq, kind: Kind::of(event), json }
+    }
+
+    /// An entry from its stored columns; the inverse of [`Entry::kind`] and [`Entry::data`].
+    ///
+    /// # Errors
+    /// A word that is no event type, or data that is no JSON object.
+    pub fn from_stored(seq: Seq, kind: &str, data: &str) -> Result<Self, BadEntry> {
+        let bad = |why: &str| BadEntry { seq, why: why.into() };
+        let known = Kind::parse(kind).ok_or_else(|| bad("unknown type"))?;
+        let rest = data.strip_prefix('{').ok_or_else(|| bad("data is not an object"))?;
+        let comma = if rest == "}" { "" } else { "," };
+        let json = format!("{{\"seq\":{seq},\"type\":\"{kind}\"{comma}{rest}").into();
+        Ok(Self { seq, kind: known, json })
+    }
+
+    /// The whole object, as readers get it.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The object without `seq` and `type`: what the `data` column holds.
+    #[must_use]
+    pub fn data(&self) -> String {
+        let head = format!("{{\"seq\":{},\"type\":\"{}\"", self.seq, self.kind.as_str()).len();
+        let rest = self.json.get(head..).unwrap_or("}");
+        format!("{{{}", rest.strip_prefix(',').unwrap_or(rest))
+    }
+
+    /// The event in it.
+    ///
+    /// # Errors
+    /// The stored JSON does not have the fields of its type.
+    pub fn decode(&self) -> Result<Event, BadEntry> {
+        serde_json::from_str(&self.json)
+            .map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
+    }
+}
+
+/// The type of an event, without its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "see Event, whose variants these are")]
+pub enum Kind {
+    Started,
+    Delta,
+    Reasoning,
+    Refusal,
+    ToolCall,
+    Superseded,
+    Resumed,
+    Snapshot,
+    Notice,
+    Done,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Started,
+        Self::Delta,
+        Self::Reasoning,
+        Self::Refusal,
+        Self::ToolCall,
+        Self::Superseded,
+        Self::Resumed,
+        Self::Snapshot,
+        Self::Notice,
+        Self::Done,
+    ];
+
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Started { .. } => Self::Started,
+            Event::Delta { .. } => Self::Delta,
+            Event::Reasoning { .. } => Self::Reasoning,
+            Event::Refusal { .. } => Self::Refusal,
+            Event::ToolCall(_) => Self::ToolCall,
+            Event::Superseded { .. } => Self::Superseded,
+            Event::Resumed { .. } => Self::Resumed,
+            Event::Snapshot { .. } => Self::Snapshot,
+            Event::Notice { .. } => Self::Notice,
+            Event::Done(_) => Self::Done,
+        }
+    }
+
+    /// The word in `type`, and the event name on SSE.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Delta => "delta",
+            Self::Reasoning => "reasoning",
+            Self::Refusal => "refusal",
+            Self::ToolCall => "tool_call",
+            Self::Superseded => "superseded",
+            Self::Resumed => "resumed",
+            Self::Snapshot => "snapshot",
+            Self::Notice => "notice",
+            Self::Done => "done",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::event::{LossReason, ToolCallDelta};
+    use super::*;
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            any::<String>().prop_map(|text| Event::Delta { text }),
+            any::<String>().prop_map(|text| Event::Reasoning { text }),
+            (any::<u32>(), any::<Option<String>>(), any::<String>()).prop_map(
+                |(index, id, arguments)| Event::ToolCall(ToolCallDelta {
+                    index,
+                    id,
+                    name: None,
+                    arguments
+                })
+            ),
+            any::<u32>().prop_map(|n| Event::Superseded {
+                after: Seq(n.into()),
+                reason: LossReason::Takeover
+            }),
+            (any::<String>(), any::<String>())
+                .prop_map(|(code, message)| Event::Notice { code, message }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_and_storing_round_trip(event in any_event(), seq in 1u64..1 << 50) {
+            let entry = Entry::encode(Seq(seq), &event);
+            prop_assert_eq!(&entry.decode().unwrap(), &event);
+            prop_assert!(!entry.json().contains('\n'), "one line on SSE");
+            let stored = Entry::from_stored(entry.seq, entry.kind.as_str(), &entry.data()).unwrap();
+            prop_assert_eq!(stored, entry);
+        }
+    }
+
+    #[test]
+    fn the_wire_form() {
+        let entry = Entry::encode(Seq(2), &Event::Delta { text: "Hel".into() });
+        assert_eq!(entry.json(), r#"{"seq":2,"type":"delta","text":"Hel"}"#);
+        assert_eq!(entry.data(), r#"{"text":"Hel"}"#);
+    }
+
+    #[test]
+    fn a_foreign_row_is_an_error() {
+        assert!(Entry::from_stored(Seq(1), "token", "{}").is_err());
+        assert!(Entry::from_stored(Seq(1), "delta", "[]").is_err());
+        assert!(Entry::from_stored(Seq(1), "delta", "{}").unwrap().decode().is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! A generation as it is stored and shown.
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::event::{Done, Failure, FinishReason, Status, Usage};
+use super::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use super::prompt::Prompt;
+use super::transcript::Answer;
+
+/// What happens when nobody reads a generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OnDisconnect {
+    /// It goes on: a reader never decides a generation's fate.
+    #[default]
+    Continue,
+    /// It is cancelled after so many seconds without a reader.
+    #[serde(rename = "cancel_after_s")]
+    CancelAfter(u32),
+}
+
+/// What a client asks for, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The model's name.
+    pub model: String,
+    /// What to answer.
+    pub prompt: Prompt,
+    /// The client's own notes, given back as they came.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// What happens when nobody reads.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+}
+
+/// A generation to be stored for the first time.
+#[derive(Clone, Debug)]
+pub struct NewGeneration {
+    /// Its id.
+    pub id: GenerationId,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// What is asked.
+    pub request: Request,
+    /// The kind of upstream.
+    pub provider: String,
+    /// The instance that will run it.
+    pub owner: InstanceId,
+    /// What makes a repeated start the same start.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A client's key, and what it was used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// 1–255 visible ASCII characters.
+    pub key: String,
+    /// A hash of the request.
+    pub fingerprint: Vec<u8>,
+}
+
+/// A generation's row.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// Its id.
+    pub id: GenerationId,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Where it stands.
+    pub status: Status,
+    /// What was asked.
+    pub request: Request,
+    /// The kind of upstream.
+    pub provider: String,
+    /// Which owner it has.
+    pub epoch: Epoch,
+    /// When it was accepted.
+    pub created_at: OffsetDateTime,
+    /// When the model began.
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended.
+    pub finished_at: Option<OffsetDateTime>,
+    /// From `created_at` to the first content event, in milliseconds.
+    pub time_to_first_token_ms: Option<f64>,
+    /// The seq of the last event.
+    pub last_seq: Seq,
+    /// Whether its events are still there.
+    pub events_retained: bool,
+    /// What it came to; present once it has ended.
+    pub result: Option<Outcome>,
+}
+
+/// What a generation came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The answer, without what was superseded.
+    pub answer: Answer,
+    /// The ending.
+    pub done: Done,
+    /// How many attempts it took.
+    pub attempts: u32,
+}
+
+/// A generation as `GET` shows it, and as the receipt of a cancel.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// The id.
+    pub id: GenerationId,
+    /// Where it stands.
+    pub status: Status,
+    /// The model's name.
+    pub model: String,
+    /// The kind of upstream.
+    pub provider: String,
+    /// The conversation that it belongs to.
+    pub conversation_id: Option<String>,
+    /// The answer so far.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// The seq of the last event.
+    pub last_seq: Seq,
+    /// Tokens used; absent while it runs.
+    pub usage: Option<Usage>,
+    /// Why the model stopped.
+    pub finish_reason: Option<FinishReason>,
+    /// What went wrong.
+    pub error: Option<Failure>,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// RFC 3339.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// RFC 3339.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    /// RFC 3339.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// Milliseconds.
+    pub time_to_first_token_ms: Option<f64>,
+    /// The client's own notes.
+    pub metadata: Map<String, Value>,
+}
+
+impl View {
+    /// The view of `row`, whose answer so far is `answer`.
+    #[must_use]
+    pub fn of(row: Generation, answer: Answer, attempts: u32) -> Self {
+        let done = row.result.map(|outcome| outcome.done);
+        Self {
+            id: row.id,
+            status: row.status,
+            model: row.request.model,
+            provider: row.provider,
+            conversation_id: None,
+            answer,
+            last_seq: row.last_seq,
+            usage: done.as_ref().map(|d| d.usage),
+            finish_reason: done.as_ref().and_then(|d| d.finish_reason),
+            error: done.and_then(|d| d.error),
+            attempts,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            time_to_first_token_ms: row.time_to_first_token_ms,
+            metadata: row.request.metadata,
+        }
+    }
+}

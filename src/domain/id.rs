@@ -1,0 +1,149 @@
+//! Who and where: generation, instance, tenant, and the position in a log.
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One prompt's run. A UUIDv7, so that ids sort by the time of their creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GenerationId(pub Uuid);
+
+impl GenerationId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for GenerationId {
+    type Err = uuid::Error;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self)
+    }
+}
+
+/// One running server process, as the database sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceId(pub Uuid);
+
+impl InstanceId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whose data it is. Every row and every query carries one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tenant(String);
+
+impl Tenant {
+    /// The tenant of everything that is done without a key.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self("default".into())
+    }
+
+    /// A tenant by its stored name.
+    #[must_use]
+    pub fn named(name: String) -> Self {
+        Self(name)
+    }
+
+    /// The name as it is stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The position of an event in its generation: 1, 2, 3 … n. Zero is "before the first".
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Self = Self(0);
+
+    /// The position right behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A reader's cursor: the seq of the last event that it has seen.
+///
+/// The grammar is the plain decimal number that the `id:` lines carry.
+impl FromStr for Seq {
+    type Err = InvalidCursor;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let digits = !s.is_empty() && s.len() <= 18 && s.bytes().all(|b| b.is_ascii_digit());
+        if !digits {
+            return Err(InvalidCursor);
+        }
+        s.parse().map(Self).map_err(|_| InvalidCursor)
+    }
+}
+
+/// A cursor that is not a whole number of at most 18 digits.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a cursor is the whole number of the last event seen, such as 17")]
+pub struct InvalidCursor;
+
+/// Counts the owners that a generation has had; a row's epoch says which of them wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub i32);
+
+impl Epoch {
+    /// The owner that started the generation.
+    pub const FIRST: Self = Self(1);
+
+    /// The epoch of whoever takes over from this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_a_plain_whole_number() {
+        assert_eq!("17".parse(), Ok(Seq(17)));
+        assert_eq!("0".parse(), Ok(Seq::ZERO));
+        for bad in ["", "-1", "+5", "1.5", " 1", "1 ", "0x10", "abc", "9999999999999999999", "é"] {
+            assert_eq!(bad.parse::<Seq>(), Err(InvalidCursor), "{bad:?}");
+        }
+    }
+}

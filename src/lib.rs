@@ -1,0 +1,13 @@
+//! lastword: durable LLM token streaming. In the order of the data's way:
+//!
+//! - [`config`]: one typed configuration, validated once
+//! - [`app`]: connects the leaves, binds, wires, runs, drains
+//! - [`tasks`]: the only spawner, with a soft and a hard stop
+//! - [`http`]: a prompt comes in, events go out
+//! - [`engine`]: start, cancel, read: one generation from its prompt to its last word
+//! - [`providers`]: prompt in, model tokens out
+//! - [`store`]: the durable log in Postgres, and the private Postgres
+//! - [`ports`]: the two traits between the engine and these leaves
+//! - [`domain`]: events, their fold, ids, prompts
+pub mod domain;
+pub mod ports;
