@@ -9,5 +9,10 @@
 //! - [`store`]: the durable log in Postgres, and the private Postgres
 //! - [`ports`]: the two traits between the engine and these leaves
 //! - [`domain`]: events, their fold, ids, prompts
+pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod http;
 pub mod ports;
+pub mod store;
+pub mod tasks;
