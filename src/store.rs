@@ -1,0 +1,2 @@
+//! The durable log in Postgres, and the private Postgres.
+pub mod embedded;
