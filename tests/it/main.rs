@@ -1,1 +1,4 @@
-
+//! One binary for all tests that need more than one module.
+// `cfg(test)` tells clippy that helpers may unwrap, too.
+#[cfg(test)]
+mod embedded;
