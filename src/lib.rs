@@ -11,3 +11,4 @@
 //! - [`domain`]: events, their fold, ids, prompts
 pub mod domain;
 pub mod ports;
+pub mod providers;

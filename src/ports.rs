@@ -264,9 +264,7 @@ impl From<ProviderError> for Failure {
             code: e.code,
             message: e.message,
             retryable: e.retryable,
-            retry_after_ms: e
-                .retry_after
-                .map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: e.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

@@ -64,8 +64,7 @@ impl Entry {
     /// # Errors
     /// The stored JSON does not have the fields of its type.
     pub fn decode(&self) -> Result<Event, BadEntry> {
-        serde_json::from_str(&self.json)
-            .map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
+        serde_json::from_str(&self.json).map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
     }
 }
 

@@ -139,11 +139,7 @@ impl Prompt {
     /// The last thing that the person said.
     #[must_use]
     pub fn last_user_text(&self) -> &str {
-        self.messages
-            .iter()
-            .rev()
-            .find(|m| m.role == Role::User)
-            .map_or("", |m| m.content.as_str())
+        self.messages.iter().rev().find(|m| m.role == Role::User).map_or("", |m| m.content.as_str())
     }
 
     /// A rough count of the prompt's tokens, for usage that the provider does not report.
@@ -203,10 +199,7 @@ mod tests {
             parse("12345678901", plain.clone()),
             Err(PromptError::TooLong { bytes: 11, limit: 10 })
         );
-        assert!(matches!(
-            Prompt::parse(vec![], plain.clone(), 10),
-            Err(PromptError::Empty { .. })
-        ));
+        assert!(matches!(Prompt::parse(vec![], plain.clone(), 10), Err(PromptError::Empty { .. })));
         let hot = Parameters { temperature: Some(2.1), ..plain.clone() };
         assert!(matches!(
             parse("hi", hot),

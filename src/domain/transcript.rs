@@ -143,7 +143,11 @@ impl Transcript {
             | Event::Superseded { .. }
             | Event::Resumed { .. }
             | Event::Notice { .. } => {
-                if first { Err(FoldError::Start(seq)) } else { Ok(()) }
+                if first {
+                    Err(FoldError::Start(seq))
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -254,7 +258,8 @@ mod tests {
     #[test]
     fn superseded_text_is_void_and_resumed_text_goes_on() {
         let resumed = Event::Resumed { reason: LossReason::Takeover, attempt: 2 };
-        let superseded = |after| Event::Superseded { after: Seq(after), reason: LossReason::Upstream };
+        let superseded =
+            |after| Event::Superseded { after: Seq(after), reason: LossReason::Upstream };
         let t = fold(&[started(), delta("a"), resumed.clone(), delta("b")]).unwrap();
         assert_eq!((t.answer.text.as_str(), t.attempts), ("ab", 2));
         let t = fold(&[started(), delta("a"), superseded(1), delta("b")]).unwrap();
