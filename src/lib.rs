@@ -14,5 +14,6 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod ports;
+pub mod providers;
 pub mod store;
 pub mod tasks;

@@ -1,0 +1,346 @@
+//! Chunks of a chat completion to deltas: a pure mapping, with the rule of when it is at its end.
+use std::collections::VecDeque;
+
+use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
+use super::guard::{lost, truncated};
+use super::refusal::Said;
+use super::text::{Piece, TextJoiner};
+use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
+use crate::ports::{Delta, ProviderError};
+
+/// The fold over one attempt's chunks.
+#[derive(Debug, Default)]
+pub(crate) struct ChatMap {
+    text: TextJoiner,
+    reasoning: TextJoiner,
+    refusal: TextJoiner,
+    /// Of the latest tool call: only that one grows.
+    arguments: Option<(u32, TextJoiner)>,
+    usage: Option<Usage>,
+    finished: bool,
+    /// What the consumer has not taken yet.
+    pub(crate) out: VecDeque<Delta>,
+}
+
+impl ChatMap {
+    /// Whether a finish reason was seen: nothing but usage counts from then on.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes a chunk.
+    ///
+    /// # Errors
+    /// The chunk says that the attempt is lost.
+    pub(crate) fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
+        if let Some(error) = chunk.error().filter(|_| !self.finished) {
+            return Err(Said::in_value(&error).in_stream());
+        }
+        // Before the finish, because the consumer may stop listening there.
+        if let Some(usage) = chunk.usage().filter(|usage| self.usage != Some(*usage)) {
+            self.usage = Some(usage);
+            self.out.push_back(Delta::Usage(usage));
+        }
+        for choice in chunk.choices.take().into_iter().flatten() {
+            if choice.is_first() && !self.finished {
+                self.choice(choice)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a chunk that could not be parsed.
+    pub(crate) fn bad_chunk(&mut self) {
+        let message = "the model sent a chunk that cannot be understood; it was left out";
+        self.notice("bad_chunk", message);
+    }
+
+    /// The stream is over: `done` if it said so itself, `loss` if the guard stopped it.
+    ///
+    /// # Errors
+    /// It was cut off: neither a finish reason nor `[DONE]` was seen.
+    pub(crate) fn end(
+        &mut self,
+        done: bool,
+        loss: Option<ProviderError>,
+    ) -> Result<(), ProviderError> {
+        if self.finished {
+            return Ok(());
+        }
+        self.flush();
+        if !done {
+            let cut = || truncated("the model's stream ended without saying that it is complete");
+            return Err(loss.unwrap_or_else(cut));
+        }
+        self.notice("no_finish_reason", "the model ended without saying why");
+        self.finish(FinishReason::Other, None);
+        Ok(())
+    }
+
+    fn choice(&mut self, mut choice: ChatChoice) -> Result<(), ProviderError> {
+        if let Some(delta) = choice.delta.take() {
+            self.delta(delta);
+        }
+        let word = |piece: &Option<Piece>| {
+            let piece = piece.as_ref().filter(|piece| !piece.0.is_empty())?;
+            Some(String::from_utf8_lossy(&piece.0).into_owned())
+        };
+        let Some(raw) = word(&choice.finish_reason) else { return Ok(()) };
+        self.flush();
+        let native = word(&choice.native_finish_reason);
+        match raw.as_str() {
+            "error" => Err(match choice.error() {
+                Some(error) => Said::in_value(&error).in_stream(),
+                None => lost(
+                    ErrorCode::UpstreamProtocol,
+                    "the model ended with an error and did not say which".into(),
+                    false,
+                ),
+            }),
+            "abort" | "insufficient_system_resource" => {
+                Err(truncated("the model's server broke the answer off"))
+            }
+            _ => {
+                let (reason, same) = finish_reason(&raw);
+                self.finish(reason, native.or_else(|| (!same).then_some(raw)));
+                Ok(())
+            }
+        }
+    }
+
+    fn delta(&mut self, mut delta: ChatDelta) {
+        if let Some(piece) = delta.take_reasoning() {
+            let text = self.reasoning.push(piece);
+            push_text(&mut self.out, text, Delta::Reasoning);
+        }
+        if let Some(piece) = delta.content.take() {
+            let text = self.text.push(piece);
+            push_text(&mut self.out, text, Delta::Text);
+        }
+        if let Some(piece) = delta.refusal.take() {
+            let text = self.refusal.push(piece);
+            push_text(&mut self.out, text, Delta::Refusal);
+        }
+        let Some(calls) = delta.tool_calls() else { return self.bad_chunk() };
+        for (place, call) in (0..).zip(calls) {
+            let index = call.index.unwrap_or(place);
+            let function = call.function.unwrap_or_default();
+            let arguments = self.joiner(index).push(function.arguments.unwrap_or_default());
+            let id = call.id.filter(|id| !id.is_empty());
+            let name = function.name.filter(|name| !name.is_empty());
+            if id.is_some() || name.is_some() || !arguments.is_empty() {
+                let call = ToolCallDelta { index, id, name, arguments };
+                self.out.push_back(Delta::ToolCall(call));
+            }
+        }
+    }
+
+    fn joiner(&mut self, index: u32) -> &mut TextJoiner {
+        if self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index) {
+            self.flush_arguments();
+        }
+        &mut self.arguments.get_or_insert_with(|| (index, TextJoiner::default())).1
+    }
+
+    fn flush_arguments(&mut self) {
+        let Some((index, mut joiner)) = self.arguments.take() else { return };
+        let arguments = joiner.finish();
+        if !arguments.is_empty() {
+            let call = ToolCallDelta { index, arguments, ..ToolCallDelta::default() };
+            self.out.push_back(Delta::ToolCall(call));
+        }
+    }
+
+    fn flush(&mut self) {
+        push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
+        push_text(&mut self.out, self.text.finish(), Delta::Text);
+        push_text(&mut self.out, self.refusal.finish(), Delta::Refusal);
+        self.flush_arguments();
+    }
+
+    fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
+        self.finished = true;
+        self.out.push_back(Delta::Finish { reason, raw });
+    }
+
+    fn notice(&mut self, code: &'static str, message: &str) {
+        if !self.finished {
+            self.out.push_back(Delta::Notice { code, message: message.into() });
+        }
+    }
+}
+
+fn push_text(out: &mut VecDeque<Delta>, text: String, delta: fn(String) -> Delta) {
+    if !text.is_empty() {
+        out.push_back(delta(text));
+    }
+}
+
+/// Our word for the provider's, and whether it is the same.
+fn finish_reason(raw: &str) -> (FinishReason, bool) {
+    match raw {
+        "stop" => (FinishReason::Stop, true),
+        "eos" | "eos_token" | "end_turn" | "stop_sequence" => (FinishReason::Stop, false),
+        "length" => (FinishReason::Length, true),
+        "max_tokens" => (FinishReason::Length, false),
+        "tool_calls" => (FinishReason::ToolCalls, true),
+        "function_call" | "tool_use" => (FinishReason::ToolCalls, false),
+        "content_filter" => (FinishReason::ContentFilter, true),
+        "safety" => (FinishReason::ContentFilter, false),
+        "refusal" => (FinishReason::Refusal, true),
+        "model_context_window_exceeded" => (FinishReason::ContextWindow, false),
+        "pause_turn" => (FinishReason::Pause, false),
+        _ => (FinishReason::Other, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(chunks: &[&str], done: bool) -> (Vec<Delta>, Result<(), ProviderError>) {
+        let mut map = ChatMap::default();
+        let mut end = Ok(());
+        for json in chunks {
+            match serde_json::from_str(json) {
+                Ok(chunk) => end = end.and(map.chunk(chunk)),
+                Err(_) => map.bad_chunk(),
+            }
+        }
+        let end = end.and_then(|()| map.end(done, None));
+        (map.out.into(), end)
+    }
+
+    fn text(text: &str) -> Delta {
+        Delta::Text(text.into())
+    }
+
+    fn deltas(chunk: &str) -> Vec<Delta> {
+        map(&[chunk], false).0
+    }
+
+    #[test]
+    fn every_finish_reason_has_its_meaning() {
+        let finish = |raw: &str| {
+            let chunk = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{raw}"}}]}}"#);
+            map(&[&chunk], true)
+        };
+        let cases = [
+            ("stop", FinishReason::Stop, None),
+            ("end_turn", FinishReason::Stop, Some("end_turn")),
+            ("length", FinishReason::Length, None),
+            ("tool_calls", FinishReason::ToolCalls, None),
+            ("function_call", FinishReason::ToolCalls, Some("function_call")),
+            ("content_filter", FinishReason::ContentFilter, None),
+            ("brand_new", FinishReason::Other, Some("brand_new")),
+        ];
+        for (raw, reason, shown) in cases {
+            let expected = Delta::Finish { reason, raw: shown.map(Into::into) };
+            assert_eq!(finish(raw), (vec![expected], Ok(())), "{raw}");
+        }
+        for raw in ["abort", "insufficient_system_resource"] {
+            let loss = finish(raw).1.unwrap_err();
+            assert_eq!((loss.code, loss.retryable), (ErrorCode::UpstreamTruncated, true), "{raw}");
+        }
+        assert_eq!(finish("error").1.unwrap_err().code, ErrorCode::UpstreamProtocol);
+    }
+
+    #[test]
+    fn only_a_marker_makes_an_ending() {
+        let hello = r#"{"choices":[{"delta":{"content":"hi"},"finish_reason":""}]}"#;
+        let (out, end) = map(&[hello], false);
+        assert_eq!((out, end.unwrap_err().code), (vec![text("hi")], ErrorCode::UpstreamTruncated));
+        let (out, end) = map(&[hello], true);
+        assert_eq!(end, Ok(()));
+        assert!(matches!(out[1], Delta::Notice { code: "no_finish_reason", .. }));
+        assert_eq!(out[2], Delta::Finish { reason: FinishReason::Other, raw: None });
+    }
+
+    #[test]
+    fn odd_fields_do_not_cost_the_text() {
+        let chunks = [
+            r#"{"id":7,"created":1.5,"service_tier":"x","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"index":0.0,"delta":{"content":"a","role":null},"logprobs":[]}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"usage":"none","error":null,"detail":""}"#,
+            r#"{"choices":[{"delta":{"content":"a","tool_calls":[]}}],"error":{}}"#,
+            r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}"#,
+        ];
+        for chunk in chunks {
+            assert_eq!(deltas(chunk), [text("a")], "{chunk}");
+        }
+        assert_eq!(deltas(r#"{"choices":[{"delta":{"content":""}}]}"#), []);
+        assert_eq!(deltas(r#"{"choices":[{"index":1,"delta":{"content":"b"}}]}"#), []);
+        assert_eq!(deltas(r#"{"choices":null}"#), []);
+    }
+
+    #[test]
+    fn thinking_has_three_names() {
+        for name in ["reasoning_content", "reasoning", "thinking"] {
+            let chunk = format!(r#"{{"choices":[{{"delta":{{"{name}":"hm"}}}}]}}"#);
+            assert_eq!(deltas(&chunk), [Delta::Reasoning("hm".into())], "{name}");
+        }
+        let twice = r#"{"choices":[{"delta":{"reasoning_content":"hm","reasoning":"hm"}}]}"#;
+        assert_eq!(deltas(twice), [Delta::Reasoning("hm".into())]);
+    }
+
+    #[test]
+    fn usage_comes_with_and_without_choices() {
+        let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":5.0,
+            "completion_tokens_details":{"reasoning_tokens":2}}"#;
+        let expected = Delta::Usage(Usage {
+            input_tokens: 3,
+            output_tokens: 5,
+            reasoning_tokens: Some(2),
+            cached_input_tokens: None,
+            exact: true,
+        });
+        let alone = format!(r#"{{"choices":[],{usage}}}"#);
+        assert_eq!(deltas(&alone), [expected.clone()]);
+        assert_eq!(map(&[&alone, &alone], false).0, [expected], "the same again is no news");
+    }
+
+    #[test]
+    fn tool_calls_come_in_fragments() {
+        let chunks = [
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"c","function":{"name":"f","arguments":""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\ud83d"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"","function":{"arguments":"\ude00}"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#,
+        ];
+        let (out, _) = map(&chunks, false);
+        let fragment = |n: usize| match &out[n] {
+            Delta::ToolCall(call) => {
+                (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fragment(0), (1, Some("c"), Some("f"), ""));
+        assert_eq!(fragment(1), (1, None, None, "{"));
+        assert_eq!(fragment(2), (1, None, None, "😀}"));
+        assert_eq!(out[3], text("a"), "and what is no call costs a notice only");
+        assert!(matches!(out[4], Delta::Notice { code: "bad_chunk", .. }));
+    }
+
+    #[test]
+    fn an_error_in_the_stream_is_a_loss() {
+        let cases = [
+            (r#"{"error":{"message":"x","type":"server_error"}}"#, ErrorCode::UpstreamUnavailable),
+            (r#"{"error":"boom"}"#, ErrorCode::UpstreamUnavailable),
+            (r#"{"error":{"code":429,"message":"slow"}}"#, ErrorCode::UpstreamRateLimited),
+            (r#"{"detail":"nope"}"#, ErrorCode::UpstreamUnavailable),
+            (r#"{"object":"error","message":"x","code":400}"#, ErrorCode::UpstreamRejected),
+        ];
+        for (chunk, code) in cases {
+            assert_eq!(map(&[chunk], true).1.unwrap_err().code, code, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_finish_is_no_error() {
+        let finish = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+        let late = r#"{"choices":[{"delta":{"content":"b"}}]}"#;
+        let (out, end) = map(&[finish, late, r#"{"error":"late"}"#, "{"], false);
+        assert_eq!(end, Ok(()));
+        assert_eq!(out, [text("a"), Delta::Finish { reason: FinishReason::Stop, raw: None }]);
+    }
+}

@@ -1,0 +1,238 @@
+//! OpenAI chat completions on the wire, as every server that "speaks it" really does.
+//!
+//! All of a chunk is optional and lenient: a field of an odd type must not cost the text beside
+//! it. So the parts that matter less are kept raw and parsed on their own.
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::text::Piece;
+use crate::domain::event::Usage;
+use crate::domain::prompt::{Prompt, Role};
+
+/// The request's body.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChatRequest<'a> {
+    model: &'a str,
+    messages: Vec<ChatMessage<'a>>,
+    /// Always true: async-openai with `byot` does not set it.
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    /// vLLM and SGLang: go on in the last message …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continue_final_message: Option<bool>,
+    /// … and do not open a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    add_generation_prompt: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ChatMessage<'a> {
+    role: Role,
+    content: &'a str,
+    /// Mistral and DeepSeek: this message is the beginning of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<bool>,
+}
+
+/// The upstream that a request is written for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect<'a> {
+    /// The model's name there.
+    pub(crate) model: &'a str,
+    /// OpenAI itself: it wants `max_completion_tokens`, others know `max_tokens` only.
+    pub(crate) is_openai: bool,
+}
+
+impl<'a> ChatRequest<'a> {
+    /// The request for `prompt`, to be continued behind `so_far` if that is not empty.
+    pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt, so_far: &'a str) -> Self {
+        let message = |m: &'a crate::domain::prompt::Message| ChatMessage {
+            role: m.role,
+            content: &m.content,
+            prefix: None,
+        };
+        let mut messages: Vec<_> = prompt.messages.iter().map(message).collect();
+        let continues = (!so_far.is_empty()).then_some(true);
+        if continues.is_some() {
+            messages.push(ChatMessage {
+                role: Role::Assistant,
+                content: so_far,
+                prefix: continues,
+            });
+        }
+        let p = &prompt.parameters;
+        Self {
+            model: dialect.model,
+            messages,
+            stream: true,
+            stream_options: StreamOptions { include_usage: true },
+            max_completion_tokens: p.max_output_tokens.filter(|_| dialect.is_openai),
+            max_tokens: p.max_output_tokens.filter(|_| !dialect.is_openai),
+            temperature: p.temperature,
+            top_p: p.top_p,
+            stop: &p.stop,
+            seed: p.seed,
+            continue_final_message: continues,
+            add_generation_prompt: continues.map(|yes| !yes),
+        }
+    }
+}
+
+/// One chunk of the answer.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ChatChunk {
+    pub(crate) choices: Option<Vec<ChatChoice>>,
+    usage: Option<Box<RawValue>>,
+    error: Option<Box<RawValue>>,
+    detail: Option<Box<RawValue>>,
+    /// `error` in old vLLM, with `message` and `code` beside it.
+    object: Option<Piece>,
+    message: Option<Box<RawValue>>,
+    code: Option<Box<RawValue>>,
+}
+
+/// One of several answers; only the first is asked for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChatChoice {
+    index: Option<Box<RawValue>>,
+    pub(crate) delta: Option<ChatDelta>,
+    pub(crate) finish_reason: Option<Piece>,
+    pub(crate) native_finish_reason: Option<Piece>,
+    error: Option<Box<RawValue>>,
+}
+
+/// What a chunk adds.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ChatDelta {
+    pub(crate) content: Option<Piece>,
+    pub(crate) refusal: Option<Piece>,
+    /// DeepSeek, llama.cpp, SGLang. Some servers send two of the three names at once.
+    reasoning_content: Option<Piece>,
+    /// vLLM, OpenRouter.
+    reasoning: Option<Piece>,
+    /// Ollama.
+    thinking: Option<Piece>,
+    tool_calls: Option<Box<RawValue>>,
+}
+
+/// A fragment of a tool call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ChatToolCall {
+    pub(crate) index: Option<u32>,
+    pub(crate) id: Option<String>,
+    pub(crate) function: Option<ChatFunction>,
+}
+
+/// Its function.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ChatFunction {
+    pub(crate) name: Option<String>,
+    pub(crate) arguments: Option<Piece>,
+}
+
+impl ChatChunk {
+    /// Tokens used, if the chunk says it.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let value = parse(self.usage.as_deref()?).filter(Value::is_object)?;
+        let count = |path: &str| {
+            let number = value.pointer(path)?;
+            number.as_u64().or_else(|| whole(number.as_f64()?))
+        };
+        Some(Usage {
+            input_tokens: count("/prompt_tokens").unwrap_or(0),
+            output_tokens: count("/completion_tokens").unwrap_or(0),
+            reasoning_tokens: count("/completion_tokens_details/reasoning_tokens"),
+            cached_input_tokens: count("/prompt_tokens_details/cached_tokens"),
+            exact: true,
+        })
+    }
+
+    /// The error that takes the chunk's place, in the shape `{"error": …}`.
+    pub(crate) fn error(&self) -> Option<Value> {
+        if let Some(error) = self.error.as_deref().and_then(meant) {
+            return Some(serde_json::json!({ "error": error }));
+        }
+        if self.choices.is_some() {
+            return None;
+        }
+        if let Some(detail) = self.detail.as_deref().and_then(meant) {
+            return Some(serde_json::json!({ "detail": detail }));
+        }
+        let marked = self.object.as_ref().is_some_and(|object| object.0 == b"error");
+        let part = |raw: &Option<Box<RawValue>>| raw.as_deref().and_then(parse);
+        let error = serde_json::json!({ "message": part(&self.message), "code": part(&self.code) });
+        marked.then_some(error)
+    }
+}
+
+impl ChatChoice {
+    /// Whether it is the answer that was asked for.
+    pub(crate) fn is_first(&self) -> bool {
+        self.index.as_deref().is_none_or(|index| matches!(index.get(), "0" | "0.0" | "\"0\""))
+    }
+
+    /// OpenRouter puts the reason of the finish reason `error` here.
+    pub(crate) fn error(&self) -> Option<Value> {
+        let error = self.error.as_deref().and_then(meant)?;
+        Some(serde_json::json!({ "error": error }))
+    }
+}
+
+impl ChatDelta {
+    /// The thinking, whatever the server calls it.
+    pub(crate) fn take_reasoning(&mut self) -> Option<Piece> {
+        [&mut self.reasoning_content, &mut self.reasoning, &mut self.thinking]
+            .into_iter()
+            .filter_map(Option::take)
+            .find(|piece| !piece.0.is_empty())
+    }
+
+    /// The fragments of tool calls, or `None` if they cannot be understood.
+    pub(crate) fn tool_calls(&self) -> Option<Vec<ChatToolCall>> {
+        match self.tool_calls.as_deref() {
+            None => Some(Vec::new()),
+            Some(raw) => serde_json::from_str(raw.get()).ok(),
+        }
+    }
+}
+
+fn parse(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// An error field is often there and empty.
+fn meant(raw: &RawValue) -> Option<Value> {
+    if matches!(raw.get(), "\"\"" | "{}" | "[]" | "false") {
+        return None;
+    }
+    Some(parse(raw).unwrap_or_default())
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of tokens that came as a float"
+)]
+fn whole(number: f64) -> Option<u64> {
+    (number >= 0.0).then_some(number as u64)
+}

@@ -1,0 +1,87 @@
+//! What an attempt's guard and its consumer tell each other past the library between them.
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::guard::WINDOW;
+use crate::ports::ProviderError;
+
+/// Shared by the guard, which writes, and the stream of deltas, which reads.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    room: Semaphore,
+    done: AtomicBool,
+    loss: OnceLock<ProviderError>,
+    request_id: OnceLock<String>,
+}
+
+impl Probe {
+    /// A probe with room for [`WINDOW`] events.
+    pub(crate) fn new() -> Self {
+        Self {
+            room: Semaphore::new(WINDOW),
+            done: AtomicBool::new(false),
+            loss: OnceLock::new(),
+            request_id: OnceLock::new(),
+        }
+    }
+
+    /// Waits until one more event may be let through.
+    pub(crate) async fn wait_for_room(&self) {
+        if let Ok(permit) = self.room.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// The consumer has taken an event.
+    pub(crate) fn make_room(&self) {
+        self.room.add_permits(1);
+    }
+
+    /// `[DONE]` was seen.
+    pub(crate) fn note_done(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// Whether `[DONE]` was seen.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// The attempt is lost; the first reason counts.
+    pub(crate) fn fail(&self, loss: ProviderError) {
+        let _first_counts = self.loss.set(loss);
+    }
+
+    /// Why the attempt was lost, if it was.
+    pub(crate) fn loss(&self) -> Option<ProviderError> {
+        self.loss.get().cloned()
+    }
+
+    /// Keeps the upstream's id of the request, by which its support finds it.
+    pub(crate) fn note_request_id(&self, headers: &http::HeaderMap) {
+        const MAX_CHARS: usize = 80;
+        let id = ["x-request-id", "request-id"].iter().find_map(|name| headers.get(*name));
+        if let Some(id) = id.and_then(|id| id.to_str().ok()) {
+            let _only_one = self.request_id.set(id.chars().take(MAX_CHARS).collect());
+        }
+    }
+
+    /// `loss` as it may be told: without `secrets`, with the upstream's id of the request.
+    pub(crate) fn describe<'a>(
+        &self,
+        mut loss: ProviderError,
+        secrets: impl Iterator<Item = &'a str>,
+    ) -> ProviderError {
+        /// Shorter texts stand in a message by chance. In bytes.
+        const SECRET: usize = 8;
+        for secret in secrets.map(str::trim).filter(|s| s.len() >= SECRET) {
+            loss.message = loss.message.replace(secret, "[…]");
+        }
+        if let Some(id) = self.request_id.get() {
+            loss.message = format!("{} (request {id})", loss.message);
+        }
+        loss
+    }
+}
