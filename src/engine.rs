@@ -24,6 +24,7 @@ pub use read::{Item, Session};
 pub use start::{Start, StartError, Started};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::generation::View;
 use crate::domain::id::{InstanceId, Seq, Tenant};
@@ -183,14 +184,20 @@ impl Engine {
         Ok(self.inner.log.delete(at).await?)
     }
 
-    /// Stops in two steps: lets running generations end for `grace`, then leaves the rest, durable
-    /// up to their last event, to whoever takes them over.
-    pub async fn drain(&self, grace: Duration) {
+    /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
+    pub fn close(&self) {
+        self.inner.tasks.soft().cancel();
+    }
+
+    /// Stops in two steps: lets running generations end for `grace` or until `hurry`, then leaves
+    /// the rest, durable up to their last event, to whoever takes them over.
+    pub async fn drain(&self, grace: Duration, hurry: &CancellationToken) {
         // Long enough for the last group commit, short enough for an impatient supervisor.
         const LAST_COMMIT: Duration = Duration::from_secs(5);
         let inner = &self.inner;
-        inner.tasks.soft().cancel();
-        if !inner.tasks.finish_work(grace).await {
+        self.close();
+        let ended = hurry.run_until_cancelled(inner.tasks.finish_work(grace)).await;
+        if ended != Some(true) {
             tracing::info!(left = inner.live.len(), "left to the next owner");
         }
         inner.tasks.hard().cancel();

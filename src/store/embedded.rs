@@ -38,7 +38,8 @@ pub struct Embedded {
     // Fields drop in this order: the lock must outlive the server.
     server: Server,
     layout: Layout,
-    version: String,
+    account: Account,
+    bin: Binaries,
     started_in: Duration,
     _lock: DirLock,
 }
@@ -84,7 +85,7 @@ impl Embedded {
     /// The version of the PostgreSQL binaries, such as `15.18`.
     #[must_use]
     pub fn bin_version(&self) -> &str {
-        &self.version
+        &self.bin.version
     }
 
     /// The server's process id, for messages.
@@ -96,6 +97,26 @@ impl Embedded {
     /// Whether the server has ended by itself, which it never does unless something killed it.
     pub fn has_exited(&mut self) -> bool {
         self.server.has_exited()
+    }
+
+    /// Starts the server again if it has ended by itself; says whether it had. What was committed
+    /// is there again.
+    ///
+    /// # Errors
+    /// See [`EmbeddedError`]; calling again tries again.
+    pub async fn revive(&mut self) -> Result<bool, EmbeddedError> {
+        if !self.has_exited() {
+            return Ok(false);
+        }
+        let (layout, account, bin) =
+            (self.layout.clone(), self.account.clone(), self.bin.clone());
+        self.server = tokio::task::spawn_blocking(move || {
+            leftovers::clear(&layout.data)?;
+            Server::start(&layout, &account, &bin)
+        })
+        .await
+        .map_err(|e| EmbeddedError::io("start PostgreSQL", e.into()))??;
+        Ok(true)
     }
 
     /// Ends the server: asks for a fast shutdown, then gets rougher; takes at most 30 s.
@@ -120,7 +141,7 @@ impl Embedded {
             cluster::initialise(&layout, &account, &bin)?;
         }
         let server = Server::start(&layout, &account, &bin)?;
-        Ok(Self { server, layout, version: bin.version, started_in: Duration::ZERO, _lock: lock })
+        Ok(Self { server, layout, account, bin, started_in: Duration::ZERO, _lock: lock })
     }
 
     /// Connects once, and makes the database if there is none.
