@@ -135,14 +135,14 @@ impl Transcript {
                 Err(FoldError::Superseded(seq))
             }
             Event::Started { .. } => Ok(()),
-            Event::Done(_) => Ok(()),
             Event::Delta { .. }
             | Event::Reasoning { .. }
             | Event::Refusal { .. }
             | Event::ToolCall(_)
             | Event::Superseded { .. }
             | Event::Resumed { .. }
-            | Event::Notice { .. } => {
+            | Event::Notice { .. }
+            | Event::Done(_) => {
                 if first {
                     Err(FoldError::Start(seq))
                 } else {

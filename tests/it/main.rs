@@ -1,4 +1,15 @@
-//! One binary for all tests that need more than one module.
+//! One binary for all tests that need more than one module: real servers, real sockets, a real
+//! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod client;
+#[cfg(test)]
+mod database;
+#[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod resume;

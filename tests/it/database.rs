@@ -1,0 +1,85 @@
+//! A Postgres for all tests of this binary, and a database of its own for each.
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use lastword::store::embedded::{Embedded, Search};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// Never dropped: it dies with this process, as the server's does.
+static SHARED: OnceCell<Embedded> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Kept between runs, so that only the first one initialises a cluster. Not below the checkout,
+/// which the database's user may not be able to reach.
+fn shared_dir() -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
+    std::env::temp_dir().join(format!("lastword-tests-{:x}", hasher.finish()))
+}
+
+/// What looks for PostgreSQL as the server does.
+pub(crate) fn search() -> Search {
+    Search { bin_dir: None, path: std::env::var_os("PATH") }
+}
+
+async fn start_shared() -> Embedded {
+    let embedded = Embedded::start(&shared_dir(), &search()).await.unwrap();
+    let mut connection = embedded.options().connect().await.unwrap();
+    let old = sqlx::query("select datname::text from pg_database where datname like 'test_%'")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    for row in old {
+        let drop = format!("drop database {}", row.get::<String, _>(0));
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
+    }
+    embedded
+}
+
+/// A database of one test.
+#[derive(Clone)]
+pub(crate) struct TestDatabase {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) url: String,
+}
+
+impl TestDatabase {
+    /// An empty one on the shared server.
+    pub(crate) async fn create() -> Self {
+        let shared = SHARED.get_or_init(start_shared).await;
+        Self::create_on(shared).await
+    }
+
+    /// An empty one on a server that the test can stop.
+    pub(crate) async fn create_on(server: &Embedded) -> Self {
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut connection = server.options().connect().await.unwrap();
+        let create = format!("create database {name}");
+        sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let options = server.options().database(&name);
+        let url = options.to_url_lossy().to_string();
+        Self { options, url }
+    }
+
+    pub(crate) async fn connect(&self) -> PgConnection {
+        self.options.connect().await.unwrap()
+    }
+
+    /// The first column of the first row.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut self.connect().await).await.unwrap()
+    }
+}
+
+/// A server of the test's own, and where it lives.
+pub(crate) async fn own_server() -> (Embedded, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let server = Embedded::start(dir.path(), &search()).await.unwrap();
+    (server, dir)
+}

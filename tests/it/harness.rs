@@ -1,0 +1,101 @@
+//! The server in this process: its own port, its own database, its own directory, and a check at
+//! the end that it left nothing behind.
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lastword::app::{App, AppError};
+use lastword::config::{Config, OpenAiEnvironment};
+use lastword::engine::{Engine, Limits};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, PATIENCE};
+use crate::database::TestDatabase;
+
+/// A running server.
+pub(crate) struct TestApp {
+    pub(crate) client: Client,
+    pub(crate) engine: Engine,
+    pub(crate) address: SocketAddr,
+    pub(crate) database: TestDatabase,
+    pub(crate) config: Config,
+    dir: TempDir,
+    stop: CancellationToken,
+    hurry: CancellationToken,
+    task: JoinHandle<Result<(), AppError>>,
+}
+
+/// The configuration of a test, to be changed before the start.
+pub(crate) fn config(database: &TestDatabase) -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: "set at the start".into(),
+        database_url: Some(database.url.clone()),
+        allow_unsafe_durability: false,
+        postgres_bin: None,
+        path: None,
+        models: Vec::new(),
+        default_model: None,
+        openai: OpenAiEnvironment::default(),
+        limits: Limits {
+            poll: Duration::from_millis(20),
+            lease: Duration::from_secs(2),
+            ..Limits::default()
+        },
+        shutdown_grace: Duration::from_secs(20),
+    }
+}
+
+impl TestApp {
+    /// With the demo model.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a configuration that `change` has changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::create().await;
+        let mut config = config(&database);
+        change(&mut config);
+        Self::on(database, config).await
+    }
+
+    pub(crate) async fn on(database: TestDatabase, config: Config) -> Self {
+        Self::in_dir(database, config, TempDir::new().unwrap()).await
+    }
+
+    async fn in_dir(database: TestDatabase, mut config: Config, dir: TempDir) -> Self {
+        config.data_dir = dir.path().into();
+        let app = App::build(&config).await.unwrap();
+        let address = app.address().unwrap();
+        let engine = app.engine().clone();
+        let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+        #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
+        let task = tokio::spawn(app.run(stop.clone(), hurry.clone()));
+        let client = Client::new(address);
+        Self { client, engine, address, database, config, dir, stop, hurry, task }
+    }
+
+    /// Drains and stops; nothing may be left running.
+    pub(crate) async fn stop(self) -> (TestDatabase, Config, TempDir) {
+        self.stop.cancel();
+        let ended = timeout(PATIENCE, self.task).await.expect("the server stops");
+        ended.unwrap().unwrap();
+        assert_eq!(self.engine.running(), 0, "a generation is left running");
+        (self.database, self.config, self.dir)
+    }
+
+    /// Stops in a hurry, leaving what runs to the next start, and starts again.
+    pub(crate) async fn restart(self) -> Self {
+        self.hurry.cancel();
+        let (database, config, dir) = self.stop().await;
+        Self::in_dir(database, config, dir).await
+    }
+
+    /// Begins to drain without waiting for the end.
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+}

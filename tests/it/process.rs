@@ -1,0 +1,68 @@
+//! The server as its own process: the one that can be killed.
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::client::{Client, PATIENCE};
+
+/// `lastword serve`, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    /// What it said at its start.
+    pub(crate) said: Vec<String>,
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+/// The command, on a free port, in `dir`.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", "127.0.0.1:0"]);
+    for name in ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"] {
+        command.env_remove(name);
+    }
+    command.env("RUST_LOG", "warn").stdout(Stdio::piped()).stdin(Stdio::null());
+    command.kill_on_drop(true);
+    command
+}
+
+impl Server {
+    /// Starts it and waits for its start-up lines.
+    pub(crate) async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let mut address = None;
+        while address.is_none() || !said.iter().any(|l: &String| l.contains("model ")) {
+            let line = timeout(PATIENCE, stdout.next_line()).await.expect("it starts in time");
+            let line = line.unwrap().expect("it starts");
+            if let Some((_, found)) = line.split_once("http://") {
+                address = Some(found.parse().unwrap());
+            }
+            said.push(line);
+        }
+        let address = address.unwrap();
+        Self { child, client: Client::new(address), address, said, _stdout: stdout }
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// SIGTERM, and waits until it has ended by itself.
+    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = nix::unistd::Pid::from_raw(self.pid().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        timeout(PATIENCE, self.child.wait()).await.expect("it stops in time").unwrap()
+    }
+}

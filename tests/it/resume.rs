@@ -1,0 +1,77 @@
+//! A cut reader resumes: whatever is killed, what was seen is a prefix of what will be.
+use serde_json::json;
+
+use crate::client::{Client, Received, assert_whole, text};
+use crate::harness::TestApp;
+use crate::process::{Server, command};
+use tempfile::TempDir;
+
+/// A small generator of arbitrary numbers: a failing run can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % below
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_is_cut_fifty_times() {
+    let app = TestApp::start().await;
+    let id = app.client.start_prompt("/demo tokens=600 tps=400 unicode reasoning seed=3").await;
+    let mut undisturbed = app.client.events(&id, 0).await;
+    let mut dice = Dice(7);
+    let mut seen: Vec<Received> = Vec::new();
+    for _ in 0..50 {
+        let mut reader = app.client.events(&id, seen.len() as u64).await;
+        for _ in 0..dice.roll(12) {
+            seen.push(reader.next().await.expect("it goes on"));
+        }
+    }
+    seen.extend(app.client.all(&id, seen.len() as u64).await);
+    assert_whole(&seen);
+    assert_eq!(seen, undisturbed.rest().await, "the same bytes");
+    assert_eq!(app.client.all(&id, 0).await, seen, "and for whoever comes late");
+    assert_eq!(app.client.view(&id).await["text"], text(&seen));
+    app.stop().await;
+}
+
+/// Reads on until `count` more events were seen, or to the end.
+async fn read_on(client: &Client, id: &str, seen: &mut Vec<Received>, count: u64) -> bool {
+    let mut reader = client.events(id, seen.len() as u64).await;
+    for _ in 0..count {
+        match reader.next().await {
+            Some(event) => seen.push(event),
+            None => return true,
+        }
+    }
+    seen.last().is_some_and(|e| e.name == "done")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_killed_at_random_tokens() {
+    let dir = TempDir::new().unwrap();
+    let mut server = Server::start(command(dir.path())).await;
+    let id = server.client.start_prompt("/demo tokens=300 tps=300 unicode seed=5").await;
+    let mut dice = Dice(11);
+    let mut seen = Vec::new();
+    let mut kills = 0;
+    while !read_on(&server.client, &id, &mut seen, 5 + dice.roll(40)).await {
+        server.kill().await;
+        kills += 1;
+        server = Server::start(command(dir.path())).await;
+    }
+    assert!(kills >= 5, "killed {kills} times");
+    assert_whole(&seen);
+    assert_eq!(server.client.all(&id, 0).await, seen, "nothing that was seen is missing");
+    let resumed = seen.iter().filter(|e| e.name == "resumed").count();
+    assert_eq!(resumed, kills, "each take-over is told");
+    let undisturbed = server.client.start_prompt("/demo tokens=300 tps=0 unicode seed=5").await;
+    let undisturbed = server.client.all(&undisturbed, 0).await;
+    assert_eq!(text(&seen), text(&undisturbed), "no part is missing, none is there twice");
+    let view = server.client.view(&id).await;
+    assert_eq!(view["status"], json!("completed"));
+    assert_eq!(view["text"], json!(text(&seen)));
+    assert!(server.terminate().await.success());
+}
