@@ -3,12 +3,14 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lastword::store::embedded::{Embedded, EmbeddedError, Search};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::Uid;
+use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -92,6 +94,28 @@ async fn kill_9_leaves_no_server_and_loses_no_committed_row() {
     let mut connection = connect(&again).await;
     let kept = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM rows").fetch_one(&mut connection);
     assert!(kept.await.unwrap() >= committed);
+}
+
+#[tokio::test]
+async fn a_server_that_a_predecessor_left_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let mut child = start_in_child(dir.path(), None);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.by_ref().find(|line| line.starts_with("committed ")).unwrap();
+    let options = Embedded::attach(dir.path()).unwrap();
+    let mut witness = PgConnection::connect_with(&options).await.unwrap();
+    let backend = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
+    let backend = Pid::from_raw(backend.fetch_one(&mut witness).await.unwrap());
+    // A server does not end before all of it has.
+    kill(backend, Signal::SIGSTOP).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut starting = pin!(start(dir.path()));
+    let waits = tokio::time::timeout(Duration::from_millis(300), &mut starting).await;
+    assert!(waits.is_err(), "two servers on the same data");
+    kill(backend, Signal::SIGCONT).unwrap();
+    connect(&starting.await).await;
 }
 
 #[tokio::test]
