@@ -16,6 +16,7 @@ mod tests;
 mod ttft;
 mod upstream;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,8 +64,9 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let result = measure(args, &server, upstream.as_ref()).await;
     server.stop(result.is_err()).await;
     let report = result?;
-    print!("{}", report.table());
-    println!("{}", report.write()?.display());
+    let path = report.write()?;
+    // Whoever stops reading, as `head` does, has the file.
+    let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
     Ok(report.complete())
 }
 

@@ -64,8 +64,10 @@ impl Server {
         }
         let fsync_us = fsync_us_p50(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let begun = Instant::now();
-        let child = spawn(&mut command, &dir)
-            .map_err(|e| format!("cannot start {}: {e}", args.binary.display()))?;
+        let child = spawn(&mut command, &dir).map_err(|e| {
+            let _ = fs::remove_dir_all(&dir);
+            format!("cannot start {}: {e}", args.binary.display())
+        })?;
         let mut server = Self { address, fsync_us, ready_in: Duration::ZERO, child, dir };
         if let Err(failure) = server.wait_ready(begun).await {
             server.stop(true).await;
