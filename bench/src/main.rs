@@ -75,7 +75,7 @@ async fn measure(
     server: &Server,
     upstream: Option<&Upstream>,
 ) -> Result<report::Report, Failure> {
-    let preferred = if upstream.is_some() { upstream::MODEL } else { "demo" };
+    let preferred = if upstream.is_some() { upstream::MODEL } else { http::BUILT_IN };
     let model = http::model(server.address, preferred).await?;
     let ttft = match upstream {
         Some(u) => Some(ttft::compare(u.address, server.address, model.as_deref()).await?),
