@@ -13,6 +13,8 @@ use crate::Failure;
 const READ: usize = 64 * 1024;
 /// A response's head beyond this is refused; bytes.
 const HEAD: usize = 64 * 1024;
+/// The model without an upstream.
+pub(crate) const BUILT_IN: &str = "demo";
 /// For everything that is no stream.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -169,16 +171,15 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)
     result.map_err(|e| format!("GET {path}: {e}"))
 }
 
-/// The model of that name if the server offers it; else its default one.
+/// What to call the model `name`: its own name, or with an upstream that the server has its own
+/// name for, the first that is not built in; `None` is the default one.
 pub(crate) async fn model(address: SocketAddr, name: &str) -> Result<Option<String>, Failure> {
     let (_, body) = get(address, "/v1/models").await?;
     let value: Value = serde_json::from_str(&body).unwrap_or_default();
     let list = value.get("data").or(value.get("models")).unwrap_or(&value);
     let names = list.as_array().into_iter().flatten();
     let names: Vec<_> = names.filter_map(|m| m.get("id").or(m.get("name"))?.as_str()).collect();
-    let wanted = names.iter().find(|n| **n == name || n.ends_with(&format!("/{name}")));
-    if wanted.is_none() {
-        eprintln!("bench: no model `{name}` in {names:?}; measuring the default one");
-    }
-    Ok(wanted.map(|n| (*n).to_owned()))
+    let same = names.iter().find(|n| **n == name);
+    let other = names.iter().find(|n| name != BUILT_IN && **n != BUILT_IN);
+    Ok(same.or(other).map(|n| (*n).to_owned()))
 }

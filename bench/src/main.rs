@@ -16,6 +16,7 @@ mod tests;
 mod ttft;
 mod upstream;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,8 +64,9 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let result = measure(args, &server, upstream.as_ref()).await;
     server.stop(result.is_err()).await;
     let report = result?;
-    print!("{}", report.table());
-    println!("{}", report.write()?.display());
+    let path = report.write()?;
+    // Whoever stops reading, as `head` does, has the file.
+    let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
     Ok(report.complete())
 }
 
@@ -73,7 +75,7 @@ async fn measure(
     server: &Server,
     upstream: Option<&Upstream>,
 ) -> Result<report::Report, Failure> {
-    let preferred = if upstream.is_some() { upstream::MODEL } else { "demo" };
+    let preferred = if upstream.is_some() { upstream::MODEL } else { http::BUILT_IN };
     let model = http::model(server.address, preferred).await?;
     let ttft = match upstream {
         Some(u) => Some(ttft::compare(u.address, server.address, model.as_deref()).await?),

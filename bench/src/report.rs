@@ -41,6 +41,8 @@ impl Report {
             ("generations", json!(args.generations)),
             ("tokens_per_second_each", json!(args.tps)),
             ("seconds", json!(args.seconds)),
+            ("cores", json!(std::thread::available_parallelism().map_or(0, usize::from))),
+            ("fsync_us_p50", json!(server.fsync_us)),
             ("ready_in_ms", json!(server.ready_in.as_millis() as u64)),
             ("events_in_window", json!(events)),
             ("events_per_second", json!(events as f64 / seconds)),

@@ -1,5 +1,6 @@
 //! The server under measurement: started here, ended here, with a data directory of its own.
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,9 @@ const UNSET: [&str; 7] = [
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Median time of an `fdatasync` of 8 KiB where its data is: what a commit costs at least;
+    /// microseconds.
+    pub(crate) fsync_us: u64,
     /// From its start until it was ready.
     pub(crate) ready_in: Duration,
     child: Child,
@@ -58,10 +62,13 @@ impl Server {
             command.env("OPENAI_BASE_URL", format!("http://{upstream}/v1"));
             command.env("OPENAI_API_KEY", "x");
         }
+        let fsync_us = fsync_us_p50(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let begun = Instant::now();
-        let child = spawn(&mut command, &dir)
-            .map_err(|e| format!("cannot start {}: {e}", args.binary.display()))?;
-        let mut server = Self { address, ready_in: Duration::ZERO, child, dir };
+        let child = spawn(&mut command, &dir).map_err(|e| {
+            let _ = fs::remove_dir_all(&dir);
+            format!("cannot start {}: {e}", args.binary.display())
+        })?;
+        let mut server = Self { address, fsync_us, ready_in: Duration::ZERO, child, dir };
         if let Err(failure) = server.wait_ready(begun).await {
             server.stop(true).await;
             return Err(failure);
@@ -112,6 +119,21 @@ fn spawn(command: &mut Command, dir: &Path) -> std::io::Result<Child> {
     fs::create_dir_all(dir)?;
     let log = File::create(dir.join("server.log"))?;
     command.stdout(log.try_clone()?).stderr(log).spawn()
+}
+
+fn fsync_us_p50(dir: &Path) -> std::io::Result<u64> {
+    const ROUNDS: usize = 100;
+    fs::create_dir_all(dir)?;
+    let mut file = File::create(dir.join("fsync"))?;
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        file.write_all(&[0; 8192])?;
+        let begun = Instant::now();
+        file.sync_data()?;
+        times.push(begun.elapsed().as_micros());
+    }
+    times.sort_unstable();
+    Ok(u64::try_from(times[ROUNDS / 2]).unwrap_or(u64::MAX))
 }
 
 fn free_address() -> std::io::Result<SocketAddr> {

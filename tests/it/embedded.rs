@@ -1,14 +1,16 @@
 //! The private PostgreSQL: kept, guarded, killed, and told apart from what it must not touch.
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lastword::store::embedded::{Embedded, EmbeddedError, Search};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::Uid;
+use nix::unistd::{Pid, Uid, User};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -95,6 +97,28 @@ async fn kill_9_leaves_no_server_and_loses_no_committed_row() {
 }
 
 #[tokio::test]
+async fn a_server_that_a_predecessor_left_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let mut child = start_in_child(dir.path(), None);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.by_ref().find(|line| line.starts_with("committed ")).unwrap();
+    let options = Embedded::attach(dir.path()).unwrap();
+    let mut witness = PgConnection::connect_with(&options).await.unwrap();
+    let backend = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
+    let backend = Pid::from_raw(backend.fetch_one(&mut witness).await.unwrap());
+    // A server does not end before all of it has.
+    kill(backend, Signal::SIGSTOP).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut starting = pin!(start(dir.path()));
+    let waits = tokio::time::timeout(Duration::from_millis(300), &mut starting).await;
+    assert!(waits.is_err(), "two servers on the same data");
+    kill(backend, Signal::SIGCONT).unwrap();
+    connect(&starting.await).await;
+}
+
+#[tokio::test]
 async fn a_crash_during_initdb_leaves_nothing_half_made() {
     let dir = TempDir::new().unwrap();
     let bin = TempDir::new().unwrap();
@@ -144,7 +168,13 @@ async fn a_path_too_long_for_a_socket_works_all_the_same() {
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     assert!(Embedded::attach(&dir).is_some());
     server.stop().await;
-    fs::remove_dir(socket).unwrap();
+
+    // In a directory that all may write to, somebody may have been there before.
+    fs::remove_dir(&socket).unwrap();
+    std::os::unix::fs::symlink(parent.path(), &socket).unwrap();
+    let refused = Embedded::start(&dir, &search()).await.unwrap_err();
+    assert!(matches!(refused, EmbeddedError::SocketDirectory { .. }), "{refused}");
+    fs::remove_file(socket).unwrap();
 }
 
 #[tokio::test]
@@ -154,6 +184,20 @@ async fn data_of_another_major_version_is_named_and_left_alone() {
     fs::write(dir.path().join("postgres/data/PG_VERSION"), "9\n").unwrap();
     let refused = Embedded::start(dir.path(), &search()).await.unwrap_err().to_string();
     assert!(refused.contains("made by PostgreSQL 9,") && refused.contains("pg_upgrade"));
+
+    // Beside a newer one, the server of the data's version is the one that is run.
+    let old = TempDir::new().unwrap();
+    fs::set_permissions(old.path(), Permissions::from_mode(0o755)).unwrap();
+    program(old.path(), "initdb", "#!/bin/sh\n");
+    program(old.path(), "postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 9.6.1'\n");
+    let first = search().path.unwrap_or_default();
+    let path = std::env::split_paths(&first).chain([old.path().to_owned()]);
+    let both = Search { bin_dir: None, path: Some(std::env::join_paths(path).unwrap()) };
+    let ended = Embedded::start(dir.path(), &both).await.unwrap_err();
+    assert!(
+        matches!(&ended, EmbeddedError::Exited { log, .. } if log.contains("9.6.1")),
+        "{ended}"
+    );
 }
 
 #[tokio::test]
@@ -167,6 +211,26 @@ async fn a_parent_that_the_server_cannot_pass_is_named() {
     assert!(matches!(refused, EmbeddedError::Blocked { .. }), "{refused}");
     let advice = format!("chmod o+x {}", parent.path().canonicalize().unwrap().display());
     assert!(refused.to_string().contains(&advice), "{refused}");
+}
+
+#[tokio::test]
+async fn root_runs_a_cluster_as_whoever_owns_it() {
+    let Some(nobody) = User::from_name("nobody").unwrap().filter(|_| Uid::effective().is_root())
+    else {
+        return; // Others run it as themselves.
+    };
+    let dir = TempDir::new().unwrap();
+    start(dir.path()).await.stop().await;
+    let data = dir.path().join("postgres/data");
+    let chown = Command::new("chown").args(["-R", "nobody"]).arg(&data).status().unwrap();
+    assert!(chown.success());
+    connect(&start(dir.path()).await).await;
+    assert_eq!(data.metadata().unwrap().uid(), nobody.uid.as_raw());
+
+    // As a backup brought it back: root's, which PostgreSQL would refuse.
+    assert!(Command::new("chown").args(["-R", "root"]).arg(&data).status().unwrap().success());
+    connect(&start(dir.path()).await).await;
+    assert_ne!(data.metadata().unwrap().uid(), 0);
 }
 
 #[tokio::test]
@@ -222,9 +286,17 @@ fn start_in_child(dir: &Path, bin_dir: Option<&Path>) -> Child {
     child
 }
 
+/// Written by another process: while this one has a file open for writing, a server that another
+/// test starts at that moment inherits it, and nobody can run the file.
 fn program(dir: &Path, name: &str, script: &str) {
-    fs::write(dir.join(name), script).unwrap();
-    fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).unwrap();
+    let mut shell = Command::new("/bin/sh")
+        .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
+        .arg(dir.join(name))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
 }
 
 #[expect(clippy::disallowed_methods, reason = "what config.rs does for the program")]

@@ -90,7 +90,7 @@ pub enum EmbeddedError {
     /// The directory for the socket is not safe to use.
     #[error(
         "the path of {} is too long for a Unix socket, and {} cannot be used in its place because \
-         it belongs to somebody else. Choose a shorter --data-dir", wanted.display(), used.display()
+         it belongs or is open to others. Choose a shorter --data-dir", wanted.display(), used.display()
     )]
     SocketDirectory {
         /// The directory in the data directory.

@@ -60,23 +60,32 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Makes the socket's directory, and gives what the server writes to its user.
+    /// Makes the socket's directory, closed to others, and gives what the server writes to its user.
     pub(super) fn own(&self, account: &Account) -> Result<(), EmbeddedError> {
         if let Err(e) = DirBuilder::new().mode(0o700).create(&self.run)
             && e.kind() != io::ErrorKind::AlreadyExists
         {
             return Err(e).on("make", &self.run);
         }
-        let meta = self.run.symlink_metadata().on("look at", &self.run)?;
-        let ours = [account.uid(), nix::unistd::Uid::effective().as_raw()].contains(&meta.uid());
-        // In a shared temporary directory somebody else may have been there before.
-        if !meta.is_dir() || !ours {
-            let wanted = self.base.join("run");
-            return Err(EmbeddedError::SocketDirectory { wanted, used: self.run.clone() });
+        if self.run.starts_with(&self.base) {
+            let mode = Permissions::from_mode(0o700);
+            fs::set_permissions(&self.run, mode).on("protect", &self.run)?;
+        } else {
+            self.check_shared(account)?;
         }
-        fs::set_permissions(&self.run, Permissions::from_mode(0o700)).on("protect", &self.run)?;
         account.give(&self.run)?;
         if self.data.exists() { account.give(&self.data) } else { Ok(()) }
+    }
+
+    /// In a shared temporary directory somebody else may have been there before us.
+    fn check_shared(&self, account: &Account) -> Result<(), EmbeddedError> {
+        let meta = self.run.symlink_metadata().on("look at", &self.run)?;
+        let ours = [account.uid(), nix::unistd::Uid::effective().as_raw()].contains(&meta.uid());
+        if meta.is_dir() && ours && meta.mode() & 0o777 == 0o700 {
+            return Ok(());
+        }
+        let wanted = self.base.join("run");
+        Err(EmbeddedError::SocketDirectory { wanted, used: self.run.clone() })
     }
 
     /// The socket itself.
