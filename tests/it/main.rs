@@ -13,3 +13,9 @@ mod harness;
 mod process;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod fence;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod wrong;

@@ -1,0 +1,181 @@
+//! One writer at a time, and no append twice: what holds, and that these tests see it when it
+//! does not.
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastword::domain::event::Event;
+use lastword::domain::generation::{OnDisconnect, Request};
+use lastword::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
+use lastword::domain::transcript::Transcript;
+use lastword::engine::{Engine, Item, Limits, Model, Models, OnLoss, Opened, Session, Start};
+use lastword::ports::{Address, Log};
+use lastword::providers::demo::Demo;
+use lastword::tasks::Tasks;
+use sqlx::Row;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::PATIENCE;
+use crate::database::TestDatabase;
+use crate::proxy::Proxy;
+use crate::wrong::{Mistake, wrong_log};
+
+const TOKENS: usize = 200;
+
+/// An engine without HTTP: an instance that can be left without upkeep.
+fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
+    let demo = Model {
+        name: "demo".into(),
+        provider: Arc::new(Demo),
+        on_loss: OnLoss::Continue,
+        max_attempts: 3,
+    };
+    let limits = Limits {
+        lease: Duration::from_secs(1),
+        poll: Duration::from_millis(10),
+        ..Limits::default()
+    };
+    let instance = InstanceId::random();
+    let models = Models::new(vec![demo], "demo".into());
+    (Engine::new(log, models, limits, instance, Tasks::new()), instance)
+}
+
+async fn start(engine: &Engine, prompt: &str) -> Address {
+    let message = Message { role: Role::User, content: prompt.into() };
+    let prompt = Prompt::parse(vec![message], Parameters::default(), 10_000).unwrap();
+    let request = Request {
+        model: "demo".into(),
+        prompt,
+        metadata: serde_json::Map::new(),
+        on_disconnect: OnDisconnect::Continue,
+    };
+    let tenant = Tenant::anonymous();
+    let start = Start { tenant: tenant.clone(), request, idempotency: None };
+    let started = engine.start(start).await.unwrap();
+    Address { tenant, id: started.generation.id }
+}
+
+async fn session(engine: &Engine, at: &Address) -> Session {
+    match engine.open(at, Seq::ZERO).await.unwrap() {
+        Opened::Events(session) => *session,
+        Opened::Complete => panic!("a fresh cursor is not at the end"),
+    }
+}
+
+/// Reads until an event of that type; false if the session ends before.
+async fn until(session: &mut Session, kind: &str) -> bool {
+    while let Some(item) = timeout(PATIENCE, session.next()).await.expect("events in time") {
+        if let Item::Entries(entries) = item
+            && entries.iter().any(|e| e.kind.as_str() == kind)
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// What the rows show: an error names the first rule that is broken.
+async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<(), String> {
+    let rows = sqlx::query(
+        "select seq, epoch, json_build_object('type', type)::jsonb || data::jsonb as event \
+         from events where generation_id = $1 order by seq",
+    )
+    .bind(id.0)
+    .fetch_all(&mut database.connect().await)
+    .await
+    .unwrap();
+    let mut transcript = Transcript::default();
+    let mut epoch = 0;
+    for row in rows {
+        let seq = Seq(row.get::<i64, _>("seq").try_into().unwrap());
+        if row.get::<i32, _>("epoch") < epoch {
+            return Err(format!("event {seq} is by an owner that was taken over"));
+        }
+        epoch = row.get("epoch");
+        let event: Event = serde_json::from_value(row.get("event")).unwrap();
+        transcript.apply(seq, &event).map_err(|e| e.to_string())?;
+    }
+    if transcript.done.is_none() {
+        return Err("there is no ending".into());
+    }
+    if transcript.answer.text != text {
+        return Err(format!("the text differs: {:?}", transcript.answer.text));
+    }
+    Ok(())
+}
+
+/// What the demo says, undisturbed.
+async fn expected(log: Arc<dyn Log>) -> String {
+    let (engine, _) = engine(log);
+    let at = start(&engine, &format!("/demo tokens={TOKENS} tps=0 seed=1")).await;
+    assert!(until(&mut session(&engine, &at).await, "done").await);
+    let text = engine.view(&at).await.unwrap().answer.text;
+    engine.drain(PATIENCE, &CancellationToken::new()).await;
+    text
+}
+
+/// An owner that seems dead is taken over, and goes on writing.
+async fn stalled_owner(mistake: Mistake) -> Result<(), String> {
+    let database = TestDatabase::create().await;
+    let old_log = wrong_log(&database.url, mistake).await;
+    let new_log = wrong_log(&database.url, Mistake::None).await;
+    let text = expected(new_log.clone()).await;
+    let (old, instance) = engine(old_log.clone());
+    // It has no upkeep, so its lease is what we say.
+    old_log.heartbeat(instance, Duration::from_secs(60)).await.unwrap();
+    let at = start(&old, &format!("/demo tokens={TOKENS} tps=100 seed=1")).await;
+    assert!(until(&mut session(&old, &at).await, "delta").await);
+    old_log.release(instance).await.unwrap();
+    let (new, _) = engine(new_log);
+    new.take_up().await.unwrap();
+    new.keep_up();
+    assert!(until(&mut session(&new, &at).await, "done").await);
+    // The old one has let go, or has written what it must not.
+    old.drain(PATIENCE, &CancellationToken::new()).await;
+    new.drain(PATIENCE, &CancellationToken::new()).await;
+    check(&database, at.id, &text).await
+}
+
+/// Replies to commits are lost, ten times in one generation.
+async fn lost_replies(mistake: Mistake) -> Result<(), String> {
+    let database = TestDatabase::create().await;
+    let text = expected(wrong_log(&database.url, Mistake::None).await).await;
+    let proxy = Proxy::start(&database);
+    let log = wrong_log(&proxy.url(&database), mistake).await;
+    let (engine, instance) = engine(log.clone());
+    log.heartbeat(instance, Duration::from_secs(600)).await.unwrap();
+    let at = start(&engine, &format!("/demo tokens={TOKENS} tps=100 seed=1")).await;
+    let mut reader = session(&engine, &at).await;
+    assert!(until(&mut reader, "delta").await);
+    while proxy.lost() < 10 {
+        proxy.lose(1);
+        if !until(&mut reader, "delta").await {
+            break;
+        }
+    }
+    assert!(proxy.lost() >= 3, "{} replies were lost", proxy.lost());
+    let _ = until(&mut reader, "done").await;
+    engine.drain(PATIENCE, &CancellationToken::new()).await;
+    check(&database, at.id, &text).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_owner_can_no_longer_write() {
+    assert_eq!(stalled_owner(Mistake::None).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_fence_the_log_is_torn() {
+    stalled_owner(Mistake::NoFence).await.expect_err("the check sees it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_reply_was_lost_is_there_once() {
+    assert_eq!(lost_replies(Mistake::None).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blind_retry_repeats_what_was_committed() {
+    lost_replies(Mistake::BlindRetry).await.expect_err("the check sees it");
+}

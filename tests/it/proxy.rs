@@ -1,0 +1,98 @@
+//! A proxy between the server and its Postgres that loses things on purpose.
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::ConnectOptions;
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use crate::database::TestDatabase;
+
+/// What the server says when an insert is done; it is sent when the commit is.
+const INSERTED: &[u8] = b"INSERT 0 ";
+
+/// Listens on a socket of its own and passes everything on, but for what it was told to lose.
+pub(crate) struct Proxy {
+    dir: TempDir,
+    /// Replies to inserts that are still to be lost.
+    to_lose: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    pub(crate) fn start(database: &TestDatabase) -> Self {
+        let behind = database.options.get_socket().unwrap().join(".s.PGSQL.5432");
+        let dir = TempDir::new().unwrap();
+        let listener = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
+        let (to_lose, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = JoinSet::new();
+        let counters = (to_lose.clone(), lost.clone());
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (to_lose, lost) = counters.clone();
+                connections.spawn(carry(client, behind.clone(), to_lose, lost));
+            }
+        });
+        Self { dir, to_lose, lost, _tasks: tasks }
+    }
+
+    /// The database as it looks through the proxy.
+    pub(crate) fn url(&self, database: &TestDatabase) -> String {
+        database.options.clone().socket(self.dir.path()).to_url_lossy().to_string()
+    }
+
+    /// The next replies to inserts are lost, and their connections with them.
+    pub(crate) fn lose(&self, replies: usize) {
+        self.to_lose.fetch_add(replies, Ordering::SeqCst);
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        self.lost.load(Ordering::SeqCst)
+    }
+}
+
+async fn carry(
+    client: UnixStream,
+    behind: impl AsRef<Path>,
+    to_lose: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
+) {
+    let Ok(server) = UnixStream::connect(behind).await else { return };
+    let (mut client_out, mut client_in) = client.into_split();
+    let (mut server_out, mut server_in) = server.into_split();
+    let up = copy(&mut client_out, &mut server_in, |_| true);
+    let down = copy(&mut server_out, &mut client_in, |bytes| {
+        let insert = bytes.windows(INSERTED.len()).any(|w| w == INSERTED);
+        let take = |n: usize| n.checked_sub(1);
+        let lose = insert
+            && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
+        if lose {
+            lost.fetch_add(1, Ordering::SeqCst);
+        }
+        !lose
+    });
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
+
+/// Copies until an end, an error, or bytes that shall not pass.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    pass: impl Fn(&[u8]) -> bool,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let bytes = &buffer[..count];
+        if bytes.is_empty() || !pass(bytes) || to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}

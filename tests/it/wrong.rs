@@ -1,0 +1,135 @@
+//! The two mistakes that a durable log invites, kept alive: tests that use them must fail.
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lastword::domain::entry::Entry;
+use lastword::domain::generation::{Generation, NewGeneration};
+use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use lastword::ports::{
+    Address, Append, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan, Orphans,
+    Tail,
+};
+use lastword::store::PgLog;
+
+/// Which mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// None: the real writer.
+    None,
+    /// Whoever appends, appends at the end.
+    NoFence,
+    /// An append whose outcome is unknown is simply made again, at the end.
+    BlindRetry,
+}
+
+/// The real log with writers that make a mistake.
+pub(crate) struct WrongLog {
+    pub(crate) real: PgLog,
+    pub(crate) mistake: Mistake,
+}
+
+struct WrongWriter {
+    real: Box<dyn LogWriter>,
+    mistake: Mistake,
+}
+
+impl WrongWriter {
+    /// The same events behind whatever the log has now.
+    async fn at_the_end(&mut self, batch: &[Append]) -> Result<Vec<Append>, LogError> {
+        let mut moved = batch.to_vec();
+        for append in &mut moved {
+            let tails = self.real.tails(&[append.at.id]).await?;
+            let mut seq = tails[0].seq;
+            for entry in &mut append.entries {
+                seq = seq.next();
+                *entry = Entry::encode(seq, &entry.decode().unwrap());
+            }
+        }
+        Ok(moved)
+    }
+}
+
+#[async_trait]
+impl LogWriter for WrongWriter {
+    async fn append(&mut self, batch: &[Append]) -> Result<(), LogError> {
+        match self.mistake {
+            Mistake::None => self.real.append(batch).await,
+            Mistake::NoFence => {
+                let moved = self.at_the_end(batch).await?;
+                self.real.append(&moved).await
+            }
+            Mistake::BlindRetry => match self.real.append(batch).await {
+                Err(LogError::Unavailable(_)) => {
+                    let moved = self.at_the_end(batch).await?;
+                    self.real.append(&moved).await
+                }
+                other => other,
+            },
+        }
+    }
+
+    async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
+        let mut tails = self.real.tails(ids).await?;
+        if self.mistake == Mistake::NoFence {
+            // Nobody looks whose turn it is.
+            for tail in &mut tails {
+                tail.epoch = Epoch::FIRST;
+            }
+        }
+        Ok(tails)
+    }
+}
+
+#[async_trait]
+impl Log for WrongLog {
+    fn writer(&self) -> Box<dyn LogWriter> {
+        Box::new(WrongWriter { real: self.real.writer(), mistake: self.mistake })
+    }
+    async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
+        self.real.create(new).await
+    }
+    async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
+        self.real.read(at, after, limit).await
+    }
+    async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
+        self.real.generation(at).await
+    }
+    async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
+        self.real.list(tenant, filter).await
+    }
+    async fn delete(&self, at: &Address) -> Result<Deleted, LogError> {
+        self.real.delete(at).await
+    }
+    async fn request_cancel(&self, at: &Address) -> Result<(), LogError> {
+        self.real.request_cancel(at).await
+    }
+    async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
+        self.real.cancel_requests(owner).await
+    }
+    async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.real.heartbeat(owner, lease).await
+    }
+    async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
+        self.real.release(owner).await
+    }
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
+        self.real.orphans(which, limit).await
+    }
+    async fn take_over(&self, claim: &Claim) -> Result<bool, LogError> {
+        self.real.take_over(claim).await
+    }
+    async fn retain(&self, days: u32) -> Result<u64, LogError> {
+        self.real.retain(days).await
+    }
+    async fn ping(&self) -> Result<(), LogError> {
+        self.real.ping().await
+    }
+}
+
+/// The log at `url` with that mistake.
+pub(crate) async fn wrong_log(url: &str, mistake: Mistake) -> Arc<WrongLog> {
+    let durability = lastword::store::Durability::Required;
+    let real = lastword::store::connect(url.parse().unwrap(), durability).await.unwrap();
+    Arc::new(WrongLog { real, mistake })
+}
