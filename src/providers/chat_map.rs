@@ -295,7 +295,7 @@ mod tests {
             exact: true,
         });
         let alone = format!(r#"{{"choices":[],{usage}}}"#);
-        assert_eq!(deltas(&alone), [expected.clone()]);
+        assert_eq!(deltas(&alone), std::slice::from_ref(&expected));
         assert_eq!(map(&[&alone, &alone], false).0, [expected], "the same again is no news");
     }
 
@@ -308,11 +308,9 @@ mod tests {
             r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#,
         ];
         let (out, _) = map(&chunks, false);
-        let fragment = |n: usize| match &out[n] {
-            Delta::ToolCall(call) => {
-                (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
-            }
-            other => panic!("{other:?}"),
+        let fragment = |n: usize| {
+            let Delta::ToolCall(call) = &out[n] else { panic!("{:?}", out[n]) };
+            (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
         };
         assert_eq!(fragment(0), (1, Some("c"), Some("f"), ""));
         assert_eq!(fragment(1), (1, None, None, "{"));

@@ -368,10 +368,10 @@ mod tests {
     }
 
     /// The code of the loss, and after how many seconds, when each of `pieces` comes after so many.
-    async fn silence(pieces: &'static [(u64, &'static str)]) -> (ErrorCode, u64) {
+    async fn silence(pieces: &[(u64, &'static str)]) -> (ErrorCode, u64) {
         let start = Instant::now();
-        let slow = stream::iter(pieces).then(|(seconds, text)| async move {
-            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+        let slow = stream::iter(pieces.to_vec()).then(|(seconds, text)| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(Bytes::from_static(text.as_bytes()))
         });
         let body = body(slow.chain(stream::pending()).boxed(), Timeouts::default());
