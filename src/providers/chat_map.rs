@@ -18,6 +18,7 @@ pub(crate) struct ChatMap {
     arguments: Option<(u32, TextJoiner)>,
     usage: Option<Usage>,
     finished: bool,
+    told_bad_chunk: bool,
     /// What the consumer has not taken yet.
     pub(crate) out: VecDeque<Delta>,
 }
@@ -34,6 +35,7 @@ impl ChatMap {
     /// The chunk says that the attempt is lost.
     pub(crate) fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
         if let Some(error) = chunk.error().filter(|_| !self.finished) {
+            self.flush();
             return Err(Said::in_value(&error).in_stream());
         }
         // Before the finish, because the consumer may stop listening there.
@@ -49,10 +51,12 @@ impl ChatMap {
         Ok(())
     }
 
-    /// Takes a chunk that could not be parsed.
+    /// Takes a chunk that could not be parsed. Told once: a server that sends one sends many.
     pub(crate) fn bad_chunk(&mut self) {
-        let message = "the model sent a chunk that cannot be understood; it was left out";
-        self.notice("bad_chunk", message);
+        if !std::mem::replace(&mut self.told_bad_chunk, true) {
+            let message = "the model sends chunks that cannot be understood; they are left out";
+            self.notice("bad_chunk", message);
+        }
     }
 
     /// The stream is over: `done` if it said so itself, `loss` if the guard stopped it.

@@ -176,6 +176,26 @@ async fn a_foreign_text_is_not_continued() {
     assert_eq!((text_of(&end).as_str(), finish_of(&end)), ("", FinishReason::Stop));
 }
 
+/// A load as the bench makes it, in real time; its price is printed.
+#[tokio::test]
+async fn a_thousand_at_once() {
+    const EACH: usize = 50;
+    let prompt = format!("/demo tokens={EACH} tps=50 ttft_ms=0");
+    let before = crate::cpu::used();
+    let start = Instant::now();
+    let mut counts = futures_util::stream::FuturesUnordered::new();
+    for _ in 0..1000 {
+        counts.push(deltas(&prompt));
+    }
+    let mut seen = 0;
+    while let Some(deltas) = counts.next().await {
+        seen += deltas.len();
+    }
+    assert_eq!(seen, 1000 * (EACH + 2));
+    let spent = crate::cpu::used() - before;
+    println!("{spent:?} of CPU in {:?} for {} tokens", start.elapsed(), 1000 * EACH);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

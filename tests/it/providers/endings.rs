@@ -174,10 +174,11 @@ async fn done_without_a_reason_is_an_end_with_a_notice() {
 
 #[tokio::test]
 async fn a_bad_chunk_costs_itself_only() {
-    let upstream = Upstream::start(hello().data("{oops}").text("!").complete()).await;
+    let upstream = Upstream::start(hello().data("{oops}").data("oops").text("!").complete()).await;
     let (deltas, loss) = ask(&upstream).await;
     assert_eq!((text_of(&deltas).as_str(), loss), ("Hello!", None));
-    assert!(deltas.iter().any(|d| matches!(d, Delta::Notice { code: "bad_chunk", .. })));
+    let notices = deltas.iter().filter(|d| matches!(d, Delta::Notice { code: "bad_chunk", .. }));
+    assert_eq!(notices.count(), 1, "told once");
 }
 
 #[tokio::test]

@@ -68,6 +68,13 @@ async fn a_no_behind_a_200_is_a_no() {
             "text/html, not with a stream; it begins: <html> <title>Login",
         ),
         (
+            Answer::sse().header("content-encoding", "gzip").raw("zip"),
+            Protocol,
+            false,
+            None,
+            "compressed",
+        ),
+        (
             json_200(r#"{"choices":[{"message":{"content":"hi"}}]}"#),
             Protocol,
             false,
@@ -105,12 +112,12 @@ async fn nobody_is_there() {
     let loss = loop {
         let provider = OpenAi::new(gone.clone()).unwrap();
         let (_, loss) = drain(provider.start(attempt("x", "")).await).await;
-        if let Some(loss) = loss.filter(|loss| loss.message.starts_with("cannot connect")) {
+        if let Some(loss) = loss.filter(|loss| loss.message.contains("refused")) {
             break loss;
         }
     };
     assert_eq!((loss.code, loss.retryable), (Unavailable, true));
-    assert!(loss.message.contains("refused"), "{loss}");
+    assert!(loss.message.starts_with("cannot connect: "), "{loss}");
 }
 
 #[tokio::test]
