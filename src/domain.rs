@@ -1,4 +1,5 @@
 //! Pure data and rules: no async, no I/O, no clock.
+pub mod coalesce;
 pub mod entry;
 pub mod event;
 pub mod generation;

@@ -9,6 +9,15 @@
 //! - [`store`]: the durable log in Postgres, and the private Postgres
 //! - [`ports`]: the two traits between the engine and these leaves
 //! - [`domain`]: events, their fold, ids, prompts
+//!
+//! Beside it: [`telemetry`], the log lines.
+pub mod app;
+pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod http;
 pub mod ports;
 pub mod providers;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;

@@ -1,1 +1,74 @@
-fn main() {}
+//! The command line.
+use std::error::Error;
+use std::process::ExitCode;
+
+use lastword::app::App;
+use lastword::config::{Command, Config, ServeFlags, command_line};
+use lastword::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The exit code for a start that was refused, as for a misspelt flag.
+const REFUSED: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Every TLS client and server here uses ring; without this the first one would panic.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let done = match command_line().command {
+        Command::Serve(flags) => serve(*flags).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lastword: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
+    telemetry::start(flags.log_format);
+    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+    let signals = watch_signals(stop.clone(), hurry.clone())?;
+    let work = async {
+        let config = Config::load(flags)?;
+        let app = tokio::select! {
+            app = App::build(&config) => app?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        println!("lastword {}", env!("CARGO_PKG_VERSION"));
+        for (name, value) in app.started() {
+            println!("  {name:<10} {value}");
+        }
+        Ok(app.run(stop.clone(), hurry.clone()).await?)
+    };
+    tokio::select! {
+        result = work => result,
+        never = signals => match never {},
+    }
+}
+
+/// The first SIGTERM or SIGINT drains, the second one hurries.
+fn watch_signals(
+    stop: CancellationToken,
+    hurry: CancellationToken,
+) -> std::io::Result<impl Future<Output = std::convert::Infallible>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for token in [stop, hurry] {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            token.cancel();
+        }
+        std::future::pending().await
+    })
+}

@@ -44,12 +44,16 @@ pub trait Log: Send + Sync + 'static {
     async fn release(&self, owner: InstanceId) -> Result<(), LogError>;
 
     /// Unfinished generations that `orphans` describes, oldest first, at most `limit`.
-    async fn orphans(&self, which: Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
 
     /// Raises the epoch *and* appends the first entry of the new owner, in one transaction.
     ///
     /// `Ok(false)`: somebody else was faster, or the old owner appended meanwhile.
     async fn take_over(&self, claim: &Claim) -> Result<bool, LogError>;
+
+    /// Makes room for the days ahead and drops the events of generations begun more than `days`
+    /// days ago; returns how many days' tables were dropped.
+    async fn retain(&self, days: u32) -> Result<u64, LogError>;
 
     /// Whether the database answers and has the tables that this build needs.
     async fn ping(&self) -> Result<(), LogError>;
@@ -133,14 +137,20 @@ pub struct Tail {
 }
 
 /// Which unfinished generations have nobody who runs them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Orphans {
-    /// Those of an earlier process of this instance.
-    OwnedBy(InstanceId),
     /// Those whose owner's lease ran out.
     LeaseExpired,
-    /// Those of this instance that were stored but, by a lost reply, never begun.
-    NeverBegun(InstanceId),
+    /// Those on record for this instance that its process does not run: an earlier process left
+    /// them, their start's reply was lost, or their task died.
+    Unattended {
+        /// This instance.
+        owner: InstanceId,
+        /// What its process runs.
+        running: Vec<GenerationId>,
+        /// Whether to take young ones, which a running server may just be starting.
+        young_too: bool,
+    },
 }
 
 /// An unfinished generation without an owner that runs it.

@@ -1,1 +1,84 @@
-fn main() {}
+//! Measures lastword from outside, over real loopback sockets, with one reader per generation.
+//!
+//! `cargo run --release -p bench -- durable` lets the built-in demo model produce the tokens;
+//! `-- gateway` serves them as a scripted OpenAI upstream. Every token carries the time at which
+//! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
+//! over a second and a warm-up second follows; both are outside the measured window.
+mod args;
+mod cpu;
+mod http;
+mod load;
+mod report;
+mod server;
+mod sse;
+#[cfg(test)]
+mod tests;
+mod ttft;
+mod upstream;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use args::{Args, Scenario};
+use server::Server;
+use upstream::Upstream;
+
+/// What went wrong, for people.
+pub(crate) type Failure = String;
+
+/// Microseconds since 1970: the clock of the stamps.
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+// One thread, so that the client takes as little as it can from what it measures.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenario; whether every stream was complete.
+async fn run(args: &Args) -> Result<bool, Failure> {
+    args.raise_file_limit()?;
+    let upstream = match args.scenario {
+        Scenario::Durable => None,
+        Scenario::Gateway => Some(Upstream::start()?),
+    };
+    let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
+    let result = measure(args, &server, upstream.as_ref()).await;
+    server.stop(result.is_err()).await;
+    let report = result?;
+    print!("{}", report.table());
+    println!("{}", report.write()?.display());
+    Ok(report.complete())
+}
+
+async fn measure(
+    args: &Args,
+    server: &Server,
+    upstream: Option<&Upstream>,
+) -> Result<report::Report, Failure> {
+    let preferred = if upstream.is_some() { upstream::MODEL } else { "demo" };
+    let model = http::model(server.address, preferred).await?;
+    let ttft = match upstream {
+        Some(u) => Some(ttft::compare(u.address, server.address, model.as_deref()).await?),
+        None => None,
+    };
+    let load = load::run(args, server, model.as_deref()).await?;
+    Ok(report::Report::new(args, server, load, ttft))
+}

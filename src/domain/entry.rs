@@ -45,6 +45,14 @@ impl Entry {
         Ok(Self { seq, kind: known, json })
     }
 
+    /// Texts of one kind from `from` to `seq` as one entry, for a reader that asked for it.
+    pub(super) fn joined(from: Seq, seq: Seq, kind: Kind, text: &str) -> Self {
+        let text = serde_json::Value::from(text);
+        let name = kind.as_str();
+        let json = format!("{{\"seq\":{seq},\"from\":{from},\"type\":\"{name}\",\"text\":{text}}}");
+        Self { seq, kind, json: json.into() }
+    }
+
     /// The whole object, as readers get it.
     #[must_use]
     pub fn json(&self) -> &str {

@@ -5,6 +5,8 @@ mod cpu;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod embedded;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod upstream;

@@ -1,0 +1,115 @@
+//! The readers: starts spread over a second, a warm-up second, then the measured window.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::args::{Args, Scenario};
+use crate::cpu::{Sample, Spent};
+use crate::http::{Response, start};
+use crate::server::Server;
+use crate::sse::{Seen, Window};
+use crate::{Failure, now_us};
+
+const LEAD: Duration = Duration::from_millis(200);
+const RAMP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How much longer than planned a stream may take before it counts as hung.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What all readers together saw, and what it cost.
+pub(crate) struct Load {
+    /// One for each stream that came to the end of its body.
+    pub(crate) streams: Vec<Seen>,
+    /// Why the others did not.
+    pub(crate) failures: Vec<Failure>,
+    /// Length of the window.
+    pub(crate) window: Duration,
+    /// CPU time in the window.
+    pub(crate) spent: Spent,
+}
+
+struct Plan {
+    address: SocketAddr,
+    requests: Vec<Vec<u8>>,
+    begin: Instant,
+    deadline: Instant,
+    window: Window,
+}
+
+/// Runs the whole load against `server`.
+pub(crate) async fn run(
+    args: &Args,
+    server: &Server,
+    model: Option<&str>,
+) -> Result<Load, Failure> {
+    let begin = Instant::now() + LEAD;
+    let begin_us = now_us() + micros(LEAD);
+    let (from, to) = (RAMP + WARM_UP, Duration::from_secs(args.seconds));
+    let window = Window { from: begin_us + micros(from), to: begin_us + micros(to) };
+    let plan = Arc::new(Plan {
+        address: server.address,
+        requests: (0..args.generations).map(|i| start(model, &prompt(args, i))).collect(),
+        begin,
+        deadline: begin + RAMP + to + GRACE,
+        window,
+    });
+    let mut readers = JoinSet::new();
+    for i in 0..plan.requests.len() {
+        readers.spawn(read(plan.clone(), i));
+    }
+    sleep_until(begin + from).await;
+    let before = Sample::take(server.pid());
+    sleep_until(begin + to).await;
+    let spent = Sample::take(server.pid()).since(&before);
+
+    let (mut streams, mut failures) = (Vec::new(), Vec::new());
+    while let Some(joined) = readers.join_next().await {
+        match joined {
+            Ok(Ok(seen)) => streams.push(seen),
+            Ok(Err(failure)) => failures.push(failure),
+            Err(e) => failures.push(e.to_string()),
+        }
+    }
+    Ok(Load { streams, failures, window: to - from, spent })
+}
+
+/// Tokens of different generations are born evenly spread, not all at the same time.
+fn prompt(args: &Args, i: u64) -> String {
+    let (tokens, tps) = (args.tokens(), args.tps);
+    let phase_ms = i * 7 % (1000 / tps).max(1);
+    match args.scenario {
+        Scenario::Durable => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
+        Scenario::Gateway => format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}"),
+    }
+}
+
+async fn read(plan: Arc<Plan>, i: usize) -> Result<Seen, Failure> {
+    let share = u32::try_from(i).unwrap_or(0);
+    let all = u32::try_from(plan.requests.len()).unwrap_or(1);
+    sleep_until(plan.begin + RAMP * share / all).await;
+    let whole = async {
+        let stream = TcpStream::connect(plan.address).await.map_err(|e| e.to_string())?;
+        let mut response =
+            Response::to(stream, &plan.requests[i]).await.map_err(|e| e.to_string())?;
+        if response.status != 200 {
+            let status = response.status;
+            let text = response.text().await.unwrap_or_default();
+            return Err(format!("status {status}: {text}"));
+        }
+        let (mut seen, mut body) = (Seen::default(), Vec::new());
+        while response.read(&mut body).await.map_err(|e| e.to_string())? {
+            seen.take(&body, now_us(), plan.window);
+            body.clear();
+        }
+        Ok(seen)
+    };
+    timeout_at(plan.deadline, whole).await.map_err(|_| "a stream did not end".to_owned())?
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

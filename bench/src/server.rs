@@ -1,0 +1,124 @@
+//! The server under measurement: started here, ended here, with a data directory of its own.
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep};
+
+use crate::args::Args;
+use crate::{Failure, http};
+
+/// Includes making a PostgreSQL cluster and the migrations.
+const READY: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(20);
+/// How much of its log is shown when it fails; bytes.
+const LAST_WORDS: usize = 4096;
+
+/// What of our environment would change the measurement.
+const UNSET: [&str; 7] = [
+    "DATABASE_URL",
+    "LASTWORD_CONFIG",
+    "LASTWORD_DATA_DIR",
+    "LASTWORD_LISTEN",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY",
+];
+
+/// A running `lastword serve`.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// From its start until it was ready.
+    pub(crate) ready_in: Duration,
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts it and waits until it says that it is ready.
+    pub(crate) async fn start(args: &Args, upstream: Option<SocketAddr>) -> Result<Self, Failure> {
+        let dir = args.dir.join(format!("lastword-bench-{}", std::process::id()));
+        let address = free_address().map_err(|e| e.to_string())?;
+        let mut command = Command::new(&args.binary);
+        command.args(["serve", "--listen", &address.to_string(), "--data-dir"]);
+        command.arg(dir.join("data")).stdin(Stdio::null());
+        UNSET.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        if let Some(url) = &args.database_url {
+            command.args(["--database-url", url]);
+        }
+        if let Some(upstream) = upstream {
+            command.env("OPENAI_BASE_URL", format!("http://{upstream}/v1"));
+            command.env("OPENAI_API_KEY", "x");
+        }
+        let begun = Instant::now();
+        let child = spawn(&mut command, &dir)
+            .map_err(|e| format!("cannot start {}: {e}", args.binary.display()))?;
+        let mut server = Self { address, ready_in: Duration::ZERO, child, dir };
+        if let Err(failure) = server.wait_ready(begun).await {
+            server.stop(true).await;
+            return Err(failure);
+        }
+        server.ready_in = begun.elapsed();
+        Ok(server)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it in good order, at most 40 s; its log is shown if `failed`, then all is removed.
+    pub(crate) async fn stop(mut self, failed: bool) {
+        if let (Ok(pid), Ok(None)) = (i32::try_from(self.child.id()), self.child.try_wait()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < STOP {
+            sleep(POLL).await;
+        }
+        if matches!(self.child.try_wait(), Ok(None)) {
+            eprintln!("bench: the server did not stop in {STOP:?}");
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if failed {
+            eprintln!("bench: the server's last words:\n{}", last_words(&self.dir));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+
+    async fn wait_ready(&mut self, begun: Instant) -> Result<(), Failure> {
+        while begun.elapsed() < READY {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the server ended while it started ({status})"));
+            }
+            if matches!(http::get(self.address, "/readyz").await, Ok((200, _))) {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        Err(format!("the server was not ready after {READY:?}"))
+    }
+}
+
+fn spawn(command: &mut Command, dir: &Path) -> std::io::Result<Child> {
+    fs::create_dir_all(dir)?;
+    let log = File::create(dir.join("server.log"))?;
+    command.stdout(log.try_clone()?).stderr(log).spawn()
+}
+
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+fn last_words(dir: &Path) -> String {
+    let log = fs::read(dir.join("server.log")).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(LAST_WORDS)..]).into_owned()
+}

@@ -1,0 +1,111 @@
+//! The client against the scripted upstream and a small false server, over real sockets.
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::http::{Framing, Response, get, model, request, start};
+use crate::sse::{Seen, Window};
+use crate::upstream::{MODEL, Upstream};
+
+const ALWAYS: Window = Window { from: 0, to: u64::MAX };
+
+fn event(seq: u64, kind: &str, text: &str) -> String {
+    let data = format!(r#"{{"seq":{seq},"type":"{kind}","text":"{text}"}}"#);
+    format!("id: {seq}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+#[test]
+fn a_stream_is_understood_however_it_is_cut() {
+    let whole = [
+        "retry: 1000\n\n".to_owned(),
+        event(1, "started", ""),
+        ": keep-alive\n\n".to_owned(),
+        event(2, "delta", "@0000000000000100 "),
+        event(3, "delta", "@0000000000000200 @0000000000000300 @not a stamp"),
+        event(4, "done", ""),
+    ]
+    .concat();
+    for size in 1..whole.len() {
+        let mut seen = Seen::default();
+        whole.as_bytes().chunks(size).for_each(|part| seen.take(part, 1000, ALWAYS));
+        assert_eq!((seen.tokens, seen.gaps, seen.late, seen.done), (3, 0, 0, true), "{size}");
+        assert_eq!(seen.latencies, [900, 800, 700]);
+    }
+}
+
+#[test]
+fn gaps_repeats_and_events_after_the_end_are_counted() {
+    let mut seen = Seen::default();
+    for (seq, kind) in [(1, "started"), (3, "delta"), (3, "delta"), (4, "done"), (5, "delta")] {
+        seen.take(event(seq, kind, "").as_bytes(), 0, ALWAYS);
+    }
+    assert_eq!((seen.gaps, seen.late), (2, 1));
+}
+
+#[test]
+fn only_the_window_is_measured() {
+    let mut seen = Seen::default();
+    for now in [9, 10, 19, 20] {
+        seen.take(b"data: @0000000000000001\n", now, Window { from: 10, to: 20 });
+    }
+    assert_eq!((seen.tokens, seen.latencies), (4, vec![9, 18]));
+}
+
+#[test]
+fn chunks_are_taken_out_of_their_frames_however_they_are_cut() {
+    let raw = b"5;ext=1\r\nhello\r\n11\r\n, whole wide worl\r\n1\r\nd\r\n0\r\n\r\n";
+    for size in 1..raw.len() {
+        let (mut framing, mut body) = (Framing::Size(0), Vec::new());
+        raw.chunks(size).for_each(|part| framing.take(part, &mut body));
+        assert_eq!(body, b"hello, whole wide world", "{size}");
+        assert_eq!(framing, Framing::End);
+    }
+}
+
+#[tokio::test]
+async fn the_upstream_says_what_the_prompt_asks_for() {
+    let upstream = Upstream::start().unwrap();
+    assert_eq!(model(upstream.address, MODEL).await.unwrap().as_deref(), Some(MODEL));
+    let body = r#"{"messages":[{"role":"user","content":"tokens=3 tps=1000 ttft_ms=1"}]}"#;
+    let stream = TcpStream::connect(upstream.address).await.unwrap();
+    let asked = request("POST", "/v1/chat/completions", "*/*", body);
+    let text = Response::to(stream, &asked).await.unwrap().text().await.unwrap();
+    let chunks: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("data: ")).collect();
+    assert_eq!(chunks.len(), 3 + 3, "tokens, stop, usage, [DONE]: {text}");
+    let parsed = |i: usize| serde_json::from_str::<serde_json::Value>(chunks[i]).unwrap();
+    assert!(parsed(0)["choices"][0]["delta"]["content"].as_str().unwrap().starts_with('@'));
+    assert_eq!(parsed(3)["choices"][0]["finish_reason"], "stop");
+    assert_eq!(parsed(4)["usage"]["completion_tokens"], 3);
+    assert_eq!(chunks[5], "[DONE]");
+}
+
+#[tokio::test]
+async fn the_client_reads_a_stream_to_its_end_and_no_further() {
+    let address = false_server("Transfer-Encoding: chunked", "4\r\nid: \r\n2\r\n1\n\r\n0\r\n\r\n");
+    let stream = TcpStream::connect(address.await).await.unwrap();
+    let mut response = Response::to(stream, &start(None, "hi")).await.unwrap();
+    let mut body = Vec::new();
+    while response.read(&mut body).await.unwrap() {}
+    assert_eq!((response.status, body.as_slice()), (200, b"id: 1\n".as_slice()));
+
+    let cut = false_server("Transfer-Encoding: chunked", "4\r\nid").await;
+    assert!(get(cut, "/readyz").await.is_err(), "a body that breaks off is no end");
+    let sized = false_server("Content-Length: 2", "ok").await;
+    assert_eq!(get(sized, "/readyz").await.unwrap(), (200, "ok".into()));
+    let empty = false_server("Content-Length: 0", "").await;
+    assert_eq!(get(empty, "/readyz").await.unwrap(), (200, String::new()));
+}
+
+/// Answers one request with `body` and closes.
+async fn false_server(field: &'static str, body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    address
+}

@@ -1,0 +1,152 @@
+//! `lastword.toml`.
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::domain::nearest::unknown_name;
+use crate::engine::{Limits, OnLoss};
+
+/// The file, every key optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) database_url: Option<String>,
+    pub(super) postgres_bin: Option<PathBuf>,
+    pub(super) default_model: Option<String>,
+    pub(super) lease_s: Option<f64>,
+    pub(super) heartbeat_s: Option<f64>,
+    pub(super) shutdown_grace_s: Option<f64>,
+    pub(super) retention_days: Option<u32>,
+    pub(super) models: Vec<ModelConfig>,
+    pub(super) limits: FileLimits,
+}
+
+/// A model, as `[[models]]` describes it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// What clients ask for.
+    pub name: String,
+    /// Who answers.
+    pub provider: ProviderKind,
+    /// The upstream's own name for it; the same by default.
+    pub upstream_model: Option<String>,
+    /// Where the upstream is, up to and with `/v1`.
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key; never the key itself.
+    pub api_key_env: Option<String>,
+    /// How this upstream can go on from a text.
+    #[serde(default)]
+    pub continuation: Continuation,
+    /// What to do when an answer breaks off.
+    #[serde(default, rename = "on_loss")]
+    pub on_loss: OnLossWord,
+    /// Attempts at one answer, the first included.
+    #[serde(default = "three")]
+    pub max_attempts: u32,
+}
+
+fn three() -> u32 {
+    3
+}
+
+/// The kinds of upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// Any server with OpenAI's chat completions.
+    Openai,
+    /// The built-in one, which is no AI.
+    Demo,
+}
+
+/// How an upstream can go on from a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuation {
+    /// It goes on exactly behind the last assistant message: vLLM, llama.cpp, DeepSeek, Mistral.
+    Prefix,
+    /// It cannot.
+    #[default]
+    None,
+}
+
+/// [`OnLoss`] as the file spells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLossWord {
+    /// See [`OnLoss::Continue`].
+    #[default]
+    Continue,
+    /// See [`OnLoss::Restart`].
+    Restart,
+    /// See [`OnLoss::Interrupt`].
+    Interrupt,
+}
+
+impl From<OnLossWord> for OnLoss {
+    fn from(word: OnLossWord) -> Self {
+        match word {
+            OnLossWord::Continue => Self::Continue,
+            OnLossWord::Restart => Self::Restart,
+            OnLossWord::Interrupt => Self::Interrupt,
+        }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileLimits {
+    prompt_bytes: Option<usize>,
+    generation_wall_s: Option<u64>,
+    output_bytes: Option<usize>,
+    running: Option<usize>,
+    waiting: Option<usize>,
+    cancel_wait_s: Option<u64>,
+    write_outage_s: Option<u64>,
+    read_outage_s: Option<u64>,
+    poll_ms: Option<u64>,
+}
+
+impl FileLimits {
+    /// These limits over `base`.
+    pub(super) fn over(&self, base: Limits) -> Limits {
+        let seconds = |s: Option<u64>, or| s.map_or(or, Duration::from_secs);
+        Limits {
+            prompt_bytes: self.prompt_bytes.unwrap_or(base.prompt_bytes),
+            generation_wall: seconds(self.generation_wall_s, base.generation_wall),
+            output_bytes: self.output_bytes.unwrap_or(base.output_bytes),
+            running: self.running.unwrap_or(base.running).max(1),
+            waiting: self.waiting.unwrap_or(base.waiting),
+            cancel_wait: seconds(self.cancel_wait_s, base.cancel_wait),
+            write_outage: seconds(self.write_outage_s, base.write_outage),
+            read_outage: seconds(self.read_outage_s, base.read_outage),
+            poll: self.poll_ms.map_or(base.poll, |ms| Duration::from_millis(ms.max(1))),
+            ..base
+        }
+    }
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError(format!("cannot read {}: {e}", path.display())))?;
+        Self::parse(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| {
+            let hint = match unknown_name(e.message()) {
+                Some((_, Some(known))) => format!(" Did you mean `{known}`?"),
+                Some((_, None)) | None => String::new(),
+            };
+            ConfigError(format!("{}{hint}", e.to_string().trim_end()))
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! The generations that run here, and the last durable entries of each for its readers.
+//!
+//! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::entry::{Entry, Kind};
+use crate::domain::id::{GenerationId, Seq, Tenant};
+
+/// Entries that a tail keeps: about five seconds of a fast model.
+const KEPT: usize = 256;
+/// Bytes that a tail keeps, whichever is reached first.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// The generations that this process runs.
+#[derive(Default)]
+pub(super) struct Live {
+    tails: RwLock<HashMap<GenerationId, Arc<Tail>>>,
+}
+
+impl Live {
+    pub(super) fn insert(&self, tail: Arc<Tail>) {
+        self.write().insert(tail.id, tail);
+    }
+
+    /// The tail of a generation of that tenant.
+    pub(super) fn find(&self, tenant: &Tenant, id: GenerationId) -> Option<Arc<Tail>> {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        tails.get(&id).filter(|tail| tail.tenant == *tenant).cloned()
+    }
+
+    pub(super) fn cancel(&self, id: GenerationId) {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tail) = tails.get(&id) {
+            tail.cancel.cancel();
+        }
+    }
+
+    /// Removes this very tail; a later owner's stays.
+    pub(super) fn remove(&self, tail: &Arc<Tail>) {
+        let mut tails = self.write();
+        if tails.get(&tail.id).is_some_and(|current| Arc::ptr_eq(current, tail)) {
+            tails.remove(&tail.id);
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<GenerationId> {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<GenerationId, Arc<Tail>>> {
+        self.tails.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last durable entries of one generation that runs here.
+pub(super) struct Tail {
+    pub(super) id: GenerationId,
+    pub(super) tenant: Tenant,
+    /// Cancelled when somebody wants the generation to end.
+    pub(super) cancel: CancellationToken,
+    /// Cancelled when this process is no longer the owner.
+    pub(super) detached: CancellationToken,
+    window: Mutex<Window>,
+    head: watch::Sender<Seq>,
+    readers: watch::Sender<usize>,
+}
+
+struct Window {
+    /// The seq before the first entry.
+    before: Seq,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    ended: bool,
+}
+
+/// What a tail has for a reader.
+pub(super) enum Behind {
+    /// These come next.
+    Entries(Vec<Entry>),
+    /// The reader has all there is.
+    Nothing,
+    /// The window has moved on: read the log.
+    Log,
+}
+
+impl Tail {
+    /// An empty tail of a generation whose last durable event is `head`.
+    pub(super) fn new(tenant: Tenant, id: GenerationId, head: Seq) -> Arc<Self> {
+        let window = Window { before: head, entries: VecDeque::new(), bytes: 0, ended: false };
+        Arc::new(Self {
+            id,
+            tenant,
+            cancel: CancellationToken::new(),
+            detached: CancellationToken::new(),
+            window: Mutex::new(window),
+            head: watch::Sender::new(head),
+            readers: watch::Sender::new(0),
+        })
+    }
+
+    /// Shows entries that have become durable.
+    pub(super) fn publish(&self, entries: Vec<Entry>) {
+        let Some(last) = entries.last().map(|entry| entry.seq) else { return };
+        let mut window = self.window();
+        for entry in entries {
+            window.bytes += entry.json().len();
+            window.ended |= entry.kind == Kind::Done;
+            window.entries.push_back(entry);
+        }
+        while window.entries.len() > KEPT || window.bytes > KEPT_BYTES {
+            let Some(gone) = window.entries.pop_front() else { break };
+            window.before = gone.seq;
+            window.bytes -= gone.json().len();
+        }
+        drop(window);
+        self.head.send_replace(last);
+    }
+
+    /// What comes after `cursor`.
+    pub(super) fn after(&self, cursor: Seq) -> Behind {
+        let window = self.window();
+        if cursor < window.before {
+            return Behind::Log;
+        }
+        let known = usize::try_from(cursor.0 - window.before.0).unwrap_or(usize::MAX);
+        if known >= window.entries.len() {
+            return Behind::Nothing;
+        }
+        Behind::Entries(window.entries.range(known..).cloned().collect())
+    }
+
+    /// The seq of the last durable entry.
+    pub(super) fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Whether `done` is durable.
+    pub(super) fn ended(&self) -> bool {
+        self.window().ended
+    }
+
+    /// Changes with every publication.
+    pub(super) fn heads(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Counts a reader for as long as the guard lives.
+    pub(super) fn reader(self: &Arc<Self>) -> Reading {
+        self.readers.send_modify(|count| *count += 1);
+        Reading { tail: Arc::clone(self) }
+    }
+
+    /// How many readers there are.
+    pub(super) fn readers(&self) -> watch::Receiver<usize> {
+        self.readers.subscribe()
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One reader of a tail.
+pub(super) struct Reading {
+    pub(super) tail: Arc<Tail>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.tail.readers.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::event::Event;
+    use super::*;
+
+    fn entries(seqs: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+        seqs.map(|n| Entry::encode(Seq(n), &Event::Delta { text: "x".into() })).collect()
+    }
+
+    fn seqs(behind: Behind) -> Option<Vec<u64>> {
+        match behind {
+            Behind::Entries(entries) => Some(entries.iter().map(|e| e.seq.0).collect()),
+            Behind::Nothing => Some(vec![]),
+            Behind::Log => None,
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_what_follows_its_cursor_or_is_sent_to_the_log() {
+        let tail = Tail::new(Tenant::anonymous(), GenerationId(uuid::Uuid::nil()), Seq(4));
+        assert_eq!(seqs(tail.after(Seq(4))), Some(vec![]));
+        tail.publish(entries(5..=7));
+        assert_eq!(seqs(tail.after(Seq(4))), Some(vec![5, 6, 7]));
+        assert_eq!(seqs(tail.after(Seq(6))), Some(vec![7]));
+        assert_eq!(seqs(tail.after(Seq(9))), Some(vec![]));
+        assert_eq!(seqs(tail.after(Seq(3))), None);
+        tail.publish(entries(8..=7 + KEPT as u64));
+        assert_eq!(seqs(tail.after(Seq(6))), None, "the window has moved on");
+        assert_eq!(seqs(tail.after(Seq(7))).map(|s| s.len()), Some(KEPT));
+    }
+
+    #[test]
+    fn a_tail_of_huge_entries_is_bounded_in_bytes() {
+        let tail = Tail::new(Tenant::anonymous(), GenerationId(uuid::Uuid::nil()), Seq(0));
+        let huge = Event::Delta { text: "x".repeat(KEPT_BYTES / 2) };
+        for n in 1..=5 {
+            tail.publish(vec![Entry::encode(Seq(n), &huge)]);
+        }
+        assert!(tail.window().bytes <= KEPT_BYTES);
+        assert_eq!(tail.head(), Seq(5));
+    }
+}

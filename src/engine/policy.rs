@@ -1,0 +1,84 @@
+//! What happens after an attempt is lost: pure decisions, no I/O.
+use std::time::Duration;
+
+use super::models::{Model, OnLoss};
+use crate::domain::event::{ErrorCode, Event, LossReason, Status};
+use crate::domain::id::Seq;
+use crate::domain::transcript::{Answer, Transcript};
+use crate::ports::ProviderError;
+
+/// Attempts of one generation by all its owners: a prompt that kills its server must not go
+/// round for ever.
+pub(super) const MAX_ATTEMPTS_EVER: u32 = 16;
+/// The first pause before another attempt; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause, also where an upstream asks for more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How to go on.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Nothing was said yet: simply ask again.
+    Again,
+    /// This event begins an attempt that continues the answer.
+    Continue(Event),
+    /// This event voids the answer, and a new attempt begins.
+    Restart(Event),
+    /// It is over.
+    End,
+}
+
+/// What to do when an attempt that had `transcript` was lost for `reason`.
+pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason) -> Next {
+    let attempt = transcript.attempts + 1;
+    if attempt > MAX_ATTEMPTS_EVER {
+        return Next::End;
+    }
+    if transcript.answer.is_empty() {
+        return match reason {
+            LossReason::Upstream => Next::Again,
+            LossReason::Takeover => Next::Continue(Event::Resumed { reason, attempt }),
+        };
+    }
+    let exactly = model.provider.can_continue() && is_plain_text(&transcript.answer);
+    match model.on_loss {
+        OnLoss::Interrupt => Next::End,
+        OnLoss::Continue if exactly => Next::Continue(Event::Resumed { reason, attempt }),
+        OnLoss::Continue | OnLoss::Restart => {
+            Next::Restart(Event::Superseded { after: Seq::ZERO.next(), reason })
+        }
+    }
+}
+
+/// A half-made tool call or refusal cannot be continued by any upstream; text can.
+fn is_plain_text(answer: &Answer) -> bool {
+    !answer.text.is_empty() && answer.refusal.is_empty() && answer.tool_calls.is_empty()
+}
+
+/// Whether the model may be asked again after `error`, when `made` attempts were made here.
+pub(super) fn may_retry(model: &Model, error: &ProviderError, made: u32) -> bool {
+    error.retryable && made < model.max_attempts
+}
+
+/// How long to wait before attempt `made + 1`; `chance` in 0..1 spreads many callers.
+pub(super) fn pause(error: &ProviderError, made: u32, chance: f64) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << made.saturating_sub(1).min(10));
+    let jittered = doubled.mul_f64(0.5 + chance / 2.0);
+    error.retry_after.unwrap_or_default().max(jittered).min(LONGEST_PAUSE)
+}
+
+/// `failed` where somebody said no, `interrupted` where we lost it.
+pub(super) fn ending(code: ErrorCode) -> Status {
+    match code {
+        ErrorCode::UpstreamUnavailable
+        | ErrorCode::UpstreamRateLimited
+        | ErrorCode::UpstreamRejected
+        | ErrorCode::UpstreamTimeout
+        | ErrorCode::UpstreamProtocol
+        | ErrorCode::Internal => Status::Failed,
+        ErrorCode::UpstreamStalled
+        | ErrorCode::UpstreamTruncated
+        | ErrorCode::ServerLost
+        | ErrorCode::StorageUnavailable => Status::Interrupted,
+    }
+}

@@ -1,0 +1,172 @@
+//! Group commit: what all running generations say goes to the log together.
+//!
+//! A lane takes everything that waits, writes it in one transaction, publishes it, and repeats.
+//! There is no timer: an idle lane commits a first event at once, a busy one finds more waiting.
+mod lane;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::live::Tail;
+use crate::domain::entry::Entry;
+use crate::domain::event::Event;
+use crate::domain::generation::Outcome;
+use crate::domain::id::{Epoch, GenerationId, Seq};
+use crate::ports::{Address, Append, Log, RowChange};
+use crate::tasks::Tasks;
+use lane::Lane;
+
+/// Lanes, each with a connection: one is busy preparing while the other waits for the disk.
+const LANES: usize = 2;
+/// Submissions that wait in a lane; more make generations wait, and so their upstreams.
+const QUEUE: usize = 4096;
+/// Bytes of one generation that are not yet durable: what its upstream may be ahead of the log.
+const WINDOW: u32 = 256 * 1024;
+
+/// Writes for all generations of this process.
+pub(super) struct Recorder {
+    lanes: Vec<LaneHandle>,
+    closed: CancellationToken,
+}
+
+#[derive(Clone)]
+struct LaneHandle {
+    queue: mpsc::Sender<Submission>,
+    /// How often this lane lost its connection.
+    losses: Arc<AtomicU64>,
+}
+
+/// Some entries of one generation on their way to the log.
+struct Submission {
+    append: Append,
+    slot: Arc<Slot>,
+    /// Released when the entries are durable.
+    _window: OwnedSemaphorePermit,
+    durable: Option<oneshot::Sender<()>>,
+}
+
+/// What a lane knows of a generation.
+struct Slot {
+    tail: Arc<Tail>,
+    /// The lane's count of lost connections when it last compared the log with what it expects.
+    compared: AtomicU64,
+}
+
+impl Recorder {
+    /// Starts the lanes.
+    pub(super) fn start(log: &dyn Log, tasks: &Tasks) -> Self {
+        let closed = CancellationToken::new();
+        let lanes = (0..LANES)
+            .map(|_| {
+                let (queue, waiting) = mpsc::channel(QUEUE);
+                let losses = Arc::new(AtomicU64::new(0));
+                let lane = Lane {
+                    waiting,
+                    writer: log.writer(),
+                    losses: Arc::clone(&losses),
+                    closed: closed.clone(),
+                    hard: tasks.hard().clone(),
+                };
+                tasks.spawn_service(lane.run());
+                LaneHandle { queue, losses }
+            })
+            .collect();
+        Self { lanes, closed }
+    }
+
+    /// Lets the lanes write what waits, and end.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// A writer behind `tail`'s last entry.
+    pub(super) fn open(&self, at: Address, epoch: Epoch, tail: Arc<Tail>) -> Writer {
+        let lane = self.lane(at.id).clone();
+        let slot = Slot {
+            compared: AtomicU64::new(lane.losses.load(Ordering::Relaxed)),
+            tail: Arc::clone(&tail),
+        };
+        Writer {
+            last: tail.head(),
+            at,
+            epoch,
+            lane,
+            slot: Arc::new(slot),
+            window: Arc::new(Semaphore::new(WINDOW as usize)),
+        }
+    }
+
+    fn lane(&self, id: GenerationId) -> &LaneHandle {
+        // The low bits of a UUIDv7 are random.
+        let index = (id.0.as_u128() % self.lanes.len() as u128) as usize;
+        &self.lanes[index]
+    }
+}
+
+/// The only way into the log for one owner of one generation.
+pub(super) struct Writer {
+    at: Address,
+    epoch: Epoch,
+    /// The seq of the last entry handed in.
+    last: Seq,
+    lane: LaneHandle,
+    slot: Arc<Slot>,
+    window: Arc<Semaphore>,
+}
+
+/// A place in the lane. Waiting for one can be given up; a place that is there is used at once.
+pub(super) struct Place<'a> {
+    writer: &'a mut Writer,
+    queue: mpsc::OwnedPermit<Submission>,
+    window: OwnedSemaphorePermit,
+}
+
+/// The recorder is closed: the process stops.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl Writer {
+    /// Waits until `bytes` of entries may be handed in.
+    pub(super) async fn place(&mut self, bytes: usize) -> Result<Place<'_>, Closed> {
+        let bytes = u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW);
+        let window =
+            Arc::clone(&self.window).acquire_many_owned(bytes).await.map_err(|_| Closed)?;
+        let queue = self.lane.queue.clone().reserve_owned().await.map_err(|_| Closed)?;
+        Ok(Place { writer: self, queue, window })
+    }
+
+    /// The seq that the next event will have.
+    pub(super) fn next(&self) -> Seq {
+        self.last.next()
+    }
+}
+
+impl Place<'_> {
+    /// Hands `events` in; they are published when they are durable.
+    pub(super) fn push(self, events: &[Event], row: RowChange) {
+        self.submit(events, row, None);
+    }
+
+    /// Hands the ending in; the receiver fires when it is durable, and is dropped if it never
+    /// will be, because another owner has taken over.
+    pub(super) fn end(self, events: &[Event], outcome: Outcome) -> oneshot::Receiver<()> {
+        let (durable, receiver) = oneshot::channel();
+        self.submit(events, RowChange::Ended(Box::new(outcome)), Some(durable));
+        receiver
+    }
+
+    fn submit(self, events: &[Event], row: RowChange, durable: Option<oneshot::Sender<()>>) {
+        let writer = self.writer;
+        let mut entries = Vec::with_capacity(events.len());
+        for event in events {
+            writer.last = writer.last.next();
+            entries.push(Entry::encode(writer.last, event));
+        }
+        let append = Append { at: writer.at.clone(), epoch: writer.epoch, entries, row };
+        let slot = Arc::clone(&writer.slot);
+        self.queue.send(Submission { append, slot, _window: self.window, durable });
+    }
+}

@@ -1,0 +1,229 @@
+//! One lane: takes what waits, commits it, publishes it, and finds out what became of a commit
+//! whose answer was lost.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Submission;
+use crate::domain::id::{GenerationId, Seq};
+use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
+
+/// Submissions in one transaction: more only make each of them wait longer.
+const BATCH: usize = 2048;
+/// Pauses between attempts to reach the database.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(1000),
+];
+
+pub(super) struct Lane {
+    pub(super) waiting: mpsc::Receiver<Submission>,
+    pub(super) writer: Box<dyn LogWriter>,
+    pub(super) losses: Arc<AtomicU64>,
+    pub(super) closed: CancellationToken,
+    pub(super) hard: CancellationToken,
+}
+
+/// The process stops before the outcome is known; the next owner will see what is in the log.
+struct GivenUp;
+
+/// What the log says of a submission.
+enum Verdict {
+    /// All of it is there: an earlier try was committed.
+    Durable,
+    /// It is still to be written, from this seq on.
+    Missing(Seq),
+    /// Another owner writes, or the log went back in time: this writer stops for good.
+    Lost(&'static str),
+}
+
+impl Lane {
+    pub(super) async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(64);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = self.waiting.recv_many(&mut waiting, BATCH) => taken,
+                () = self.closed.cancelled() => {
+                    self.waiting.close();
+                    self.waiting.recv_many(&mut waiting, BATCH).await
+                }
+            };
+            if taken == 0 || self.commit(std::mem::take(&mut waiting)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tries until the outcome of every submission is known.
+    async fn commit(&mut self, mut batch: Vec<Submission>) -> Result<(), GivenUp> {
+        // What a lost writer handed in later must not go in behind a hole.
+        batch.retain(|s| !s.slot.tail.detached.is_cancelled());
+        let mut batch = self.compare(batch, false).await?;
+        let mut outages = 0;
+        while !batch.is_empty() {
+            let before = batch.len();
+            let refusal = match self.append(&mut batch).await {
+                Ok(()) => {
+                    batch.into_iter().for_each(publish);
+                    return Ok(());
+                }
+                Err(LogError::Unavailable(why)) => {
+                    tracing::warn!(why, waiting = before, "the log is out of reach");
+                    self.losses.fetch_add(1, Ordering::Relaxed);
+                    pause(outages, &self.hard).await?;
+                    outages += 1;
+                    None
+                }
+                Err(refusal @ (LogError::Conflict | LogError::Broken(_))) => Some(refusal),
+            };
+            batch = self.compare(batch, true).await?;
+            match refusal {
+                Some(why) if batch.len() == before => return self.isolate(batch, &why).await,
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The log refuses a batch and the tails do not say whose fault it is: each generation
+    /// stands for itself, and the one that is refused alone stops.
+    async fn isolate(
+        &mut self,
+        mut batch: Vec<Submission>,
+        why: &LogError,
+    ) -> Result<(), GivenUp> {
+        if let [one] = batch.as_mut_slice() {
+            lose(one, &why.to_string());
+            return Ok(());
+        }
+        for one in batch {
+            Box::pin(self.commit(vec![one])).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves the appends out for the call and back, so that nothing is copied.
+    async fn append(&mut self, batch: &mut [Submission]) -> Result<(), LogError> {
+        let appends: Vec<Append> = batch.iter_mut().map(|s| take(&mut s.append)).collect();
+        let result = self.writer.append(&appends).await;
+        for (submission, append) in batch.iter_mut().zip(appends) {
+            submission.append = append;
+        }
+        result
+    }
+
+    /// Compares the log with what the submissions expect, for `all` of them or for those that
+    /// have not been compared since the connection was last lost. Keeps what is still to be
+    /// written: never a blind retry.
+    async fn compare(
+        &mut self,
+        batch: Vec<Submission>,
+        all: bool,
+    ) -> Result<Vec<Submission>, GivenUp> {
+        let losses = self.losses.load(Ordering::Relaxed);
+        let doubtful =
+            |s: &Submission| all || s.slot.compared.load(Ordering::Relaxed) != losses;
+        let mut ids: Vec<GenerationId> =
+            batch.iter().filter(|s| doubtful(s)).map(|s| s.append.at.id).collect();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(batch);
+        }
+        let tails = self.tails(&ids).await?;
+        let mut missing = Vec::with_capacity(batch.len());
+        for mut submission in batch {
+            let Some(tail) = tails.iter().find(|t| t.id == submission.append.at.id) else {
+                missing.push(submission);
+                continue;
+            };
+            submission.slot.compared.store(losses, Ordering::Relaxed);
+            match verdict(&submission, *tail) {
+                Verdict::Durable => publish(submission),
+                Verdict::Lost(why) => lose(&submission, why),
+                Verdict::Missing(from) => {
+                    submission.publish_until(from);
+                    missing.push(submission);
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<LogTail>, GivenUp> {
+        for attempt in 0.. {
+            match self.writer.tails(ids).await {
+                Ok(tails) => return Ok(tails),
+                Err(error) => tracing::debug!(%error, attempt, "the log is out of reach"),
+            }
+            self.losses.fetch_add(1, Ordering::Relaxed);
+            pause(attempt, &self.hard).await?;
+        }
+        Err(GivenUp)
+    }
+}
+
+/// Waits before another try; gives up at the hard stop.
+async fn pause(attempt: usize, hard: &CancellationToken) -> Result<(), GivenUp> {
+    let pause = PAUSES.get(attempt).or(PAUSES.last()).copied().unwrap_or_default();
+    match hard.run_until_cancelled(tokio::time::sleep(pause)).await {
+        Some(()) => Ok(()),
+        None => Err(GivenUp),
+    }
+}
+
+impl Submission {
+    /// Drops the entries before `from`, which turned out to be durable, after showing them.
+    fn publish_until(&mut self, from: Seq) {
+        let rest = self.append.entries.iter().position(|e| e.seq >= from).unwrap_or_default();
+        let missing = self.append.entries.split_off(rest);
+        let durable = std::mem::replace(&mut self.append.entries, missing);
+        self.slot.tail.publish(durable);
+    }
+}
+
+fn verdict(submission: &Submission, log: LogTail) -> Verdict {
+    let entries = &submission.append.entries;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Verdict::Durable;
+    };
+    // What this writer had published is in the log, or the log is not the one it wrote to.
+    if log.epoch != submission.append.epoch {
+        Verdict::Lost("another owner has taken over")
+    } else if log.seq < submission.slot.tail.head() {
+        Verdict::Lost("the log went back in time")
+    } else if log.seq >= last.seq {
+        Verdict::Durable
+    } else {
+        Verdict::Missing(first.seq.max(log.seq.next()))
+    }
+}
+
+fn publish(submission: Submission) {
+    submission.slot.tail.publish(submission.append.entries);
+    if let Some(durable) = submission.durable {
+        // Nobody waits when the process stops.
+        let _ = durable.send(());
+    }
+}
+
+fn lose(submission: &Submission, why: &str) {
+    tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
+    submission.slot.tail.detached.cancel();
+}
+
+/// Leaves an empty append in its place.
+fn take(append: &mut Append) -> Append {
+    let empty = Append {
+        at: append.at.clone(),
+        epoch: append.epoch,
+        entries: Vec::new(),
+        row: crate::ports::RowChange::None,
+    };
+    std::mem::replace(append, empty)
+}

@@ -1,0 +1,147 @@
+//! A prompt becomes a generation: durable first, then run.
+use std::time::Duration;
+
+use time::format_description::well_known::Rfc3339;
+use tokio::time::{Instant, sleep};
+
+use super::Engine;
+use super::generate::Generation;
+use super::live::Tail;
+use super::models::Model;
+use crate::domain::event::Event;
+use crate::domain::generation::{self, Idempotency, NewGeneration, Request};
+use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::transcript::Transcript;
+use crate::ports::{Address, Created, LogError};
+
+/// How long a start tries to reach the log before it says that it cannot.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What to start.
+#[derive(Debug)]
+pub struct Start {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// What is asked; its model is one of ours.
+    pub request: Request,
+    /// What makes a repeat the same start.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A generation that was started now or before.
+#[derive(Debug)]
+pub struct Started {
+    /// Its row as it was then.
+    pub generation: generation::Generation,
+    /// Whether it was there before.
+    pub replayed: bool,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No model of that name.
+    #[error("there is no model of that name")]
+    UnknownModel,
+    /// The idempotency key was used for another request.
+    #[error("this Idempotency-Key was used with another request")]
+    KeyReused,
+    /// As many generations as the limits allow run and wait.
+    #[error("too many generations at once")]
+    Overloaded,
+    /// The server is about to stop.
+    #[error("the server is about to stop")]
+    Draining,
+    /// The log is out of reach or broken.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Engine {
+    /// Stores the start and runs it, on the main runtime: the client's going away, which drops
+    /// this future, does not stop it half-way.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was started then.
+    pub async fn start(&self, start: Start) -> Result<Started, StartError> {
+        if self.is_draining() {
+            return Err(StartError::Draining);
+        }
+        let limits = &self.inner.limits;
+        if self.inner.tasks.working() >= limits.running + limits.waiting {
+            return Err(StartError::Overloaded);
+        }
+        let model = self.inner.models.find(Some(&start.request.model)).cloned();
+        let model = model.ok_or(StartError::UnknownModel)?;
+        let engine = self.clone();
+        let task = self.inner.tasks.spawn(async move { engine.store(start, model).await });
+        task.await.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into()))
+    }
+
+    async fn store(&self, start: Start, model: Model) -> Result<Started, StartError> {
+        let new = NewGeneration {
+            id: GenerationId::random(),
+            tenant: start.tenant,
+            request: start.request,
+            provider: model.provider.name().into(),
+            owner: self.inner.instance,
+            idempotency: start.idempotency,
+        };
+        let row = match self.create(&new).await? {
+            Created::KeyReused => return Err(StartError::KeyReused),
+            Created::Replayed(row) => return Ok(Started { generation: *row, replayed: true }),
+            Created::New(row) => *row,
+        };
+        let first = Event::Started {
+            generation: row.id,
+            model: model.name.clone(),
+            provider: new.provider,
+            created_at: row.created_at.format(&Rfc3339).unwrap_or_default(),
+        };
+        self.run(&row, model, Transcript::default(), row.epoch, Some(first));
+        Ok(Started { generation: row, replayed: false })
+    }
+
+    /// Repeating is safe: the id tells the log that it is the same start. A start whose outcome
+    /// stays unknown is found by the upkeep if it was stored after all.
+    async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match self.inner.log.create(new).await {
+                Err(LogError::Unavailable(why)) if Instant::now() < give_up => {
+                    tracing::debug!(why, "the start is tried again");
+                    sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Runs a generation that this process owns by `epoch`, behind `transcript`.
+    pub(super) fn run(
+        &self,
+        row: &generation::Generation,
+        model: Model,
+        transcript: Transcript,
+        epoch: Epoch,
+        first: Option<Event>,
+    ) {
+        let at = Address { tenant: row.tenant.clone(), id: row.id };
+        let head: Seq = transcript.seq;
+        let tail = Tail::new(row.tenant.clone(), row.id, head);
+        self.inner.live.insert(tail.clone());
+        let writer = self.inner.recorder.open(at.clone(), epoch, tail.clone());
+        let generation = Generation {
+            engine: self.clone(),
+            at,
+            model,
+            request: row.request.clone(),
+            tail,
+            writer,
+            transcript,
+        };
+        self.inner.tasks.spawn(generation.run(first));
+    }
+}

@@ -1,0 +1,105 @@
+//! A JSON body: its type, size and time are limited, and what is wrong with it is said clearly.
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use crate::domain::nearest::unknown_name;
+
+/// A slower body is an attack: actix itself has no limit.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Reads and parses the body, of at most `limit` bytes.
+pub(super) async fn json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<T, Problem> {
+    check_type(request)?;
+    let bytes = timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
+        let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
+    })??;
+    parse(&bytes)
+}
+
+fn check_type(request: &HttpRequest) -> Result<(), Problem> {
+    let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = "send Content-Type: application/json";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Problem::new(status, "unsupported_media_type", detail));
+    }
+    let encoding = text(header::CONTENT_ENCODING).trim();
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        let detail = "send the body without Content-Encoding";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Problem::new(status, "unsupported_content_encoding", detail));
+    }
+    Ok(())
+}
+
+async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk =
+            chunk.map_err(|e| Problem::bad_request("invalid_body", format!("body: {e}")))?;
+        if bytes.len() + chunk.len() > limit {
+            let detail = format!("the body is larger than {limit} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Problem::new(status, "payload_too_large", detail).with("limit", limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// First whether it is JSON at all, then whether it says what we understand.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| not_json(&e))?;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|e| {
+        let path = e.path().to_string();
+        misunderstood(&path, e.inner())
+    })
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::bad_request("invalid_json", error.to_string())
+        .with("line", error.line())
+        .with("column", error.column())
+}
+
+fn misunderstood(path: &str, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return not_json(error);
+    }
+    let whole = error.to_string();
+    let said = whole.split(" at line ").next().unwrap_or_default();
+    // serde names the field only in its words; a test notices when they change.
+    let named = |prefix| said.strip_prefix(prefix).and_then(|s: &str| s.split('`').next());
+    if named("duplicate field `").is_some() {
+        return not_json(error);
+    }
+    if let Some(field) = named("missing field `") {
+        return Problem::unprocessable("missing_field", format!("`{field}` is missing"))
+            .with("field", field);
+    }
+    let Some((name, known)) = unknown_name(said) else {
+        return Problem::unprocessable("invalid_type", format!("`{path}`: {said}"))
+            .with("field", path);
+    };
+    let hint = known.map(|k| format!(" Did you mean `{k}`?")).unwrap_or_default();
+    if said.starts_with("unknown variant") {
+        let detail = format!("`{path}`: `{name}` is not supported.{hint}");
+        return Problem::unprocessable("unsupported_value", detail).with("field", path);
+    }
+    Problem::unprocessable("unknown_field", format!("`{name}` is not known here.{hint}"))
+        .with("field", name)
+}

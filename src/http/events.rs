@@ -1,0 +1,58 @@
+//! `GET /v1/generations/{id}/events`: the log of a generation, from a cursor, live.
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::problem::Problem;
+use super::sse::{self, Shape};
+use super::{Shared, accept, address};
+use crate::domain::id::Seq;
+use crate::engine::Opened;
+
+/// The query's names; others are ignored, as proxies and cache busters add them.
+#[derive(Debug, Default, Deserialize)]
+struct Query {
+    after: Option<String>,
+    coalesce: Option<String>,
+}
+
+/// Streams the events behind the cursor; 204 when there are none and never will be.
+pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let at = address(&request)?;
+    if !accept::takes_events(&request) {
+        let detail = "this path answers text/event-stream";
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
+    }
+    let query = web::Query::<Query>::from_query(request.query_string())
+        .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
+        .into_inner();
+    let cursor = match header_cursor(&request)? {
+        Some(cursor) => cursor,
+        None => query.after.as_deref().map_or(Ok(Seq::ZERO), parse_cursor)?,
+    };
+    let shape = Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? };
+    match engine.open(&at, cursor).await? {
+        Opened::Complete => Ok(HttpResponse::NoContent().finish()),
+        Opened::Events(session) => Ok(sse::response(at.id, *session, shape, Vec::new())),
+    }
+}
+
+/// The cursor in `Last-Event-ID`, which browsers send by themselves; it wins over the query.
+pub(super) fn header_cursor(request: &HttpRequest) -> Result<Option<Seq>, Problem> {
+    let Some(value) = request.headers().get("last-event-id") else { return Ok(None) };
+    parse_cursor(value.to_str().unwrap_or_default()).map(Some)
+}
+
+fn parse_cursor(text: &str) -> Result<Seq, Problem> {
+    text.parse().map_err(|e| Problem::bad_request("invalid_cursor", format!("{e}")))
+}
+
+fn flag(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+    match value {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1" | "") => Ok(true),
+        Some(_) => {
+            Err(Problem::bad_request("invalid_query", format!("`{name}` is true or false")))
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Is the process alive, and can it serve?
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde_json::json;
+
+use super::Shared;
+use super::problem::Problem;
+
+/// The process answers.
+pub(super) async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// New work can be taken: the database is there and the server is not about to stop.
+pub(super) async fn ready(engine: Shared) -> Result<HttpResponse, Problem> {
+    if engine.is_draining() {
+        let detail = "the server is about to stop";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail));
+    }
+    engine.ready().await?;
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+}

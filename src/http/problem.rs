@@ -1,0 +1,168 @@
+//! Every refusal: RFC 9457 problem details with a stable `code`.
+use std::fmt;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use crate::domain::prompt::PromptError;
+use crate::engine::{EngineError, StartError};
+use crate::ports::LogError;
+
+/// A refusal.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+    /// Seconds, for the `Retry-After` header.
+    retry_after: Option<u32>,
+    allow: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let (detail, more) = (detail.into(), Map::new());
+        Self { status, code, detail, more, retry_after: None, allow: None }
+    }
+
+    pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    pub(super) fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// The same words for what is unknown, malformed or somebody else's.
+    pub(super) fn no_such_generation() -> Self {
+        Self::not_found("there is no generation of that id")
+    }
+
+    pub(super) fn method_not_allowed(allowed: &[Method]) -> Self {
+        let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        let allow = names.join(", ");
+        let detail = format!("this path answers {allow}");
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+        Self { allow: Some(allow), ..problem }
+    }
+
+    /// Adds a member to the object.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.into(), value.into());
+        self
+    }
+
+    /// Says after how many seconds to try again.
+    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut object = json!({
+            "type": format!("urn:lastword:problem:{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Some(object) = object.as_object_mut() {
+            object.extend(self.more.clone());
+        }
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        response.body(object.to_string())
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFound => Self::no_such_generation(),
+            EngineError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    /// What the database says stays in our log.
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unavailable(why) => {
+                tracing::warn!(why, "a request was refused: the log is out of reach");
+                let detail = "the database cannot be reached; nothing was changed that is not in it";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", detail)
+                    .retry_after(1)
+            }
+            LogError::Conflict | LogError::Broken(_) => {
+                tracing::error!(%error, "a request failed");
+                let detail = "a fault of this server; its log says more";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+            }
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StartError::UnknownModel => Self::unprocessable("unknown_model", detail),
+            StartError::KeyReused => Self::unprocessable("idempotency_key_reused", detail),
+            StartError::Overloaded => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(5)
+            }
+            StartError::Draining => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(1)
+            }
+            StartError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<PromptError> for Problem {
+    fn from(error: PromptError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PromptError::Empty { field } => {
+                Self::unprocessable("prompt_empty", detail).with("field", field)
+            }
+            PromptError::TooLong { limit, .. } => {
+                Self::unprocessable("prompt_too_long", detail).with("limit", limit)
+            }
+            PromptError::InvalidCharacter { field } => {
+                Self::unprocessable("invalid_character", detail).with("field", field)
+            }
+            PromptError::OutOfRange { field, min, max } => {
+                Self::unprocessable("out_of_range", detail)
+                    .with("field", field)
+                    .with("min", min)
+                    .with("max", max)
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What a person sees who opens the address: the three commands to begin with.
+use actix_web::{HttpRequest, HttpResponse};
+
+/// Plain text, with the address that the client used.
+pub(super) async fn welcome(request: HttpRequest) -> HttpResponse {
+    let connection = request.connection_info();
+    let base = format!("{}://{}", connection.scheme(), connection.host());
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(format!(
+        "lastword is running: durable LLM token streaming.\n\n\
+         Start a generation, and watch it:\n  \
+         curl -N {base}/v1/generations -H 'Accept: text/event-stream' \\\n    \
+         -H 'Content-Type: application/json' -d '{{\"prompt\":\"Tell me about rivers\"}}'\n\n\
+         Go on behind event 17, after whatever cut you off:\n  \
+         curl -N {base}/v1/generations/$ID/events -H 'Last-Event-ID: 17'\n\n\
+         End it, with a receipt:\n  \
+         curl -X POST {base}/v1/generations/$ID/cancel\n"
+    ))
+}

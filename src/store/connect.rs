@@ -1,0 +1,97 @@
+//! Reaches the database, checks that it keeps what it is given, and brings its tables up to date.
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, Row};
+
+use super::postgres::PgLog;
+
+/// The oldest PostgreSQL that the SQL here runs on.
+const OLDEST: i32 = 140_000;
+/// How long a request waits for a free connection: longer, and its client gives up first.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// Connections for readers, so that they never wait for writers or the other way round.
+const READERS: u32 = 10;
+/// Connections for starts, cancels, leases and take-overs.
+const WORKERS: u32 = 10;
+
+/// Why the server does not start on this database.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No answer, or no access.
+    #[error("cannot reach the database: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// Older than [`OLDEST`].
+    #[error("this is PostgreSQL {0}; lastword needs 14 or later")]
+    TooOld(String),
+    /// A crash of this database may lose what it acknowledged.
+    #[error(
+        "the database setting {0} is off, so a crash could lose events that readers have seen; \
+         turn it on, or start with --allow-unsafe-durability"
+    )]
+    Unsafe(&'static str),
+    /// The tables could not be brought up to date.
+    #[error("cannot migrate the database: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Whether a database that may lose acknowledged events is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Refuse to start.
+    Required,
+    /// The operator said that it is all right.
+    UnsafeAllowed,
+}
+
+/// Connects, checks and migrates.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect(
+    options: PgConnectOptions,
+    durability: Durability,
+) -> Result<PgLog, ConnectError> {
+    let options = options.application_name("lastword").options([
+        ("statement_timeout", "15s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "15s"),
+    ]);
+    let mut first =
+        PgConnection::connect_with(&options).await.map_err(ConnectError::Unreachable)?;
+    check(&mut first, durability).await?;
+    sqlx::migrate!().run(&mut first).await?;
+    super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
+    // A polite goodbye is not worth failing for.
+    let _ = first.close().await;
+    let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+    Ok(PgLog {
+        readers: pool(READERS).connect_lazy_with(options.clone()),
+        workers: pool(WORKERS).connect_lazy_with(options.clone()),
+        options,
+    })
+}
+
+async fn check(connection: &mut PgConnection, durability: Durability) -> Result<(), ConnectError> {
+    let row = sqlx::query(
+        "select current_setting('server_version_num')::int, current_setting('server_version'), \
+         current_setting('fsync'), current_setting('full_page_writes'), \
+         current_setting('synchronous_commit')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(ConnectError::Unreachable)?;
+    if row.get::<i32, _>(0) < OLDEST {
+        return Err(ConnectError::TooOld(row.get(1)));
+    }
+    if durability == Durability::UnsafeAllowed {
+        return Ok(());
+    }
+    let names = ["fsync", "full_page_writes", "synchronous_commit"];
+    for (n, name) in names.into_iter().enumerate() {
+        if row.get::<String, _>(n + 2) == "off" {
+            return Err(ConnectError::Unsafe(name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! One lastword per data directory.
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::error::{EmbeddedError, OnPath};
+
+/// The hold on a data directory. The kernel gives it up with the process, however that ends.
+#[derive(Debug)]
+pub(super) struct DirLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl DirLock {
+    /// Takes hold of `root`, or says who has it.
+    pub(super) fn acquire(root: &Path) -> Result<Self, EmbeddedError> {
+        let path = root.join("lock");
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .on("open", &path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                let pid = if pid.is_empty() { "of unknown id".into() } else { pid };
+                return Err(EmbeddedError::InUse { dir: root.to_owned(), pid });
+            }
+            Err(TryLockError::Error(e)) => return Err(e).on("lock", &path),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .on("write", &path)?;
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,253 @@
+//! The log on Postgres: everything but the appends.
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::append::PgWriter;
+use super::rows::{self, GENERATION, answered, error, stored};
+use crate::domain::entry::Entry;
+use crate::domain::generation::{Generation, NewGeneration};
+use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use crate::ports::{
+    Address, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan, Orphans,
+};
+
+/// The durable log of all generations, in Postgres.
+#[derive(Clone, Debug)]
+pub struct PgLog {
+    pub(super) readers: PgPool,
+    pub(super) workers: PgPool,
+    pub(super) options: PgConnectOptions,
+}
+
+#[async_trait]
+impl Log for PgLog {
+    async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
+        answered(self.insert_generation(new)).await
+    }
+
+    fn writer(&self) -> Box<dyn LogWriter> {
+        Box::new(PgWriter { options: self.options.clone(), connection: None })
+    }
+
+    async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
+        answered(async {
+            let rows = sqlx::query(
+                "select seq, type, data::text as data from events \
+                 where generation_id = $1 and tenant = $2 and seq > $3 order by seq limit $4",
+            )
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .bind(stored(after))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(error)?;
+            rows.iter().map(rows::entry).collect()
+        })
+        .await
+    }
+
+    async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
+        answered(self.fetch_generation(at)).await
+    }
+
+    async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
+        answered(async {
+            let sql = format!(
+                "select {GENERATION} from generations g where g.tenant = $1 \
+                 and ($2::text is null or g.status = $2) and ($3::uuid is null or g.id < $3) \
+                 order by g.id desc limit $4"
+            );
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(tenant.as_str())
+                .bind(filter.status.map(|s| s.as_str()))
+                .bind(filter.before.map(|id| id.0))
+                .bind(i64::from(filter.limit))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(error)?;
+            rows.iter().map(rows::generation).collect()
+        })
+        .await
+    }
+
+    async fn delete(&self, at: &Address) -> Result<Deleted, LogError> {
+        answered(self.erase(at)).await
+    }
+
+    async fn request_cancel(&self, at: &Address) -> Result<(), LogError> {
+        answered(async {
+            sqlx::query(
+                "update generations set status = 'cancelling', \
+                 cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()) \
+                 where id = $1 and tenant = $2 and status in ('queued', 'running')",
+            )
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .execute(&self.workers)
+            .await
+            .map(drop)
+            .map_err(error)
+        })
+        .await
+    }
+
+    async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
+        answered(async {
+            sqlx::query_scalar(
+                "select id from generations where owner = $1 and status = 'cancelling'",
+            )
+            .bind(owner.0)
+            .fetch_all(&self.workers)
+            .await
+            .map(|ids| ids.into_iter().map(GenerationId).collect())
+            .map_err(error)
+        })
+        .await
+    }
+
+    async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        answered(self.renew(owner, lease)).await
+    }
+
+    async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
+        answered(self.renew(owner, Duration::ZERO)).await
+    }
+
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
+        answered(self.find_orphans(which, limit)).await
+    }
+
+    async fn take_over(&self, claim: &Claim) -> Result<bool, LogError> {
+        answered(self.claim(claim)).await
+    }
+
+    async fn retain(&self, days: u32) -> Result<u64, LogError> {
+        answered(async {
+            let mut connection = self.workers.acquire().await.map_err(error)?;
+            super::partitions::ensure(&mut connection).await.map_err(error)?;
+            super::partitions::expire(&mut connection, days).await.map_err(error)
+        })
+        .await
+    }
+
+    /// By a connection of its own: a pool that is used up does not mean that the database is gone.
+    async fn ping(&self) -> Result<(), LogError> {
+        let ping = async {
+            let mut connection =
+                PgConnection::connect_with(&self.options).await.map_err(error)?;
+            sqlx::query("select 1 from generations limit 0")
+                .execute(&mut connection)
+                .await
+                .map_err(error)?;
+            connection.close().await.map_err(error)
+        };
+        tokio::time::timeout(Duration::from_secs(2), ping)
+            .await
+            .unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 2 s".into())))
+    }
+}
+
+impl PgLog {
+    /// Ends the pools' connections.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.workers.close().await;
+    }
+
+    /// The rows behind `conflict do nothing` tell a repeat from a reused key.
+    async fn insert_generation(&self, new: &NewGeneration) -> Result<Created, LogError> {
+        let key = new.idempotency.as_ref();
+        let insert = format!(
+            "insert into generations as g \
+             (id, tenant, model, provider, request, idempotency_key, fingerprint, owner) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning {GENERATION}"
+        );
+        let inserted = sqlx::query(AssertSqlSafe(insert))
+            .bind(new.id.0)
+            .bind(new.tenant.as_str())
+            .bind(&new.request.model)
+            .bind(&new.provider)
+            .bind(rows::json(&new.request))
+            .bind(key.map(|k| k.key.as_str()))
+            .bind(key.map(|k| k.fingerprint.as_slice()))
+            .bind(new.owner.0)
+            .fetch_optional(&self.workers)
+            .await
+            .map_err(error)?;
+        if let Some(row) = inserted {
+            return Ok(Created::New(Box::new(rows::generation(&row)?)));
+        }
+        // A try of this very start whose reply was lost.
+        let at = Address { tenant: new.tenant.clone(), id: new.id };
+        if let Some(mine) = self.fetch_generation(&at).await? {
+            return Ok(Created::New(Box::new(mine)));
+        }
+        let Some(key) = key else {
+            return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
+        };
+        let sql = format!(
+            "select g.fingerprint, {GENERATION} from generations g \
+             where g.tenant = $1 and g.idempotency_key = $2"
+        );
+        let earlier: PgRow = sqlx::query(AssertSqlSafe(sql))
+            .bind(new.tenant.as_str())
+            .bind(&key.key)
+            .fetch_one(&self.workers)
+            .await
+            .map_err(error)?;
+        let fingerprint: Vec<u8> = sqlx::Row::try_get(&earlier, "fingerprint").map_err(error)?;
+        if fingerprint != key.fingerprint {
+            return Ok(Created::KeyReused);
+        }
+        Ok(Created::Replayed(Box::new(rows::generation(&earlier)?)))
+    }
+
+    async fn fetch_generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
+        let sql =
+            format!("select {GENERATION} from generations g where g.id = $1 and g.tenant = $2");
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(error)?
+            .as_ref()
+            .map(rows::generation)
+            .transpose()
+    }
+
+    async fn erase(&self, at: &Address) -> Result<Deleted, LogError> {
+        let mut transaction = self.workers.begin().await.map_err(error)?;
+        let ended: Option<bool> = sqlx::query_scalar(
+            "select done is not null from generations where id = $1 and tenant = $2 for update",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(error)?;
+        match ended {
+            None => return Ok(Deleted::Absent),
+            Some(false) => return Ok(Deleted::Running),
+            Some(true) => {}
+        }
+        let statements = [
+            "delete from events where generation_id = $1 and tenant = $2",
+            "delete from generations where id = $1 and tenant = $2",
+        ];
+        for statement in statements {
+            sqlx::query(statement)
+                .bind(at.id.0)
+                .bind(at.tenant.as_str())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
+        Ok(Deleted::Gone)
+    }
+}

@@ -1,0 +1,131 @@
+//! Rows to domain types. A row that we do not understand is an error that names it.
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+
+use crate::domain::entry::Entry;
+use crate::domain::event::{Done, Status};
+use crate::domain::generation::{Generation, Outcome};
+use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::transcript::{Answer, ToolCall};
+use crate::ports::LogError;
+
+/// Longer than any statement may run: a connection that is silent for so long is dead.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The columns that [`generation`] reads, of `generations g`.
+pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.request::text as request, \
+    g.provider, g.epoch, g.created_at, g.started_at, g.finished_at, \
+    coalesce(g.time_to_first_token_ms, (select extract(epoch from e.at - g.created_at) * 1000 \
+      from events e where e.generation_id = g.id \
+      and e.type in ('delta', 'reasoning', 'refusal', 'tool_call') \
+      order by e.seq limit 1)::float8) as ttft, \
+    coalesce(g.last_seq, (select max(e.seq) from events e where e.generation_id = g.id), 0) as head, \
+    exists (select from events e where e.generation_id = g.id) as retained, \
+    g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.done::text as done, \
+    g.attempts, g.owner, g.cancel_requested_at is not null as cancel_requested";
+
+pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
+    let id = GenerationId(row.try_get("id").map_err(error)?);
+    let bad = |what: String| LogError::Broken(format!("generation {id}: {what}"));
+    let status: String = row.try_get("status").map_err(error)?;
+    let request: String = row.try_get("request").map_err(error)?;
+    Ok(Generation {
+        id,
+        tenant: Tenant::named(row.try_get("tenant").map_err(error)?),
+        status: Status::parse(&status).ok_or_else(|| bad(format!("status {status}")))?,
+        request: serde_json::from_str(&request).map_err(|e| bad(format!("request: {e}")))?,
+        provider: row.try_get("provider").map_err(error)?,
+        epoch: Epoch(row.try_get("epoch").map_err(error)?),
+        created_at: row.try_get("created_at").map_err(error)?,
+        started_at: row.try_get("started_at").map_err(error)?,
+        finished_at: row.try_get("finished_at").map_err(error)?,
+        time_to_first_token_ms: row.try_get("ttft").map_err(error)?,
+        last_seq: seq(row.try_get("head").map_err(error)?),
+        events_retained: row.try_get("retained").map_err(error)?,
+        result: outcome(row, &bad)?,
+    })
+}
+
+fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outcome>, LogError> {
+    let Some(done) = row.try_get::<Option<String>, _>("done").map_err(error)? else {
+        return Ok(None);
+    };
+    let done: Done = serde_json::from_str(&done).map_err(|e| bad(format!("done: {e}")))?;
+    let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
+    let tool_calls: Vec<ToolCall> = match calls {
+        Some(calls) => {
+            serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?
+        }
+        None => Vec::new(),
+    };
+    let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
+    let answer = Answer {
+        text: text("text")?.unwrap_or_default(),
+        reasoning: text("reasoning")?.unwrap_or_default(),
+        refusal: text("refusal")?.unwrap_or_default(),
+        tool_calls,
+    };
+    let attempts: Option<i32> = row.try_get("attempts").map_err(error)?;
+    let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
+    Ok(Some(Outcome { answer, done, attempts }))
+}
+
+pub(super) fn entry(row: &PgRow) -> Result<Entry, LogError> {
+    let kind: &str = row.try_get("type").map_err(error)?;
+    let data: &str = row.try_get("data").map_err(error)?;
+    Entry::from_stored(seq(row.try_get("seq").map_err(error)?), kind, data)
+        .map_err(|e| LogError::Broken(e.to_string()))
+}
+
+/// A stored seq: the table's check keeps it positive.
+pub(super) fn seq(stored: i64) -> Seq {
+    Seq(stored.unsigned_abs())
+}
+
+/// A seq as it is stored.
+pub(super) fn stored(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn json<T: serde::Serialize>(value: T) -> Json<T> {
+    Json(value)
+}
+
+/// Which of our three kinds of failure a database error is.
+pub(super) fn error(error: sqlx::Error) -> LogError {
+    let Some(database) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::RowNotFound => LogError::Broken(error.to_string()),
+            other => LogError::Unavailable(other.to_string()),
+        };
+    };
+    let code = database.code().unwrap_or_default().into_owned();
+    // Connection, rollback, resources, operator intervention, not available now: may pass.
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html
+    let passing = ["08", "25", "40", "53", "55", "57", "58"];
+    if code == "23505" {
+        LogError::Conflict
+    } else if passing.iter().any(|class| code.starts_with(class)) {
+        LogError::Unavailable(format!("{code} {}", database.message()))
+    } else {
+        LogError::Broken(format!("{code} {}", database.message()))
+    }
+}
+
+/// Runs `work` and gives up on a database that does not answer at all.
+pub(super) async fn answered<T>(
+    work: impl Future<Output = Result<T, LogError>> + Send,
+) -> Result<T, LogError> {
+    tokio::time::timeout(ANSWER, work)
+        .await
+        .unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 20 s".into())))
+}

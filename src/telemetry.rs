@@ -1,0 +1,25 @@
+//! Log lines: readable on a terminal, JSON otherwise; levels by `RUST_LOG`.
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, variable};
+
+/// What is logged unless `RUST_LOG` says otherwise. async-openai logs what an upstream sends,
+/// which may hold a prompt's words, so it stays silent whatever is asked for.
+const USUAL: &str = "info,sqlx=warn,hyper=warn,actix_server=warn,mio=warn";
+const NEVER: &str = "async_openai=off";
+
+/// Starts logging to standard error; a second call changes nothing.
+pub fn start(format: Option<LogFormat>) {
+    let wanted = variable("RUST_LOG").unwrap_or_else(|| USUAL.into());
+    let filter = EnvFilter::builder().parse_lossy(format!("{wanted},{NEVER}"));
+    let format =
+        format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // Only a second subscriber is refused, and the first one serves.
+    let _ = match format {
+        LogFormat::Text => lines.with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
