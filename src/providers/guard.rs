@@ -1,8 +1,8 @@
 //! The guard between an upstream's socket and whoever parses its events.
 //!
 //! It stands under the HTTP providers as a tower service, made for one attempt. What it lets
-//! through is sane: whole events of bounded size, in UTF-8, at most [`WINDOW`] ahead of their
-//! consumer. What it stops is noted in the [`Probe`], because the libraries above it report a
+//! through is sane: whole events of bounded size, in UTF-8, at most 64 ahead of their
+//! consumer. What it stops is noted in the probe, because the libraries above it report a
 //! broken stream as a finished one.
 use std::future::Future;
 use std::pin::Pin;
