@@ -4,18 +4,26 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod cpu;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
-mod resume;
-#[cfg(test)]
-mod fence;
+mod providers;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod wrong;
