@@ -1,6 +1,8 @@
 //! Connects the leaves, binds, wires, runs, drains.
+mod check;
 mod database;
 mod identity;
+mod local;
 mod models;
 mod server;
 
@@ -16,9 +18,11 @@ use crate::ports::LogError;
 use crate::store::embedded::EmbeddedError;
 use crate::store::{ConnectError, PgLog};
 use crate::tasks::Tasks;
+pub use check::{Finding, check};
 use database::Database;
-pub use identity::IdentityError;
 use identity::Identity;
+pub use identity::IdentityError;
+use local::Local;
 pub use models::ModelsError;
 
 /// Why the server does not start.
@@ -58,6 +62,7 @@ pub struct App {
     database: Database,
     grace: Duration,
     started: Vec<(&'static str, String)>,
+    local: Local,
     // Held as long as this process is that instance.
     _identity: Identity,
 }
@@ -74,10 +79,12 @@ impl App {
         let address = listener.local_addr().map_err(|e| AppError::Listen(config.listen, e))?;
         let (database, log) = Database::open(config).await?;
         let identity = Identity::take(&config.data_dir)?;
-        let (models, why) = models::models(config)?;
+        let mut local = Local::find(config).await;
+        let (models, why) = local.models()?;
         let mut started =
             vec![("listening", format!("http://{address}")), ("database", database.describe())];
         started.extend(why.into_iter().map(|line| ("model", line)));
+        started.extend(local.hints().into_iter().map(|line| ("hint", line)));
         let engine = Engine::new(
             Arc::new(log.clone()),
             models,
@@ -90,7 +97,7 @@ impl App {
             started.push(("took up", format!("{taken} that an earlier process left")));
         }
         let grace = config.shutdown_grace;
-        Ok(Self { listener, engine, log, database, grace, started, _identity: identity })
+        Ok(Self { listener, engine, log, database, grace, started, local, _identity: identity })
     }
 
     /// Where it listens; the port is a real one, also where 0 was asked for.
@@ -121,10 +128,11 @@ impl App {
         stop: CancellationToken,
         hurry: CancellationToken,
     ) -> Result<(), AppError> {
-        let Self { listener, engine, log, mut database, grace, _identity, .. } = self;
+        let Self { listener, engine, log, mut database, grace, local, _identity, .. } = self;
         engine.keep_up();
         let result = tokio::select! {
             result = server::serve(listener, &engine, &stop) => result,
+            never = local.watch(&engine) => match never {},
             never = database.watch() => match never {},
         };
         tokio::select! {

@@ -12,8 +12,8 @@ use clap::Parser;
 
 use crate::domain::nearest;
 use crate::engine::Limits;
-pub use file::{Continuation, ModelConfig, ProviderKind};
 use file::File;
+pub use file::{ContinuationWord, ModelConfig, OnLossWord, ProviderKind};
 pub use flags::{Cli, Command, LogFormat, ServeFlags};
 
 /// Everything that `serve` needs to know.
@@ -36,28 +36,73 @@ pub struct Config {
     /// The model for prompts that name none.
     pub default_model: Option<String>,
     /// What the environment offers as an OpenAI-compatible upstream.
-    pub openai: OpenAiEnvironment,
+    pub openai: ProviderEnvironment,
+    /// What it offers of Anthropic's.
+    pub anthropic: ProviderEnvironment,
+    /// The servers on this machine to look for while no model is configured; none to not look.
+    pub detect: Vec<LocalServer>,
+    /// How often to look again.
+    pub detect_every: Duration,
     /// Every limit.
     pub limits: Limits,
     /// How long running generations may go on after SIGTERM.
     pub shutdown_grace: Duration,
 }
 
-/// The variables that OpenAI's own clients know.
+/// The variables that a provider's own clients know.
 #[derive(Clone, Default)]
-pub struct OpenAiEnvironment {
-    /// `OPENAI_API_KEY`.
+pub struct ProviderEnvironment {
+    /// `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`.
     pub api_key: Option<String>,
-    /// `OPENAI_BASE_URL`.
+    /// `OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`.
     pub base_url: Option<String>,
-    /// `OPENAI_MODEL`.
+    /// `OPENAI_MODEL`, `ANTHROPIC_MODEL`.
     pub model: Option<String>,
 }
 
-impl std::fmt::Debug for OpenAiEnvironment {
+impl ProviderEnvironment {
+    fn read(prefix: &str) -> Self {
+        let of = |name: &str| variable(&format!("{prefix}_{name}"));
+        Self { api_key: of("API_KEY"), base_url: of("BASE_URL"), model: of("MODEL") }
+    }
+}
+
+/// The kinds of model server that people run on their own machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalKind {
+    /// Ollama.
+    Ollama,
+    /// LM Studio.
+    LmStudio,
+    /// llama.cpp's `llama-server`.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+}
+
+/// Where on the loopback such a server may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalServer {
+    /// What it is expected to be.
+    pub kind: LocalKind,
+    /// Its port.
+    pub port: u16,
+}
+
+impl LocalServer {
+    /// The ports that they use by default, the likeliest first.
+    pub const USUAL: [Self; 4] = [
+        Self { kind: LocalKind::Ollama, port: 11434 },
+        Self { kind: LocalKind::LmStudio, port: 1234 },
+        Self { kind: LocalKind::LlamaCpp, port: 8080 },
+        Self { kind: LocalKind::Vllm, port: 8000 },
+    ];
+}
+
+impl std::fmt::Debug for ProviderEnvironment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = self.api_key.as_ref().map(|_| "…");
-        f.debug_struct("OpenAiEnvironment")
+        f.debug_struct("ProviderEnvironment")
             .field("api_key", &key)
             .field("base_url", &self.base_url)
             .field("model", &self.model)
@@ -71,7 +116,7 @@ impl std::fmt::Debug for OpenAiEnvironment {
 pub struct ConfigError(pub String);
 
 /// The variables that we read; others that begin like ours are misspelt.
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 13] = [
     "LASTWORD_LISTEN",
     "LASTWORD_DATA_DIR",
     "LASTWORD_CONFIG",
@@ -84,6 +129,7 @@ const VARIABLES: [&str; 12] = [
     "LASTWORD_ALLOW_UNSAFE_DURABILITY",
     "LASTWORD_INSECURE_NO_AUTH",
     "LASTWORD_RETENTION_DAYS",
+    "LASTWORD_NO_DETECT",
 ];
 
 /// Parses the command line; prints help or an error and exits where clap does.
@@ -126,6 +172,7 @@ impl Config {
         if let Some(days) = flags.retention_days.or(file.retention_days) {
             limits.retention_days = days.max(1);
         }
+        let looks = !flags.no_detect && file.detect.unwrap_or(true);
         let grace = flags.shutdown_grace_s.or(file.shutdown_grace_s).unwrap_or(20.0);
         Ok(Self {
             listen,
@@ -136,16 +183,18 @@ impl Config {
             path: variable_os("PATH"),
             models: file.models,
             default_model: flags.default_model.or(file.default_model),
-            openai: OpenAiEnvironment {
-                api_key: variable("OPENAI_API_KEY"),
-                base_url: variable("OPENAI_BASE_URL"),
-                model: variable("OPENAI_MODEL"),
-            },
+            openai: ProviderEnvironment::read("OPENAI"),
+            anthropic: ProviderEnvironment::read("ANTHROPIC"),
+            detect: if looks { LocalServer::USUAL.to_vec() } else { Vec::new() },
+            detect_every: DETECT_EVERY,
             limits,
             shutdown_grace: seconds(at_least("shutdown_grace_s", grace, 0.0)?),
         })
     }
 }
+
+/// A server that is started after us is found within this time.
+const DETECT_EVERY: Duration = Duration::from_secs(30);
 
 /// 7878, because 8080, 8000, 1234 and 11434 belong to local model servers.
 const DEFAULT_LISTEN: SocketAddr =
@@ -207,7 +256,7 @@ mod tests {
     fn flags(args: &[&str]) -> ServeFlags {
         let args = ["lastword", "serve"].iter().chain(args);
         match Cli::try_parse_from(args).unwrap().command {
-            Command::Serve(flags) => *flags,
+            Command::Serve(flags) | Command::Check(flags) => *flags,
         }
     }
 

@@ -13,7 +13,7 @@ mod recover;
 mod start;
 mod stops;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use cancel::Receipt;
@@ -42,7 +42,8 @@ pub struct Engine {
 
 struct Inner {
     log: Arc<dyn Log>,
-    models: Models,
+    /// Replaced as a whole when servers come and go.
+    models: RwLock<Arc<Models>>,
     limits: Limits,
     instance: InstanceId,
     tasks: Tasks,
@@ -79,14 +80,20 @@ impl Engine {
         let recorder = Recorder::start(log.as_ref(), &tasks);
         let live = Live::default();
         let places = Arc::new(Semaphore::new(limits.running));
+        let models = RwLock::new(Arc::new(models));
         let inner = Inner { log, models, limits, instance, tasks, live, places, recorder };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The models that prompts can name.
+    /// The models that prompts can name now.
     #[must_use]
-    pub fn models(&self) -> &Models {
-        &self.inner.models
+    pub fn models(&self) -> Arc<Models> {
+        self.inner.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on prompts can name these; what runs goes on with the model that it has.
+    pub fn set_models(&self, models: Models) {
+        *self.inner.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
     }
 
     /// The limits in force.

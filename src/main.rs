@@ -2,7 +2,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use lastword::app::App;
+use lastword::app::{App, check};
 use lastword::config::{Command, Config, ServeFlags, command_line};
 use lastword::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,10 +16,11 @@ async fn main() -> ExitCode {
     // Every TLS client and server here uses ring; without this the first one would panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match command_line().command {
-        Command::Serve(flags) => serve(*flags).await,
+        Command::Serve(flags) => serve(*flags).await.map(|()| ExitCode::SUCCESS),
+        Command::Check(flags) => check_all(*flags).await,
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lastword: {error}");
             let mut source = error.source();
@@ -52,6 +53,22 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
         result = work => result,
         never = signals => match never {},
     }
+}
+
+/// A line for each thing; what is wrong is followed by how to mend it.
+async fn check_all(flags: ServeFlags) -> Result<ExitCode, Box<dyn Error>> {
+    telemetry::start(flags.log_format);
+    let config = Config::load(flags)?;
+    let findings = check(&config).await;
+    for finding in &findings {
+        let mark = if finding.ok { "ok  " } else { "BAD " };
+        println!("{mark} {}: {}", finding.what, finding.how);
+        if let Some(mend) = finding.mend {
+            println!("     to mend it: {mend}");
+        }
+    }
+    let all_ok = findings.iter().all(|finding| finding.ok);
+    Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The first SIGTERM or SIGINT drains, the second one hurries.

@@ -206,11 +206,44 @@ pub trait Provider: Send + Sync + 'static {
     /// `openai`, `demo`, …: what `started` shows.
     fn name(&self) -> &'static str;
 
-    /// Whether [`Attempt::so_far`] can be continued exactly.
-    fn can_continue(&self) -> bool;
+    /// How [`Attempt::so_far`] is continued.
+    fn continuation(&self) -> Continuation;
 
     /// Begins an attempt; returns when the upstream has accepted the prompt.
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError>;
+}
+
+/// How an upstream goes on from a text that it has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Continuation {
+    /// It cannot.
+    #[default]
+    None,
+    /// It is asked to: the words may differ from those that it would have said.
+    Instruct,
+    /// Exactly behind the last token.
+    Prefix,
+}
+
+impl Continuation {
+    /// The word in the configuration and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Instruct => "instruct",
+            Self::Prefix => "prefix",
+        }
+    }
+
+    /// Whether it can go on at all.
+    #[must_use]
+    pub fn is_possible(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Instruct | Self::Prefix => true,
+        }
+    }
 }
 
 /// Deltas of one attempt. The last is [`Delta::Finish`], or the attempt is lost.
@@ -236,7 +269,7 @@ pub enum Delta {
     Refusal(String),
     /// A fragment of a tool call.
     ToolCall(ToolCallDelta),
-    /// Tokens up to now; the last one counts.
+    /// Tokens up to now; the last one counts. Not exact where more is to come.
     Usage(Usage),
     /// Something that a reader may want to know.
     Notice {

@@ -2,24 +2,35 @@
 //! [`crate::ports::Provider`]; only the app names them.
 //!
 //! - [`openai`]: any endpoint for OpenAI chat completions, through async-openai
-//!   - `chat_wire`, `chat_map`, `chat_stream`: its JSON, the mapping to deltas, the pulling
+//!   - `chat_wire`, `chat_map`: its JSON, the mapping to deltas
+//! - [`anthropic`]: the Messages API, through reqwest and eventsource-stream
+//!   - `messages_wire`, `messages_map`: the same of it
+//! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
+//!   and where to ask
 //! - [`demo`]: the built-in model without AI
 //!   - `demo_directives`, `demo_script`, `demo_text`: what a prompt may ask of it, the order of
 //!     what comes, and the words
+//! - [`local`]: looks for servers on this machine
 //! - [`guard`]: under every HTTP provider: sane events, back-pressure, timeouts, what was lost
 //!   - `answer`, `refusal`, `framer`, `text`, `probe`: the head of an answer, an upstream's "no",
 //!     events out of bytes, text out of pieces, what the guard and the consumer tell each other
 mod answer;
+pub mod anthropic;
 mod chat_map;
-mod chat_stream;
 mod chat_wire;
+mod delta_stream;
 pub mod demo;
 mod demo_directives;
 mod demo_script;
 mod demo_text;
+pub mod endpoint;
 mod framer;
 pub mod guard;
+pub mod local;
+mod messages_map;
+mod messages_wire;
 pub mod openai;
 mod probe;
 mod refusal;
+mod seam;
 mod text;

@@ -1,13 +1,18 @@
 //! Which models there are, and why.
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Config, Continuation, ModelConfig, ProviderKind, variable};
+use crate::config::{
+    Config, ContinuationWord, ModelConfig, ProviderEnvironment, ProviderKind, variable,
+};
 use crate::domain::nearest;
 use crate::engine::{Model, Models, OnLoss};
-use crate::ports::Provider;
+use crate::ports::{Continuation, Provider};
+use crate::providers::anthropic::Anthropic;
 use crate::providers::demo::Demo;
+use crate::providers::endpoint::{Settings, SettingsError};
 use crate::providers::guard::Timeouts;
-use crate::providers::openai::{OpenAi, OpenAiSettings, SettingsError};
+use crate::providers::openai::OpenAi;
 
 /// The name of the built-in model.
 const DEMO: &str = "demo";
@@ -15,6 +20,10 @@ const DEMO: &str = "demo";
 const OPENAI: &str = "https://api.openai.com/v1";
 /// The model that a key in the environment offers unless `OPENAI_MODEL` names one.
 const OPENAI_MODEL: &str = "gpt-4o-mini";
+/// Anthropic's own address.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+/// The model that a key in the environment offers unless `ANTHROPIC_MODEL` names one.
+const ANTHROPIC_MODEL: &str = "claude-sonnet-4-5";
 /// Attempts at one answer unless the file says otherwise.
 const ATTEMPTS: u32 = 3;
 
@@ -30,6 +39,20 @@ pub enum ModelsError {
     /// The variable for its key is not set.
     #[error("model `{0}`: the environment variable {1} is not set")]
     NoKey(String, String),
+    /// A timeout is not one.
+    #[error("model `{0}`: {1} must be between 0.001 and 86400 seconds")]
+    Timeout(String, &'static str),
+    /// A continuation that its provider has not.
+    #[error(
+        "model `{0}`: continuation = \"provider_resume\" is not supported; say prefix, instruct or none"
+    )]
+    ProviderResume(String),
+    /// A fallback that is none of the models.
+    #[error("model `{0}`: its fallback `{1}` is none of the models.{2}")]
+    NoFallback(String, String, String),
+    /// Fallbacks in a circle.
+    #[error("the fallbacks of model `{0}` lead back to it")]
+    FallbackCycle(String),
     /// Two models have one name.
     #[error("two models are named `{0}`")]
     Twice(String),
@@ -38,23 +61,33 @@ pub enum ModelsError {
     NoDefault(String, String),
 }
 
+/// A model, and why it is there.
+pub(super) type Reasoned = (Model, String);
+
 /// The models, and a line for each that says why it is there; the default's comes first.
-pub(super) fn models(config: &Config) -> Result<(Models, Vec<String>), ModelsError> {
-    let mut all: Vec<(Model, String)> = Vec::new();
+/// `detected` are those of servers on this machine.
+pub(super) fn models(
+    config: &Config,
+    detected: Vec<Reasoned>,
+) -> Result<(Models, Vec<String>), ModelsError> {
+    let mut all: Vec<Reasoned> = Vec::new();
     for one in &config.models {
         if all.iter().any(|(m, _)| m.name == one.name) {
             return Err(ModelsError::Twice(one.name.clone()));
         }
         all.push((configured(one)?, "configured".into()));
     }
-    all.extend(offered(config)?);
-    let known = |name: &str, all: &[(Model, String)]| all.iter().any(|(m, _)| m.name == name);
-    if !known(DEMO, &all) {
-        let why = "built in, no AI".to_owned();
-        all.push((model(DEMO.into(), Arc::new(Demo), OnLoss::Continue, ATTEMPTS), why));
+    check_fallbacks(config)?;
+    let demo = model(DEMO, Arc::new(Demo), OnLoss::Continue, ATTEMPTS);
+    let demo = (demo, "built in, no AI".to_owned());
+    let offered = offered(config)?;
+    for more in offered.into_iter().chain(detected.clone()).chain([demo]) {
+        if !all.iter().any(|(m, _)| m.name == more.0.name) {
+            all.push(more);
+        }
     }
-    let default = default(config, &all);
-    if !known(&default, &all) {
+    let default = default(config, &all, &detected);
+    if !all.iter().any(|(m, _)| m.name == default) {
         let names: Vec<&str> = all.iter().map(|(m, _)| m.name.as_str()).collect();
         let hint = nearest::hint(&default, &names);
         return Err(ModelsError::NoDefault(default, hint));
@@ -70,77 +103,162 @@ fn line(model: &Model, why: &str, is_default: bool) -> String {
 }
 
 /// The configured default, else the first model of the file, else a server that the environment
-/// names. A key alone is offered but not chosen: nobody shall pay by surprise.
-fn default(config: &Config, all: &[(Model, String)]) -> String {
+/// names, else one that was found here. A key alone is offered but not chosen: nobody shall pay
+/// by surprise.
+fn default(config: &Config, all: &[Reasoned], detected: &[Reasoned]) -> String {
     let first = config.models.first().map(|m| m.name.clone());
     let named = config.openai.base_url.as_ref().and_then(|_| all.first());
-    config
-        .default_model
-        .clone()
-        .or(first)
-        .or_else(|| named.map(|(m, _)| m.name.clone()))
-        .unwrap_or_else(|| DEMO.into())
+    let named = named.or(detected.first()).map(|(m, _)| m.name.clone());
+    config.default_model.clone().or(first).or(named).unwrap_or_else(|| DEMO.into())
+}
+
+fn check_fallbacks(config: &Config) -> Result<(), ModelsError> {
+    let names: Vec<&str> = config.models.iter().map(|m| m.name.as_str()).chain([DEMO]).collect();
+    let next = |name: &str| {
+        config.models.iter().find(|m| m.name == name).and_then(|m| m.fallback.as_deref())
+    };
+    for one in &config.models {
+        let mut at = one.name.as_str();
+        for _ in &names {
+            let Some(fallback) = next(at) else { break };
+            if !names.contains(&fallback) {
+                let hint = nearest::hint(fallback, &names);
+                return Err(ModelsError::NoFallback(at.into(), fallback.into(), hint));
+            }
+            if fallback == one.name {
+                return Err(ModelsError::FallbackCycle(one.name.clone()));
+            }
+            at = fallback;
+        }
+    }
+    Ok(())
 }
 
 fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
-    let name = config.name.clone();
-    let provider: Arc<dyn Provider> = match config.provider {
+    let name = config.name.as_str();
+    let provider = match config.provider {
         ProviderKind::Demo => Arc::new(Demo),
         ProviderKind::Openai => {
             let base_url = config.base_url.clone();
-            let key = |variable_name: &String| {
-                variable(variable_name)
-                    .ok_or_else(|| ModelsError::NoKey(name.clone(), variable_name.clone()))
-            };
-            openai(
-                &name,
-                OpenAiSettings {
-                    base_url: base_url.ok_or_else(|| ModelsError::NoBaseUrl(name.clone()))?,
-                    api_key: config.api_key_env.as_ref().map(key).transpose()?,
-                    upstream_model: config.upstream_model.clone().unwrap_or_else(|| name.clone()),
-                    continues: config.continuation == Continuation::Prefix,
-                    timeouts: Timeouts::default(),
-                },
-            )?
+            let base_url = base_url.ok_or_else(|| ModelsError::NoBaseUrl(name.into()))?;
+            openai(name, settings(config, base_url, Continuation::None)?)?
+        }
+        ProviderKind::Anthropic => {
+            let base_url = config.base_url.clone().unwrap_or_else(|| ANTHROPIC.into());
+            anthropic(name, settings(config, base_url, Continuation::Instruct)?)?
         }
     };
-    Ok(model(name, provider, config.on_loss.into(), config.max_attempts.max(1)))
+    let fallback = config.fallback.clone();
+    let model = model(name, provider, config.on_loss.into(), config.max_attempts.max(1));
+    Ok(Model { fallback, ..model })
 }
 
-/// What the environment offers, unless the file has a model of that name.
-fn offered(config: &Config) -> Result<Option<(Model, String)>, ModelsError> {
-    let environment = &config.openai;
-    let why = match (&environment.base_url, &environment.api_key) {
-        (Some(_), _) => "because OPENAI_BASE_URL is set",
-        (None, Some(_)) => "because OPENAI_API_KEY is set; ask for it by name",
-        (None, None) => return Ok(None),
+fn settings(
+    config: &ModelConfig,
+    base_url: String,
+    usual: Continuation,
+) -> Result<Settings, ModelsError> {
+    let name = &config.name;
+    let key = |variable_name: &String| {
+        variable(variable_name)
+            .ok_or_else(|| ModelsError::NoKey(name.clone(), variable_name.clone()))
     };
-    let name = environment.model.clone().unwrap_or_else(|| OPENAI_MODEL.into());
-    if config.models.iter().any(|m| m.name == name) {
-        return Ok(None);
+    let continuation = match config.continuation {
+        None => usual,
+        Some(ContinuationWord::None) => Continuation::None,
+        Some(ContinuationWord::Instruct) => Continuation::Instruct,
+        Some(ContinuationWord::Prefix) => Continuation::Prefix,
+        Some(ContinuationWord::ProviderResume) => {
+            return Err(ModelsError::ProviderResume(name.clone()));
+        }
+    };
+    Ok(Settings {
+        base_url,
+        api_key: config.api_key_env.as_ref().map(key).transpose()?,
+        upstream_model: config.upstream_model.clone().unwrap_or_else(|| name.clone()),
+        continuation,
+        timeouts: timeouts(config)?,
+    })
+}
+
+fn timeouts(config: &ModelConfig) -> Result<Timeouts, ModelsError> {
+    let seconds = |key: &'static str, value: Option<f64>, or: Duration| match value {
+        None => Ok(or),
+        Some(s) if (0.001..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        Some(_) => Err(ModelsError::Timeout(config.name.clone(), key)),
+    };
+    let usual = Timeouts::default();
+    Ok(Timeouts {
+        connect: seconds("connect_timeout_s", config.connect_timeout_s, usual.connect)?,
+        first_byte: seconds("first_byte_timeout_s", config.first_byte_timeout_s, usual.first_byte)?,
+        idle_bytes: seconds("idle_bytes_timeout_s", config.idle_bytes_timeout_s, usual.idle_bytes)?,
+        idle_events: seconds(
+            "idle_events_timeout_s",
+            config.idle_events_timeout_s,
+            usual.idle_events,
+        )?,
+    })
+}
+
+/// What the environment offers.
+fn offered(config: &Config) -> Result<Vec<Reasoned>, ModelsError> {
+    let mut all = Vec::new();
+    let openai_settings = from_environment(&config.openai, OPENAI, OPENAI_MODEL);
+    if let Some((why, settings)) = openai_settings {
+        let name = settings.upstream_model.clone();
+        let provider = openai(&name, settings)?;
+        let why = format!("because OPENAI_{why}");
+        all.push((model(&name, provider, OnLoss::Continue, ATTEMPTS), why));
     }
-    let settings = OpenAiSettings {
-        base_url: environment.base_url.clone().unwrap_or_else(|| OPENAI.into()),
+    // Without a key nobody answers there, whatever the address.
+    let environment = Some(&config.anthropic).filter(|e| e.api_key.is_some());
+    let environment = environment.map(|e| from_environment(e, ANTHROPIC, ANTHROPIC_MODEL));
+    if let Some((_, settings)) = environment.flatten() {
+        let name = settings.upstream_model.clone();
+        let settings = Settings { continuation: Continuation::Instruct, ..settings };
+        let provider = anthropic(&name, settings)?;
+        let why = "because ANTHROPIC_API_KEY is set; ask for it by name".to_owned();
+        all.push((model(&name, provider, OnLoss::Continue, ATTEMPTS), why));
+    }
+    Ok(all)
+}
+
+fn from_environment(
+    environment: &ProviderEnvironment,
+    base_url: &str,
+    model: &str,
+) -> Option<(&'static str, Settings)> {
+    let why = match (&environment.base_url, &environment.api_key) {
+        (Some(_), _) => "BASE_URL is set",
+        (None, Some(_)) => "API_KEY is set; ask for it by name",
+        (None, None) => return None,
+    };
+    let settings = Settings {
+        base_url: environment.base_url.clone().unwrap_or_else(|| base_url.into()),
         api_key: environment.api_key.clone(),
-        upstream_model: name.clone(),
-        continues: false,
+        upstream_model: environment.model.clone().unwrap_or_else(|| model.into()),
+        continuation: Continuation::None,
         timeouts: Timeouts::default(),
     };
-    let provider = openai(&name, settings)?;
-    Ok(Some((model(name, provider, OnLoss::Continue, ATTEMPTS), why.into())))
+    Some((why, settings))
 }
 
-fn openai(name: &str, settings: OpenAiSettings) -> Result<Arc<dyn Provider>, ModelsError> {
-    let provider =
-        OpenAi::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
+pub(super) fn openai(name: &str, settings: Settings) -> Result<Arc<dyn Provider>, ModelsError> {
+    let provider = OpenAi::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
     Ok(Arc::new(provider))
 }
 
-fn model(
-    name: String,
+fn anthropic(name: &str, settings: Settings) -> Result<Arc<dyn Provider>, ModelsError> {
+    let provider =
+        Anthropic::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
+    Ok(Arc::new(provider))
+}
+
+pub(super) fn model(
+    name: &str,
     provider: Arc<dyn Provider>,
     on_loss: OnLoss,
     max_attempts: u32,
 ) -> Model {
-    Model { name, provider, on_loss, max_attempts }
+    Model { name: name.to_owned(), provider, on_loss, max_attempts, fallback: None }
 }

@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) heartbeat_s: Option<f64>,
     pub(super) shutdown_grace_s: Option<f64>,
     pub(super) retention_days: Option<u32>,
+    pub(super) detect: Option<bool>,
     pub(super) models: Vec<ModelConfig>,
     pub(super) limits: FileLimits,
 }
@@ -36,19 +37,29 @@ pub struct ModelConfig {
     pub provider: ProviderKind,
     /// The upstream's own name for it; the same by default.
     pub upstream_model: Option<String>,
-    /// Where the upstream is, up to and with `/v1`.
+    /// Where the upstream is: up to and with `/v1` for `openai`, without it for `anthropic`.
     pub base_url: Option<String>,
     /// The environment variable that holds the key; never the key itself.
     pub api_key_env: Option<String>,
     /// How this upstream can go on from a text.
     #[serde(default)]
-    pub continuation: Continuation,
+    pub continuation: Option<ContinuationWord>,
     /// What to do when an answer breaks off.
     #[serde(default, rename = "on_loss")]
     pub on_loss: OnLossWord,
     /// Attempts at one answer, the first included.
     #[serde(default = "three")]
     pub max_attempts: u32,
+    /// The model that answers when the attempts are spent.
+    pub fallback: Option<String>,
+    /// Seconds for the connection, TLS included.
+    pub connect_timeout_s: Option<f64>,
+    /// Seconds from the request to the first byte of the answer.
+    pub first_byte_timeout_s: Option<f64>,
+    /// Seconds between any two bytes after that.
+    pub idle_bytes_timeout_s: Option<f64>,
+    /// Seconds between any two events after that.
+    pub idle_events_timeout_s: Option<f64>,
 }
 
 fn three() -> u32 {
@@ -61,18 +72,23 @@ fn three() -> u32 {
 pub enum ProviderKind {
     /// Any server with OpenAI's chat completions.
     Openai,
+    /// Anthropic's Messages API.
+    Anthropic,
     /// The built-in one, which is no AI.
     Demo,
 }
 
-/// How an upstream can go on from a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// How an upstream can go on from a text, as the file spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Continuation {
+pub enum ContinuationWord {
     /// It goes on exactly behind the last assistant message: vLLM, llama.cpp, DeepSeek, Mistral.
     Prefix,
+    /// It is asked to go on, as any model can be.
+    Instruct,
+    /// It keeps the answer itself, and is asked for the rest of it.
+    ProviderResume,
     /// It cannot.
-    #[default]
     None,
 }
 

@@ -21,9 +21,11 @@ pub enum Command {
         curl -N localhost:7878/v1/generations -H 'Accept: text/event-stream' \\\n       \
         -H 'Content-Type: application/json' -d '{\"prompt\":\"Tell me about rivers\"}'")]
     Serve(Box<ServeFlags>),
+    /// Check the configuration, the database and every model, which is asked for one token.
+    Check(Box<ServeFlags>),
 }
 
-/// Flags of `serve`. Each beats its environment variable, which beats the file.
+/// Flags of `serve` and `check`. Each beats its environment variable, which beats the file.
 #[derive(Args, Debug)]
 pub struct ServeFlags {
     /// Where to listen [default: 127.0.0.1:7878].
@@ -59,6 +61,9 @@ pub struct ServeFlags {
     /// Where the PostgreSQL server programs are, if not in the usual places.
     #[arg(long, env = "LASTWORD_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
+    /// Do not look for model servers on this machine (Ollama, LM Studio, llama.cpp, vLLM).
+    #[arg(long, env = "LASTWORD_NO_DETECT")]
+    pub no_detect: bool,
     /// How to log [default: text on a terminal, else json].
     #[arg(long, env = "LASTWORD_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

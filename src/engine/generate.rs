@@ -92,7 +92,9 @@ impl Generation {
 
     /// Attempts until there is an ending; `None` if somebody else goes on.
     async fn attempts(&mut self, stops: &Stops, meter: &mut Meter) -> Option<Done> {
-        for made in 1.. {
+        let mut made = 0;
+        loop {
+            made += 1;
             meter.begin();
             let error = match self.attempt(stops, meter).await {
                 Attempted::Finished(reason, raw) => return Some(finished(reason, raw)),
@@ -102,23 +104,45 @@ impl Generation {
                 Attempted::Lost(error) => error,
             };
             tracing::info!(generation = %self.at.id, made, %error, "attempt lost");
-            if !policy::may_retry(&self.model, &error, made) {
-                return Some(failed(error.into()));
+            let mut told = Vec::new();
+            if !policy::may_retry(&self.model, &self.transcript, &error, made) {
+                let Some(notice) = self.fall_back(&error) else {
+                    return Some(failed(error.into()));
+                };
+                told.push(notice);
+                made = 0;
             }
-            let event = match policy::next(&self.model, &self.transcript, LossReason::Upstream) {
-                Next::Again => notice("retrying", &error.message),
-                Next::Continue(event) | Next::Restart(event) => event,
+            match policy::next(&self.model, &self.transcript, LossReason::Upstream) {
+                Next::Again if told.is_empty() => told.push(notice("retrying", &error.message)),
+                Next::Again => {}
+                Next::Continue(event) | Next::Restart(event) => told.push(event),
                 Next::End => return Some(failed(error.into())),
-            };
+            }
+            // Another model has no reason to wait.
+            let pause = policy::pause(&error, made, chance());
             tokio::select! {
                 stop = stops.wait() => return stopped(stop),
-                () = sleep(policy::pause(&error, made, chance())) => {}
+                () = sleep(pause), if made > 0 => {}
+                () = std::future::ready(()), if made == 0 => {}
             }
-            if !self.push(vec![event], RowChange::None).await {
+            if !self.push(told, RowChange::None).await {
                 return Some(failed(log_outage()));
             }
         }
-        None
+    }
+
+    /// Goes over to the model's fallback, if it has one that is still there.
+    fn fall_back(&mut self, error: &ProviderError) -> Option<Event> {
+        if !policy::may_fall_back(&self.model, &self.transcript, error) {
+            return None;
+        }
+        let next = self.engine.models().find(Some(self.model.fallback.as_deref()?))?.clone();
+        let message = format!(
+            "`{}` is given up, `{}` goes on: {}",
+            self.model.name, next.name, error.message
+        );
+        self.model = next;
+        Some(notice("fallback", &message))
     }
 
     async fn attempt(&mut self, stops: &Stops, meter: &mut Meter) -> Attempted {

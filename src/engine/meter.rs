@@ -50,11 +50,18 @@ impl Meter {
             return;
         }
         let bytes = std::mem::take(&mut self.bytes) as u64;
-        let used = self.reported.take().unwrap_or(Usage {
-            input_tokens: self.input,
-            output_tokens: bytes.div_ceil(4),
-            ..Usage::default()
-        });
+        let estimate = bytes.div_ceil(4);
+        let used = match self.reported.take() {
+            None => Usage { input_tokens: self.input, output_tokens: estimate, ..Usage::default() },
+            // Whoever said something did not do it without tokens.
+            Some(reported) if !reported.exact || (reported.output_tokens == 0 && bytes > 0) => {
+                let input_tokens =
+                    if reported.input_tokens == 0 { self.input } else { reported.input_tokens };
+                let output_tokens = reported.output_tokens.max(estimate);
+                Usage { input_tokens, output_tokens, exact: false, ..reported }
+            }
+            Some(reported) => reported,
+        };
         let add = |a: Option<u64>, b: Option<u64>| match (a, b) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0) + b.unwrap_or(0)),
@@ -77,12 +84,35 @@ mod tests {
     fn attempts_add_up_and_silence_is_estimated() {
         let mut meter = Meter::new(7, &Answer::default(), 0);
         meter.begin();
-        meter.reported(Usage { input_tokens: 7, output_tokens: 2, exact: true, ..Usage::default() });
+        meter.reported(Usage {
+            input_tokens: 7,
+            output_tokens: 2,
+            exact: true,
+            ..Usage::default()
+        });
         meter.begin();
         meter.said(9);
         let total = meter.total();
         assert_eq!((total.input_tokens, total.output_tokens, total.exact), (14, 5, false));
         assert_eq!(meter.total(), total, "asking does not add");
+    }
+
+    #[test]
+    fn a_report_that_is_not_the_last_or_cannot_be_is_a_floor() {
+        let used = |reported| {
+            let mut meter = Meter::new(7, &Answer::default(), 0);
+            meter.begin();
+            meter.said(40);
+            meter.reported(reported);
+            let total = meter.total();
+            (total.input_tokens, total.output_tokens, total.exact)
+        };
+        let early = Usage { input_tokens: 25, output_tokens: 1, ..Usage::default() };
+        assert_eq!(used(early), (25, 10, false), "said at the start, then cut off");
+        let zeros = Usage { exact: true, ..Usage::default() };
+        assert_eq!(used(zeros), (7, 10, false), "a server that does not count");
+        let exact = Usage { exact: true, ..early };
+        assert_eq!(used(exact), (25, 1, true));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Model {
     pub on_loss: OnLoss,
     /// Attempts at one answer, the first included.
     pub max_attempts: u32,
+    /// The name of the model that answers when these are spent.
+    pub fallback: Option<String>,
 }
 
 /// All models, and which one answers when none is named.

@@ -40,10 +40,11 @@ pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason) -
             LossReason::Takeover => Next::Continue(Event::Resumed { reason, attempt }),
         };
     }
-    let exactly = model.provider.can_continue() && is_plain_text(&transcript.answer);
+    let continues =
+        model.provider.continuation().is_possible() && is_plain_text(&transcript.answer);
     match model.on_loss {
         OnLoss::Interrupt => Next::End,
-        OnLoss::Continue if exactly => Next::Continue(Event::Resumed { reason, attempt }),
+        OnLoss::Continue if continues => Next::Continue(Event::Resumed { reason, attempt }),
         OnLoss::Continue | OnLoss::Restart => {
             Next::Restart(Event::Superseded { after: Seq::ZERO.next(), reason })
         }
@@ -56,8 +57,37 @@ fn is_plain_text(answer: &Answer) -> bool {
 }
 
 /// Whether the model may be asked again after `error`, when `made` attempts were made here.
-pub(super) fn may_retry(model: &Model, error: &ProviderError, made: u32) -> bool {
-    error.retryable && made < model.max_attempts
+///
+/// An answer that broke off is worth another attempt also after an error that would not be asked
+/// again unasked at the start: what it cost is spent, and what was said can be kept.
+pub(super) fn may_retry(
+    model: &Model,
+    transcript: &Transcript,
+    error: &ProviderError,
+    made: u32,
+) -> bool {
+    let broke_off = !transcript.answer.is_empty() && error.code == ErrorCode::UpstreamUnavailable;
+    (error.retryable || broke_off) && made < model.max_attempts
+}
+
+/// Whether another model may answer in its place: not where its owner wants an answer that broke
+/// off to stay as it is, nor where it was not the model's fault.
+pub(super) fn may_fall_back(model: &Model, transcript: &Transcript, error: &ProviderError) -> bool {
+    let keeps = model.on_loss == OnLoss::Interrupt && !transcript.answer.is_empty();
+    !keeps && is_upstream(error.code)
+}
+
+fn is_upstream(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::UpstreamUnavailable
+        | ErrorCode::UpstreamRateLimited
+        | ErrorCode::UpstreamRejected
+        | ErrorCode::UpstreamTimeout
+        | ErrorCode::UpstreamStalled
+        | ErrorCode::UpstreamProtocol
+        | ErrorCode::UpstreamTruncated => true,
+        ErrorCode::ServerLost | ErrorCode::StorageUnavailable | ErrorCode::Internal => false,
+    }
 }
 
 /// How long to wait before attempt `made + 1`; `chance` in 0..1 spreads many callers.

@@ -153,7 +153,7 @@ impl Engine {
             return Ok(false);
         }
         tracing::info!(generation = %row.id, epoch = epoch.0, seq = seq.0, "taken over");
-        let model = self.inner.models.find(Some(&row.request.model)).cloned();
+        let model = self.models().find(Some(&row.request.model)).cloned();
         if transcript.done.is_none()
             && let Some(model) = model
         {
@@ -187,15 +187,14 @@ impl Engine {
             };
             Event::Done(Done { usage: self.usage(orphan, transcript), ..failed(failure) })
         };
-        let Some(model) = self.inner.models.find(Some(&row.request.model)) else {
+        let Some(model) = self.models().find(Some(&row.request.model)).cloned() else {
             return lost("its server was lost, and its model is no longer configured");
         };
-        match policy::next(model, transcript, LossReason::Takeover) {
+        match policy::next(&model, transcript, LossReason::Takeover) {
             Next::Continue(event) | Next::Restart(event) => event,
-            Next::Again => Event::Resumed {
-                reason: LossReason::Takeover,
-                attempt: transcript.attempts + 1,
-            },
+            Next::Again => {
+                Event::Resumed { reason: LossReason::Takeover, attempt: transcript.attempts + 1 }
+            }
             Next::End => lost("its server was lost, and its model cannot go on"),
         }
     }

@@ -73,7 +73,7 @@ impl Engine {
         if self.inner.tasks.working() >= limits.running + limits.waiting {
             return Err(StartError::Overloaded);
         }
-        let model = self.inner.models.find(Some(&start.request.model)).cloned();
+        let model = self.models().find(Some(&start.request.model)).cloned();
         let model = model.ok_or(StartError::UnknownModel)?;
         let engine = self.clone();
         let task = self.inner.tasks.spawn(async move { engine.store(start, model).await });

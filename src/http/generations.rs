@@ -57,8 +57,7 @@ pub(super) async fn start(
 fn receipt(started: &Started) -> HttpResponse {
     let row = &started.generation;
     let path = path(row.id);
-    let mut response =
-        if started.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
+    let mut response = if started.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
     if started.replayed {
         response.insert_header((REPLAYED, "true"));
     }
@@ -102,7 +101,8 @@ fn path(id: GenerationId) -> String {
 }
 
 fn unknown_model(engine: &Engine, asked: &str) -> Problem {
-    let known: Vec<&str> = engine.models().iter().map(|m| m.name.as_str()).collect();
+    let models = engine.models();
+    let known: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
     let hint = nearest::hint(asked, &known);
     let detail = format!("{}: `{}`.{hint}", StartError::UnknownModel, nearest::shown(asked));
     Problem::unprocessable("unknown_model", detail).with("field", "model").with("known", known)

@@ -17,7 +17,8 @@ pub(super) async fn list(engine: Shared) -> HttpResponse {
                 "owned_by": model.provider.name(),
                 "provider": model.provider.name(),
                 "default": model.name == models.default_name(),
-                "continues": model.provider.can_continue(),
+                "continues": model.provider.continuation().is_possible(),
+                "continuation": model.provider.continuation().as_str(),
             })
         })
         .collect();

@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
+use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
 use super::refusal::Said;
 use super::text::{Piece, TextJoiner};
@@ -20,20 +21,26 @@ pub(crate) struct ChatMap {
     finished: bool,
     told_bad_chunk: bool,
     /// What the consumer has not taken yet.
-    pub(crate) out: VecDeque<Delta>,
+    out: VecDeque<Delta>,
 }
 
-impl ChatMap {
-    /// Whether a finish reason was seen: nothing but usage counts from then on.
-    pub(crate) fn is_finished(&self) -> bool {
+impl Fold for ChatMap {
+    type Chunk = ChatChunk;
+
+    fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Takes a chunk.
-    ///
-    /// # Errors
-    /// The chunk says that the attempt is lost.
-    pub(crate) fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
+    /// `[DONE]` does not come this far: the guard ends the stream there.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn pop(&mut self) -> Option<Delta> {
+        self.out.pop_front()
+    }
+
+    fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
         if let Some(error) = chunk.error().filter(|_| !self.finished) {
             self.flush();
             return Err(Said::in_value(&error).in_stream());
@@ -51,23 +58,15 @@ impl ChatMap {
         Ok(())
     }
 
-    /// Takes a chunk that could not be parsed. Told once: a server that sends one sends many.
-    pub(crate) fn bad_chunk(&mut self) {
+    /// Told once: a server that sends one sends many.
+    fn bad_chunk(&mut self) {
         if !std::mem::replace(&mut self.told_bad_chunk, true) {
             let message = "the model sends chunks that cannot be understood; they are left out";
             self.notice("bad_chunk", message);
         }
     }
 
-    /// The stream is over: `done` if it said so itself, `loss` if the guard stopped it.
-    ///
-    /// # Errors
-    /// It was cut off: neither a finish reason nor `[DONE]` was seen.
-    pub(crate) fn end(
-        &mut self,
-        done: bool,
-        loss: Option<ProviderError>,
-    ) -> Result<(), ProviderError> {
+    fn end(&mut self, done: bool, loss: Option<ProviderError>) -> Result<(), ProviderError> {
         if self.finished {
             return Ok(());
         }
@@ -80,7 +79,9 @@ impl ChatMap {
         self.finish(FinishReason::Other, None);
         Ok(())
     }
+}
 
+impl ChatMap {
     fn choice(&mut self, mut choice: ChatChoice) -> Result<(), ProviderError> {
         if let Some(delta) = choice.delta.take() {
             self.delta(delta);
@@ -174,14 +175,14 @@ impl ChatMap {
     }
 }
 
-fn push_text(out: &mut VecDeque<Delta>, text: String, delta: fn(String) -> Delta) {
+pub(super) fn push_text(out: &mut VecDeque<Delta>, text: String, delta: fn(String) -> Delta) {
     if !text.is_empty() {
         out.push_back(delta(text));
     }
 }
 
 /// Our word for the provider's, and whether it is the same.
-fn finish_reason(raw: &str) -> (FinishReason, bool) {
+pub(super) fn finish_reason(raw: &str) -> (FinishReason, bool) {
     match raw {
         "stop" => (FinishReason::Stop, true),
         "eos" | "eos_token" | "end_turn" | "stop_sequence" => (FinishReason::Stop, false),

@@ -2,13 +2,17 @@
 //!
 //! All of a chunk is optional and lenient: a field of an odd type must not cost the text beside
 //! it. So the parts that matter less are kept raw and parsed on their own.
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::seam;
 use super::text::Piece;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Prompt, Role};
+use crate::ports::Continuation;
 
 /// The request's body.
 #[derive(Debug, Serialize)]
@@ -46,7 +50,7 @@ struct StreamOptions {
 #[derive(Debug, Serialize)]
 struct ChatMessage<'a> {
     role: Role,
-    content: &'a str,
+    content: Cow<'a, str>,
     /// Mistral and DeepSeek: this message is the beginning of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<bool>,
@@ -59,6 +63,8 @@ pub(crate) struct Dialect<'a> {
     pub(crate) model: &'a str,
     /// OpenAI itself: it wants `max_completion_tokens`, others know `max_tokens` only.
     pub(crate) is_openai: bool,
+    /// How it goes on from a text.
+    pub(crate) continuation: Continuation,
 }
 
 impl<'a> ChatRequest<'a> {
@@ -66,17 +72,20 @@ impl<'a> ChatRequest<'a> {
     pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt, so_far: &'a str) -> Self {
         let message = |m: &'a crate::domain::prompt::Message| ChatMessage {
             role: m.role,
-            content: &m.content,
+            content: m.content.as_str().into(),
             prefix: None,
         };
         let mut messages: Vec<_> = prompt.messages.iter().map(message).collect();
-        let continues = (!so_far.is_empty()).then_some(true);
-        if continues.is_some() {
-            messages.push(ChatMessage {
-                role: Role::Assistant,
-                content: so_far,
-                prefix: continues,
-            });
+        let begun = !so_far.is_empty();
+        let instructed = begun && dialect.continuation == Continuation::Instruct;
+        let continues = (begun && !instructed).then_some(true);
+        if begun {
+            let content = so_far.into();
+            messages.push(ChatMessage { role: Role::Assistant, content, prefix: continues });
+        }
+        if instructed {
+            let content = seam::instruction(so_far).into();
+            messages.push(ChatMessage { role: Role::User, content, prefix: None });
         }
         let p = &prompt.parameters;
         Self {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::demo_directives::Directives;
 use super::demo_script::{Line, Script};
-use crate::ports::{Attempt, Delta, Deltas, Provider, ProviderError};
+use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
 
 /// The model without AI. A prompt that begins with `/demo` sets its length, pace and failures:
 /// `/demo tokens=500 tps=100 ttft_ms=50 jitter=0.2 fail_at=300 stall_at=200 stall_s=10 seed=7
@@ -27,8 +27,8 @@ impl Provider for Demo {
         "demo"
     }
 
-    fn can_continue(&self) -> bool {
-        true
+    fn continuation(&self) -> Continuation {
+        Continuation::Prefix
     }
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {

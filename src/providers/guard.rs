@@ -239,6 +239,12 @@ pub(crate) fn truncated(message: &str) -> ProviderError {
     lost(ErrorCode::UpstreamTruncated, message.into(), true)
 }
 
+/// The request did not even get to the guard.
+pub(crate) fn unsent() -> ProviderError {
+    let message = "the request could not be made; see the settings of the model";
+    lost(ErrorCode::Internal, message.into(), false)
+}
+
 /// A loss of that kind.
 pub(crate) fn lost(code: ErrorCode, message: String, retryable: bool) -> ProviderError {
     ProviderError { code, message, retryable, retry_after: None }

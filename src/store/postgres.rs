@@ -137,8 +137,7 @@ impl Log for PgLog {
     /// By a connection of its own: a pool that is used up does not mean that the database is gone.
     async fn ping(&self) -> Result<(), LogError> {
         let ping = async {
-            let mut connection =
-                PgConnection::connect_with(&self.options).await.map_err(error)?;
+            let mut connection = PgConnection::connect_with(&self.options).await.map_err(error)?;
             sqlx::query("select 1 from generations limit 0")
                 .execute(&mut connection)
                 .await

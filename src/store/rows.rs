@@ -56,9 +56,7 @@ fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outco
     let done: Done = serde_json::from_str(&done).map_err(|e| bad(format!("done: {e}")))?;
     let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
     let tool_calls: Vec<ToolCall> = match calls {
-        Some(calls) => {
-            serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?
-        }
+        Some(calls) => serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?,
         None => Vec::new(),
     };
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);

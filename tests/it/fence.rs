@@ -32,6 +32,7 @@ fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
         provider: Arc::new(Demo),
         on_loss: OnLoss::Continue,
         max_attempts: 3,
+        fallback: None,
     };
     let limits = Limits {
         lease: Duration::from_secs(1),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastword::app::{App, AppError};
-use lastword::config::{Config, OpenAiEnvironment};
+use lastword::config::{Config, ProviderEnvironment};
 use lastword::engine::{Engine, Limits};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -38,7 +38,10 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
         path: None,
         models: Vec::new(),
         default_model: None,
-        openai: OpenAiEnvironment::default(),
+        openai: ProviderEnvironment::default(),
+        anthropic: ProviderEnvironment::default(),
+        detect: Vec::new(),
+        detect_every: Duration::from_millis(50),
         limits: Limits {
             poll: Duration::from_millis(20),
             lease: Duration::from_secs(2),

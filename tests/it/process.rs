@@ -23,10 +23,16 @@ pub(crate) struct Server {
 pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
     command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", "127.0.0.1:0"]);
-    for name in ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"] {
+    for name in
+        ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "ANTHROPIC_API_KEY"]
+    {
         command.env_remove(name);
     }
-    command.env("RUST_LOG", "warn").stdout(Stdio::piped()).stdin(Stdio::null());
+    command
+        .env("LASTWORD_NO_DETECT", "true")
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null());
     command.kill_on_drop(true);
     command
 }

@@ -4,26 +4,28 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lastword::domain::event::{ErrorCode, FinishReason, Usage};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
-use lastword::ports::{Attempt, Delta, Deltas, Provider, ProviderError};
+use lastword::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
+use lastword::providers::endpoint::Settings;
 use lastword::providers::guard::Timeouts;
-use lastword::providers::openai::{OpenAi, OpenAiSettings};
+use lastword::providers::openai::OpenAi;
 use serde_json::json;
 
 use crate::upstream::{Answer, Gate, Model, Script, Upstream};
 
 mod endings;
 mod flow;
+mod messages;
 mod refusals;
 
 const KEY: &str = "sk-very-secret-0123";
 
-fn settings(upstream: &Upstream) -> OpenAiSettings {
+fn settings(upstream: &Upstream) -> Settings {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
-    OpenAiSettings {
+    Settings {
         base_url: upstream.base_url(),
         api_key: Some(KEY.into()),
         upstream_model: "llama".into(),
-        continues: true,
+        continuation: Continuation::Prefix,
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
             first_byte: Duration::from_millis(400),
@@ -35,7 +37,7 @@ fn settings(upstream: &Upstream) -> OpenAiSettings {
 
 /// For tests in which nothing is meant to time out.
 fn patient(upstream: &Upstream) -> OpenAi {
-    OpenAi::new(OpenAiSettings { timeouts: Timeouts::default(), ..settings(upstream) }).unwrap()
+    OpenAi::new(Settings { timeouts: Timeouts::default(), ..settings(upstream) }).unwrap()
 }
 
 fn attempt(prompt: &str, so_far: &str) -> Attempt {

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+mod messages;
 mod script;
 
 pub(crate) use script::{Answer, Gate, Model, Script};

@@ -71,7 +71,7 @@ async fn the_request() {
     });
     assert_eq!(request.body, expected);
 
-    let keyless = OpenAiSettings { api_key: None, ..settings(&upstream) };
+    let keyless = Settings { api_key: None, ..settings(&upstream) };
     drain(OpenAi::new(keyless).unwrap().start(attempt("hi", "")).await).await;
     let request = upstream.requests().remove(1);
     assert_eq!(request.header("authorization"), None);

@@ -4,63 +4,94 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_openai::error::OpenAIError;
-use async_openai::types::stream::StreamResponse;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::chat_map::ChatMap;
-use super::chat_wire::ChatChunk;
 use super::probe::Probe;
 use crate::ports::{Delta, ProviderError};
 
 /// How long the usage may take behind the finish: the answer is complete and waits for it.
 const USAGE_TIME: Duration = Duration::from_secs(3);
 
+/// What a wire protocol's chunks add up to: a pure fold, with the rule of when it is at its end.
+pub(crate) trait Fold {
+    /// One parsed event of the wire.
+    type Chunk;
+
+    /// Takes a chunk.
+    ///
+    /// # Errors
+    /// The chunk says that the attempt is lost.
+    fn chunk(&mut self, chunk: Self::Chunk) -> Result<(), ProviderError>;
+
+    /// Takes a chunk that could not be parsed.
+    fn bad_chunk(&mut self);
+
+    /// Whether the model came to its end: nothing but usage counts from then on.
+    fn is_finished(&self) -> bool;
+
+    /// Whether the wire said that nothing follows.
+    fn is_over(&self) -> bool;
+
+    /// The stream is over: `done` if `[DONE]` was seen, `loss` if the guard stopped it.
+    ///
+    /// # Errors
+    /// It was cut off.
+    fn end(&mut self, done: bool, loss: Option<ProviderError>) -> Result<(), ProviderError>;
+
+    /// The next delta that the consumer has not taken yet.
+    fn pop(&mut self) -> Option<Delta>;
+}
+
+/// Parsed chunks, or what could not be parsed.
+pub(crate) type Chunks<C, E> = Pin<Box<dyn Stream<Item = Result<C, E>> + Send>>;
+
 /// Pulls chunks, gives the guard room for each, and yields their deltas. Dropping it closes the
 /// upstream; so does its end.
-pub(crate) struct ChatStream {
+pub(crate) struct DeltaStream<F: Fold, E> {
     /// `None` once it is over.
-    chunks: Option<StreamResponse<ChatChunk>>,
+    chunks: Option<Chunks<F::Chunk, E>>,
+    fold: F,
     probe: Arc<Probe>,
-    map: ChatMap,
     loss: Option<ProviderError>,
     /// Runs from the finish on.
     patience: Option<Pin<Box<Sleep>>>,
     key: Option<String>,
 }
 
-impl ChatStream {
-    /// The deltas of `chunks`, which come through the guard of `probe`.
+impl<F: Fold, E> DeltaStream<F, E> {
+    /// The deltas that `fold` makes of `chunks`, which come through the guard of `probe`.
     pub(crate) fn new(
-        chunks: StreamResponse<ChatChunk>,
+        chunks: Chunks<F::Chunk, E>,
+        fold: F,
         probe: Arc<Probe>,
         key: Option<String>,
     ) -> Self {
-        let map = ChatMap::default();
-        Self { chunks: Some(chunks), probe, map, loss: None, patience: None, key }
+        Self { chunks: Some(chunks), fold, probe, loss: None, patience: None, key }
     }
 
-    fn take(&mut self, chunk: Result<ChatChunk, OpenAIError>) {
+    fn take(&mut self, chunk: Result<F::Chunk, E>) {
         self.probe.make_room();
         match chunk {
             Ok(chunk) => {
-                if let Err(loss) = self.map.chunk(chunk) {
+                if let Err(loss) = self.fold.chunk(chunk) {
                     self.end_with(loss);
                 }
             }
             // Only a chunk that is not JSON, or not of its shape, comes as an error: the guard
             // lets no other fault through.
-            Err(_) => self.map.bad_chunk(),
+            Err(_) => self.fold.bad_chunk(),
         }
-        if self.map.is_finished() && self.patience.is_none() {
+        if self.fold.is_over() {
+            self.end();
+        } else if self.fold.is_finished() && self.patience.is_none() {
             self.patience = Some(Box::pin(tokio::time::sleep(USAGE_TIME)));
         }
     }
 
     fn end(&mut self) {
         self.chunks = None;
-        if let Err(loss) = self.map.end(self.probe.is_done(), self.probe.loss()) {
+        if let Err(loss) = self.fold.end(self.probe.is_done(), self.probe.loss()) {
             self.end_with(loss);
         }
     }
@@ -71,13 +102,13 @@ impl ChatStream {
     }
 }
 
-impl Stream for ChatStream {
+impl<F: Fold + Unpin, E> Stream for DeltaStream<F, E> {
     type Item = Result<Delta, ProviderError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            if let Some(delta) = this.map.out.pop_front() {
+            if let Some(delta) = this.fold.pop() {
                 return Poll::Ready(Some(Ok(delta)));
             }
             let Some(chunks) = &mut this.chunks else {

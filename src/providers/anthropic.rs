@@ -1,0 +1,99 @@
+//! Anthropic's Messages API, and servers that speak it.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use http::HeaderValue;
+
+use super::delta_stream::{Chunks, DeltaStream};
+use super::endpoint::{Endpoint, Settings, SettingsError};
+use super::guard::unsent;
+use super::messages_map::MessagesMap;
+use super::messages_wire::{MessagesEvent, MessagesRequest};
+use super::probe::Probe;
+use super::seam;
+use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
+
+/// What is added to the base URL.
+const PATH: &str = "/v1/messages";
+/// The version of the API that this is written for.
+const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// A model behind the Messages API.
+pub struct Anthropic {
+    endpoint: Endpoint,
+    url: String,
+}
+
+impl Anthropic {
+    /// Checks `settings` and makes the model's HTTP client. Connects to nothing. The base URL
+    /// is without `/v1`, as Anthropic's own clients have it; with it is understood, too.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let endpoint = Endpoint::new(settings, PATH)?;
+        let base = &endpoint.settings.base_url;
+        let url = format!("{}{PATH}", base.strip_suffix("/v1").unwrap_or(base));
+        Ok(Self { endpoint, url })
+    }
+
+    fn request(&self, attempt: &Attempt) -> Option<reqwest::Request> {
+        let settings = &self.endpoint.settings;
+        let body = MessagesRequest::new(
+            &settings.upstream_model,
+            settings.continuation,
+            &attempt.prompt,
+            &attempt.so_far,
+        );
+        let mut request = self.endpoint.http.post(&self.url).json(&body);
+        request = request.header("anthropic-version", VERSION);
+        if let Some(key) = &settings.api_key {
+            let mut key = HeaderValue::from_str(key).ok()?;
+            key.set_sensitive(true);
+            request = request.header("x-api-key", key);
+        }
+        request.build().ok()
+    }
+}
+
+#[async_trait]
+impl Provider for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn continuation(&self) -> Continuation {
+        self.endpoint.settings.continuation
+    }
+
+    async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let settings = &self.endpoint.settings;
+        let probe = Arc::new(Probe::new());
+        let Some(request) = self.request(&attempt) else { return Err(unsent()) };
+        let response = self.endpoint.guard(probe.clone()).execute(request).await;
+        let response = response.map_err(|loss| {
+            let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+            probe.describe(loss, settings.api_key.as_deref().into_iter().chain(texts))
+        })?;
+        let events = response.bytes_stream().eventsource();
+        let chunks: Chunks<MessagesEvent, Unparsed> = Box::pin(events.map(|event| {
+            let event = event.map_err(|_| Unparsed)?;
+            serde_json::from_str(&event.data).map_err(|_| Unparsed)
+        }));
+        let map = MessagesMap::default();
+        let deltas = DeltaStream::new(chunks, map, probe, settings.api_key.clone()).boxed();
+        let so_far = &attempt.so_far;
+        Ok(match settings.continuation {
+            // The request leaves it out.
+            Continuation::Prefix => seam::without_blank(deltas, &so_far[so_far.trim_end().len()..]),
+            Continuation::None | Continuation::Instruct => {
+                seam::clean(deltas, settings.continuation, so_far)
+            }
+        })
+    }
+}
+
+/// An event that is not one of the API.
+struct Unparsed;

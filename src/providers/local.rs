@@ -1,0 +1,139 @@
+//! Model servers on this machine: looked for on the loopback only, with no key, through no proxy
+//! and behind no redirect.
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::endpoint::http_client;
+use crate::ports::Continuation;
+
+/// How long a look may take in all: it stands before the server's start.
+const WITHIN: Duration = Duration::from_millis(300);
+/// The longest list of models that is read, in bytes.
+const MAX_LIST: usize = 1 << 20;
+/// Both names of the loopback: some servers listen on one of them only.
+const HOSTS: [&str; 2] = ["127.0.0.1", "[::1]"];
+
+/// A server that may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// For people, such as `Ollama`.
+    pub name: &'static str,
+    /// Its port on the loopback.
+    pub port: u16,
+    /// Where it lists its models …
+    pub list: &'static str,
+    /// … under this name, an array …
+    pub array: &'static str,
+    /// … of objects with this one.
+    pub field: &'static str,
+    /// How its models go on from a text.
+    pub continuation: Continuation,
+}
+
+/// What a look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A model server.
+    Found {
+        /// For an OpenAI-compatible provider, with `/v1`.
+        base_url: String,
+        /// Its models, those for embeddings left out.
+        models: Vec<String>,
+    },
+    /// Nobody, or somebody else.
+    Absent,
+    /// Somebody who did not answer in time.
+    Silent,
+}
+
+/// Looks for all `candidates` at once; the answers are in their order.
+pub async fn look(candidates: &[Candidate]) -> Vec<Look> {
+    let Ok(http) = http_client(WITHIN) else { return vec![Look::Absent; candidates.len()] };
+    join_all(candidates.iter().map(|candidate| look_for(&http, candidate))).await
+}
+
+async fn look_for(http: &reqwest::Client, candidate: &Candidate) -> Look {
+    let looks = HOSTS.map(|host| async move {
+        let address = format!("http://{host}:{}", candidate.port);
+        match timeout(WITHIN, list(http, &address, candidate)).await {
+            Ok(Some(models)) => Look::Found { base_url: format!("{address}/v1"), models },
+            Ok(None) => Look::Absent,
+            Err(_) => Look::Silent,
+        }
+    });
+    let mut best = Look::Absent;
+    for look in join_all(looks).await {
+        match (&best, &look) {
+            (Look::Found { .. }, _) | (Look::Silent, Look::Absent) => {}
+            (Look::Absent | Look::Silent, _) => best = look,
+        }
+    }
+    best
+}
+
+/// Its models, if it is what it is taken for: any server may sit on such a port.
+async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> Option<Vec<String>> {
+    let response = http.get(format!("{address}{}", candidate.list)).send().await.ok()?;
+    if !response.status().is_success() {
+        return None;
+    }
+    let mut stream = response.bytes_stream();
+    let mut body = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        body.extend_from_slice(&bytes.ok()?);
+        if body.len() > MAX_LIST {
+            return None;
+        }
+    }
+    models(&serde_json::from_slice(&body).ok()?, candidate)
+}
+
+fn models(body: &Value, candidate: &Candidate) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for item in body.get(candidate.array)?.as_array()? {
+        // Another lastword is no model server, and could find us in its turn.
+        if item.get("continuation").is_some() {
+            return None;
+        }
+        let name = item.get(candidate.field)?.as_str()?;
+        if !name.is_empty() && !name.to_ascii_lowercase().contains("embed") {
+            names.push(name.to_owned());
+        }
+    }
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_list_of_models_is_one() {
+        let ollama = Candidate {
+            name: "Ollama",
+            port: 0,
+            list: "/api/tags",
+            array: "models",
+            field: "name",
+            continuation: Continuation::None,
+        };
+        let found = |body: Value| models(&body, &ollama);
+        let two = json!({ "models": [{ "name": "llama3.2" }, { "name": "nomic-embed-text" }] });
+        assert_eq!(found(two), Some(vec!["llama3.2".to_owned()]));
+        assert_eq!(found(json!({ "models": [] })), Some(vec![]));
+        for other in [
+            json!({}),
+            json!([]),
+            json!({ "models": {} }),
+            json!({ "models": ["a"] }),
+            json!({ "models": [{ "name": "demo", "continuation": "prefix" }] }),
+        ] {
+            assert_eq!(found(other.clone()), None, "{other}");
+        }
+    }
+}

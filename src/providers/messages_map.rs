@@ -1,0 +1,216 @@
+//! Events of the Messages API to deltas: a pure mapping.
+use std::collections::VecDeque;
+
+use super::chat_map::{finish_reason, push_text};
+use super::delta_stream::Fold;
+use super::guard::truncated;
+use super::messages_wire::{Block, BlockDelta, Counts, MessagesEvent};
+use super::refusal::Said;
+use super::text::{Piece, TextJoiner};
+use crate::domain::event::{FinishReason, ToolCallDelta, Usage};
+use crate::ports::{Delta, ProviderError};
+
+/// The fold over one attempt's events.
+#[derive(Debug, Default)]
+pub(crate) struct MessagesMap {
+    text: TextJoiner,
+    reasoning: TextJoiner,
+    /// The block of each tool call, in their order.
+    calls: Vec<u32>,
+    /// The call that grows.
+    call: Option<Call>,
+    signature: String,
+    counts: Counts,
+    told: Option<Usage>,
+    finished: bool,
+    stopped: bool,
+    told_bad_chunk: bool,
+    out: VecDeque<Delta>,
+}
+
+#[derive(Debug)]
+struct Call {
+    block: u32,
+    arguments: TextJoiner,
+    /// What to say at its end if no piece of its arguments comes.
+    whole: Option<String>,
+}
+
+impl Fold for MessagesMap {
+    type Chunk = MessagesEvent;
+
+    fn chunk(&mut self, event: MessagesEvent) -> Result<(), ProviderError> {
+        if let Some(error) = event.error().filter(|_| !self.finished) {
+            self.close_block();
+            return Err(Said::in_value(&error).in_stream());
+        }
+        self.counts = event.counts(self.counts);
+        match event.kind.as_deref().unwrap_or_default() {
+            _ if self.finished && event.kind.as_deref() != Some("message_stop") => {}
+            "content_block_start" => {
+                self.block(event.index.unwrap_or(0), event.content_block.unwrap_or_default());
+            }
+            "content_block_delta" => self.delta(event.delta.unwrap_or_default()),
+            "content_block_stop" => self.close_block(),
+            "message_delta" => self.message_delta(event.delta.unwrap_or_default()),
+            "message_stop" => self.stopped = true,
+            // `message_start`, `ping`, and whatever is added later.
+            _ => {}
+        }
+        // Before the finish, because the consumer may stop listening there.
+        self.usage();
+        Ok(())
+    }
+
+    fn bad_chunk(&mut self) {
+        if !self.finished && !std::mem::replace(&mut self.told_bad_chunk, true) {
+            let message = "the model sends events that cannot be understood; they are left out";
+            self.notice("bad_chunk", message.into());
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopped
+    }
+
+    fn end(&mut self, done: bool, loss: Option<ProviderError>) -> Result<(), ProviderError> {
+        if self.finished {
+            return Ok(());
+        }
+        self.close_block();
+        if !done && !self.stopped {
+            let cut = || truncated("the model's stream ended without saying that it is complete");
+            return Err(loss.unwrap_or_else(cut));
+        }
+        self.notice("no_finish_reason", "the model ended without saying why".into());
+        self.finish(FinishReason::Other, None);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Delta> {
+        self.out.pop_front()
+    }
+}
+
+impl MessagesMap {
+    fn block(&mut self, index: u32, block: Block) {
+        self.close_block();
+        match block.kind.as_deref().unwrap_or_default() {
+            "tool_use" => {
+                let place = self.calls.len();
+                self.calls.push(index);
+                self.call_delta(place, |call| {
+                    call.id = block.id.filter(|id| !id.is_empty());
+                    call.name = block.name.filter(|name| !name.is_empty());
+                });
+                let whole = block.input.map_or_else(|| "{}".into(), |raw| raw.get().to_owned());
+                let arguments = TextJoiner::default();
+                self.call = Some(Call { block: index, arguments, whole: Some(whole) });
+            }
+            // For the next turn, which must give it back unread.
+            "redacted_thinking" => {
+                if let Some(data) = block.data {
+                    self.notice("redacted_thinking", data);
+                }
+            }
+            // Tools that the provider runs itself, and blocks that are added later: what the
+            // model says about them comes as text.
+            _ => self.pieces(block.thinking, block.text),
+        }
+    }
+
+    fn delta(&mut self, delta: BlockDelta) {
+        self.pieces(delta.thinking, delta.text);
+        self.signature.push_str(delta.signature.as_deref().unwrap_or_default());
+        let (Some(piece), Some(call)) = (delta.partial_json, &mut self.call) else { return };
+        if piece.0.is_empty() {
+            return;
+        }
+        call.whole = None;
+        let arguments = call.arguments.push(piece);
+        let block = call.block;
+        self.arguments(block, arguments);
+    }
+
+    fn pieces(&mut self, thinking: Option<Piece>, text: Option<Piece>) {
+        let thinking = self.reasoning.push(thinking.unwrap_or_default());
+        push_text(&mut self.out, thinking, Delta::Reasoning);
+        let text = self.text.push(text.unwrap_or_default());
+        push_text(&mut self.out, text, Delta::Text);
+    }
+
+    fn message_delta(&mut self, delta: BlockDelta) {
+        let Some(raw) = delta.stop_reason.filter(|raw| !raw.is_empty()) else { return };
+        self.close_block();
+        let details = delta.stop_details.unwrap_or_default();
+        let explanation = TextJoiner::default().push(details.explanation.unwrap_or_default());
+        push_text(&mut self.out, explanation, Delta::Refusal);
+        let (reason, same) = finish_reason(&raw);
+        // The usage of this event is the last: it belongs before the finish.
+        self.finished = true;
+        self.usage();
+        self.finish(reason, details.category.or_else(|| (!same).then_some(raw)));
+    }
+
+    /// What is left of the block that ends, or that was cut off.
+    fn close_block(&mut self) {
+        push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
+        push_text(&mut self.out, self.text.finish(), Delta::Text);
+        if let Some(mut call) = self.call.take() {
+            let rest = call.arguments.finish() + call.whole.as_deref().unwrap_or_default();
+            self.arguments(call.block, rest);
+        }
+        let signature = std::mem::take(&mut self.signature);
+        if !signature.is_empty() {
+            self.notice("thinking_signature", signature);
+        }
+    }
+
+    fn arguments(&mut self, block: u32, arguments: String) {
+        if arguments.is_empty() {
+            return;
+        }
+        if let Some(place) = self.calls.iter().rposition(|of| *of == block) {
+            self.call_delta(place, |call| call.arguments = arguments);
+        }
+    }
+
+    fn call_delta(&mut self, place: usize, fill: impl FnOnce(&mut ToolCallDelta)) {
+        let index = u32::try_from(place).unwrap_or(u32::MAX);
+        let mut call = ToolCallDelta { index, ..ToolCallDelta::default() };
+        fill(&mut call);
+        self.out.push_back(Delta::ToolCall(call));
+    }
+
+    /// Told when it changes. Exact only with the finish: before it, the output has just begun.
+    fn usage(&mut self) {
+        let counts = self.counts;
+        let (Some(input), Some(output)) = (counts.input, counts.output) else { return };
+        let cached = counts.cache_read.unwrap_or(0);
+        let usage = Usage {
+            // What is in the cache is not counted in `input_tokens`.
+            input_tokens: input + cached + counts.cache_creation.unwrap_or(0),
+            output_tokens: output,
+            reasoning_tokens: None,
+            cached_input_tokens: counts.cache_read,
+            exact: self.finished,
+        };
+        if self.told != Some(usage) {
+            self.told = Some(usage);
+            self.out.push_back(Delta::Usage(usage));
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
+        self.finished = true;
+        self.out.push_back(Delta::Finish { reason, raw });
+    }
+
+    fn notice(&mut self, code: &'static str, message: String) {
+        self.out.push_back(Delta::Notice { code, message });
+    }
+}

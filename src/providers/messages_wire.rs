@@ -1,0 +1,227 @@
+//! Anthropic's Messages API on the wire, lenient in what it reads: new events and blocks appear,
+//! and compatible servers leave fields out.
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::seam;
+use super::text::Piece;
+use crate::domain::prompt::{Message, Prompt, Role};
+use crate::ports::Continuation;
+
+/// The API wants a limit; this one is used where the prompt sets none, in tokens.
+const MAX_TOKENS: u32 = 4096;
+
+/// The request's body.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessagesRequest<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    stream: bool,
+    messages: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop_sequences: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct Turn<'a> {
+    role: &'static str,
+    content: Cow<'a, str>,
+}
+
+impl<'a> MessagesRequest<'a> {
+    /// The request for `prompt`, to be continued behind `so_far` if that is not blank.
+    pub(crate) fn new(
+        model: &'a str,
+        continuation: Continuation,
+        prompt: &'a Prompt,
+        so_far: &'a str,
+    ) -> Self {
+        let (system, mut messages) = split(&prompt.messages);
+        // An empty turn is refused, and so is white space at the end of the last one.
+        let begun = so_far.trim_end();
+        if !begun.is_empty() {
+            messages.push(Turn { role: "assistant", content: begun.into() });
+            if continuation == Continuation::Instruct {
+                messages.push(Turn { role: "user", content: seam::instruction(so_far).into() });
+            }
+        }
+        let p = &prompt.parameters;
+        Self {
+            model,
+            max_tokens: p.max_output_tokens.unwrap_or(MAX_TOKENS),
+            stream: true,
+            messages,
+            system,
+            temperature: p.temperature,
+            top_p: p.top_p,
+            stop_sequences: &p.stop,
+        }
+    }
+}
+
+/// Instructions stand beside the turns, not among them. Alone they are what there is to answer.
+fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
+    let mut system: Vec<&str> = Vec::new();
+    let mut turns = Vec::new();
+    for message in messages {
+        let content = message.content.as_str();
+        match message.role {
+            Role::System | Role::Developer => system.push(content),
+            Role::User => turns.push(Turn { role: "user", content: content.into() }),
+            Role::Assistant => turns.push(Turn { role: "assistant", content: content.into() }),
+        }
+    }
+    let system = system.join("\n\n");
+    if turns.is_empty() {
+        return (None, vec![Turn { role: "user", content: system.into() }]);
+    }
+    ((!system.is_empty()).then_some(system), turns)
+}
+
+/// One event of the stream. Its name is repeated in `type`; the guard passes the data only.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MessagesEvent {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) index: Option<u32>,
+    pub(crate) message: Option<MessageStart>,
+    pub(crate) content_block: Option<Block>,
+    pub(crate) delta: Option<BlockDelta>,
+    usage: Option<Box<RawValue>>,
+    error: Option<Box<RawValue>>,
+}
+
+/// What `message_start` says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MessageStart {
+    usage: Option<Box<RawValue>>,
+}
+
+/// The beginning of a content block.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Block {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) text: Option<Piece>,
+    pub(crate) thinking: Option<Piece>,
+    /// Of `redacted_thinking`.
+    pub(crate) data: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    /// Of a tool call; the API sends `{}` and then the pieces, others send it whole.
+    pub(crate) input: Option<Box<RawValue>>,
+}
+
+/// What `content_block_delta` adds to a block, and `message_delta` to the message.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BlockDelta {
+    pub(crate) text: Option<Piece>,
+    pub(crate) thinking: Option<Piece>,
+    pub(crate) partial_json: Option<Piece>,
+    pub(crate) signature: Option<String>,
+    pub(crate) stop_reason: Option<String>,
+    pub(crate) stop_details: Option<StopDetails>,
+}
+
+/// Why the model declined.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StopDetails {
+    pub(crate) category: Option<String>,
+    pub(crate) explanation: Option<Piece>,
+}
+
+/// Token counts as they come: each replaces the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) input: Option<u64>,
+    pub(crate) cache_read: Option<u64>,
+    pub(crate) cache_creation: Option<u64>,
+    pub(crate) output: Option<u64>,
+}
+
+impl MessagesEvent {
+    /// The counts of this event over `earlier` ones.
+    pub(crate) fn counts(&self, earlier: Counts) -> Counts {
+        let start = self.message.as_ref().and_then(|message| message.usage.as_deref());
+        let raw = self.usage.as_deref().or(start);
+        let Some(value) = raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) else {
+            return earlier;
+        };
+        let count = |name: &str, or: Option<u64>| value.get(name).and_then(Value::as_u64).or(or);
+        Counts {
+            input: count("input_tokens", earlier.input),
+            cache_read: count("cache_read_input_tokens", earlier.cache_read),
+            cache_creation: count("cache_creation_input_tokens", earlier.cache_creation),
+            output: count("output_tokens", earlier.output),
+        }
+    }
+
+    /// The error that the event carries, in the shape `{"error": …}`.
+    pub(crate) fn error(&self) -> Option<Value> {
+        let raw = self.error.as_deref()?;
+        let error: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+        Some(serde_json::json!({ "error": error }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::prompt::Parameters;
+    use serde_json::json;
+
+    fn message(role: Role, content: &str) -> Message {
+        Message { role, content: content.into() }
+    }
+
+    #[test]
+    fn instructions_stand_beside_the_turns() {
+        let messages = vec![
+            message(Role::System, "be brief"),
+            message(Role::User, "hi"),
+            message(Role::Developer, "be kind"),
+        ];
+        let prompt = Prompt { messages, parameters: Parameters::default() };
+        let request = MessagesRequest::new("m", Continuation::Instruct, &prompt, "");
+        let expected = json!({
+            "model": "m", "max_tokens": 4096, "stream": true, "system": "be brief\n\nbe kind",
+            "messages": [{ "role": "user", "content": "hi" }],
+        });
+        assert_eq!(serde_json::to_value(request).unwrap(), expected);
+        let alone = Prompt { messages: vec![message(Role::System, "go")], ..prompt };
+        let request = MessagesRequest::new("m", Continuation::Instruct, &alone, "");
+        let value = serde_json::to_value(request).unwrap();
+        assert_eq!(value["messages"], json!([{ "role": "user", "content": "go" }]));
+        assert_eq!(value.get("system"), None);
+    }
+
+    #[test]
+    fn a_text_is_continued_by_an_instruction_or_as_a_prefix() {
+        let messages = vec![message(Role::User, "hi")];
+        let prompt = Prompt { messages, parameters: Parameters::default() };
+        let turns = |continuation, so_far| {
+            let request = MessagesRequest::new("m", continuation, &prompt, so_far);
+            serde_json::to_value(request).unwrap()["messages"].as_array().unwrap().clone()
+        };
+        let instructed = turns(Continuation::Instruct, "Once ");
+        assert_eq!(instructed[1], json!({ "role": "assistant", "content": "Once" }));
+        assert!(instructed[2]["content"].as_str().unwrap().contains("`Once `"));
+        assert_eq!(turns(Continuation::Prefix, "Once \n").len(), 2);
+        assert_eq!(turns(Continuation::Prefix, "Once \n")[1]["content"], "Once");
+        assert_eq!(turns(Continuation::Prefix, " \n").len(), 1, "nothing to continue");
+    }
+}

@@ -1,0 +1,166 @@
+//! Where a new attempt goes on behind a text: what to ask for, and the seam between the two.
+use futures_util::{StreamExt, stream};
+
+use crate::ports::{Continuation, Delta, Deltas, ProviderError};
+
+/// How much of the text's end a repetition is looked for in, in characters: a model that begins
+/// again further back is not recognised.
+const TAIL: usize = 200;
+/// Shorter repetitions are taken for chance, in characters: `Hel` is rightly followed by `lo`.
+const CHANCE: usize = 8;
+/// How much of the text's end the instruction quotes, in characters.
+const QUOTE: usize = 100;
+
+/// What a model that cannot be made to go on exactly is asked to do.
+pub(crate) fn instruction(so_far: &str) -> String {
+    format!(
+        "Your previous response was interrupted and ended with `{}`. Continue exactly from where \
+         you left off, without repeating.",
+        last(so_far, QUOTE)
+    )
+}
+
+/// The deltas without what they repeat of the end of `so_far`.
+pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) -> Deltas {
+    match continuation {
+        Continuation::Instruct if !so_far.is_empty() => {
+            sewn(deltas, Seam::new(last(so_far, TAIL), CHANCE))
+        }
+        Continuation::Instruct | Continuation::None | Continuation::Prefix => deltas,
+    }
+}
+
+/// The deltas behind a text from whose end `blank` was taken off, because the upstream refuses
+/// it: the model says it again.
+pub(crate) fn without_blank(deltas: Deltas, blank: &str) -> Deltas {
+    if blank.is_empty() { deltas } else { sewn(deltas, Seam::new(blank, 1)) }
+}
+
+fn sewn(deltas: Deltas, mut seam: Seam) -> Deltas {
+    deltas.flat_map(move |item| stream::iter(seam.item(item))).boxed()
+}
+
+fn last(text: &str, characters: usize) -> &str {
+    let at = text.char_indices().rev().nth(characters.saturating_sub(1)).map_or(0, |(at, _)| at);
+    &text[at..]
+}
+
+/// Holds the first text back until it is clear whether it repeats the end of the text before.
+struct Seam {
+    /// Empty once it is decided.
+    tail: String,
+    shortest: usize,
+    held: String,
+}
+
+impl Seam {
+    fn new(tail: &str, shortest: usize) -> Self {
+        Self { tail: tail.to_owned(), shortest, held: String::new() }
+    }
+
+    /// What may be passed on, in its order.
+    fn item(&mut self, item: Result<Delta, ProviderError>) -> Vec<Result<Delta, ProviderError>> {
+        match item {
+            Ok(Delta::Text(text)) => text_only(self.text(text)),
+            Ok(Delta::Reasoning(_) | Delta::Usage(_) | Delta::Notice { .. }) => vec![item],
+            Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {
+                let mut items = text_only(self.release());
+                items.push(item);
+                items
+            }
+        }
+    }
+
+    fn text(&mut self, text: String) -> String {
+        if self.tail.is_empty() {
+            return text;
+        }
+        self.held.push_str(&text);
+        for (at, _) in self.tail.char_indices() {
+            let suffix = &self.tail[at..];
+            if suffix.chars().count() < self.shortest {
+                break;
+            }
+            if suffix.len() > self.held.len() {
+                if suffix.starts_with(&self.held) {
+                    return String::new();
+                }
+            } else if self.held.starts_with(suffix) {
+                self.held.drain(..suffix.len());
+                break;
+            }
+        }
+        self.release()
+    }
+
+    fn release(&mut self) -> String {
+        self.tail.clear();
+        std::mem::take(&mut self.held)
+    }
+}
+
+fn text_only(text: String) -> Vec<Result<Delta, ProviderError>> {
+    if text.is_empty() { Vec::new() } else { vec![Ok(Delta::Text(text))] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::FinishReason;
+
+    fn joined(so_far: &str, pieces: &[&str]) -> String {
+        let mut seam = Seam::new(last(so_far, TAIL), CHANCE);
+        let mut text = so_far.to_owned();
+        let finish = Delta::Finish { reason: FinishReason::Stop, raw: None };
+        let pieces = pieces.iter().map(|p| Delta::Text((*p).into())).chain([finish]);
+        for delta in pieces.flat_map(|p| seam.item(Ok(p))) {
+            if let Ok(Delta::Text(more)) = delta {
+                text.push_str(&more);
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn a_repetition_at_the_seam_is_dropped_wherever_it_is_cut() {
+        let so_far = "It was a dark and stormy night; the räin";
+        let again = "stormy night; the räin fell in torrents";
+        let whole = "It was a dark and stormy night; the räin fell in torrents";
+        for (cut, _) in again.char_indices() {
+            assert_eq!(joined(so_far, &[&again[..cut], &again[cut..]]), whole, "{cut}");
+        }
+        let letters: Vec<String> = again.chars().map(String::from).collect();
+        let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+        assert_eq!(joined(so_far, &letters), whole);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_repetition_stays() {
+        let cases: [(&str, &[&str], &str); 5] = [
+            ("Hel", &["lo"], "Hello"),
+            ("one two three four", &[" five"], "one two three four five"),
+            ("one two three four", &["two thr", "ough"], "one two three fourtwo through"),
+            ("one two three four", &["two thr"], "one two three fourtwo thr"),
+            ("x", &[], "x"),
+        ];
+        for (so_far, pieces, whole) in cases {
+            assert_eq!(joined(so_far, pieces), whole);
+        }
+    }
+
+    #[test]
+    fn white_space_that_was_taken_off_is_not_said_twice() {
+        let mut seam = Seam::new("\n\n", 1);
+        assert_eq!(seam.text("\n".into()), "");
+        assert_eq!(seam.text("\nB".into()), "B");
+        let mut seam = Seam::new(" ", 1);
+        assert_eq!(seam.text("b".into()), "b");
+    }
+
+    #[test]
+    fn the_instruction_quotes_the_end_only() {
+        let asked = instruction(&("a".repeat(500) + "é."));
+        assert!(asked.contains(&format!("{}é.`", "a".repeat(98))), "{asked}");
+        assert!(asked.len() < 300);
+    }
+}
