@@ -77,7 +77,6 @@ impl App {
         let (models, why) = models::models(config)?;
         let mut started =
             vec![("listening", format!("http://{address}")), ("database", database.describe())];
-        started.extend(why.into_iter().map(|line| ("model", line)));
         let engine = Engine::new(
             Arc::new(log.clone()),
             models,
@@ -89,6 +88,7 @@ impl App {
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));
         }
+        started.extend(why.into_iter().map(|line| ("model", line)));
         let grace = config.shutdown_grace;
         Ok(Self { listener, engine, log, database, grace, started, _identity: identity })
     }

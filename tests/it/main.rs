@@ -27,3 +27,9 @@ mod resume;
 mod upstream;
 #[cfg(test)]
 mod wrong;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod readers;
+#[cfg(test)]
+mod startup;
