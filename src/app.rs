@@ -17,8 +17,8 @@ use crate::store::embedded::EmbeddedError;
 use crate::store::{ConnectError, PgLog};
 use crate::tasks::Tasks;
 use database::Database;
-pub use identity::IdentityError;
 use identity::Identity;
+pub use identity::IdentityError;
 pub use models::ModelsError;
 
 /// Why the server does not start.

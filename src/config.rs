@@ -12,8 +12,8 @@ use clap::Parser;
 
 use crate::domain::nearest;
 use crate::engine::Limits;
-pub use file::{Continuation, ModelConfig, ProviderKind};
 use file::File;
+pub use file::{Continuation, ModelConfig, ProviderKind};
 pub use flags::{Cli, Command, LogFormat, ServeFlags};
 
 /// Everything that `serve` needs to know.

@@ -33,7 +33,8 @@ impl Database {
             let options: PgConnectOptions =
                 url.parse().map_err(|e: sqlx::Error| AppError::DatabaseUrl(e.to_string()))?;
             // Not the URL: it may hold a password.
-            let place = format!("{} on {}", options.get_database().unwrap_or("?"), options.get_host());
+            let place =
+                format!("{} on {}", options.get_database().unwrap_or("?"), options.get_host());
             let log = connect(options, durability).await?;
             return Ok((Self::Given(place), log));
         }

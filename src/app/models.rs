@@ -131,16 +131,10 @@ fn offered(config: &Config) -> Result<Option<(Model, String)>, ModelsError> {
 }
 
 fn openai(name: &str, settings: OpenAiSettings) -> Result<Arc<dyn Provider>, ModelsError> {
-    let provider =
-        OpenAi::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
+    let provider = OpenAi::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
     Ok(Arc::new(provider))
 }
 
-fn model(
-    name: String,
-    provider: Arc<dyn Provider>,
-    on_loss: OnLoss,
-    max_attempts: u32,
-) -> Model {
+fn model(name: String, provider: Arc<dyn Provider>, on_loss: OnLoss, max_attempts: u32) -> Model {
     Model { name, provider, on_loss, max_attempts }
 }

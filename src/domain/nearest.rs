@@ -29,9 +29,9 @@ pub fn shown(given: &str) -> String {
 /// `b`", and the known one that it most likely means.
 #[must_use]
 pub fn unknown_name(message: &str) -> Option<(&str, Option<&str>)> {
-    let rest = message.strip_prefix("unknown field `").or_else(|| {
-        message.strip_prefix("unknown variant `")
-    })?;
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
     let mut names = rest.split('`').step_by(2);
     let unknown = names.next()?;
     let known: Vec<&str> = names.filter(|name| !name.starts_with(" at line")).collect();

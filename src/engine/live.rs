@@ -181,8 +181,8 @@ impl Drop for Reading {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::event::Event;
     use super::*;
+    use crate::domain::event::Event;
 
     fn entries(seqs: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
         seqs.map(|n| Entry::encode(Seq(n), &Event::Delta { text: "x".into() })).collect()

@@ -77,7 +77,12 @@ mod tests {
     fn attempts_add_up_and_silence_is_estimated() {
         let mut meter = Meter::new(7, &Answer::default(), 0);
         meter.begin();
-        meter.reported(Usage { input_tokens: 7, output_tokens: 2, exact: true, ..Usage::default() });
+        meter.reported(Usage {
+            input_tokens: 7,
+            output_tokens: 2,
+            exact: true,
+            ..Usage::default()
+        });
         meter.begin();
         meter.said(9);
         let total = meter.total();

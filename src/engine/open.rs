@@ -48,11 +48,7 @@ impl Engine {
     }
 
     /// What the log says to a cursor.
-    pub(super) async fn preface(
-        &self,
-        at: &Address,
-        cursor: Seq,
-    ) -> Result<Preface, EngineError> {
+    pub(super) async fn preface(&self, at: &Address, cursor: Seq) -> Result<Preface, EngineError> {
         let row = self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)?;
         let ended = row.result.is_some();
         if ended && cursor == row.last_seq {

@@ -60,11 +60,10 @@ impl Session {
     fn in_state(engine: Engine, at: Address, cursor: Seq, state: State) -> Self {
         let heartbeat = Instant::now() + engine.inner.limits.heartbeat;
         // Counted as a reader from the start: before its first event, too, it reads.
-        let following =
-            engine.inner.live.find(&at.tenant, at.id).map(|tail| {
-                let heads = tail.heads();
-                (tail.reader(), heads)
-            });
+        let following = engine.inner.live.find(&at.tenant, at.id).map(|tail| {
+            let heads = tail.heads();
+            (tail.reader(), heads)
+        });
         Self { engine, at, cursor, state, following, heartbeat, outage: None }
     }
 
@@ -98,8 +97,7 @@ impl Session {
             Ok(Preface::Events(cursor, first)) => {
                 self.outage = None;
                 self.cursor = cursor;
-                self.state =
-                    if first.is_empty() { State::Following } else { State::First(first) };
+                self.state = if first.is_empty() { State::Following } else { State::First(first) };
                 None
             }
             Err(EngineError::Log(LogError::Unavailable(_))) => self.wait_for_log().await,

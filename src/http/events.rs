@@ -51,8 +51,6 @@ fn flag(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     match value {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1" | "") => Ok(true),
-        Some(_) => {
-            Err(Problem::bad_request("invalid_query", format!("`{name}` is true or false")))
-        }
+        Some(_) => Err(Problem::bad_request("invalid_query", format!("`{name}` is true or false"))),
     }
 }

@@ -57,8 +57,7 @@ pub(super) async fn start(
 fn receipt(started: &Started) -> HttpResponse {
     let row = &started.generation;
     let path = path(row.id);
-    let mut response =
-        if started.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
+    let mut response = if started.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
     if started.replayed {
         response.insert_header((REPLAYED, "true"));
     }

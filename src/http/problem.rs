@@ -114,7 +114,8 @@ impl From<LogError> for Problem {
         match error {
             LogError::Unavailable(why) => {
                 tracing::warn!(why, "a request was refused: the log is out of reach");
-                let detail = "the database cannot be reached; nothing was changed that is not in it";
+                let detail =
+                    "the database cannot be reached; nothing was changed that is not in it";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", detail)
                     .retry_after(1)
             }

@@ -112,9 +112,7 @@ impl StartBody {
             }
             (None, None) => {
                 let detail = "`prompt` or `messages` is missing";
-                return Err(
-                    Problem::unprocessable("missing_field", detail).with("field", "prompt")
-                );
+                return Err(Problem::unprocessable("missing_field", detail).with("field", "prompt"));
             }
             (Some(prompt), None) => messages.push(Message { role: Role::User, content: prompt }),
             (None, Some(wire)) if wire.is_empty() => {
@@ -149,14 +147,13 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Problem> {
     let text = serde_json::to_string(metadata).unwrap_or_default();
     if text.len() > METADATA_BYTES {
         let detail = format!("`metadata` is larger than {METADATA_BYTES} bytes");
-        return Err(Problem::unprocessable("metadata_too_large", detail)
-            .with("limit", METADATA_BYTES));
+        return Err(
+            Problem::unprocessable("metadata_too_large", detail).with("limit", METADATA_BYTES)
+        );
     }
     if text.contains("\\u0000") {
         let detail = "`metadata` contains U+0000";
-        return Err(
-            Problem::unprocessable("invalid_character", detail).with("field", "metadata")
-        );
+        return Err(Problem::unprocessable("invalid_character", detail).with("field", "metadata"));
     }
     Ok(())
 }

@@ -39,10 +39,8 @@ impl PgWriter {
         match self.connection.take() {
             Some(connection) => Ok(connection),
             None => {
-                answered(async {
-                    PgConnection::connect_with(&self.options).await.map_err(error)
-                })
-                .await
+                answered(async { PgConnection::connect_with(&self.options).await.map_err(error) })
+                    .await
             }
         }
     }
@@ -114,11 +112,8 @@ pub(super) async fn insert(
 }
 
 async fn mark_started(connection: &mut PgConnection, batch: &[Append]) -> Result<(), LogError> {
-    let started: Vec<Uuid> = batch
-        .iter()
-        .filter(|a| matches!(a.row, RowChange::Started))
-        .map(|a| a.at.id.0)
-        .collect();
+    let started: Vec<Uuid> =
+        batch.iter().filter(|a| matches!(a.row, RowChange::Started)).map(|a| a.at.id.0).collect();
     if started.is_empty() {
         return Ok(());
     }
@@ -165,10 +160,7 @@ pub(super) async fn mark_ended(
     .map_err(error)
 }
 
-async fn tails(
-    connection: &mut PgConnection,
-    ids: &[GenerationId],
-) -> Result<Vec<Tail>, LogError> {
+async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(
         "select w.id, coalesce(g.epoch, 0) as epoch, \

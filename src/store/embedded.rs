@@ -108,8 +108,7 @@ impl Embedded {
         if !self.has_exited() {
             return Ok(false);
         }
-        let (layout, account, bin) =
-            (self.layout.clone(), self.account.clone(), self.bin.clone());
+        let (layout, account, bin) = (self.layout.clone(), self.account.clone(), self.bin.clone());
         self.server = tokio::task::spawn_blocking(move || {
             leftovers::clear(&layout.data)?;
             Server::start(&layout, &account, &bin)

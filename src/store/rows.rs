@@ -56,9 +56,7 @@ fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outco
     let done: Done = serde_json::from_str(&done).map_err(|e| bad(format!("done: {e}")))?;
     let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
     let tool_calls: Vec<ToolCall> = match calls {
-        Some(calls) => {
-            serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?
-        }
+        Some(calls) => serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?,
         None => Vec::new(),
     };
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
@@ -95,6 +93,7 @@ pub(super) fn json<T: serde::Serialize>(value: T) -> Json<T> {
 }
 
 /// Which of our three kinds of failure a database error is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which may grow")]
 pub(super) fn error(error: sqlx::Error) -> LogError {
     let Some(database) = error.as_database_error() else {
         return match error {

@@ -38,9 +38,8 @@ impl PgLog {
             Orphans::LeaseExpired => (expired.to_owned(), None, &[][..]),
             Orphans::Unattended { owner, running, young_too } => {
                 let age = if *young_too { 0 } else { YOUNG_S };
-                let old = format!(
-                    "g.created_at <= clock_timestamp() - make_interval(secs => {age})"
-                );
+                let old =
+                    format!("g.created_at <= clock_timestamp() - make_interval(secs => {age})");
                 (old, Some(owner), running.as_slice())
             }
         };

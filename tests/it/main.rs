@@ -16,20 +16,20 @@ mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod startup;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod wrong;
-#[cfg(test)]
-mod outage;
-#[cfg(test)]
-mod readers;
-#[cfg(test)]
-mod startup;

@@ -69,8 +69,7 @@ async fn carry(
     let down = copy(&mut server_out, &mut client_in, |bytes| {
         let insert = bytes.windows(INSERTED.len()).any(|w| w == INSERTED);
         let take = |n: usize| n.checked_sub(1);
-        let lose = insert
-            && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
+        let lose = insert && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
         if lose {
             lost.fetch_add(1, Ordering::SeqCst);
         }

@@ -93,11 +93,7 @@ impl Lane {
 
     /// The log refuses a batch and the tails do not say whose fault it is: each generation
     /// stands for itself, and the one that is refused alone stops.
-    async fn isolate(
-        &mut self,
-        mut batch: Vec<Submission>,
-        why: &LogError,
-    ) -> Result<(), GivenUp> {
+    async fn isolate(&mut self, mut batch: Vec<Submission>, why: &LogError) -> Result<(), GivenUp> {
         if let [one] = batch.as_mut_slice() {
             lose(one, &why.to_string());
             return Ok(());
@@ -127,8 +123,7 @@ impl Lane {
         all: bool,
     ) -> Result<Vec<Submission>, GivenUp> {
         let losses = self.losses.load(Ordering::Relaxed);
-        let doubtful =
-            |s: &Submission| all || s.slot.compared.load(Ordering::Relaxed) != losses;
+        let doubtful = |s: &Submission| all || s.slot.compared.load(Ordering::Relaxed) != losses;
         let mut ids: Vec<GenerationId> =
             batch.iter().filter(|s| doubtful(s)).map(|s| s.append.at.id).collect();
         ids.dedup();
