@@ -83,8 +83,6 @@ impl App {
         let (models, why) = local.models()?;
         let mut started =
             vec![("listening", format!("http://{address}")), ("database", database.describe())];
-        started.extend(why.into_iter().map(|line| ("model", line)));
-        started.extend(local.hints().into_iter().map(|line| ("hint", line)));
         let engine = Engine::new(
             Arc::new(log.clone()),
             models,
@@ -96,6 +94,8 @@ impl App {
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));
         }
+        started.extend(local.hints().into_iter().map(|line| ("hint", line)));
+        started.extend(why.into_iter().map(|line| ("model", line)));
         let grace = config.shutdown_grace;
         Ok(Self { listener, engine, log, database, grace, started, local, _identity: identity })
     }

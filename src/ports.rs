@@ -13,7 +13,8 @@ use crate::domain::prompt::Prompt;
 /// The durable log of all generations. What is not in it did not happen.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Stores a new generation as `queued`. Repeating it with the same id changes nothing.
+    /// Stores a new generation with its first event, `started`, in one transaction. Repeating it
+    /// with the same id changes nothing.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError>;
 
     /// A connection of its own for one lane of the recorder.
@@ -82,8 +83,8 @@ pub struct Address {
 /// What came of a start.
 #[derive(Debug)]
 pub enum Created {
-    /// It is new.
-    New(Box<Generation>),
+    /// It is new; its first entry.
+    New(Box<Generation>, Entry),
     /// The same start was made before.
     Replayed(Box<Generation>),
     /// The idempotency key was used for another request.

@@ -48,6 +48,8 @@ pub struct NewGeneration {
     pub provider: String,
     /// The instance that will run it.
     pub owner: InstanceId,
+    /// Whether it has to wait for a place.
+    pub queued: bool,
     /// What makes a repeated start the same start.
     pub idempotency: Option<Idempotency>,
 }

@@ -40,6 +40,8 @@ pub(super) struct Generation {
     pub(super) tail: Arc<Tail>,
     pub(super) writer: Writer,
     pub(super) transcript: Transcript,
+    /// Whether its row still says that it waits.
+    pub(super) queued: bool,
 }
 
 /// How an attempt went.
@@ -52,8 +54,8 @@ enum Attempted {
 }
 
 impl Generation {
-    /// Runs to the end. `first` is the event that begins it here, unless that is in the log.
-    pub(super) async fn run(mut self, first: Option<Event>) {
+    /// Runs to the end, in `place` if there is one already.
+    pub(super) async fn run(mut self, place: Option<OwnedSemaphorePermit>) {
         let stops = Stops {
             tail: Arc::clone(&self.tail),
             hard: self.engine.inner.tasks.hard().clone(),
@@ -63,13 +65,11 @@ impl Generation {
         let earlier = self.transcript.attempts;
         let input = self.request.prompt.estimated_tokens();
         let mut meter = Meter::new(input, &self.transcript.answer, earlier.saturating_sub(1));
-        let (_place, stop) = self.queue(&stops).await;
-        let begun = match first {
-            Some(first) => self.push(vec![first], RowChange::Started).await,
-            None => true,
+        let (_place, stop) = match place {
+            Some(place) => (Some(place), None),
+            None => self.queue(&stops).await,
         };
         let done = match stop {
-            _ if !begun => None,
             Some(stop) => stopped(stop),
             None => self.attempts(&stops, &mut meter).await,
         };
@@ -125,7 +125,7 @@ impl Generation {
                 () = sleep(pause), if made > 0 => {}
                 () = std::future::ready(()), if made == 0 => {}
             }
-            if !self.push(told, RowChange::None).await {
+            if !self.push(told).await {
                 return Some(failed(log_outage()));
             }
         }
@@ -173,7 +173,7 @@ impl Generation {
             let pushed = tokio::select! {
                 biased;
                 why = &mut stop => return Attempted::Stopped(why),
-                pushed = self.push(heard.events, RowChange::None) => pushed,
+                pushed = self.push(heard.events) => pushed,
             };
             if !pushed {
                 return Attempted::LogOutage;
@@ -192,7 +192,7 @@ impl Generation {
     }
 
     /// Hands events to the recorder and folds them; false if the log is out of reach for too long.
-    async fn push(&mut self, events: Vec<Event>, row: RowChange) -> bool {
+    async fn push(&mut self, events: Vec<Event>) -> bool {
         if events.is_empty() {
             return true;
         }
@@ -209,6 +209,9 @@ impl Generation {
             }
             seq = seq.next();
         }
+        // Who waited in the queue is shown as running from its first event on.
+        let row =
+            if std::mem::take(&mut self.queued) { RowChange::Started } else { RowChange::None };
         place.push(&events, row);
         true
     }

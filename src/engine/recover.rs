@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Engine;
 use super::generate::{ended, failed};
 use super::policy::{self, Next};
+use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
 use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
 use crate::domain::transcript::Transcript;
 use crate::ports::{Address, Append, Claim, LogError, Orphan, Orphans, RowChange};
-use time::format_description::well_known::Rfc3339;
 
 /// Orphans that are looked at in one round.
 const ROUND: u32 = 500;
@@ -136,19 +136,16 @@ impl Engine {
         transcript
             .apply(seq, &event)
             .map_err(|e| LogError::Broken(format!("generation {}: {e}", row.id)))?;
-        let row_change = match &event {
-            Event::Done(done) => RowChange::Ended(Box::new(Outcome {
+        let row_change = match transcript.done.clone() {
+            Some(done) => RowChange::Ended(Box::new(Outcome {
                 answer: transcript.answer.clone(),
-                done: done.clone(),
+                done,
                 attempts: transcript.attempts,
             })),
-            _started_or_resumed => RowChange::None,
+            None => RowChange::None,
         };
-        let claim = Claim {
-            owner: self.inner.instance,
-            from: orphan.owner,
-            append: Append { at, epoch, entries: vec![entry], row: row_change },
-        };
+        let append = Append { at, epoch, entries: vec![entry.clone()], row: row_change };
+        let claim = Claim { owner: self.inner.instance, from: orphan.owner, append };
         if !self.inner.log.take_over(&claim).await? {
             return Ok(false);
         }
@@ -157,21 +154,14 @@ impl Engine {
         if transcript.done.is_none()
             && let Some(model) = model
         {
-            self.run(row, model, transcript, epoch, None);
+            let row = orphan.row;
+            self.run(Owned { row, model, epoch, transcript, last: entry, place: None });
         }
         Ok(true)
     }
 
     fn first_event(&self, orphan: &Orphan, transcript: &Transcript) -> Event {
         let row = &orphan.row;
-        if transcript.seq == Seq::ZERO {
-            return Event::Started {
-                generation: row.id,
-                model: row.request.model.clone(),
-                provider: row.provider.clone(),
-                created_at: row.created_at.format(&Rfc3339).unwrap_or_default(),
-            };
-        }
         if orphan.cancel_requested {
             return Event::Done(Done {
                 usage: self.usage(orphan, transcript),

@@ -1,14 +1,16 @@
 //! A prompt becomes a generation: durable first, then run.
+use std::sync::Arc;
 use std::time::Duration;
 
-use time::format_description::well_known::Rfc3339;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::Engine;
 use super::generate::Generation;
 use super::live::Tail;
 use super::models::Model;
-use crate::domain::event::Event;
+use crate::domain::entry::Entry;
+use crate::domain::event::Status;
 use crate::domain::generation::{self, Idempotency, NewGeneration, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
 use crate::domain::transcript::Transcript;
@@ -81,27 +83,27 @@ impl Engine {
     }
 
     async fn store(&self, start: Start, model: Model) -> Result<Started, StartError> {
+        let place = Arc::clone(&self.inner.places).try_acquire_owned().ok();
         let new = NewGeneration {
             id: GenerationId::random(),
             tenant: start.tenant,
             request: start.request,
             provider: model.provider.name().into(),
             owner: self.inner.instance,
+            queued: place.is_none(),
             idempotency: start.idempotency,
         };
-        let row = match self.create(&new).await? {
+        let (row, first) = match self.create(&new).await? {
             Created::KeyReused => return Err(StartError::KeyReused),
             Created::Replayed(row) => return Ok(Started { generation: *row, replayed: true }),
-            Created::New(row) => *row,
+            Created::New(row, first) => (*row, first),
         };
-        let first = Event::Started {
-            generation: row.id,
-            model: model.name.clone(),
-            provider: new.provider,
-            created_at: row.created_at.format(&Rfc3339).unwrap_or_default(),
-        };
-        self.run(&row, model, Transcript::default(), row.epoch, Some(first));
-        Ok(Started { generation: row, replayed: false })
+        let mut transcript = Transcript::default();
+        let event = first.decode().map_err(|e| LogError::Broken(e.to_string()))?;
+        transcript.apply(first.seq, &event).map_err(|e| LogError::Broken(e.to_string()))?;
+        let generation = row.clone();
+        self.run(Owned { epoch: row.epoch, row, model, transcript, last: first, place });
+        Ok(Started { generation, replayed: false })
     }
 
     /// Repeating is safe: the id tells the log that it is the same start. A start whose outcome
@@ -119,29 +121,38 @@ impl Engine {
         }
     }
 
-    /// Runs a generation that this process owns by `epoch`, behind `transcript`.
-    pub(super) fn run(
-        &self,
-        row: &generation::Generation,
-        model: Model,
-        transcript: Transcript,
-        epoch: Epoch,
-        first: Option<Event>,
-    ) {
+    /// Runs a generation that this process has come to own.
+    pub(super) fn run(&self, owned: Owned) {
+        let Owned { row, model, epoch, transcript, last, place } = owned;
         let at = Address { tenant: row.tenant.clone(), id: row.id };
-        let head: Seq = transcript.seq;
-        let tail = Tail::new(row.tenant.clone(), row.id, head);
+        let before = Seq(last.seq.0.saturating_sub(1));
+        let tail = Tail::new(row.tenant, row.id, before);
+        tail.publish(vec![last]);
         self.inner.live.insert(tail.clone());
         let writer = self.inner.recorder.open(at.clone(), epoch, tail.clone());
         let generation = Generation {
             engine: self.clone(),
             at,
             model,
-            request: row.request.clone(),
+            request: row.request,
             tail,
             writer,
             transcript,
+            queued: row.status == Status::Queued,
         };
-        self.inner.tasks.spawn(generation.run(first));
+        self.inner.tasks.spawn(generation.run(place));
     }
+}
+
+/// A generation that this process has come to own, by a start or a take-over.
+pub(super) struct Owned {
+    pub(super) row: generation::Generation,
+    pub(super) model: Model,
+    pub(super) epoch: Epoch,
+    /// What the log says, up to and with `last`.
+    pub(super) transcript: Transcript,
+    /// The entry that made it ours.
+    pub(super) last: Entry,
+    /// Its place among the running ones, if there was one.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::append::PgWriter;
 use super::rows::{self, GENERATION, answered, error, stored};
 use crate::domain::entry::Entry;
+use crate::domain::event::Status;
 use crate::domain::generation::{Generation, NewGeneration};
 use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
@@ -33,21 +34,7 @@ impl Log for PgLog {
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
-        answered(async {
-            let rows = sqlx::query(
-                "select seq, type, data::text as data from events \
-                 where generation_id = $1 and tenant = $2 and seq > $3 order by seq limit $4",
-            )
-            .bind(at.id.0)
-            .bind(at.tenant.as_str())
-            .bind(stored(after))
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(error)?;
-            rows.iter().map(rows::entry).collect()
-        })
-        .await
+        answered(self.read_page(at, after, limit)).await
     }
 
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
@@ -157,33 +144,42 @@ impl PgLog {
         self.workers.close().await;
     }
 
-    /// The rows behind `conflict do nothing` tell a repeat from a reused key.
+    /// The row and its `started` event by one statement, which is one commit on the way to the
+    /// first token. The rows behind `conflict do nothing` tell a repeat from a reused key.
     async fn insert_generation(&self, new: &NewGeneration) -> Result<Created, LogError> {
         let key = new.idempotency.as_ref();
-        let insert = format!(
-            "insert into generations as g \
-             (id, tenant, model, provider, request, idempotency_key, fingerprint, owner) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning {GENERATION}"
-        );
-        let inserted = sqlx::query(AssertSqlSafe(insert))
-            .bind(new.id.0)
-            .bind(new.tenant.as_str())
-            .bind(&new.request.model)
-            .bind(&new.provider)
-            .bind(rows::json(&new.request))
-            .bind(key.map(|k| k.key.as_str()))
-            .bind(key.map(|k| k.fingerprint.as_slice()))
-            .bind(new.owner.0)
-            .fetch_optional(&self.workers)
-            .await
-            .map_err(error)?;
-        if let Some(row) = inserted {
-            return Ok(Created::New(Box::new(rows::generation(&row)?)));
-        }
-        // A try of this very start whose reply was lost.
+        let inserted = sqlx::query(
+            "with g as (insert into generations (id, tenant, status, model, provider, request, \
+               idempotency_key, fingerprint, owner, started_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                 case $3 when 'running' then clock_timestamp() end) \
+               on conflict do nothing returning *), \
+             started as (select row_to_json(columns) as data from (select g.id as generation, \
+               g.model, g.provider, to_char(g.created_at at time zone 'utc', \
+                 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
+             insert into events (generation_id, seq, epoch, tenant, type, data) \
+             select g.id, 1, g.epoch, g.tenant, 'started', started.data from g, started \
+             returning seq, type, data::text as data",
+        )
+        .bind(new.id.0)
+        .bind(new.tenant.as_str())
+        .bind(if new.queued { Status::Queued } else { Status::Running }.as_str())
+        .bind(&new.request.model)
+        .bind(&new.provider)
+        .bind(rows::json(&new.request))
+        .bind(key.map(|k| k.key.as_str()))
+        .bind(key.map(|k| k.fingerprint.as_slice()))
+        .bind(new.owner.0)
+        .fetch_optional(&self.workers)
+        .await
+        .map_err(error)?;
         let at = Address { tenant: new.tenant.clone(), id: new.id };
-        if let Some(mine) = self.fetch_generation(&at).await? {
-            return Ok(Created::New(Box::new(mine)));
+        if let Some(first) = inserted {
+            return self.created(&at, rows::entry(&first)?).await;
+        }
+        // Perhaps a try of this very start whose reply was lost.
+        if let Some(first) = self.read_page(&at, Seq::ZERO, 1).await?.pop() {
+            return self.created(&at, first).await;
         }
         let Some(key) = key else {
             return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
@@ -203,6 +199,32 @@ impl PgLog {
             return Ok(Created::KeyReused);
         }
         Ok(Created::Replayed(Box::new(rows::generation(&earlier)?)))
+    }
+
+    async fn created(&self, at: &Address, first: Entry) -> Result<Created, LogError> {
+        let row = self.fetch_generation(at).await?;
+        let gone = || LogError::Broken(format!("generation {} is gone", at.id));
+        Ok(Created::New(Box::new(row.ok_or_else(gone)?), first))
+    }
+
+    async fn read_page(
+        &self,
+        at: &Address,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Entry>, LogError> {
+        let rows = sqlx::query(
+            "select seq, type, data::text as data from events \
+             where generation_id = $1 and tenant = $2 and seq > $3 order by seq limit $4",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .bind(stored(after))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(error)?;
+        rows.iter().map(rows::entry).collect()
     }
 
     async fn fetch_generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {

@@ -93,6 +93,7 @@ pub(super) fn json<T: serde::Serialize>(value: T) -> Json<T> {
 }
 
 /// Which of our three kinds of failure a database error is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which may grow")]
 pub(super) fn error(error: sqlx::Error) -> LogError {
     let Some(database) = error.as_database_error() else {
         return match error {

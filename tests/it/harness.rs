@@ -29,6 +29,8 @@ pub(crate) struct TestApp {
 
 /// The configuration of a test, to be changed before the start.
 pub(crate) fn config(database: &TestDatabase) -> Config {
+    // What main does first; only the first of many tests has it to do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: "set at the start".into(),

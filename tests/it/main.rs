@@ -16,13 +16,19 @@ mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod startup;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

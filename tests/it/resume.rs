@@ -4,6 +4,7 @@ use serde_json::json;
 use crate::client::{Client, Received, assert_whole, text};
 use crate::harness::TestApp;
 use crate::process::{Server, command};
+use crate::upstream::{Model, Upstream};
 use tempfile::TempDir;
 
 /// A small generator of arbitrary numbers: a failing run can be repeated.
@@ -74,4 +75,57 @@ async fn the_server_is_killed_at_random_tokens() {
     assert_eq!(view["status"], json!("completed"));
     assert_eq!(view["text"], json!(text(&seen)));
     assert!(server.terminate().await.success());
+}
+
+/// A server whose model is a scripted upstream that can, or cannot, go on from a text.
+async fn killed_behind_an_upstream(continues: bool) -> Vec<Received> {
+    let model = Model { tokens: 200, per_second: 200.0, continues, cut_first_at: None };
+    let upstream = Upstream::start(model).await;
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("lastword.toml");
+    let continuation = if continues { "prefix" } else { "none" };
+    let config = format!(
+        "[[models]]\nname = 'scripted'\nprovider = 'openai'\nbase_url = '{}'\n\
+         continuation = '{continuation}'",
+        upstream.base_url()
+    );
+    std::fs::write(&file, config).unwrap();
+    let start = || {
+        let mut command = command(dir.path());
+        command.arg("--config").arg(&file);
+        Server::start(command)
+    };
+    let mut server = start().await;
+    let id = server.client.start_prompt("count").await;
+    let mut dice = Dice(3);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let over = read_on(&server.client, &id, &mut seen, 10 + dice.roll(30)).await;
+        assert!(!over, "it goes on long enough");
+        server.kill().await;
+        server = start().await;
+    }
+    while !read_on(&server.client, &id, &mut seen, 1000).await {}
+    assert_whole(&seen);
+    assert_eq!(server.client.all(&id, 0).await, seen, "nothing that was seen is missing");
+    assert_eq!(text(&seen), Model::text(200), "no part is missing, none is there twice");
+    let view = server.client.view(&id).await;
+    assert_eq!((&view["status"], &view["attempts"]), (&json!("completed"), &json!(4)));
+    assert_eq!(upstream.requests().len(), 4, "one request an attempt");
+    assert!(server.terminate().await.success());
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_can_goes_on_behind_the_last_token() {
+    let seen = killed_behind_an_upstream(true).await;
+    assert_eq!(seen.iter().filter(|e| e.name == "resumed").count(), 3);
+    assert_eq!(seen.iter().filter(|e| e.name == "superseded").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_cannot_starts_again_and_the_log_says_so() {
+    let seen = killed_behind_an_upstream(false).await;
+    assert_eq!(seen.iter().filter(|e| e.name == "superseded").count(), 3);
+    assert_eq!(seen.iter().filter(|e| e.name == "resumed").count(), 0);
 }

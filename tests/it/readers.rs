@@ -1,0 +1,65 @@
+//! Many readers, and bad ones.
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use futures_util::future::join_all;
+use socket2::SockRef;
+use tempfile::TempDir;
+
+use crate::client::assert_whole;
+use crate::harness::TestApp;
+use crate::process::{Server, command};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_readers_get_the_same_bytes() {
+    let app = TestApp::start().await;
+    let id = app.client.start_prompt("/demo tokens=100 tps=50 ttft_ms=0 unicode seed=9").await;
+    app.client.events(&id, 0).await.take(8).await;
+    // They come with different cursors, at different times.
+    let readers = (0..1000u64).map(|n| {
+        let (client, id) = (app.client.clone(), id.clone());
+        async move { (n % 7, client.all(&id, n % 7).await) }
+    });
+    let all = join_all(readers).await;
+    let whole = app.client.all(&id, 0).await;
+    assert_whole(&whole);
+    for (after, events) in all {
+        let expected = &whole[usize::try_from(after).unwrap()..];
+        assert!(events == expected, "the reader behind {after} got something else");
+    }
+    app.stop().await;
+}
+
+/// Asks for the events and never reads them.
+fn stuck_reader(address: SocketAddr, id: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+    write!(socket, "GET /v1/generations/{id}/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    socket
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_never_read_hold_little_and_delay_nobody() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(command(dir.path())).await;
+    let warm = server.client.start_prompt("/demo tokens=20000 tps=0 seed=1").await;
+    server.client.all(&warm, 0).await;
+    let id = server.client.start_prompt("/demo tokens=60000 tps=15000 ttft_ms=0 seed=1").await;
+    let before = resident(server.pid());
+    let stuck: Vec<_> = (0..50).map(|_| stuck_reader(server.address, &id)).collect();
+    let seen = server.client.all(&id, 0).await;
+    assert_whole(&seen);
+    let grown = resident(server.pid()).saturating_sub(before);
+    drop(stuck);
+    // The log of this generation has about 5 MB: fifty copies of it would be 250 MB.
+    assert!(grown < 50 * 1024, "fifty stuck readers took {grown} KiB");
+    println!("fifty stuck readers: {grown} KiB");
+    assert!(server.terminate().await.success());
+}
