@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod cpu;
@@ -14,7 +16,11 @@ mod embedded;
 #[cfg(test)]
 mod fence;
 #[cfg(test)]
+mod first_run;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod loss;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
@@ -29,6 +35,8 @@ mod readers;
 mod resume;
 #[cfg(test)]
 mod startup;
+#[cfg(test)]
+mod timeouts;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -92,6 +92,11 @@ impl Upstream {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
+    /// Its port on the loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The requests up to now.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
