@@ -1,0 +1,87 @@
+//! `lastword check`: a line for each thing, how to mend what is wrong, and the exit code.
+use std::path::Path;
+use std::process::Output;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+use crate::process::{Server, command};
+use crate::upstream::{Answer, Upstream};
+
+/// Its exit code and its lines.
+async fn check(data_dir: &Path, models: &str, args: &[&str]) -> (Option<i32>, String) {
+    let file = data_dir.join("check.toml");
+    std::fs::write(&file, models).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    check.arg("check").arg("--no-detect").arg("--data-dir").arg(data_dir).args(args);
+    check.arg("--config").arg(&file).env("RUST_LOG", "off");
+    for name in ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"] {
+        check.env_remove(name);
+    }
+    let Output { status, stdout, stderr } =
+        timeout(PATIENCE, check.output()).await.expect("it ends").unwrap();
+    let said = [stdout, stderr].concat();
+    (status.code(), String::from_utf8(said).unwrap())
+}
+
+fn model(name: &str, provider: &str, upstream: &Upstream) -> String {
+    let base = upstream.base_url();
+    format!("[[models]]\nname = '{name}'\nprovider = '{provider}'\nbase_url = '{base}'\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_well() {
+    let dir = TempDir::new().unwrap();
+    let chat = Upstream::start(Answer::sse().text("ok").complete()).await;
+    let messages = Upstream::start(Answer::whole_message(&["ok"])).await;
+    let models = model("chat", "openai", &chat) + &model("messages", "anthropic", &messages);
+    let (code, said) = check(dir.path(), &models, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ok   configuration: understood"), "{said}");
+    assert!(said.contains("ok   database: private PostgreSQL"), "{said}");
+    assert!(said.contains("ok   model chat: answers (openai, the default)"), "{said}");
+    assert!(said.contains("ok   model messages: answers (anthropic)"), "{said}");
+    assert!(said.contains("ok   model demo: answers (demo)"), "{said}");
+    for (upstream, field) in [(chat, "max_tokens"), (messages, "max_tokens")] {
+        assert_eq!(upstream.requests()[0].body[field], 1, "one token is asked for");
+    }
+    let server = Server::start(command(dir.path())).await;
+    let (code, said) = check(dir.path(), "", &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("run by process {}", server.pid())), "{said}");
+    assert!(server.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_comes_with_how_to_mend_it() {
+    let dir = TempDir::new().unwrap();
+    let rejects = Upstream::start(Answer::status(401).raw(r#"{"error":"bad key"}"#)).await;
+    let page = Answer::status(200).header("content-type", "text/html").raw("<html>Login");
+    let page = Upstream::start(page).await;
+    let limited = Upstream::start(Answer::status(429).raw("no credit")).await;
+    let models = [
+        model("rejects", "openai", &rejects),
+        model("page", "anthropic", &page),
+        model("limited", "openai", &limited),
+        "[[models]]\nname = 'gone'\nprovider = 'openai'\nbase_url = 'http://127.0.0.1:9'\n".into(),
+    ];
+    let url = ["--database-url", "postgres://127.0.0.1:9/x"];
+    let (code, said) = check(dir.path(), &models.concat(), &url).await;
+    assert_eq!(code, Some(1), "{said}");
+    for (line, mend) in [
+        ("BAD  database: ", "see that the server runs"),
+        ("BAD  model rejects: the model answered with HTTP 401: bad key", "api_key_env"),
+        ("BAD  model page: the model answered with text/html", "not of a web page"),
+        ("BAD  model limited: the model answered with HTTP 429", "credit"),
+        ("BAD  model gone: cannot connect", "see that its server runs"),
+    ] {
+        let rest = said.split_once(line).unwrap_or_else(|| panic!("no `{line}` in {said}")).1;
+        let next = rest.lines().nth(1).unwrap();
+        assert!(next.contains("to mend it: ") && next.contains(mend), "{line}: {next}");
+    }
+    let (code, said) = check(dir.path(), "nonsense = 1", &[]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("nonsense"), "{said}");
+}
