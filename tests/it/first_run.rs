@@ -1,7 +1,7 @@
 //! The first run: who answers when nobody said which model to use, and why.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lastword::app::App;
 use lastword::config::{Config, LocalKind, LocalServer, ProviderEnvironment};
@@ -10,7 +10,7 @@ use lastword::providers::local::{Candidate, Look, look};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, PATIENCE, text};
 use crate::database::TestDatabase;

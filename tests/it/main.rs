@@ -34,6 +34,8 @@ mod readers;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod simulators;
+#[cfg(test)]
 mod startup;
 #[cfg(test)]
 mod timeouts;

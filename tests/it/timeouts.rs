@@ -1,10 +1,11 @@
 //! Every clock of a model, set in the file, ends in its own typed error.
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lastword::config::ModelConfig;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
+use tokio::time::Instant;
 
 use crate::client::assert_whole;
 use crate::harness::TestApp;
