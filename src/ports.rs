@@ -65,7 +65,7 @@ pub trait Log: Send + Sync + 'static {
 #[async_trait]
 pub trait LogWriter: Send {
     /// Appends all of `batch` in one transaction, durable when it returns.
-    async fn append(&mut self, batch: &[Append]) -> Result<(), LogError>;
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError>;
 
     /// The last entry of each of these generations, as the database has it now.
     async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError>;

@@ -1,8 +1,9 @@
 //! The one way to read: catch up from the log, follow the tail, and on lag catch up again.
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::live::{Behind, Reading};
 use super::open::Preface;
@@ -34,6 +35,8 @@ pub struct Session {
     state: State,
     following: Option<(Reading, watch::Receiver<Seq>)>,
     heartbeat: Instant,
+    /// Set anew only when it rings: a timer per event would cost more than the event.
+    alarm: Pin<Box<Sleep>>,
     /// Since when the log has been out of reach.
     outage: Option<Instant>,
 }
@@ -64,7 +67,8 @@ impl Session {
             let heads = tail.heads();
             (tail.reader(), heads)
         });
-        Self { engine, at, cursor, state, following, heartbeat, outage: None }
+        let alarm = Box::pin(sleep_until(heartbeat));
+        Self { engine, at, cursor, state, following, heartbeat, alarm, outage: None }
     }
 
     /// The next item; `None` when the session is over. Cancel safe.
@@ -159,7 +163,7 @@ impl Session {
             // Fails never: the reading keeps the sender alive.
             _ = heads.changed() => None,
             () = reading.tail.detached.cancelled() => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
+            () = self.alarm.as_mut() => self.beat(),
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
@@ -168,7 +172,7 @@ impl Session {
     async fn wait_elsewhere(&mut self) -> Option<Option<Item>> {
         tokio::select! {
             () = sleep(self.engine.inner.limits.poll) => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
+            () = self.alarm.as_mut() => self.beat(),
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
@@ -180,7 +184,7 @@ impl Session {
         }
         tokio::select! {
             () = sleep(RETRY) => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
+            () = self.alarm.as_mut() => self.beat(),
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
@@ -196,10 +200,15 @@ impl Session {
         Item::Entries(entries)
     }
 
+    /// The alarm rang: a heartbeat, unless something was handed out meanwhile.
     #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
     fn beat(&mut self) -> Option<Option<Item>> {
-        self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
-        Some(Some(Item::Heartbeat))
+        let silent = self.heartbeat <= Instant::now();
+        if silent {
+            self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
+        }
+        self.alarm.as_mut().reset(self.heartbeat);
+        silent.then_some(Some(Item::Heartbeat))
     }
 
     #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
