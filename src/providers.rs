@@ -7,7 +7,9 @@
 //!   - `demo_directives`, `demo_script`, `demo_text`: what a prompt may ask of it, the order of
 //!     what comes, and the words
 //! - [`guard`]: under every HTTP provider: sane events, back-pressure, timeouts, what was lost
-//!   - `framer`, `probe`, `refusal`, `text`: its parts
+//!   - `answer`, `refusal`, `framer`, `text`, `probe`: the head of an answer, an upstream's "no",
+//!     events out of bytes, text out of pieces, what the guard and the consumer tell each other
+mod answer;
 mod chat_map;
 mod chat_stream;
 mod chat_wire;

@@ -18,6 +18,7 @@ pub(crate) struct ChatMap {
     arguments: Option<(u32, TextJoiner)>,
     usage: Option<Usage>,
     finished: bool,
+    told_bad_chunk: bool,
     /// What the consumer has not taken yet.
     pub(crate) out: VecDeque<Delta>,
 }
@@ -34,6 +35,7 @@ impl ChatMap {
     /// The chunk says that the attempt is lost.
     pub(crate) fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
         if let Some(error) = chunk.error().filter(|_| !self.finished) {
+            self.flush();
             return Err(Said::in_value(&error).in_stream());
         }
         // Before the finish, because the consumer may stop listening there.
@@ -49,10 +51,12 @@ impl ChatMap {
         Ok(())
     }
 
-    /// Takes a chunk that could not be parsed.
+    /// Takes a chunk that could not be parsed. Told once: a server that sends one sends many.
     pub(crate) fn bad_chunk(&mut self) {
-        let message = "the model sent a chunk that cannot be understood; it was left out";
-        self.notice("bad_chunk", message);
+        if !std::mem::replace(&mut self.told_bad_chunk, true) {
+            let message = "the model sends chunks that cannot be understood; they are left out";
+            self.notice("bad_chunk", message);
+        }
     }
 
     /// The stream is over: `done` if it said so itself, `loss` if the guard stopped it.
@@ -295,7 +299,7 @@ mod tests {
             exact: true,
         });
         let alone = format!(r#"{{"choices":[],{usage}}}"#);
-        assert_eq!(deltas(&alone), [expected.clone()]);
+        assert_eq!(deltas(&alone), std::slice::from_ref(&expected));
         assert_eq!(map(&[&alone, &alone], false).0, [expected], "the same again is no news");
     }
 
@@ -308,11 +312,9 @@ mod tests {
             r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#,
         ];
         let (out, _) = map(&chunks, false);
-        let fragment = |n: usize| match &out[n] {
-            Delta::ToolCall(call) => {
-                (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
-            }
-            other => panic!("{other:?}"),
+        let fragment = |n: usize| {
+            let Delta::ToolCall(call) = &out[n] else { panic!("{:?}", out[n]) };
+            (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
         };
         assert_eq!(fragment(0), (1, Some("c"), Some("f"), ""));
         assert_eq!(fragment(1), (1, None, None, "{"));

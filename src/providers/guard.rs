@@ -1,8 +1,8 @@
 //! The guard between an upstream's socket and whoever parses its events.
 //!
 //! It stands under the HTTP providers as a tower service, made for one attempt. What it lets
-//! through is sane: whole events of bounded size, in UTF-8, at most [`WINDOW`] ahead of their
-//! consumer. What it stops is noted in the [`Probe`], because the libraries above it report a
+//! through is sane: whole events of bounded size, in UTF-8, at most 64 ahead of their
+//! consumer. What it stops is noted in the probe, because the libraries above it report a
 //! broken stream as a finished one.
 use std::future::Future;
 use std::pin::Pin;
@@ -18,9 +18,9 @@ use futures_util::stream::{self, BoxStream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use tokio::time::Instant;
 
+use super::answer::{expect_stream, no_answer};
 use super::framer::{Frame, Framer, TooLarge};
 use super::probe::Probe;
-use super::refusal::{Said, one_line, retry_after};
 use super::text::escape_byte;
 use crate::domain::event::ErrorCode;
 use crate::ports::ProviderError;
@@ -31,12 +31,6 @@ pub(crate) const WINDOW: usize = 64;
 
 /// Larger than any event that a chat model has reason to send, in bytes.
 const MAX_EVENT: usize = 1 << 20;
-
-/// Of an error's body, no more is read, in bytes …
-const MAX_ERROR_BODY: usize = 64 * 1024;
-
-/// … and no longer.
-const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +104,7 @@ impl Guard {
         let sent = tokio::time::timeout_at(first_byte, self.http.execute(request)).await;
         let response = sent.map_err(|_| no_first_byte(self.timeouts))?.map_err(no_answer)?;
         self.probe.note_request_id(response.headers());
-        if !response.status().is_success() {
-            return Err(refused(response).await);
-        }
-        if !is_event_stream(response.headers()) {
-            return Err(not_a_stream(response).await);
-        }
+        let response = expect_stream(response).await?;
         let body = Body {
             upstream: Some(response.bytes_stream().boxed()),
             framer: Framer::new(MAX_EVENT),
@@ -235,69 +224,6 @@ fn as_error(text: String) -> String {
     serde_json::json!({ "error": value }).to_string()
 }
 
-fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    const WANTED: &str = "text/event-stream";
-    // Some servers leave it out; what is no stream then ends without any event.
-    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
-    let start = value.as_bytes().get(..WANTED.len());
-    start.is_some_and(|s| s.eq_ignore_ascii_case(WANTED.as_bytes()))
-}
-
-async fn refused(response: reqwest::Response) -> ProviderError {
-    let status = response.status().as_u16();
-    let wait = retry_after(response.headers());
-    let said = Said::in_body(&beginning(response).await);
-    let loss = said.with_status(status);
-    ProviderError { retry_after: wait.filter(|_| loss.retryable), ..loss }
-}
-
-async fn not_a_stream(response: reqwest::Response) -> ProviderError {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let kind = one_line(kind.unwrap_or("something else"));
-    let body = beginning(response).await;
-    let json = serde_json::from_slice::<serde_json::Value>(&body).ok();
-    if let Some(value) = json.as_ref().filter(|v| v.get("error").is_some_and(|e| !e.is_null())) {
-        return Said::in_value(value).in_stream();
-    }
-    let answered = json.is_some_and(|v| v.get("choices").is_some());
-    let quote = one_line(&String::from_utf8_lossy(&body));
-    let message = if answered {
-        // The quote would be the answer's text.
-        format!("the model answered with {kind} in one piece, not with a stream")
-    } else {
-        format!("the model answered with {kind}, not with a stream; it begins: {quote}")
-    };
-    lost(ErrorCode::UpstreamProtocol, message, false)
-}
-
-/// The beginning of a body that is not a stream: as much as comes in time and fits.
-async fn beginning(response: reqwest::Response) -> Vec<u8> {
-    let deadline = Instant::now() + ERROR_BODY_TIME;
-    let mut stream = response.bytes_stream();
-    let mut body = Vec::new();
-    while let Ok(Some(Ok(bytes))) = tokio::time::timeout_at(deadline, stream.next()).await {
-        body.extend_from_slice(&bytes);
-        if body.len() >= MAX_ERROR_BODY {
-            body.truncate(MAX_ERROR_BODY);
-            break;
-        }
-    }
-    body
-}
-
-/// The request did not get an answer: before the connection, or after it.
-fn no_answer(error: reqwest::Error) -> ProviderError {
-    let connected = !error.is_connect();
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let what = if connected { "the model closed the connection" } else { "cannot connect" };
-    let message = format!("{what}: {}", one_line(&cause.to_string()));
-    lost(ErrorCode::UpstreamUnavailable, message, !connected)
-}
-
 fn no_first_byte(timeouts: Timeouts) -> ProviderError {
     let message = format!("the model did not begin to answer within {:?}", timeouts.first_byte);
     lost(ErrorCode::UpstreamTimeout, message, false)
@@ -368,10 +294,10 @@ mod tests {
     }
 
     /// The code of the loss, and after how many seconds, when each of `pieces` comes after so many.
-    async fn silence(pieces: &'static [(u64, &'static str)]) -> (ErrorCode, u64) {
+    async fn silence(pieces: &[(u64, &'static str)]) -> (ErrorCode, u64) {
         let start = Instant::now();
-        let slow = stream::iter(pieces).then(|(seconds, text)| async move {
-            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+        let slow = stream::iter(pieces.to_vec()).then(|(seconds, text)| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(Bytes::from_static(text.as_bytes()))
         });
         let body = body(slow.chain(stream::pending()).boxed(), Timeouts::default());

@@ -20,6 +20,10 @@ use crate::ports::{Attempt, Deltas, Provider, ProviderError};
 /// A TCP connection without traffic is asked after this time whether it is still alive.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// An unused connection is closed after this time: before the server does (many after 5 s), for a
+/// request that meets its closing is lost, and is not sent twice.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
 /// Where a model is served, and how.
 #[derive(Clone)]
 pub struct OpenAiSettings {
@@ -179,6 +183,7 @@ fn http_client(connect: Duration) -> Result<reqwest::Client, SettingsError> {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_keepalive(KEEPALIVE)
+            .pool_idle_timeout(POOL_IDLE)
             .user_agent(concat!("lastword/", env!("CARGO_PKG_VERSION")))
     };
     let made = builder().build().or_else(|error| {

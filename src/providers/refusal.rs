@@ -40,22 +40,23 @@ impl Said {
     }
 
     fn mentions(&self, word: &str) -> bool {
-        self.words.iter().any(|w| w.contains(word))
+        self.words.iter().any(|w| w.to_ascii_lowercase().contains(word))
     }
 
     /// The loss that an error inside a stream, behind a 200, means.
     pub(crate) fn in_stream(&self) -> ProviderError {
-        let status = self.words.iter().find_map(|w| w.parse().ok()).filter(|s| *s >= 400);
-        let status = status.unwrap_or_else(|| {
+        let mut numbers = self.words.iter().filter_map(|word| word.parse().ok());
+        let status = numbers.find(|number| (400..600).contains(number)).unwrap_or_else(|| {
             let known = [
                 ("overloaded", 529),
                 ("quota", 429),
                 ("rate_limit", 429),
+                ("resource_exhausted", 429),
                 ("unavailable", 503),
                 ("authentication", 401),
                 ("permission", 403),
                 ("invalid_request", 400),
-                ("BadRequest", 400),
+                ("badrequest", 400),
                 ("not_found", 404),
                 ("context_length", 400),
             ];
@@ -196,6 +197,11 @@ mod tests {
             ErrorCode::UpstreamRejected
         );
         assert_eq!(code(r#"{"error":"CUDA"}"#), ErrorCode::UpstreamUnavailable);
+        assert_eq!(code(r#"{"message":"x","code":40301}"#), ErrorCode::UpstreamUnavailable);
+        assert_eq!(
+            code(r#"{"error":{"status":"RESOURCE_EXHAUSTED"}}"#),
+            ErrorCode::UpstreamRateLimited
+        );
     }
 
     #[test]

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod cpu;
+#[cfg(test)]
 mod database;
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
@@ -12,4 +16,8 @@ mod harness;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod upstream;

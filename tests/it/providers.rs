@@ -1,0 +1,88 @@
+//! What the OpenAI provider makes of everything that an upstream can do, over real sockets.
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lastword::domain::event::{ErrorCode, FinishReason, Usage};
+use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
+use lastword::ports::{Attempt, Delta, Deltas, Provider, ProviderError};
+use lastword::providers::guard::Timeouts;
+use lastword::providers::openai::{OpenAi, OpenAiSettings};
+use serde_json::json;
+
+use crate::upstream::{Answer, Gate, Model, Script, Upstream};
+
+mod endings;
+mod flow;
+mod refusals;
+
+const KEY: &str = "sk-very-secret-0123";
+
+fn settings(upstream: &Upstream) -> OpenAiSettings {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    OpenAiSettings {
+        base_url: upstream.base_url(),
+        api_key: Some(KEY.into()),
+        upstream_model: "llama".into(),
+        continues: true,
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_millis(400),
+            idle_bytes: Duration::from_millis(300),
+            idle_events: Duration::from_millis(600),
+        },
+    }
+}
+
+/// For tests in which nothing is meant to time out.
+fn patient(upstream: &Upstream) -> OpenAi {
+    OpenAi::new(OpenAiSettings { timeouts: Timeouts::default(), ..settings(upstream) }).unwrap()
+}
+
+fn attempt(prompt: &str, so_far: &str) -> Attempt {
+    let messages = vec![Message { role: Role::User, content: prompt.into() }];
+    let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
+    Attempt { prompt, so_far: so_far.into() }
+}
+
+/// All deltas and how it was lost, if it was.
+async fn drain(deltas: Result<Deltas, ProviderError>) -> (Vec<Delta>, Option<ProviderError>) {
+    let mut stream = match deltas {
+        Ok(stream) => stream,
+        Err(loss) => return (vec![], Some(loss)),
+    };
+    let mut seen = Vec::new();
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(delta) => seen.push(delta),
+            Err(loss) => {
+                assert!(stream.next().await.is_none(), "nothing follows a loss");
+                return (seen, Some(loss));
+            }
+        }
+    }
+    (seen, None)
+}
+
+async fn ask(upstream: &Upstream) -> (Vec<Delta>, Option<ProviderError>) {
+    let provider = OpenAi::new(settings(upstream)).unwrap();
+    drain(provider.start(attempt("the secret prompt", "")).await).await
+}
+
+fn text_of(deltas: &[Delta]) -> String {
+    let texts = deltas.iter().filter_map(|d| if let Delta::Text(t) = d { Some(t) } else { None });
+    texts.map(String::as_str).collect()
+}
+
+fn stop() -> Delta {
+    Delta::Finish { reason: FinishReason::Stop, raw: None }
+}
+
+fn usage() -> Delta {
+    let (input_tokens, output_tokens) = (1, 2);
+    Delta::Usage(Usage { input_tokens, output_tokens, exact: true, ..Usage::default() })
+}
+
+/// The shortest answer that is whole.
+fn hello() -> Answer {
+    Answer::sse().text("Hel").text("lo")
+}
