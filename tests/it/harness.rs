@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastword::app::{App, AppError};
-use lastword::config::{Config, OpenAiEnvironment};
+use lastword::config::{Config, Continuation, ModelConfig, OpenAiEnvironment, ProviderKind};
 use lastword::engine::{Engine, Limits};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, PATIENCE};
 use crate::database::TestDatabase;
+use crate::upstream::{Script, Upstream};
 
 /// A running server.
 pub(crate) struct TestApp {
@@ -48,7 +49,34 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
     }
 }
 
+/// The scripted upstream as a model.
+pub(crate) fn model(upstream: &Upstream) -> ModelConfig {
+    ModelConfig {
+        name: "scripted".into(),
+        provider: ProviderKind::Openai,
+        upstream_model: None,
+        base_url: Some(upstream.base_url()),
+        api_key_env: None,
+        continuation: Continuation::None,
+        on_loss: Default::default(),
+        max_attempts: 1,
+    }
+}
+
 impl TestApp {
+    /// With a scripted upstream as its default model.
+    pub(crate) async fn scripted(
+        script: impl Into<Script>,
+        change: impl FnOnce(&mut Config),
+    ) -> (Self, Upstream) {
+        let upstream = Upstream::start(script).await;
+        let app = Self::with(|config| {
+            config.models.push(model(&upstream));
+            change(config);
+        });
+        (app.await, upstream)
+    }
+
     /// With the demo model.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await

@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod cpu;
@@ -12,12 +14,20 @@ mod demo;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod lifecycle;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod raw;
+#[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod upstream;
