@@ -7,6 +7,7 @@ mod generation;
 mod generations;
 mod health;
 mod models;
+mod object;
 mod problem;
 mod prompt;
 mod sse;
