@@ -170,11 +170,16 @@ async fn a_refusal_names_what_is_wrong_and_what_is_near() {
     let app = server().await;
     let rows = [
         (r#"{"promt":"hi"}"#, "field", json!("promt"), "`prompt`"),
-        (r#"{"messages":[{"role":"usr","content":"a"}]}"#, "field", json!("messages[0].role"), "`user`"),
+        (
+            r#"{"messages":[{"role":"usr","content":"a"}]}"#,
+            "field",
+            json!("messages[0].role"),
+            "`user`",
+        ),
         (
             r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}"#,
             "field",
-            json!("messages[0].content[0]"),
+            json!("messages[0].content[0].type"),
             "`image_url`",
         ),
         (r#"{"prompt":5}"#, "field", json!("prompt"), "expected a string"),

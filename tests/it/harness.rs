@@ -51,6 +51,8 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
 
 /// The scripted upstream as a model.
 pub(crate) fn model(upstream: &Upstream) -> ModelConfig {
+    // What main does: the first of many tests wins; all want the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     ModelConfig {
         name: "scripted".into(),
         provider: ProviderKind::Openai,

@@ -185,7 +185,10 @@ async fn time_and_output_are_limited() {
         let events = app.client.all(&id, 0).await;
         assert_whole(&events);
         let done = events.last().unwrap().json();
-        assert_eq!((&done["status"], &done["finish_reason"]), (&json!("incomplete"), &json!(reason)));
+        assert_eq!(
+            (&done["status"], &done["finish_reason"]),
+            (&json!("incomplete"), &json!(reason))
+        );
         assert!(done["usage"]["output_tokens"].as_u64().unwrap() > 0);
         assert!(!text(&events).is_empty());
         assert!(text(&events).len() < 20_000, "{} bytes", text(&events).len());
@@ -218,7 +221,8 @@ async fn the_model_gets_what_was_asked() {
     let body = json!({"prompt": "hi", "temperature": 0.5, "top_p": 0.25, "seed": 7,
         "stop": ["a", "b"], "max_output_tokens": 9});
     let got = asked(&upstream, &app, &body).await;
-    for (field, value) in [("temperature", json!(0.5)), ("top_p", json!(0.25)), ("seed", json!(7))] {
+    for (field, value) in [("temperature", json!(0.5)), ("top_p", json!(0.25)), ("seed", json!(7))]
+    {
         assert_eq!(got[field], value, "{field}");
     }
     assert_eq!(got["stop"], json!(["a", "b"]));
@@ -264,6 +268,12 @@ async fn what_has_no_place_waits_and_what_is_too_much_is_refused() {
     assert!(third.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
     assert_eq!(code(third).await, (503, json!("overloaded")));
     assert_eq!(app.database.number("select count(*) from generations").await, 2);
+
+    // What is there already costs nothing to name again.
+    let again = keyed(&app.client, "second", &json!({"prompt": "ho"})).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    let reused = keyed(&app.client, "second", &json!({"prompt": "no"})).await;
+    assert_eq!(code(reused).await, (422, json!("idempotency_key_reused")));
 
     assert_eq!(upstream.requests().len(), 1, "the second has not begun");
     gate.open();
