@@ -23,6 +23,7 @@ fn shared_dir() -> PathBuf {
 }
 
 /// What looks for PostgreSQL as the server does.
+#[expect(clippy::disallowed_methods, reason = "what config.rs does for the program")]
 pub(crate) fn search() -> Search {
     Search { bin_dir: None, path: std::env::var_os("PATH") }
 }

@@ -1,4 +1,6 @@
 //! A generation from outside: look at it, list it, cancel it, erase it; and the server's own signs.
+use std::slice::from_ref;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -117,7 +119,8 @@ async fn the_list_is_newest_first_and_paged() {
     assert_eq!((of(&all)[0].clone(), of(&all)[1..].to_vec()), (running.clone(), ids.clone()));
     assert_eq!(all["next_cursor"], Value::Null);
     assert_eq!(all["data"][1], client.view(&ids[0]).await);
-    assert_eq!(of(&json_of(client, "/v1/generations?status=running").await), [running.clone()]);
+    let runs = json_of(client, "/v1/generations?status=running").await;
+    assert_eq!(of(&runs), from_ref(&running));
     assert_eq!(of(&json_of(client, "/v1/generations?status=completed").await), ids);
     assert_eq!(of(&json_of(client, "/v1/generations?status=failed").await), Vec::<String>::new());
 
