@@ -123,7 +123,7 @@ mod tests {
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let kind = (header::CONTENT_TYPE, "application/json");
         let request = TestRequest::post().insert_header(kind).to_http_request();
-        let mut payload = dev::Payload::Stream { payload: Box::pin(pending()) };
+        let mut payload = dev::Payload::Stream { payload: pending().boxed_local() };
         let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
         let problem = json::<Value>(&request, payload, 100).await.unwrap_err();
         assert_eq!(problem.status_code(), StatusCode::REQUEST_TIMEOUT);
