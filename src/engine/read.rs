@@ -112,6 +112,9 @@ impl Session {
 
     /// One step; `None` to take another.
     async fn follow(&mut self) -> Option<Option<Item>> {
+        if self.engine.is_draining() {
+            return self.over();
+        }
         self.attach();
         let ready = match &self.following {
             Some((reading, _)) => reading.tail.after(self.cursor),
@@ -127,13 +130,13 @@ impl Session {
     /// Follows the tail if the generation runs here, and lets go of one that no longer does.
     fn attach(&mut self) {
         if let Some((reading, _)) = &self.following {
-            if !reading.tail.detached.is_cancelled() {
+            if !reading.tail.is_detached() {
                 return;
             }
             self.following = None;
         }
         let tail = self.engine.inner.live.find(&self.at.tenant, self.at.id);
-        self.following = tail.filter(|tail| !tail.detached.is_cancelled()).map(|tail| {
+        self.following = tail.filter(|tail| !tail.is_detached()).map(|tail| {
             let heads = tail.heads();
             (tail.reader(), heads)
         });
@@ -157,14 +160,14 @@ impl Session {
         }
     }
 
+    /// The tail wakes its readers for a stop and a loss too: two things to wait for are all that
+    /// an event costs.
     async fn wait_for_tail(&mut self) -> Option<Option<Item>> {
-        let (reading, heads) = self.following.as_mut()?;
+        let (_, heads) = self.following.as_mut()?;
         tokio::select! {
             // Fails never: the reading keeps the sender alive.
             _ = heads.changed() => None,
-            () = reading.tail.detached.cancelled() => None,
             () = self.alarm.as_mut() => self.beat(),
-            () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
 

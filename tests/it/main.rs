@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod cpu;
@@ -12,9 +14,15 @@ mod demo;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod log_contract;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
@@ -24,9 +32,13 @@ mod providers;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod raw;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]

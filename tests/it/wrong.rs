@@ -89,6 +89,13 @@ impl Log for WrongLog {
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         self.real.create(new).await
     }
+    async fn repeated(
+        &self,
+        tenant: &Tenant,
+        key: &lastword::domain::generation::Idempotency,
+    ) -> Result<Option<Created>, LogError> {
+        self.real.repeated(tenant, key).await
+    }
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
         self.real.read(at, after, limit).await
     }

@@ -71,7 +71,7 @@ impl Lane {
     /// Tries until the outcome of every submission is known.
     async fn commit(&mut self, mut batch: Vec<Submission>) -> Result<(), GivenUp> {
         // What a lost writer handed in later must not go in behind a hole.
-        batch.retain(|s| !s.slot.tail.detached.is_cancelled());
+        batch.retain(|s| !s.slot.tail.is_detached());
         let mut batch = self.compare(batch, false).await?;
         let mut outages = 0;
         while !batch.is_empty() {
@@ -208,5 +208,5 @@ fn publish(submission: Submission) {
 
 fn lose(submission: &Submission, why: &str) {
     tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
-    submission.slot.tail.detached.cancel();
+    submission.slot.tail.detach();
 }
