@@ -41,10 +41,10 @@ async fn the_receipt_says_where_everything_is() {
     assert_eq!(headers["lastword-generation"], id);
     let expected = json!({
         "id": id,
-        "status": "queued",
+        "status": "running",
         "model": "demo",
         "created_at": body["created_at"],
-        "last_seq": 0,
+        "last_seq": 1,
         "links": {
             "self": path, "events": format!("{path}/events"), "cancel": format!("{path}/cancel")
         },
@@ -260,7 +260,7 @@ async fn what_has_no_place_waits_and_what_is_too_much_is_refused() {
     assert_eq!(second["status"], "queued");
     let second = second["id"].as_str().unwrap();
     let view = app.client.view(second).await;
-    assert_eq!((&view["status"], &view["last_seq"]), (&json!("queued"), &json!(0)));
+    assert_eq!((&view["status"], &view["last_seq"]), (&json!("queued"), &json!(1)));
     let mut waiting = RawStream::events(app.address, second, "").await;
     waiting.until("retry: 1000\n\n", 1).await;
 
