@@ -194,6 +194,7 @@ impl Engine {
     /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
     pub fn close(&self) {
         self.inner.tasks.soft().cancel();
+        self.inner.live.wake_readers();
     }
 
     /// Stops in two steps: lets running generations end for `grace` or until `hurry`, then leaves
@@ -208,6 +209,7 @@ impl Engine {
             tracing::info!(left = inner.live.len(), "left to the next owner");
         }
         inner.tasks.hard().cancel();
+        inner.live.let_go();
         inner.tasks.finish_work(LAST_COMMIT).await;
         inner.recorder.close();
         inner.tasks.finish_services(LAST_COMMIT).await;

@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::entry::Entry;
 use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usage};
-use crate::domain::generation::{Generation, NewGeneration, Outcome};
+use crate::domain::generation::{Generation, Idempotency, NewGeneration, Outcome};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::domain::prompt::Prompt;
 
@@ -16,6 +16,13 @@ pub trait Log: Send + Sync + 'static {
     /// Stores a new generation with its first event, `started`, in one transaction. Repeating it
     /// with the same id changes nothing.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError>;
+
+    /// What an earlier start with this key came to; `None` if there was none.
+    async fn repeated(
+        &self,
+        tenant: &Tenant,
+        key: &Idempotency,
+    ) -> Result<Option<Created>, LogError>;
 
     /// A connection of its own for one lane of the recorder.
     fn writer(&self) -> Box<dyn LogWriter>;
@@ -65,7 +72,7 @@ pub trait Log: Send + Sync + 'static {
 #[async_trait]
 pub trait LogWriter: Send {
     /// Appends all of `batch` in one transaction, durable when it returns.
-    async fn append(&mut self, batch: &[Append]) -> Result<(), LogError>;
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError>;
 
     /// The last entry of each of these generations, as the database has it now.
     async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError>;

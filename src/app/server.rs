@@ -1,11 +1,12 @@
 //! The HTTP server: actix with the settings that long streams need.
 use std::any::Any;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use socket2::SockRef;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -22,6 +23,8 @@ const HEAD: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long connections may take to end after their bodies have.
 const LAST_BYTES: u64 = 3;
+/// How long the listener may take to close; longer, and another process has the same port.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`; returns when the listener and all connections are closed.
 pub(super) async fn serve(
@@ -29,6 +32,7 @@ pub(super) async fn serve(
     engine: &Engine,
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
     let shared = web::Data::new(engine.clone());
     let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(configure))
         // Before the listener: actix applies it only to those that come after.
@@ -53,10 +57,22 @@ pub(super) async fn serve(
         () = stop.cancelled() => {}
     }
     // The listener closes before any body ends: a reader that comes back goes elsewhere.
-    let closing = handle.stop(true);
+    let stopping = handle.stop(true);
+    let _past_the_limit_it_goes_on = tokio::select! {
+        ended = &mut server => return ended,
+        refused = timeout(CLOSING, refused(address)) => refused,
+    };
     engine.close();
-    let ((), ended) = tokio::join!(closing, server);
+    let ((), ended) = tokio::join!(stopping, server);
     ended
+}
+
+/// Ends when nobody listens at the address any more. actix closes in a thread of its own, and
+/// does not tell when.
+async fn refused(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_ok() {
+        sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn tune(connection: &dyn Any, _: &mut actix_web::dev::Extensions) {

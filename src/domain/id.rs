@@ -1,6 +1,7 @@
 //! Who and where: generation, instance, tenant, and the position in a log.
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -54,7 +55,7 @@ impl fmt::Display for InstanceId {
 /// Whose data it is. Every row and every query carries one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Tenant(String);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// The tenant of everything that is done without a key.
@@ -66,7 +67,7 @@ impl Tenant {
     /// A tenant by its stored name.
     #[must_use]
     pub fn named(name: String) -> Self {
-        Self(name)
+        Self(name.into())
     }
 
     /// The name as it is stored.

@@ -43,7 +43,7 @@ impl Engine {
                 let mut heads = tail.heads();
                 while !tail.ended() {
                     tokio::select! {
-                        () = tail.detached.cancelled() => break,
+                        () = tail.detached() => break,
                         changed = heads.changed() => if changed.is_err() { break },
                     }
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::live::Tail;
@@ -56,10 +56,10 @@ enum Attempted {
 impl Generation {
     /// Runs to the end, in `place` if there is one already.
     pub(super) async fn run(mut self, place: Option<OwnedSemaphorePermit>) {
-        let stops = Stops {
+        let wall = self.engine.inner.limits.generation_wall;
+        let mut stops = Stops {
             tail: Arc::clone(&self.tail),
-            hard: self.engine.inner.tasks.hard().clone(),
-            deadline: tokio::time::Instant::now() + self.engine.inner.limits.generation_wall,
+            deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
         };
         let earlier = self.transcript.attempts;
@@ -69,6 +69,8 @@ impl Generation {
             Some(place) => (Some(place), None),
             None => self.queue(&stops).await,
         };
+        // Waiting for a place is not the model's time.
+        stops.deadline = Instant::now() + wall;
         let done = match stop {
             Some(stop) => stopped(stop),
             None => self.attempts(&stops, &mut meter).await,
@@ -234,7 +236,7 @@ impl Generation {
                 tracing::info!(generation = %self.at.id, status = status.as_str(), "ended");
             },
             () = hard.cancelled() => {}
-            () = self.tail.detached.cancelled() => {}
+            () = self.tail.detached() => {}
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::stops::Stop;
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::id::{GenerationId, Seq, Tenant};
 
@@ -35,8 +36,20 @@ impl Live {
     pub(super) fn cancel(&self, id: GenerationId) {
         let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(tail) = tails.get(&id) {
-            tail.cancel.cancel();
+            tail.stop(Stop::Cancelled);
         }
+    }
+
+    /// Has every generation let go of its model, and leave the rest to the next owner.
+    pub(super) fn let_go(&self) {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        tails.values().for_each(|tail| tail.stop(Stop::LetGo));
+    }
+
+    /// Has every reader look whether it shall go on.
+    pub(super) fn wake_readers(&self) {
+        let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
+        tails.values().for_each(|tail| tail.head.send_modify(|_| {}));
     }
 
     /// Removes this very tail; a later owner's stays.
@@ -64,10 +77,12 @@ impl Live {
 pub(super) struct Tail {
     pub(super) id: GenerationId,
     pub(super) tenant: Tenant,
-    /// Cancelled when somebody wants the generation to end.
-    pub(super) cancel: CancellationToken,
+    /// Why the generation shall stop; one thing to wait for, because it is looked at with every
+    /// token.
+    stop: OnceLock<Stop>,
+    stopping: CancellationToken,
     /// Cancelled when this process is no longer the owner.
-    pub(super) detached: CancellationToken,
+    detached: CancellationToken,
     window: Mutex<Window>,
     head: watch::Sender<Seq>,
     readers: watch::Sender<usize>,
@@ -98,12 +113,42 @@ impl Tail {
         Arc::new(Self {
             id,
             tenant,
-            cancel: CancellationToken::new(),
+            stop: OnceLock::new(),
+            stopping: CancellationToken::new(),
             detached: CancellationToken::new(),
             window: Mutex::new(window),
             head: watch::Sender::new(head),
             readers: watch::Sender::new(0),
         })
+    }
+
+    /// Gives the generation a reason to stop; the first one counts.
+    pub(super) fn stop(&self, why: Stop) {
+        self.stop.get_or_init(|| why);
+        self.stopping.cancel();
+    }
+
+    /// The reason to stop, when there is one.
+    pub(super) async fn stopped(&self) -> Stop {
+        self.stopping.cancelled().await;
+        self.stop.get().copied().unwrap_or(Stop::LetGo)
+    }
+
+    /// This process is no longer the owner: the generation stops, and readers turn to the log.
+    pub(super) fn detach(&self) {
+        self.detached.cancel();
+        self.stop(Stop::LetGo);
+        self.head.send_modify(|_| {});
+    }
+
+    /// Whether this process is no longer the owner.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached.is_cancelled()
+    }
+
+    /// Ends when this process is no longer the owner.
+    pub(super) async fn detached(&self) {
+        self.detached.cancelled().await;
     }
 
     /// Shows entries that have become durable.

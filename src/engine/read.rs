@@ -1,8 +1,9 @@
 //! The one way to read: catch up from the log, follow the tail, and on lag catch up again.
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::live::{Behind, Reading};
 use super::open::Preface;
@@ -34,6 +35,8 @@ pub struct Session {
     state: State,
     following: Option<(Reading, watch::Receiver<Seq>)>,
     heartbeat: Instant,
+    /// Set anew only when it rings: a timer per event would cost more than the event.
+    alarm: Pin<Box<Sleep>>,
     /// Since when the log has been out of reach.
     outage: Option<Instant>,
 }
@@ -64,7 +67,8 @@ impl Session {
             let heads = tail.heads();
             (tail.reader(), heads)
         });
-        Self { engine, at, cursor, state, following, heartbeat, outage: None }
+        let alarm = Box::pin(sleep_until(heartbeat));
+        Self { engine, at, cursor, state, following, heartbeat, alarm, outage: None }
     }
 
     /// The next item; `None` when the session is over. Cancel safe.
@@ -108,6 +112,9 @@ impl Session {
 
     /// One step; `None` to take another.
     async fn follow(&mut self) -> Option<Option<Item>> {
+        if self.engine.is_draining() {
+            return self.over();
+        }
         self.attach();
         let ready = match &self.following {
             Some((reading, _)) => reading.tail.after(self.cursor),
@@ -123,13 +130,13 @@ impl Session {
     /// Follows the tail if the generation runs here, and lets go of one that no longer does.
     fn attach(&mut self) {
         if let Some((reading, _)) = &self.following {
-            if !reading.tail.detached.is_cancelled() {
+            if !reading.tail.is_detached() {
                 return;
             }
             self.following = None;
         }
         let tail = self.engine.inner.live.find(&self.at.tenant, self.at.id);
-        self.following = tail.filter(|tail| !tail.detached.is_cancelled()).map(|tail| {
+        self.following = tail.filter(|tail| !tail.is_detached()).map(|tail| {
             let heads = tail.heads();
             (tail.reader(), heads)
         });
@@ -153,14 +160,14 @@ impl Session {
         }
     }
 
+    /// The tail wakes its readers for a stop and a loss too: two things to wait for are all that
+    /// an event costs.
     async fn wait_for_tail(&mut self) -> Option<Option<Item>> {
-        let (reading, heads) = self.following.as_mut()?;
+        let (_, heads) = self.following.as_mut()?;
         tokio::select! {
             // Fails never: the reading keeps the sender alive.
             _ = heads.changed() => None,
-            () = reading.tail.detached.cancelled() => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
-            () = self.engine.inner.tasks.soft().cancelled() => self.over(),
+            () = self.alarm.as_mut() => self.beat(),
         }
     }
 
@@ -168,7 +175,7 @@ impl Session {
     async fn wait_elsewhere(&mut self) -> Option<Option<Item>> {
         tokio::select! {
             () = sleep(self.engine.inner.limits.poll) => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
+            () = self.alarm.as_mut() => self.beat(),
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
@@ -180,7 +187,7 @@ impl Session {
         }
         tokio::select! {
             () = sleep(RETRY) => None,
-            () = sleep_until(self.heartbeat) => self.beat(),
+            () = self.alarm.as_mut() => self.beat(),
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
@@ -196,10 +203,15 @@ impl Session {
         Item::Entries(entries)
     }
 
+    /// The alarm rang: a heartbeat, unless something was handed out meanwhile.
     #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
     fn beat(&mut self) -> Option<Option<Item>> {
-        self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
-        Some(Some(Item::Heartbeat))
+        let silent = self.heartbeat <= Instant::now();
+        if silent {
+            self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
+        }
+        self.alarm.as_mut().reset(self.heartbeat);
+        silent.then_some(Some(Item::Heartbeat))
     }
 
     #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]

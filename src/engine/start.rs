@@ -68,18 +68,38 @@ impl Engine {
     /// # Errors
     /// See [`StartError`]; nothing was started then.
     pub async fn start(&self, start: Start) -> Result<Started, StartError> {
-        if self.is_draining() {
-            return Err(StartError::Draining);
-        }
-        let limits = &self.inner.limits;
-        if self.inner.tasks.working() >= limits.running + limits.waiting {
-            return Err(StartError::Overloaded);
+        if let Err(refusal) = self.has_room() {
+            return self.repeat(&start).await?.ok_or(refusal);
         }
         let model = self.models().find(Some(&start.request.model)).cloned();
         let model = model.ok_or(StartError::UnknownModel)?;
         let engine = self.clone();
         let task = self.inner.tasks.spawn(async move { engine.store(start, model).await });
         task.await.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into()))
+    }
+
+    fn has_room(&self) -> Result<(), StartError> {
+        let limits = &self.inner.limits;
+        if self.is_draining() {
+            Err(StartError::Draining)
+        } else if self.inner.tasks.working() >= limits.running + limits.waiting {
+            Err(StartError::Overloaded)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A start that was made before: it costs nothing to name it again, and its client, which may
+    /// have lost its stream, has nothing but the key to come back with.
+    async fn repeat(&self, start: &Start) -> Result<Option<Started>, StartError> {
+        let Some(key) = &start.idempotency else { return Ok(None) };
+        match self.inner.log.repeated(&start.tenant, key).await? {
+            None => Ok(None),
+            Some(Created::KeyReused) => Err(StartError::KeyReused),
+            Some(Created::New(row, _) | Created::Replayed(row)) => {
+                Ok(Some(Started { generation: *row, replayed: true }))
+            }
+        }
     }
 
     async fn store(&self, start: Start, model: Model) -> Result<Started, StartError> {

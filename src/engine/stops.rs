@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::live::Tail;
 use crate::domain::generation::OnDisconnect;
@@ -26,7 +25,6 @@ pub(super) enum Stop {
 /// Waits for the first reason to stop.
 pub(super) struct Stops {
     pub(super) tail: Arc<Tail>,
-    pub(super) hard: CancellationToken,
     pub(super) deadline: Instant,
     pub(super) on_disconnect: OnDisconnect,
 }
@@ -35,9 +33,7 @@ impl Stops {
     pub(super) async fn wait(&self) -> Stop {
         tokio::select! {
             biased;
-            () = self.tail.detached.cancelled() => Stop::LetGo,
-            () = self.hard.cancelled() => Stop::LetGo,
-            () = self.tail.cancel.cancelled() => Stop::Cancelled,
+            stop = self.tail.stopped() => stop,
             () = sleep_until(self.deadline) => Stop::TimeLimit,
             () = abandoned(self.on_disconnect, self.tail.readers()) => Stop::Abandoned,
         }

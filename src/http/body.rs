@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
+use super::object::Object;
 use super::problem::Problem;
 use crate::domain::nearest::unknown_name;
 
@@ -64,10 +65,11 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| not_json(&e))?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|e| {
+    let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
         misunderstood(&path, e.inner())
-    })
+    })?;
+    Ok(body)
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
@@ -91,6 +93,10 @@ fn misunderstood(path: &str, error: &serde_json::Error) -> Problem {
         return Problem::unprocessable("missing_field", format!("`{field}` is missing"))
             .with("field", field);
     }
+    if said.starts_with("invalid value: integer") {
+        return Problem::unprocessable("out_of_range", format!("`{path}` is out of range"))
+            .with("field", path);
+    }
     let Some((name, known)) = unknown_name(said) else {
         return Problem::unprocessable("invalid_type", format!("`{path}`: {said}"))
             .with("field", path);
@@ -102,4 +108,24 @@ fn misunderstood(path: &str, error: &serde_json::Error) -> Problem {
     }
     Problem::unprocessable("unknown_field", format!("`{name}` is not known here.{hint}"))
         .with("field", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use actix_web::{FromRequest, ResponseError, dev};
+    use futures_util::stream::pending;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let kind = (header::CONTENT_TYPE, "application/json");
+        let request = TestRequest::post().insert_header(kind).to_http_request();
+        let mut payload = dev::Payload::Stream { payload: pending().boxed_local() };
+        let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
+        let problem = json::<Value>(&request, payload, 100).await.unwrap_err();
+        assert_eq!(problem.status_code(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -1,7 +1,7 @@
 //! The bytes of an event on SSE. WebSocket carries the same JSON.
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::domain::entry::Entry;
+use crate::domain::entry::{Entry, decimal};
 
 /// What opens every stream: how many milliseconds an `EventSource` waits before it reconnects,
 /// in a block of its own so that no event is delayed by it.
@@ -20,7 +20,7 @@ pub(super) fn sse(opening: bool, entries: &[Entry]) -> Bytes {
     for entry in entries {
         let mut digits = [0; 20];
         bytes.put_slice(b"id: ");
-        bytes.put_slice(decimal(entry.seq.0, &mut digits));
+        bytes.put_slice(decimal(entry.seq.0, &mut digits).as_bytes());
         bytes.put_slice(b"\nevent: ");
         bytes.put_slice(entry.kind.as_str().as_bytes());
         bytes.put_slice(b"\ndata: ");
@@ -28,19 +28,6 @@ pub(super) fn sse(opening: bool, entries: &[Entry]) -> Bytes {
         bytes.put_slice(b"\n\n");
     }
     bytes.freeze()
-}
-
-/// The decimal digits of `number`, without an allocation.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 {
-            return &digits[from..];
-        }
-    }
 }
 
 #[cfg(test)]

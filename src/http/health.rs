@@ -15,7 +15,8 @@ pub(super) async fn alive() -> HttpResponse {
 pub(super) async fn ready(engine: Shared) -> Result<HttpResponse, Problem> {
     if engine.is_draining() {
         let detail = "the server is about to stop";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail));
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail);
+        return Err(problem.retry_after(1));
     }
     engine.ready().await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))

@@ -201,7 +201,11 @@ impl Script {
         let enough = match self.directives.tokens {
             Some(tokens) => self.answered >= tokens,
             None if self.directives.stamp => self.answered >= USUAL_TOKENS,
-            None => self.answered >= USUAL_TOKENS && self.text.is_at_end_of_block(),
+            // With a head there is still the rest of a token to be said.
+            None => {
+                let said = self.head.is_none() && self.text.is_at_end_of_block();
+                said && self.answered >= USUAL_TOKENS
+            }
         };
         enough || self.is_cut()
     }

@@ -52,6 +52,9 @@ pub enum Look {
 
 /// Looks for all `candidates` at once; the answers are in their order.
 pub async fn look(candidates: &[Candidate]) -> Vec<Look> {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
     let Ok(http) = http_client(WITHIN) else { return vec![Look::Absent; candidates.len()] };
     join_all(candidates.iter().map(|candidate| look_for(&http, candidate))).await
 }

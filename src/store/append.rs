@@ -17,7 +17,7 @@ pub(super) struct PgWriter {
 
 #[async_trait]
 impl LogWriter for PgWriter {
-    async fn append(&mut self, batch: &[Append]) -> Result<(), LogError> {
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         // A first connection is silent; a lost one was reported by the call that lost it.
         let mut connection = self.take().await?;
         let result = answered(append(&mut connection, batch)).await;
@@ -55,7 +55,7 @@ impl PgWriter {
     }
 }
 
-async fn append(connection: &mut PgConnection, batch: &[Append]) -> Result<(), LogError> {
+async fn append(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), LogError> {
     let changes = batch.iter().any(|a| !matches!(a.row, RowChange::None));
     if !changes {
         return insert(connection, batch).await;
@@ -63,7 +63,7 @@ async fn append(connection: &mut PgConnection, batch: &[Append]) -> Result<(), L
     let mut transaction = connection.begin().await.map_err(error)?;
     insert(&mut transaction, batch).await?;
     mark_started(&mut transaction, batch).await?;
-    for one in batch {
+    for &one in batch {
         if let RowChange::Ended(outcome) = &one.row {
             mark_ended(&mut transaction, one, outcome).await?;
         }
@@ -74,7 +74,7 @@ async fn append(connection: &mut PgConnection, batch: &[Append]) -> Result<(), L
 /// One statement for all events of the batch: it is one transaction, and it collides as a whole.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    batch: &[Append],
+    batch: &[&Append],
 ) -> Result<(), LogError> {
     let count = batch.iter().map(|a| a.entries.len()).sum();
     let mut ids: Vec<Uuid> = Vec::with_capacity(count);
@@ -82,7 +82,7 @@ pub(super) async fn insert(
     let mut epochs: Vec<i32> = Vec::with_capacity(count);
     let mut tenants: Vec<&str> = Vec::with_capacity(count);
     let mut types: Vec<&str> = Vec::with_capacity(count);
-    let mut data: Vec<String> = Vec::with_capacity(count);
+    let mut data: Vec<&str> = Vec::with_capacity(count);
     for one in batch {
         for entry in &one.entries {
             ids.push(one.at.id.0);
@@ -90,12 +90,12 @@ pub(super) async fn insert(
             epochs.push(one.epoch.0);
             tenants.push(one.at.tenant.as_str());
             types.push(entry.kind.as_str());
-            data.push(entry.data());
+            data.push(entry.data_tail());
         }
     }
     sqlx::query(
         "insert into events (generation_id, seq, epoch, tenant, type, data) \
-         select g, s, e, t, k, d::json from \
+         select g, s, e, t, k, ('{' || d)::json from \
          unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::text[]) \
          as rows (g, s, e, t, k, d)",
     )
@@ -111,7 +111,7 @@ pub(super) async fn insert(
     .map_err(error)
 }
 
-async fn mark_started(connection: &mut PgConnection, batch: &[Append]) -> Result<(), LogError> {
+async fn mark_started(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), LogError> {
     let started: Vec<Uuid> =
         batch.iter().filter(|a| matches!(a.row, RowChange::Started)).map(|a| a.at.id.0).collect();
     if started.is_empty() {

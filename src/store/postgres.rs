@@ -2,14 +2,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::append::PgWriter;
 use super::rows::{self, GENERATION, answered, error, stored};
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
-use crate::domain::generation::{Generation, NewGeneration};
+use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
     Address, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan, Orphans,
@@ -27,6 +27,14 @@ pub struct PgLog {
 impl Log for PgLog {
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         answered(self.insert_generation(new)).await
+    }
+
+    async fn repeated(
+        &self,
+        tenant: &Tenant,
+        key: &Idempotency,
+    ) -> Result<Option<Created>, LogError> {
+        answered(self.earlier(tenant, key)).await
     }
 
     fn writer(&self) -> Box<dyn LogWriter> {
@@ -184,21 +192,33 @@ impl PgLog {
         let Some(key) = key else {
             return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
         };
+        // Erased between the two statements: trying again stores it.
+        self.earlier(&new.tenant, key)
+            .await?
+            .ok_or_else(|| LogError::Unavailable("the earlier start was just erased".into()))
+    }
+
+    async fn earlier(
+        &self,
+        tenant: &Tenant,
+        key: &Idempotency,
+    ) -> Result<Option<Created>, LogError> {
         let sql = format!(
             "select g.fingerprint, {GENERATION} from generations g \
              where g.tenant = $1 and g.idempotency_key = $2"
         );
-        let earlier: PgRow = sqlx::query(AssertSqlSafe(sql))
-            .bind(new.tenant.as_str())
+        let earlier = sqlx::query(AssertSqlSafe(sql))
+            .bind(tenant.as_str())
             .bind(&key.key)
-            .fetch_one(&self.workers)
+            .fetch_optional(&self.workers)
             .await
             .map_err(error)?;
-        let fingerprint: Vec<u8> = sqlx::Row::try_get(&earlier, "fingerprint").map_err(error)?;
+        let Some(row) = earlier else { return Ok(None) };
+        let fingerprint: Vec<u8> = sqlx::Row::try_get(&row, "fingerprint").map_err(error)?;
         if fingerprint != key.fingerprint {
-            return Ok(Created::KeyReused);
+            return Ok(Some(Created::KeyReused));
         }
-        Ok(Created::Replayed(Box::new(rows::generation(&earlier)?)))
+        Ok(Some(Created::Replayed(Box::new(rows::generation(&row)?))))
     }
 
     async fn created(&self, at: &Address, first: Entry) -> Result<Created, LogError> {

@@ -72,7 +72,7 @@ impl PgLog {
     pub(super) async fn claim(&self, claim: &Claim) -> Result<bool, LogError> {
         let append = &claim.append;
         let mut transaction = self.workers.begin().await.map_err(error)?;
-        match insert(&mut transaction, std::slice::from_ref(append)).await {
+        match insert(&mut transaction, &[append]).await {
             Ok(()) => {}
             Err(LogError::Conflict) => return Ok(false),
             Err(other) => return Err(other),

@@ -196,6 +196,16 @@ async fn a_thousand_at_once() {
     println!("{spent:?} of CPU in {:?} for {} tokens", start.elapsed(), 1000 * EACH);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cut_in_the_last_token_loses_nothing() {
+    let prompt = "Tell me about rivers";
+    let whole = text_of(&deltas(prompt).await);
+    let cut = whole.len() - 2;
+    let rest = play(attempt(prompt, &whole[..cut])).await;
+    let rest: Vec<Delta> = rest.into_iter().map(Result::unwrap).collect();
+    assert_eq!(text_of(&rest), whole[cut..]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

@@ -14,8 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, PATIENCE, text};
 use crate::database::TestDatabase;
-use crate::harness::{TestApp, config};
-use crate::loss::model_config;
+use crate::harness::{TestApp, config, model_config};
 use crate::upstream::{Answer, Script, Upstream};
 
 fn json_answer(body: &Value) -> Answer {

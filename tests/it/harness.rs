@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastword::app::{App, AppError};
-use lastword::config::{Config, ProviderEnvironment};
+use lastword::config::{Config, ModelConfig, ProviderEnvironment};
 use lastword::engine::{Engine, Limits};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, PATIENCE};
 use crate::database::TestDatabase;
+use crate::upstream::{Script, Upstream};
 
 /// A running server.
 pub(crate) struct TestApp {
@@ -23,12 +24,13 @@ pub(crate) struct TestApp {
     pub(crate) config: Config,
     dir: TempDir,
     stop: CancellationToken,
-    hurry: CancellationToken,
     task: JoinHandle<Result<(), AppError>>,
 }
 
 /// The configuration of a test, to be changed before the start.
 pub(crate) fn config(database: &TestDatabase) -> Config {
+    // What main does: the first of many tests wins; all want the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // What main does first; only the first of many tests has it to do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
@@ -53,7 +55,33 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
     }
 }
 
+/// A model as the file describes it, without its `[[models]]`.
+pub(crate) fn model_config(toml: &str) -> ModelConfig {
+    toml::from_str(toml).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The scripted upstream as a model.
+pub(crate) fn model(upstream: &Upstream) -> ModelConfig {
+    model_config(&format!(
+        "name = 'scripted'\nprovider = 'openai'\nbase_url = '{}'\nmax_attempts = 1",
+        upstream.base_url()
+    ))
+}
+
 impl TestApp {
+    /// With a scripted upstream as its default model.
+    pub(crate) async fn scripted(
+        script: impl Into<Script>,
+        change: impl FnOnce(&mut Config),
+    ) -> (Self, Upstream) {
+        let upstream = Upstream::start(script).await;
+        let app = Self::with(|config| {
+            config.models.push(model(&upstream));
+            change(config);
+        });
+        (app.await, upstream)
+    }
+
     /// With the demo model.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
@@ -76,11 +104,11 @@ impl TestApp {
         let app = App::build(&config).await.unwrap();
         let address = app.address().unwrap();
         let engine = app.engine().clone();
-        let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let stop = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
-        let task = tokio::spawn(app.run(stop.clone(), hurry.clone()));
+        let task = tokio::spawn(app.run(stop.clone(), CancellationToken::new()));
         let client = Client::new(address);
-        Self { client, engine, address, database, config, dir, stop, hurry, task }
+        Self { client, engine, address, database, config, dir, stop, task }
     }
 
     /// Drains and stops; nothing may be left running.
@@ -90,13 +118,6 @@ impl TestApp {
         ended.unwrap().unwrap();
         assert_eq!(self.engine.running(), 0, "a generation is left running");
         (self.database, self.config, self.dir)
-    }
-
-    /// Stops in a hurry, leaving what runs to the next start, and starts again.
-    pub(crate) async fn restart(self) -> Self {
-        self.hurry.cancel();
-        let (database, config, dir) = self.stop().await;
-        Self::in_dir(database, config, dir).await
     }
 
     /// Begins to drain without waiting for the end.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Received, assert_whole, text};
 use crate::database::TestDatabase;
-use crate::harness::{TestApp, config};
+use crate::harness::{TestApp, config, model_config};
 use crate::upstream::{Answer, Model, Request, Script, Upstream};
 
 /// What the model says in all, and after how many of these tokens it breaks off.
@@ -26,10 +26,6 @@ const UPSTREAMS: [(&str, &str); 5] = [
     ("anthropic", "instruct"),
     ("anthropic", "prefix"),
 ];
-
-pub(crate) fn model_config(toml: &str) -> ModelConfig {
-    toml::from_str(toml).unwrap_or_else(|e| panic!("{e}"))
-}
 
 fn says(wire: &str, text: &str) -> Answer {
     let tokens: Vec<&str> = text.split_inclusive(' ').collect();

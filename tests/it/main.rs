@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod client;
@@ -14,11 +16,17 @@ mod demo;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod log_contract;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
@@ -30,11 +38,15 @@ mod providers;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod raw;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod simulators;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]

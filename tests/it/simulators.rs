@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Received, assert_whole, text};
-use crate::harness::TestApp;
-use crate::loss::model_config;
+use crate::harness::{TestApp, model_config};
 
 const WIRES: [&str; 2] = ["openai", "anthropic"];
 

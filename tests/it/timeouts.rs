@@ -8,8 +8,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
 use crate::client::assert_whole;
-use crate::harness::TestApp;
-use crate::loss::model_config;
+use crate::harness::{TestApp, model_config};
 use crate::upstream::{Answer, Upstream};
 
 fn model(base_url: &str, timeout: &str) -> ModelConfig {

@@ -36,8 +36,8 @@ struct WrongWriter {
 
 impl WrongWriter {
     /// The same events behind whatever the log has now.
-    async fn at_the_end(&mut self, batch: &[Append]) -> Result<Vec<Append>, LogError> {
-        let mut moved = batch.to_vec();
+    async fn at_the_end(&mut self, batch: &[&Append]) -> Result<Vec<Append>, LogError> {
+        let mut moved: Vec<Append> = batch.iter().copied().cloned().collect();
         for append in &mut moved {
             let tails = self.real.tails(&[append.at.id]).await?;
             let mut seq = tails[0].seq;
@@ -52,17 +52,17 @@ impl WrongWriter {
 
 #[async_trait]
 impl LogWriter for WrongWriter {
-    async fn append(&mut self, batch: &[Append]) -> Result<(), LogError> {
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         match self.mistake {
             Mistake::None => self.real.append(batch).await,
             Mistake::NoFence => {
                 let moved = self.at_the_end(batch).await?;
-                self.real.append(&moved).await
+                self.real.append(&moved.iter().collect::<Vec<_>>()).await
             }
             Mistake::BlindRetry => match self.real.append(batch).await {
                 Err(LogError::Unavailable(_)) => {
                     let moved = self.at_the_end(batch).await?;
-                    self.real.append(&moved).await
+                    self.real.append(&moved.iter().collect::<Vec<_>>()).await
                 }
                 other => other,
             },
@@ -88,6 +88,13 @@ impl Log for WrongLog {
     }
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         self.real.create(new).await
+    }
+    async fn repeated(
+        &self,
+        tenant: &Tenant,
+        key: &lastword::domain::generation::Idempotency,
+    ) -> Result<Option<Created>, LogError> {
+        self.real.repeated(tenant, key).await
     }
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
         self.real.read(at, after, limit).await

@@ -13,6 +13,10 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
+/// Submissions in the last transaction that say that more come while we wait for …
+const BUSY: usize = 16;
+/// … so long: fewer and larger transactions cost less of the processor than the wait costs time.
+const WINDOW: Duration = Duration::from_millis(1);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
@@ -45,8 +49,12 @@ enum Verdict {
 impl Lane {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(64);
+        let mut taken = 0;
         loop {
-            let taken = tokio::select! {
+            if taken >= BUSY && !self.closed.is_cancelled() {
+                tokio::time::sleep(WINDOW).await;
+            }
+            taken = tokio::select! {
                 biased;
                 taken = self.waiting.recv_many(&mut waiting, BATCH) => taken,
                 () = self.closed.cancelled() => {
@@ -63,12 +71,13 @@ impl Lane {
     /// Tries until the outcome of every submission is known.
     async fn commit(&mut self, mut batch: Vec<Submission>) -> Result<(), GivenUp> {
         // What a lost writer handed in later must not go in behind a hole.
-        batch.retain(|s| !s.slot.tail.detached.is_cancelled());
+        batch.retain(|s| !s.slot.tail.is_detached());
         let mut batch = self.compare(batch, false).await?;
         let mut outages = 0;
         while !batch.is_empty() {
             let before = batch.len();
-            let refusal = match self.append(&mut batch).await {
+            let appends: Vec<&Append> = batch.iter().map(|s| &s.append).collect();
+            let refusal = match self.writer.append(&appends).await {
                 Ok(()) => {
                     batch.into_iter().for_each(publish);
                     return Ok(());
@@ -102,16 +111,6 @@ impl Lane {
             Box::pin(self.commit(vec![one])).await?;
         }
         Ok(())
-    }
-
-    /// Moves the appends out for the call and back, so that nothing is copied.
-    async fn append(&mut self, batch: &mut [Submission]) -> Result<(), LogError> {
-        let appends: Vec<Append> = batch.iter_mut().map(|s| take(&mut s.append)).collect();
-        let result = self.writer.append(&appends).await;
-        for (submission, append) in batch.iter_mut().zip(appends) {
-            submission.append = append;
-        }
-        result
     }
 
     /// Compares the log with what the submissions expect, for `all` of them or for those that
@@ -209,16 +208,5 @@ fn publish(submission: Submission) {
 
 fn lose(submission: &Submission, why: &str) {
     tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
-    submission.slot.tail.detached.cancel();
-}
-
-/// Leaves an empty append in its place.
-fn take(append: &mut Append) -> Append {
-    let empty = Append {
-        at: append.at.clone(),
-        epoch: append.epoch,
-        entries: Vec::new(),
-        row: crate::ports::RowChange::None,
-    };
-    std::mem::replace(append, empty)
+    submission.slot.tail.detach();
 }

@@ -1,0 +1,285 @@
+//! What is wrong with a request is said clearly, stored nowhere, and costs only itself.
+use serde_json::{Value, json};
+
+use crate::client::assert_whole;
+use crate::harness::TestApp;
+use crate::raw::{Answer, exchange, request};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const START: &str = "POST /v1/generations";
+/// The prompts' limit here, in bytes.
+const PROMPT: usize = 1000;
+const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
+
+fn post(body: impl AsRef<[u8]>) -> Vec<u8> {
+    request(START, JSON, body.as_ref())
+}
+
+async fn server() -> TestApp {
+    TestApp::with(|config| config.limits.prompt_bytes = PROMPT).await
+}
+
+/// A refusal in its one form.
+fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
+    let shown = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, status, "{shown}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{shown}");
+    let problem = answer.json();
+    assert_eq!(problem["code"], code, "{shown}");
+    assert_eq!(problem["type"], format!("urn:lastword:problem:{code}"));
+    assert_eq!(problem["status"], status);
+    assert!(problem["title"].as_str().is_some_and(|t| !t.is_empty()), "{shown}");
+    assert!(problem["detail"].as_str().is_some_and(|t| !t.is_empty()), "{shown}");
+    problem
+}
+
+/// Sends each, expects its refusal, and sees that the server still serves and has kept nothing.
+async fn refuse(rows: Vec<(&str, Vec<u8>, u16, &str)>) {
+    let app = server().await;
+    for (name, request, status, code) in rows {
+        println!("{name}");
+        assert_problem(&exchange(app.address, &request).await, status, code);
+        let good = exchange(app.address, &self::request("GET /v1/models", "", b"")).await;
+        assert_eq!(good.status, 200, "after {name}");
+    }
+    assert_eq!(app.database.number("select count(*) from generations").await, 0);
+    let id = app.client.start_prompt("/demo tokens=1 tps=0").await;
+    assert_whole(&app.client.all(&id, 0).await);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_json() {
+    let nested = |open: &str, close: &str| [open.repeat(200), close.repeat(200)].concat();
+    let deep = format!("{{\"prompt\":\"x\",\"metadata\":{{\"a\":{}}}}}", nested("[", "]"));
+    let bad = |name, body: &[u8]| (name, post(body), 400, "invalid_json");
+    refuse(vec![
+        bad("empty", b""),
+        bad("words", b"hello"),
+        bad("truncated", b"{\"prompt\":\"hi\""),
+        bad("something behind it", b"{\"prompt\":\"hi\"}{"),
+        bad("invalid UTF-8", b"{\"prompt\":\"\xff\xfe\"}"),
+        bad("invalid UTF-8 in a name", b"{\"\xff\":1}"),
+        bad("invalid UTF-8 in metadata", b"{\"prompt\":\"x\",\"metadata\":{\"a\":\"\xc3\"}}"),
+        bad("a lone surrogate", b"{\"prompt\":\"\\ud83d\"}"),
+        bad("surrogates in the wrong order", b"{\"prompt\":\"\\ude00\\ud83d\"}"),
+        bad("a control character", b"{\"prompt\":\"a\x01\"}"),
+        bad("a BOM", b"\xef\xbb\xbf{\"prompt\":\"hi\"}"),
+        bad("too deep", deep.as_bytes()),
+        bad("a name twice", b"{\"prompt\":\"a\",\"prompt\":\"b\"}"),
+        bad("a name twice in a message", b"{\"messages\":[{\"role\":\"user\",\"role\":\"user\"}]}"),
+        bad("NaN", b"{\"prompt\":\"a\",\"temperature\":NaN}"),
+        bad("a comma too many", b"{\"prompt\":\"a\",}"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_json_breaks_is_said() {
+    let app = server().await;
+    let answer = exchange(app.address, &post("{\"prompt\": \"x\",\n  oops}")).await;
+    let problem = assert_problem(&answer, 400, "invalid_json");
+    assert_eq!((&problem["line"], &problem["column"]), (&json!(2), &json!(3)));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_body_of_ours() {
+    let body = b"{\"prompt\":\"hi\"}";
+    let kind = |name, head: &str| (name, request(START, head, body), 415, "unsupported_media_type");
+    let coded = |name, head: &str| {
+        let head = format!("{JSON}Content-Encoding: {head}\r\n");
+        (name, request(START, &head, body), 415, "unsupported_content_encoding")
+    };
+    let large = format!("{{\"prompt\":\"{}\"}}", "x".repeat(2 * PROMPT + 65 * 1024));
+    refuse(vec![
+        kind("no type", ""),
+        kind("an empty type", "Content-Type: \r\n"),
+        kind("a form", "Content-Type: application/x-www-form-urlencoded\r\n"),
+        kind("text", "Content-Type: text/plain\r\n"),
+        kind("nearly JSON", "Content-Type: application/jsonp\r\n"),
+        coded("gzip", "gzip"),
+        coded("several", "identity, br"),
+        ("too large", post(&large), 413, "payload_too_large"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_make_no_sense() {
+    let bad = |body: &'static str, code| (body, post(body), 422, code);
+    refuse(vec![
+        bad("{}", "missing_field"),
+        bad(r#"{"prompt":null}"#, "missing_field"),
+        bad(r#"{"messages":[{"role":"user"}]}"#, "missing_field"),
+        bad(r#"{"promt":"hi"}"#, "unknown_field"),
+        bad(r#"{"prompt":"hi","stream":true}"#, "unknown_field"),
+        bad(r#"{"messages":[{"role":"user","content":"a","nam":"b"}]}"#, "unknown_field"),
+        bad(r#"{"prompt":5}"#, "invalid_type"),
+        bad(r#"{"prompt":["hi"]}"#, "invalid_type"),
+        bad(r#"{"prompt":"hi","metadata":[]}"#, "invalid_type"),
+        bad(r#"{"prompt":"hi","temperature":"1"}"#, "invalid_type"),
+        bad(r#"{"prompt":"hi","max_output_tokens":1.5}"#, "invalid_type"),
+        bad(r#"{"messages":"hi"}"#, "invalid_type"),
+        bad(r#"{"messages":[{"role":"user","content":7}]}"#, "invalid_type"),
+        bad(r#"{"messages":[["user","hi"]]}"#, "invalid_type"),
+        bad(r#"[null,"hi",null,null,null,null,null,null,null,null,null]"#, "invalid_type"),
+        bad("[]", "invalid_type"),
+        bad(r#""hi""#, "invalid_type"),
+        bad("null", "invalid_type"),
+        bad(r#"{"messages":[{"role":"usr","content":"hi"}]}"#, "unsupported_value"),
+        bad(r#"{"prompt":"hi","on_disconnect":"stop"}"#, "unsupported_value"),
+        bad(r#"{"prompt":"hi","on_disconnect":{"cancel_after":1}}"#, "unsupported_value"),
+        bad(r#"{"prompt":"hi","temperature":2.5}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","top_p":-0.1}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","max_output_tokens":0}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","max_output_tokens":-1}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","max_output_tokens":4294967296}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","on_disconnect":{"cancel_after_s":-1}}"#, "out_of_range"),
+        bad(r#"{"prompt":"hi","messages":[]}"#, "conflicting_fields"),
+        bad(r#"{"prompt":""}"#, "prompt_empty"),
+        bad(r#"{"prompt":" \n\t "}"#, "prompt_empty"),
+        bad(r#"{"messages":[]}"#, "prompt_empty"),
+        bad(r#"{"messages":[{"role":"user","content":[]}]}"#, "prompt_empty"),
+        bad(r#"{"prompt":"hi","system":" "}"#, "prompt_empty"),
+        bad(r#"{"prompt":"a\u0000b"}"#, "invalid_character"),
+        bad(r#"{"prompt":"a","stop":"\u0000"}"#, "invalid_character"),
+        bad(r#"{"prompt":"a","metadata":{"x":["\u0000"]}}"#, "invalid_character"),
+        bad(r#"{"prompt":"a","metadata":{"\u0000":1}}"#, "invalid_character"),
+        bad(r#"{"prompt":"hi","model":"dem"}"#, "unknown_model"),
+        bad(r#"{"prompt":"hi","model":""}"#, "unknown_model"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_that_are_too_much() {
+    let prompt = json!({"prompt": "x".repeat(PROMPT + 1)}).to_string();
+    let metadata = json!({"prompt": "hi", "metadata": {"a": "x".repeat(17_000)}}).to_string();
+    let stops = json!({"prompt": "hi", "stop": vec!["x"; 17]}).to_string();
+    refuse(vec![
+        ("a prompt", post(&prompt), 422, "prompt_too_long"),
+        ("metadata", post(&metadata), 422, "metadata_too_large"),
+        ("stops", post(&stops), 422, "out_of_range"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_what_is_wrong_and_what_is_near() {
+    let app = server().await;
+    let rows = [
+        (r#"{"promt":"hi"}"#, "field", json!("promt"), "`prompt`"),
+        (
+            r#"{"messages":[{"role":"usr","content":"a"}]}"#,
+            "field",
+            json!("messages[0].role"),
+            "`user`",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}"#,
+            "field",
+            json!("messages[0].content[0].type"),
+            "`image_url`",
+        ),
+        (r#"{"prompt":5}"#, "field", json!("prompt"), "expected a string"),
+        (r#"{"prompt":"hi","temperature":3}"#, "max", json!(2.0), "between 0 and 2"),
+        (r#"{"prompt":"hi","model":"dem"}"#, "known", json!(["demo"]), "`demo`"),
+        (r#"{"prompt":" "}"#, "field", json!("prompt"), "`prompt`"),
+        (r#"{"prompt":"hi","system":" "}"#, "field", json!("system"), "`system`"),
+        (
+            r#"{"system":"a","messages":[{"role":"user","content":"\u0000"}]}"#,
+            "field",
+            json!("messages[0].content"),
+            "U+0000",
+        ),
+        (r#"{"prompt":"a","stop":["b",""]}"#, "field", json!("stop[1]"), "`stop[1]`"),
+    ];
+    for (body, name, value, words) in rows {
+        let answer = exchange(app.address, &post(body)).await;
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem[name]), (422, &value), "{body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{body}: {problem}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_cursors_that_are_none() {
+    let body = b"{\"prompt\":\"/demo tokens=1\"}";
+    let head = |name, line: &str, code| {
+        (name, request(START, &format!("{JSON}{line}\r\n"), body), 400, code)
+    };
+    let long = format!("Idempotency-Key: {}", "k".repeat(256));
+    let get = |line: &'static str, status, code| (line, request(line, "", b""), status, code);
+    refuse(vec![
+        head("an empty key", "Idempotency-Key: ", "invalid_idempotency_key"),
+        head("a long key", &long, "invalid_idempotency_key"),
+        head("a key with a space", "Idempotency-Key: a b", "invalid_idempotency_key"),
+        head("a key beyond ASCII", "Idempotency-Key: é", "invalid_idempotency_key"),
+        head("two keys", "Idempotency-Key: a\r\nIdempotency-Key: b", "invalid_idempotency_key"),
+        head("a cursor without a key", "Last-Event-ID: 1", "idempotency_key_required"),
+        head("a bad cursor", "Idempotency-Key: a\r\nLast-Event-ID: x", "invalid_cursor"),
+        get("GET /v1/generations?status=bogus", 400, "invalid_query"),
+        get("GET /v1/generations?cursor=5", 400, "invalid_cursor"),
+        get("GET /v1/generations?limit=0", 422, "out_of_range"),
+        get("GET /v1/generations?limit=101", 422, "out_of_range"),
+        get("GET /v1/generations?limit=x", 422, "out_of_range"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_looks_the_same() {
+    let app = server().await;
+    let ids = [UNKNOWN, "x", "1", "..", "%00", "%ff", "0199", "a%2Fb", "' or 1=1"];
+    let routes = [("GET", ""), ("DELETE", ""), ("GET", "/events"), ("POST", "/cancel")];
+    let mut bodies = Vec::new();
+    for (method, end) in routes {
+        for id in ids.map(|id| id.replace(' ', "%20")).iter().filter(|id| *id != "..") {
+            let line = format!("{method} /v1/generations/{id}{end}");
+            let answer = exchange(app.address, &request(&line, "", b"")).await;
+            assert_problem(&answer, 404, "not_found");
+            bodies.push(answer.body);
+        }
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    for path in ["/nothing", "/v1", "/v1/", "/v1/generations/", "/v2/generations", "/static/../x"] {
+        let answer = exchange(app.address, &request(&format!("GET {path}"), "", b"")).await;
+        assert_problem(&answer, 404, "not_found");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let app = server().await;
+    let one = format!("/v1/generations/{UNKNOWN}");
+    let (events, cancel) = (format!("{one}/events"), format!("{one}/cancel"));
+    let routes = [
+        ("/", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+        ("/v1/models", "GET, HEAD"),
+        ("/v1/generations", "GET, HEAD, POST"),
+        (one.as_str(), "GET, HEAD, DELETE"),
+        (events.as_str(), "GET"),
+        (cancel.as_str(), "POST"),
+    ];
+    for (path, allow) in routes {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+            if allow.split(", ").any(|allowed| allowed == method) {
+                continue;
+            }
+            let line = format!("{method} {path}");
+            let answer = exchange(app.address, &request(&line, "", b"")).await;
+            assert_problem(&answer, 405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), Some(allow), "{line}");
+        }
+        let head = exchange(app.address, &request(&format!("HEAD {path}"), "", b"")).await;
+        let get = exchange(app.address, &request(&format!("GET {path}"), "", b"")).await;
+        let expected = if allow.contains("HEAD") { get.status } else { 405 };
+        assert_eq!((head.status, head.body.len()), (expected, 0), "HEAD {path}");
+    }
+    app.stop().await;
+}

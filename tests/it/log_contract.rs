@@ -1,0 +1,239 @@
+//! What every log must do, whoever implements it: the engine relies on nothing else.
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastword::domain::entry::Entry;
+use lastword::domain::event::{Done, Event, Status, Usage};
+use lastword::domain::generation::{Idempotency, NewGeneration, OnDisconnect, Outcome, Request};
+use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
+use lastword::domain::transcript::Answer;
+use lastword::ports::{
+    Address, Append, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphans, RowChange,
+    Tail,
+};
+
+use crate::database::TestDatabase;
+use crate::wrong::{Mistake, wrong_log};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+struct Bench {
+    database: TestDatabase,
+    log: Arc<dyn Log>,
+    owner: InstanceId,
+}
+
+async fn bench() -> Bench {
+    let database = TestDatabase::create().await;
+    let log = wrong_log(&database.url, Mistake::None).await;
+    let owner = InstanceId::random();
+    log.heartbeat(owner, LEASE).await.unwrap();
+    Bench { database, log, owner }
+}
+
+impl Bench {
+    fn fresh(&self, key: Option<(&str, u8)>) -> NewGeneration {
+        let message = Message { role: Role::User, content: "hi".into() };
+        NewGeneration {
+            id: GenerationId::random(),
+            tenant: Tenant::anonymous(),
+            request: Request {
+                model: "demo".into(),
+                prompt: Prompt::parse(vec![message], Parameters::default(), 100).unwrap(),
+                metadata: serde_json::Map::new(),
+                on_disconnect: OnDisconnect::Continue,
+            },
+            provider: "demo".into(),
+            owner: self.owner,
+            queued: false,
+            idempotency: key
+                .map(|(key, hash)| Idempotency { key: key.into(), fingerprint: vec![hash] }),
+        }
+    }
+
+    /// A generation with its `started` event.
+    async fn generation(&self) -> Address {
+        let new = self.fresh(None);
+        let created = self.log.create(&new).await.unwrap();
+        assert!(matches!(created, Created::New(_, first) if first.seq == Seq(1)));
+        Address { tenant: new.tenant, id: new.id }
+    }
+
+    async fn tail(&self, at: &Address) -> Tail {
+        self.log.writer().tails(&[at.id]).await.unwrap()[0]
+    }
+
+    async fn orphans(&self, which: &Orphans) -> Vec<GenerationId> {
+        let orphans = self.log.orphans(which, 10).await.unwrap();
+        orphans.into_iter().map(|o| o.row.id).collect()
+    }
+}
+
+fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u64>) -> Append {
+    let entry = |n: u64| Entry::encode(Seq(n), &Event::Delta { text: format!("\"{n}\n\u{1F600}") });
+    let entries = seqs.map(entry).collect();
+    Append { at: at.clone(), epoch: Epoch(epoch), entries, row: RowChange::None }
+}
+
+fn ending(at: &Address, epoch: i32, seq: u64) -> Append {
+    let done = Done {
+        status: Status::Completed,
+        finish_reason: None,
+        provider_finish_reason: None,
+        usage: Usage::default(),
+        error: None,
+    };
+    let entries = vec![Entry::encode(Seq(seq), &Event::Done(done.clone()))];
+    let answer = Answer { text: "all".into(), ..Answer::default() };
+    let outcome = Outcome { answer, done, attempts: 1 };
+    let row = RowChange::Ended(Box::new(outcome));
+    Append { at: at.clone(), epoch: Epoch(epoch), entries, row }
+}
+
+async fn append(writer: &mut dyn LogWriter, append: &Append) -> Result<(), LogError> {
+    writer.append(&[append]).await
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_back_byte_for_byte() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.writer();
+    let written = deltas(&at, 1, 2..=40);
+    append(writer.as_mut(), &written).await.unwrap();
+    assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap(), written.entries);
+    assert_eq!(bench.log.read(&at, Seq(10), 5).await.unwrap(), written.entries[9..14]);
+    assert_eq!(bench.log.read(&at, Seq(40), 5).await.unwrap(), []);
+    assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(40), epoch: Epoch(1) });
+}
+
+#[tokio::test]
+async fn a_batch_is_written_whole_or_not_at_all() {
+    let bench = bench().await;
+    let (one, two) = (bench.generation().await, bench.generation().await);
+    let mut writer = bench.log.writer();
+    append(writer.as_mut(), &deltas(&one, 1, 2..=3)).await.unwrap();
+    let (clash, innocent) = (deltas(&one, 1, 3..=4), deltas(&two, 1, 2..=3));
+    let outcome = writer.append(&[&innocent, &clash]).await;
+    assert!(matches!(outcome, Err(LogError::Conflict)), "{outcome:?}");
+    assert_eq!(bench.tail(&two).await.seq, Seq(1), "nothing of it was written");
+    append(writer.as_mut(), &innocent).await.expect("the writer can go on");
+}
+
+#[tokio::test]
+async fn there_is_one_ending() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.writer();
+    append(writer.as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    let second = append(writer.as_mut(), &ending(&at, 1, 3)).await;
+    assert!(matches!(second, Err(LogError::Conflict)), "the database itself refuses it");
+    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    assert_eq!((row.status, row.last_seq), (Status::Completed, Seq(2)));
+    assert_eq!(row.result.unwrap().answer.text, "all");
+    bench.log.request_cancel(&at).await.unwrap();
+    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    assert_eq!(row.status, Status::Completed, "a cancel comes too late");
+}
+
+#[tokio::test]
+async fn a_start_is_stored_once() {
+    let bench = bench().await;
+    let first = bench.fresh(Some(("key", 1)));
+    assert!(matches!(bench.log.create(&first).await.unwrap(), Created::New(..)));
+    let again = bench.log.create(&first).await.unwrap();
+    assert!(matches!(again, Created::New(row, _) if row.id == first.id), "a lost reply");
+    let repeat = bench.log.create(&bench.fresh(Some(("key", 1)))).await.unwrap();
+    assert!(matches!(repeat, Created::Replayed(row) if row.id == first.id));
+    let other = bench.log.create(&bench.fresh(Some(("key", 2)))).await.unwrap();
+    assert!(matches!(other, Created::KeyReused));
+    let mut elsewhere = bench.fresh(Some(("key", 2)));
+    elsewhere.tenant = Tenant::named("other".into());
+    assert!(matches!(bench.log.create(&elsewhere).await.unwrap(), Created::New(..)));
+    assert_eq!(bench.database.number("select count(*) from generations").await, 2);
+    assert_eq!(bench.database.number("select count(*) from events").await, 2);
+}
+
+fn claim(at: &Address, from: InstanceId, epoch: i32, seq: u64) -> Claim {
+    Claim { owner: InstanceId::random(), from, append: deltas(at, epoch, seq..=seq) }
+}
+
+#[tokio::test]
+async fn a_take_over_needs_an_expired_lease_and_happens_once() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let (one, two) = (claim(&at, bench.owner, 2, 2), claim(&at, bench.owner, 2, 2));
+    assert!(!bench.log.take_over(&one).await.unwrap(), "the owner is alive");
+    assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
+    assert_eq!(bench.tail(&at).await.seq, Seq(1), "a refused claim leaves nothing");
+
+    bench.log.release(bench.owner).await.unwrap();
+    assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
+    let (a, b) = tokio::join!(bench.log.take_over(&one), bench.log.take_over(&two));
+    assert!(a.unwrap() ^ b.unwrap(), "one of two is faster");
+    assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(2), epoch: Epoch(2) });
+
+    let mut old = bench.log.writer();
+    let stale = append(old.as_mut(), &deltas(&at, 1, 2..=5)).await;
+    assert!(matches!(stale, Err(LogError::Conflict)), "the old owner is fenced");
+}
+
+#[tokio::test]
+async fn a_take_over_loses_to_an_append_that_was_faster() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    bench.log.release(bench.owner).await.unwrap();
+    append(bench.log.writer().as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
+    assert!(!bench.log.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap());
+    assert!(bench.log.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_nobody_runs_is_found() {
+    let bench = bench().await;
+    let (mine, running) = (bench.generation().await, bench.generation().await);
+    let unattended = |young_too| Orphans::Unattended {
+        owner: bench.owner,
+        running: vec![running.id],
+        young_too,
+    };
+    assert_eq!(bench.orphans(&unattended(true)).await, [mine.id]);
+    assert!(bench.orphans(&unattended(false)).await.is_empty(), "it may just be starting");
+    bench.log.request_cancel(&mine).await.unwrap();
+    assert_eq!(bench.log.cancel_requests(bench.owner).await.unwrap(), [mine.id]);
+    let found = bench.log.orphans(&unattended(true), 10).await.unwrap();
+    assert!(found[0].cancel_requested);
+}
+
+#[tokio::test]
+async fn another_tenant_sees_and_changes_nothing() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    append(bench.log.writer().as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    let tenant = Tenant::named("other".into());
+    let foreign = Address { tenant: tenant.clone(), id: at.id };
+    let filter = Filter { limit: 10, ..Filter::default() };
+    assert!(bench.log.generation(&foreign).await.unwrap().is_none());
+    assert_eq!(bench.log.read(&foreign, Seq::ZERO, 10).await.unwrap(), []);
+    assert!(bench.log.list(&tenant, &filter).await.unwrap().is_empty());
+    assert_eq!(bench.log.delete(&foreign).await.unwrap(), Deleted::Absent);
+    bench.log.request_cancel(&foreign).await.unwrap();
+    assert_eq!(bench.log.read(&at, Seq::ZERO, 10).await.unwrap().len(), 2);
+    assert_eq!(bench.log.list(&at.tenant, &filter).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn old_days_go_and_what_they_came_to_stays() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    append(bench.log.writer().as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    // The day of this generation becomes a day long gone.
+    let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
+                  begin execute 'alter table events_' || day || ' rename to events_20200101'; end $$";
+    sqlx::query(rename).execute(&mut bench.database.connect().await).await.unwrap();
+    assert_eq!(bench.log.retain(7).await.unwrap(), 1);
+    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    assert!(!row.events_retained);
+    assert_eq!((row.last_seq, row.result.unwrap().answer.text.as_str()), (Seq(2), "all"));
+}
