@@ -52,6 +52,8 @@ mod startup;
 #[cfg(test)]
 mod timeouts;
 #[cfg(test)]
+mod torture;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod wrong;
