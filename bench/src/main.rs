@@ -1,13 +1,15 @@
 //! Measures lastword from outside, over real loopback sockets, with one reader per generation.
 //!
 //! `cargo run --release -p bench -- durable` lets the built-in demo model produce the tokens;
-//! `-- gateway` serves them as a scripted OpenAI upstream. Every token carries the time at which
+//! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
+//! alone makes of that, next to the bare bytes. Every token carries the time at which
 //! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
 //! over a second and a warm-up second follows; both are outside the measured window.
 mod args;
 mod cpu;
 mod http;
 mod load;
+mod path;
 mod report;
 mod server;
 mod sse;
@@ -59,6 +61,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let upstream = match args.scenario {
         Scenario::Durable => None,
         Scenario::Gateway => Some(Upstream::start()?),
+        Scenario::Upstream => return path::run(args).await,
     };
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;
