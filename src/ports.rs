@@ -9,6 +9,7 @@ use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usag
 use crate::domain::generation::{Generation, Idempotency, NewGeneration, Outcome};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::domain::prompt::Prompt;
+use crate::domain::utf8::without_nul;
 
 /// The durable log of all generations. What is not in it did not happen.
 #[async_trait]
@@ -313,7 +314,7 @@ impl From<ProviderError> for Failure {
     fn from(e: ProviderError) -> Self {
         Self {
             code: e.code,
-            message: e.message,
+            message: without_nul(e.message),
             retryable: e.retryable,
             retry_after_ms: e.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
         }

@@ -261,7 +261,9 @@ fn hear(
         match item {
             None => heard.over = Some(Ok(())),
             Some(Err(error)) => heard.over = Some(Err(error)),
-            Some(Ok(Delta::Finish { reason, raw })) => *finish = Some((reason, raw)),
+            Some(Ok(Delta::Finish { reason, raw })) => {
+                *finish = Some((reason, raw.map(without_nul)));
+            }
             Some(Ok(Delta::Usage(usage))) => meter.reported(usage),
             Some(Ok(Delta::Notice { code, message })) => heard.events.push(notice(code, &message)),
             Some(Ok(Delta::Text(text))) => {
@@ -302,7 +304,8 @@ fn each_piece(
 }
 
 fn tool_call(call: ToolCallDelta, meter: &mut Meter, events: &mut Vec<Event>) {
-    let ToolCallDelta { index, mut id, mut name, arguments } = call;
+    let ToolCallDelta { index, id, name, arguments } = call;
+    let (mut id, mut name) = (id.map(without_nul), name.map(without_nul));
     if arguments.is_empty() {
         events.push(Event::ToolCall(ToolCallDelta { index, id, name, arguments }));
         return;
@@ -320,18 +323,18 @@ fn size(event: &Event) -> usize {
     let text = match event {
         Event::Delta { text } | Event::Reasoning { text } | Event::Refusal { text } => text.len(),
         Event::ToolCall(call) => call.arguments.len(),
+        Event::Notice { message, .. } => message.len(),
         Event::Started { .. }
         | Event::Superseded { .. }
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
-        | Event::Notice { .. }
         | Event::Done(_) => 64,
     };
     text + 64
 }
 
 fn notice(code: &str, message: &str) -> Event {
-    Event::Notice { code: code.into(), message: message.into() }
+    Event::Notice { code: code.into(), message: without_nul(message.into()) }
 }
 
 fn finished(reason: FinishReason, raw: Option<String>) -> Done {

@@ -1,5 +1,5 @@
 //! Chunks of a chat completion to deltas: a pure mapping, with the rule of when it is at its end.
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
@@ -17,6 +17,8 @@ pub(crate) struct ChatMap {
     refusal: TextJoiner,
     /// Of the latest tool call: only that one grows.
     arguments: Option<(u32, TextJoiner)>,
+    /// The id and name of each tool call: some servers repeat them in every fragment.
+    named: BTreeMap<u32, [Option<String>; 2]>,
     usage: Option<Usage>,
     finished: bool,
     told_bad_chunk: bool,
@@ -131,13 +133,29 @@ impl ChatMap {
             let index = call.index.unwrap_or(place);
             let function = call.function.unwrap_or_default();
             let arguments = self.joiner(index).push(function.arguments.unwrap_or_default());
-            let id = call.id.filter(|id| !id.is_empty());
-            let name = function.name.filter(|name| !name.is_empty());
+            let [id, name] = self.news(index, [call.id, function.name]);
             if id.is_some() || name.is_some() || !arguments.is_empty() {
                 let call = ToolCallDelta { index, id, name, arguments };
                 self.out.push_back(Delta::ToolCall(call));
             }
         }
+    }
+
+    /// What of a call's id and name was not said before.
+    fn news(&mut self, index: u32, words: [Option<String>; 2]) -> [Option<String>; 2] {
+        /// Of more calls than a reader is shown, nothing is remembered.
+        const MAX_CALLS: usize = 256;
+        let words = words.map(|word| word.filter(|word| !word.is_empty()));
+        if words.iter().all(Option::is_none) || self.named.len() > MAX_CALLS {
+            return words;
+        }
+        let known = self.named.entry(index).or_default();
+        let mut at = known.iter_mut();
+        words.map(|word| {
+            let (known, word) = (at.next()?, word?);
+            let new = known.as_ref() != Some(&word);
+            new.then(|| known.insert(word).clone())
+        })
     }
 
     fn joiner(&mut self, index: u32) -> &mut TextJoiner {
@@ -313,6 +331,14 @@ mod tests {
             r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#,
         ];
         let (out, _) = map(&chunks, false);
+        let repeated = [chunks[0], chunks[0], &chunks[0].replace(r#""c""#, r#""d""#)];
+        let (again, _) = map(&repeated, false);
+        let ids: Vec<_> = again
+            .into_iter()
+            .filter_map(|d| if let Delta::ToolCall(c) = d { Some((c.id, c.name)) } else { None })
+            .collect();
+        let id = |id: &str| Some(id.to_owned());
+        assert_eq!(ids, [(id("c"), id("f")), (id("d"), None)], "what is repeated is no news");
         let fragment = |n: usize| {
             let Delta::ToolCall(call) = &out[n] else { panic!("{:?}", out[n]) };
             (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())

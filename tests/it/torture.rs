@@ -75,6 +75,16 @@ fn whole() -> Vec<Row> {
         stop("one large event", Answer::sse().text(big).complete(), big),
         stop("many events in one piece", Answer::sse().raw(format!("{CHUNK}\n\n")).raw(wire("\n")), "Hello é🦀Hello é🦀"),
         stop("no content type", Answer::status(200).raw(wire("\n")), CRAB),
+        (
+            "U+0000 in names and words",
+            Answer::sse()
+                .data(r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c\u0000","function":{"name":"f\u0000","arguments":"{\u0000}"}}]}}]}"#)
+                .finish("odd\0word")
+                .done(),
+            "",
+            "completed",
+            "other",
+        ),
         ("[DONE] without a reason", hello().done(), "Hello", "completed", "other"),
         ("length", hello().finish("length").done(), "Hello", "incomplete", "length"),
         ("content_filter", hello().finish("content_filter").done(), "Hello", "incomplete", "content_filter"),
