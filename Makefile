@@ -20,7 +20,7 @@ check: ## Format, lints, docs and licences, as CI does
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else \
 	  echo "skipped licences and sources: cargo install --locked cargo-deny"; fi
 
-bench: ## Measure; SCENARIO=durable or gateway, ARGS="--tps 100" passes options on
+bench: ## Measure; SCENARIO=durable, gateway or upstream, ARGS="--tps 100" passes options on
 	@scripts/setup run
 	cargo build --release --workspace
 	cargo run --release -p bench -- $(or $(SCENARIO),durable) $(ARGS)

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Received, assert_whole, text};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config, model_config};
+use crate::process::{Server, command};
 use crate::upstream::{Answer, Model, Request, Script, Upstream};
 
 /// What the model says in all, and after how many of these tokens it breaks off.
@@ -334,4 +335,42 @@ async fn fallbacks_that_lead_nowhere_are_refused() {
     assert!(refused(&[resume]).await.to_string().contains("not supported; say prefix"));
     let late = "name = 'a'\nprovider = 'openai'\nbase_url = 'http://a'\nconnect_timeout_s = 0.0";
     assert!(refused(&[late]).await.to_string().contains("connect_timeout_s must be between"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_ours_is_continued_by_the_same_means() {
+    for (wire, continuation) in UPSTREAMS {
+        let upstream = Upstream::start(script(wire, "stall")).await;
+        let dir = tempfile::TempDir::new().unwrap();
+        let base = upstream.base_url();
+        let base = base.strip_suffix("/v1").filter(|_| wire == "anthropic").unwrap_or(&base);
+        let file = dir.path().join("lastword.toml");
+        let model = format!(
+            "[[models]]\nname = 'm'\nprovider = '{wire}'\nbase_url = '{base}'\n\
+             continuation = '{continuation}'"
+        );
+        std::fs::write(&file, model).unwrap();
+        let start = || {
+            let mut command = command(dir.path());
+            command.arg("--config").arg(&file);
+            Server::start(command)
+        };
+        let server = start().await;
+        let id = server.client.start_prompt("go").await;
+        let mut reader = server.client.events(&id, 0).await;
+        let mut seen = Vec::new();
+        while text(&seen) != Model::text(BREAK) {
+            seen.push(reader.next().await.expect("it goes on"));
+        }
+        server.kill().await;
+        let server = start().await;
+        seen.extend(server.client.all(&id, seen.len() as u64).await);
+        assert_whole(&seen);
+        let boundary = if continuation == "none" { "superseded" } else { "resumed" };
+        assert_eq!(names(&seen), ["started", boundary, "done"], "{wire} {continuation}");
+        assert_eq!(text(&seen), Model::text(TOKENS), "{wire} {continuation}");
+        let told = seen.iter().find(|e| e.name == boundary).unwrap().json();
+        assert_eq!(told["reason"], "takeover");
+        assert!(server.terminate().await.success());
+    }
 }
