@@ -1,5 +1,6 @@
 //! The command line.
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use lastword::app::App;
@@ -42,16 +43,23 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
             app = App::build(&config) => app?,
             () = stop.cancelled() => return Ok(()),
         };
-        println!("lastword {}", env!("CARGO_PKG_VERSION"));
-        for (name, value) in app.started() {
-            println!("  {name:<10} {value}");
-        }
+        // Who closes our standard output shall not end us.
+        let _ = say(&app);
         Ok(app.run(stop.clone(), hurry.clone()).await?)
     };
     tokio::select! {
         result = work => result,
         never = signals => match never {},
     }
+}
+
+fn say(app: &App) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "lastword {}", env!("CARGO_PKG_VERSION"))?;
+    for (name, value) in app.started() {
+        writeln!(out, "  {name:<10} {value}")?;
+    }
+    out.flush()
 }
 
 /// The first SIGTERM or SIGINT drains, the second one hurries.

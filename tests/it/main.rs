@@ -22,6 +22,8 @@ mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod log_contract;
