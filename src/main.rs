@@ -1,5 +1,6 @@
 //! The command line.
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use lastword::app::{App, check};
@@ -43,10 +44,8 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
             app = App::build(&config) => app?,
             () = stop.cancelled() => return Ok(()),
         };
-        println!("lastword {}", env!("CARGO_PKG_VERSION"));
-        for (name, value) in app.started() {
-            println!("  {name:<10} {value}");
-        }
+        // Who closes our standard output shall not end us.
+        let _ = say(&app);
         Ok(app.run(stop.clone(), hurry.clone()).await?)
     };
     tokio::select! {
@@ -55,16 +54,26 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn say(app: &App) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "lastword {}", env!("CARGO_PKG_VERSION"))?;
+    for (name, value) in app.started() {
+        writeln!(out, "  {name:<10} {value}")?;
+    }
+    out.flush()
+}
+
 /// A line for each thing; what is wrong is followed by how to mend it.
 async fn check_all(flags: ServeFlags) -> Result<ExitCode, Box<dyn Error>> {
     telemetry::start(flags.log_format);
     let config = Config::load(flags)?;
     let findings = check(&config).await;
+    let mut out = std::io::stdout().lock();
     for finding in &findings {
         let mark = if finding.ok { "ok  " } else { "BAD " };
-        println!("{mark} {}: {}", finding.what, finding.how);
+        writeln!(out, "{mark} {}: {}", finding.what, finding.how)?;
         if let Some(mend) = finding.mend {
-            println!("     to mend it: {mend}");
+            writeln!(out, "     to mend it: {mend}")?;
         }
     }
     let all_ok = findings.iter().all(|finding| finding.ok);

@@ -171,11 +171,15 @@ impl Session {
         }
     }
 
-    /// The generation runs on another instance, or waits for an owner.
+    /// The generation runs on another instance, or waits for an owner. After a long silence we
+    /// look whether it is still there: its events may have been dropped, or all of it erased.
     async fn wait_elsewhere(&mut self) -> Option<Option<Item>> {
         tokio::select! {
             () = sleep(self.engine.inner.limits.poll) => None,
-            () = self.alarm.as_mut() => self.beat(),
+            () = self.alarm.as_mut() => {
+                self.state = State::Unopened;
+                self.beat()
+            }
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }

@@ -183,11 +183,12 @@ impl PgLog {
         .map_err(error)?;
         let at = Address { tenant: new.tenant.clone(), id: new.id };
         if let Some(first) = inserted {
-            return self.created(&at, rows::entry(&first)?).await;
+            let first = rows::entry(&first)?;
+            return Ok(Created::New(Box::new(rows::fresh(new, &first)?), first));
         }
         // Perhaps a try of this very start whose reply was lost.
         if let Some(first) = self.read_page(&at, Seq::ZERO, 1).await?.pop() {
-            return self.created(&at, first).await;
+            return Ok(Created::New(Box::new(rows::fresh(new, &first)?), first));
         }
         let Some(key) = key else {
             return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
@@ -219,12 +220,6 @@ impl PgLog {
             return Ok(Some(Created::KeyReused));
         }
         Ok(Some(Created::Replayed(Box::new(rows::generation(&row)?))))
-    }
-
-    async fn created(&self, at: &Address, first: Entry) -> Result<Created, LogError> {
-        let row = self.fetch_generation(at).await?;
-        let gone = || LogError::Broken(format!("generation {} is gone", at.id));
-        Ok(Created::New(Box::new(row.ok_or_else(gone)?), first))
     }
 
     async fn read_page(

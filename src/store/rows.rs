@@ -4,10 +4,12 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::domain::entry::Entry;
-use crate::domain::event::{Done, Status};
-use crate::domain::generation::{Generation, Outcome};
+use crate::domain::event::{Done, Event, Status};
+use crate::domain::generation::{Generation, NewGeneration, Outcome};
 use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::ports::LogError;
@@ -46,6 +48,32 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
         last_seq: seq(row.try_get("head").map_err(error)?),
         events_retained: row.try_get("retained").map_err(error)?,
         result: outcome(row, &bad)?,
+    })
+}
+
+/// The row that was just stored as `new` with the entry `first`, without asking for it.
+pub(super) fn fresh(new: &NewGeneration, first: &Entry) -> Result<Generation, LogError> {
+    let broken = |why: String| LogError::Broken(format!("generation {}: {why}", new.id));
+    let Event::Started { created_at, .. } = first.decode().map_err(|e| broken(e.to_string()))?
+    else {
+        return Err(broken("its first event is not `started`".into()));
+    };
+    let created_at =
+        OffsetDateTime::parse(&created_at, &Rfc3339).map_err(|e| broken(e.to_string()))?;
+    Ok(Generation {
+        id: new.id,
+        tenant: new.tenant.clone(),
+        status: if new.queued { Status::Queued } else { Status::Running },
+        request: new.request.clone(),
+        provider: new.provider.clone(),
+        epoch: Epoch::FIRST,
+        created_at,
+        started_at: (!new.queued).then_some(created_at),
+        finished_at: None,
+        time_to_first_token_ms: None,
+        last_seq: first.seq,
+        events_retained: true,
+        result: None,
     })
 }
 

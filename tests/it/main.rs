@@ -26,6 +26,8 @@ mod first_run;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod log_contract;
