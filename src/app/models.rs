@@ -77,11 +77,12 @@ pub(super) fn models(
         }
         all.push((configured(one)?, "configured".into()));
     }
-    check_fallbacks(config)?;
     let demo = model(DEMO, Arc::new(Demo), OnLoss::Continue, ATTEMPTS);
     let demo = (demo, "built in, no AI".to_owned());
     let offered = offered(config)?;
-    for more in offered.into_iter().chain(detected.clone()).chain([demo]) {
+    check_fallbacks(config, &offered)?;
+    // What was found here before what is offered: it may be the default, and costs nothing.
+    for more in detected.iter().cloned().chain(offered).chain([demo]) {
         if !all.iter().any(|(m, _)| m.name == more.0.name) {
             all.push(more);
         }
@@ -112,8 +113,10 @@ fn default(config: &Config, all: &[Reasoned], detected: &[Reasoned]) -> String {
     config.default_model.clone().or(first).or(named).unwrap_or_else(|| DEMO.into())
 }
 
-fn check_fallbacks(config: &Config) -> Result<(), ModelsError> {
-    let names: Vec<&str> = config.models.iter().map(|m| m.name.as_str()).chain([DEMO]).collect();
+fn check_fallbacks(config: &Config, offered: &[Reasoned]) -> Result<(), ModelsError> {
+    let configured = config.models.iter().map(|m| m.name.as_str());
+    let offered = offered.iter().map(|(m, _)| m.name.as_str());
+    let names: Vec<&str> = configured.chain(offered).chain([DEMO]).collect();
     let next = |name: &str| {
         config.models.iter().find(|m| m.name == name).and_then(|m| m.fallback.as_deref())
     };

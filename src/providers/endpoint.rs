@@ -124,7 +124,7 @@ fn parse_base_url(text: &str, path: &str) -> Result<reqwest::Url, SettingsError>
 
 /// No redirects, which would carry the prompt to a place that nobody configured, and no proxy
 /// out of the environment.
-pub(super) fn http_client(connect: Duration) -> Result<reqwest::Client, SettingsError> {
+fn http_client(connect: Duration) -> Result<reqwest::Client, SettingsError> {
     let builder = || {
         reqwest::Client::builder()
             .connect_timeout(connect)

@@ -71,6 +71,13 @@ async fn a_server_on_this_machine_answers_when_none_is_configured() {
     assert_eq!(of("llama3.2:latest")["continues"], false);
     let id = app.client.start_prompt("hi").await;
     assert_eq!(text(&app.client.all(&id, 0).await), "from here");
+    let paid = start_lines(|c| {
+        c.detect = vec![at(LocalKind::Ollama, &upstream)];
+        c.openai.api_key = Some("sk-not-for-strangers".into());
+        c.openai.model = Some("llama3.2:latest".into());
+    })
+    .await;
+    assert!(paid[0].contains("found at"), "a paid model of the same name is no default: {paid:?}");
     for request in upstream.requests() {
         assert_eq!((request.header("authorization"), request.header("x-api-key")), (None, None));
     }
