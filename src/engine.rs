@@ -13,6 +13,7 @@ mod recover;
 mod start;
 mod stops;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ struct Inner {
     limits: Limits,
     instance: InstanceId,
     tasks: Tasks,
+    /// Set before the soft stop: what readers look at with every event.
+    draining: AtomicBool,
     live: Live,
     /// Places for generations that run; the others wait.
     places: Arc<Semaphore>,
@@ -81,7 +84,9 @@ impl Engine {
         let live = Live::default();
         let places = Arc::new(Semaphore::new(limits.running));
         let models = RwLock::new(Arc::new(models));
-        let inner = Inner { log, models, limits, instance, tasks, live, places, recorder };
+        let draining = AtomicBool::new(false);
+        let inner =
+            Inner { log, models, limits, instance, tasks, draining, live, places, recorder };
         Self { inner: Arc::new(inner) }
     }
 
@@ -105,7 +110,7 @@ impl Engine {
     /// Whether the server is about to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.inner.tasks.soft().is_cancelled()
+        self.inner.draining.load(Ordering::Acquire)
     }
 
     /// Generations that this process runs now.
@@ -193,6 +198,7 @@ impl Engine {
 
     /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
     pub fn close(&self) {
+        self.inner.draining.store(true, Ordering::Release);
         self.inner.tasks.soft().cancel();
         self.inner.live.wake_readers();
     }

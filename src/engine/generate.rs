@@ -164,18 +164,22 @@ impl Generation {
         };
         let mut finish = None;
         loop {
+            // An upstream that is always ready is stopped here; one that is not, below.
+            if let Some(why) = self.tail.stop_reason() {
+                return Attempted::Stopped(why);
+            }
             let delta = tokio::select! {
                 biased;
-                why = &mut stop => return Attempted::Stopped(why),
                 delta = deltas.next() => delta,
+                why = &mut stop => return Attempted::Stopped(why),
                 () = sleep(AFTER_FINISH), if finish.is_some() => None,
             };
             let heard = hear(delta, &mut deltas, meter, &mut finish);
             let said = heard.events.iter().any(|e| !matches!(e, Event::Notice { .. }));
             let pushed = tokio::select! {
                 biased;
-                why = &mut stop => return Attempted::Stopped(why),
                 pushed = self.push(heard.events) => pushed,
+                why = &mut stop => return Attempted::Stopped(why),
             };
             if !pushed {
                 return Attempted::LogOutage;
@@ -201,8 +205,12 @@ impl Generation {
         let bytes = events.iter().map(size).sum();
         let next = self.writer.next();
         let limit = self.engine.inner.limits.write_outage;
-        let Ok(Ok(place)) = timeout(limit, self.writer.place(bytes)).await else {
-            return false;
+        let place = match self.writer.try_place(bytes) {
+            Some(place) => place,
+            None => match timeout(limit, self.writer.place(bytes)).await {
+                Ok(Ok(place)) => place,
+                Ok(Err(_)) | Err(_) => return false,
+            },
         };
         let mut seq = next;
         for event in &events {
@@ -214,7 +222,7 @@ impl Generation {
         // Who waited in the queue is shown as running from its first event on.
         let row =
             if std::mem::take(&mut self.queued) { RowChange::Started } else { RowChange::None };
-        place.push(&events, row);
+        self.writer.push(place, &events, row);
         true
     }
 
@@ -229,7 +237,7 @@ impl Generation {
         let hard = self.engine.inner.tasks.hard().clone();
         let durable = async {
             let place = self.writer.place(256).await.ok()?;
-            place.end(&[Event::Done(done)], outcome).await.ok()
+            self.writer.end(place, &[Event::Done(done)], outcome).await.ok()
         };
         tokio::select! {
             durable = durable => if durable.is_some() {

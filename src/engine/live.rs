@@ -2,6 +2,7 @@
 //!
 //! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -83,6 +84,8 @@ pub(super) struct Tail {
     stopping: CancellationToken,
     /// Cancelled when this process is no longer the owner.
     detached: CancellationToken,
+    /// The same, for readers, who look with every event.
+    lost: AtomicBool,
     window: Mutex<Window>,
     head: watch::Sender<Seq>,
     readers: watch::Sender<usize>,
@@ -116,6 +119,7 @@ impl Tail {
             stop: OnceLock::new(),
             stopping: CancellationToken::new(),
             detached: CancellationToken::new(),
+            lost: AtomicBool::new(false),
             window: Mutex::new(window),
             head: watch::Sender::new(head),
             readers: watch::Sender::new(0),
@@ -128,6 +132,11 @@ impl Tail {
         self.stopping.cancel();
     }
 
+    /// The reason to stop, if there is one yet.
+    pub(super) fn stop_reason(&self) -> Option<Stop> {
+        self.stop.get().copied()
+    }
+
     /// The reason to stop, when there is one.
     pub(super) async fn stopped(&self) -> Stop {
         self.stopping.cancelled().await;
@@ -136,6 +145,7 @@ impl Tail {
 
     /// This process is no longer the owner: the generation stops, and readers turn to the log.
     pub(super) fn detach(&self) {
+        self.lost.store(true, Ordering::Release);
         self.detached.cancel();
         self.stop(Stop::LetGo);
         self.head.send_modify(|_| {});
@@ -143,7 +153,7 @@ impl Tail {
 
     /// Whether this process is no longer the owner.
     pub(super) fn is_detached(&self) -> bool {
-        self.detached.is_cancelled()
+        self.lost.load(Ordering::Acquire)
     }
 
     /// Ends when this process is no longer the owner.

@@ -2,6 +2,8 @@
 //!
 //! A lane takes everything that waits, writes it in one transaction, publishes it, and repeats.
 //! There is no timer: an idle lane commits a first event at once, a busy one finds more waiting.
+//! (A window of 1 ms under load was measured: a fifth less of Postgres' time, 3 ms more for every
+//! token.)
 mod lane;
 
 use std::sync::Arc;
@@ -118,8 +120,7 @@ pub(super) struct Writer {
 }
 
 /// A place in the lane. Waiting for one can be given up; a place that is there is used at once.
-pub(super) struct Place<'a> {
-    writer: &'a mut Writer,
+pub(super) struct Place {
     queue: mpsc::OwnedPermit<Submission>,
     window: OwnedSemaphorePermit,
 }
@@ -129,44 +130,63 @@ pub(super) struct Place<'a> {
 pub(super) struct Closed;
 
 impl Writer {
+    /// A place for `bytes` of entries if there is one at once, as there mostly is.
+    pub(super) fn try_place(&self, bytes: usize) -> Option<Place> {
+        let window = Arc::clone(&self.window).try_acquire_many_owned(permits(bytes)).ok()?;
+        let queue = self.lane.queue.clone().try_reserve_owned().ok()?;
+        Some(Place { queue, window })
+    }
+
     /// Waits until `bytes` of entries may be handed in.
-    pub(super) async fn place(&mut self, bytes: usize) -> Result<Place<'_>, Closed> {
-        let bytes = u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW);
-        let window =
-            Arc::clone(&self.window).acquire_many_owned(bytes).await.map_err(|_| Closed)?;
+    pub(super) async fn place(&self, bytes: usize) -> Result<Place, Closed> {
+        let window = Arc::clone(&self.window).acquire_many_owned(permits(bytes)).await;
+        let window = window.map_err(|_| Closed)?;
         let queue = self.lane.queue.clone().reserve_owned().await.map_err(|_| Closed)?;
-        Ok(Place { writer: self, queue, window })
+        Ok(Place { queue, window })
     }
 
     /// The seq that the next event will have.
     pub(super) fn next(&self) -> Seq {
         self.last.next()
     }
-}
 
-impl Place<'_> {
     /// Hands `events` in; they are published when they are durable.
-    pub(super) fn push(self, events: &[Event], row: RowChange) {
-        self.submit(events, row, None);
+    pub(super) fn push(&mut self, place: Place, events: &[Event], row: RowChange) {
+        self.submit(place, events, row, None);
     }
 
     /// Hands the ending in; the receiver fires when it is durable, and is dropped if it never
     /// will be, because another owner has taken over.
-    pub(super) fn end(self, events: &[Event], outcome: Outcome) -> oneshot::Receiver<()> {
+    pub(super) fn end(
+        &mut self,
+        place: Place,
+        events: &[Event],
+        outcome: Outcome,
+    ) -> oneshot::Receiver<()> {
         let (durable, receiver) = oneshot::channel();
-        self.submit(events, RowChange::Ended(Box::new(outcome)), Some(durable));
+        self.submit(place, events, RowChange::Ended(Box::new(outcome)), Some(durable));
         receiver
     }
 
-    fn submit(self, events: &[Event], row: RowChange, durable: Option<oneshot::Sender<()>>) {
-        let writer = self.writer;
+    fn submit(
+        &mut self,
+        place: Place,
+        events: &[Event],
+        row: RowChange,
+        durable: Option<oneshot::Sender<()>>,
+    ) {
         let mut entries = Vec::with_capacity(events.len());
         for event in events {
-            writer.last = writer.last.next();
-            entries.push(Entry::encode(writer.last, event));
+            self.last = self.last.next();
+            entries.push(Entry::encode(self.last, event));
         }
-        let append = Append { at: writer.at.clone(), epoch: writer.epoch, entries, row };
-        let slot = Arc::clone(&writer.slot);
-        self.queue.send(Submission { append, slot, _window: self.window, durable });
+        let append = Append { at: self.at.clone(), epoch: self.epoch, entries, row };
+        let slot = Arc::clone(&self.slot);
+        place.queue.send(Submission { append, slot, _window: place.window, durable });
     }
+}
+
+/// What `bytes` take of the window; more than all of it is all of it.
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW)
 }

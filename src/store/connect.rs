@@ -21,7 +21,7 @@ pub enum ConnectError {
     /// No answer, or no access.
     #[error("cannot reach the database: {0}")]
     Unreachable(#[source] sqlx::Error),
-    /// Older than [`OLDEST`].
+    /// Older than 14.
     #[error("this is PostgreSQL {0}; lastword needs 14 or later")]
     TooOld(String),
     /// A crash of this database may lose what it acknowledged.

@@ -13,10 +13,6 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
-/// Submissions in the last transaction that say that more come while we wait for …
-const BUSY: usize = 16;
-/// … so long: fewer and larger transactions cost less of the processor than the wait costs time.
-const WINDOW: Duration = Duration::from_millis(1);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
@@ -49,12 +45,8 @@ enum Verdict {
 impl Lane {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(64);
-        let mut taken = 0;
         loop {
-            if taken >= BUSY && !self.closed.is_cancelled() {
-                tokio::time::sleep(WINDOW).await;
-            }
-            taken = tokio::select! {
+            let taken = tokio::select! {
                 biased;
                 taken = self.waiting.recv_many(&mut waiting, BATCH) => taken,
                 () = self.closed.cancelled() => {
