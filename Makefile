@@ -22,5 +22,5 @@ check: ## Format, lints, docs and licences, as CI does
 
 bench: ## Measure; SCENARIO=durable, gateway or upstream, ARGS="--tps 100" passes options on
 	@scripts/setup run
-	cargo build --release --workspace
-	cargo run --release -p bench -- $(or $(SCENARIO),durable) $(ARGS)
+	cargo build --release
+	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)

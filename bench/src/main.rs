@@ -1,6 +1,6 @@
 //! Measures lastword from outside, over real loopback sockets, with one reader per generation.
 //!
-//! `cargo run --release -p bench -- durable` lets the built-in demo model produce the tokens;
+//! `make bench` lets the built-in demo model produce the tokens;
 //! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
 //! alone makes of that, next to the bare bytes. Every token carries the time at which
 //! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
