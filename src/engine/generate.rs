@@ -79,7 +79,6 @@ impl Generation {
             done.usage = meter.total();
             self.end(done).await;
         }
-        self.engine.inner.live.remove(&self.tail);
     }
 
     /// Waits for a place among the running ones, or for a reason not to run at all.

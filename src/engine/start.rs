@@ -176,3 +176,13 @@ pub(super) struct Owned {
     /// Its place among the running ones, if there was one.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
+
+/// However it ends: what no longer runs must not look as if it did, or nobody takes it over.
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.engine.inner.live.remove(&self.tail);
+        if std::thread::panicking() {
+            self.tail.detach();
+        }
+    }
+}
