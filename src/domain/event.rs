@@ -106,6 +106,20 @@ pub enum SnapshotReason {
     CursorAhead,
 }
 
+impl SnapshotReason {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::CursorExpired, Self::CursorAhead];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CursorExpired => "cursor_expired",
+            Self::CursorAhead => "cursor_ahead",
+        }
+    }
+}
+
 /// A generation's status: three while it goes on, five endings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -218,6 +232,19 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Stop,
+        Self::ToolCalls,
+        Self::Length,
+        Self::ContentFilter,
+        Self::Refusal,
+        Self::ContextWindow,
+        Self::TimeLimit,
+        Self::Pause,
+        Self::Other,
+    ];
+
     /// The ending that the reason means.
     #[must_use]
     pub fn status(self) -> Status {
@@ -287,6 +314,39 @@ pub enum ErrorCode {
     StorageUnavailable,
     /// A fault of this service.
     Internal,
+}
+
+impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::UpstreamUnavailable,
+        Self::UpstreamRateLimited,
+        Self::UpstreamRejected,
+        Self::UpstreamTimeout,
+        Self::UpstreamStalled,
+        Self::UpstreamProtocol,
+        Self::UpstreamTruncated,
+        Self::ServerLost,
+        Self::StorageUnavailable,
+        Self::Internal,
+    ];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::UpstreamRateLimited => "upstream_rate_limited",
+            Self::UpstreamRejected => "upstream_rejected",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamStalled => "upstream_stalled",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::UpstreamTruncated => "upstream_truncated",
+            Self::ServerLost => "server_lost",
+            Self::StorageUnavailable => "storage_unavailable",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::conversation::Place;
 use super::event::{Done, Failure, FinishReason, Status, Usage};
-use super::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
 use super::prompt::Prompt;
 use super::transcript::Answer;
 
@@ -33,6 +34,15 @@ pub struct Request {
     /// What happens when nobody reads.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
+    /// What a dialect's client asked beside that and is shown again, such as `instructions`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub echo: Map<String, Value>,
+    /// The client's own name of the chat that it belongs to, where a dialect has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
+    /// Seconds that it may take, where its key allows less than the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_s: Option<u32>,
 }
 
 /// A generation to be stored for the first time.
@@ -52,6 +62,10 @@ pub struct NewGeneration {
     pub queued: bool,
     /// What makes a repeated start the same start.
     pub idempotency: Option<Idempotency>,
+    /// The key that asks, and how many generations it may have at a time.
+    pub key: Option<(KeyId, Option<u32>)>,
+    /// Its place in a conversation.
+    pub place: Option<Place>,
 }
 
 /// A client's key, and what it was used for.
@@ -92,6 +106,8 @@ pub struct Generation {
     pub events_retained: bool,
     /// What it came to; present once it has ended.
     pub result: Option<Outcome>,
+    /// Its place in a conversation.
+    pub place: Option<Place>,
 }
 
 /// What a generation came to.
@@ -103,6 +119,17 @@ pub struct Outcome {
     pub done: Done,
     /// How many attempts it took.
     pub attempts: u32,
+}
+
+/// An answer that its upstream keeps and goes on making by itself, also when nobody listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Our name of the model whose upstream it is.
+    pub model: String,
+    /// The upstream's name of the answer.
+    pub answer: String,
+    /// In which attempt of the generation it was begun, from 1.
+    pub attempt: u32,
 }
 
 /// A generation as `GET` shows it, and as the receipt of a cancel.
@@ -117,7 +144,9 @@ pub struct View {
     /// The kind of upstream.
     pub provider: String,
     /// The conversation that it belongs to.
-    pub conversation_id: Option<String>,
+    pub conversation_id: Option<ConversationId>,
+    /// The message that it answers.
+    pub parent_id: Option<MessageId>,
     /// The answer so far.
     #[serde(flatten)]
     pub answer: Answer,
@@ -156,7 +185,8 @@ impl View {
             status: row.status,
             model: row.request.model,
             provider: row.provider,
-            conversation_id: None,
+            conversation_id: row.place.map(|p| p.conversation),
+            parent_id: row.place.map(|p| p.parent),
             answer,
             last_seq: row.last_seq,
             usage: done.as_ref().map(|d| d.usage),

@@ -33,11 +33,69 @@ impl FromStr for GenerationId {
     }
 }
 
+/// A conversation. A UUIDv7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConversationId(pub Uuid);
+
+impl ConversationId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ConversationId {
+    type Err = uuid::Error;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self)
+    }
+}
+
+/// A message of a conversation. A UUIDv7; an answer's is its generation's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(pub Uuid);
+
+impl MessageId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = uuid::Error;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self)
+    }
+}
+
 /// One running server process, as the database sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct InstanceId(pub Uuid);
 
 impl InstanceId {
+    /// The owner of what its owner has given up: nobody, whose lease has run out for ever.
+    pub const NOBODY: Self = Self(Uuid::nil());
+
     /// A new id.
     #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
     #[must_use]
@@ -47,6 +105,45 @@ impl InstanceId {
 }
 
 impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub Uuid);
+
+impl ConnectionId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a key, to people too; it opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub Uuid);
+
+impl KeyId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -70,12 +167,33 @@ impl Tenant {
         Self(name.into())
     }
 
+    /// Nobody's tenant: it has nothing, and nothing can be stored for it by a route.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self("".into())
+    }
+
     /// The name as it is stored.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// As an operator writes one: it shows up in commands and tables.
+impl FromStr for Tenant {
+    type Err = InvalidTenant;
+    fn from_str(text: &str) -> Result<Self, InvalidTenant> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+        if good { Ok(Self(text.into())) } else { Err(InvalidTenant) }
+    }
+}
+
+/// Not the name of a tenant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a tenant is 1 to 64 letters, digits, dots, hyphens and underscores")]
+pub struct InvalidTenant;
 
 /// The position of an event in its generation: 1, 2, 3 … n. Zero is "before the first".
 #[derive(

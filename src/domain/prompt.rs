@@ -1,5 +1,11 @@
 //! What a client asks a model: parsed once, limits checked, valid from then on.
+mod parameters;
+
 use serde::{Deserialize, Serialize};
+
+pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
+
+use super::transcript::ToolCall;
 
 /// Who says a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +19,29 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// What a tool answered to a call of the model.
+    Tool,
+}
+
+impl Role {
+    /// The word on the wire and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Developer => "developer",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+
+    /// The role of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::System, Self::Developer, Self::User, Self::Assistant, Self::Tool];
+        all.into_iter().find(|role| role.as_str() == word)
+    }
 }
 
 /// One message of a prompt.
@@ -22,27 +51,53 @@ pub struct Message {
     pub role: Role,
     /// Its text.
     pub content: String,
+    /// Pictures behind the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+    /// What the model, whose message it is, asked to be called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Which call a [`Role::Tool`] answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
 }
 
-/// How the model shall answer; absent means the upstream's own default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Parameters {
-    /// At most so many tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_output_tokens: Option<u32>,
-    /// 0 … 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// 0 … 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f64>,
-    /// Texts that end the answer, at most [`Parameters::MAX_STOPS`].
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub stop: Vec<String>,
-    /// For upstreams that can repeat an answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<i64>,
+/// A picture for the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// `https:`, or `data:` with the picture itself.
+    pub url: String,
+    /// How closely to look, in the words of OpenAI's API: `low`, `high`, `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Message {
+    /// A message that is text and nothing else.
+    #[must_use]
+    pub fn text(role: Role, content: impl Into<String>) -> Self {
+        let content = content.into();
+        Self { role, content, images: Vec::new(), tool_calls: Vec::new(), tool_call_id: None }
+    }
+
+    /// The size of everything in it that a model reads, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let images: usize = self.images.iter().map(|image| image.url.len()).sum();
+        let calls: usize = self.tool_calls.iter().map(|c| c.name.len() + c.arguments.len()).sum();
+        self.content.len() + images + calls
+    }
+
+    /// Whether it says nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.content.trim().is_empty() && self.images.is_empty() && self.tool_calls.is_empty()
+    }
+
+    fn more_texts(&self) -> impl Iterator<Item = &String> {
+        let calls = self.tool_calls.iter().flat_map(|c| [&c.id, &c.name, &c.arguments]);
+        self.images.iter().map(|image| &image.url).chain(calls).chain(&self.tool_call_id)
+    }
 }
 
 /// A conversation to be continued, and how.
@@ -90,27 +145,6 @@ pub enum PromptError {
     },
 }
 
-impl Parameters {
-    /// More stop texts than any upstream takes are a mistake.
-    pub const MAX_STOPS: usize = 16;
-
-    fn check(&self) -> Result<(), PromptError> {
-        in_range("temperature", self.temperature, 0.0, 2.0)?;
-        in_range("top_p", self.top_p, 0.0, 1.0)?;
-        let tokens = self.max_output_tokens.map(f64::from);
-        in_range("max_output_tokens", tokens, 1.0, f64::from(u32::MAX))?;
-        if self.stop.len() > Self::MAX_STOPS {
-            #[expect(clippy::cast_precision_loss, reason = "a small constant")]
-            let max = Self::MAX_STOPS as f64;
-            return Err(PromptError::OutOfRange { field: "stop", min: 0.0, max });
-        }
-        for (n, stop) in self.stop.iter().enumerate() {
-            check_text(|| format!("stop[{n}]"), stop, stop.is_empty())?;
-        }
-        Ok(())
-    }
-}
-
 impl Prompt {
     /// Checks `messages` and `parameters` against the rules and `limit`, in bytes of text.
     ///
@@ -124,16 +158,41 @@ impl Prompt {
         if messages.is_empty() {
             return Err(PromptError::Empty { field: "messages".into() });
         }
+        Self::parse_turn(messages, parameters, limit)
+    }
+
+    /// The same for what is added to a conversation, which may be nothing: an answer is asked for
+    /// again then.
+    ///
+    /// # Errors
+    /// The first rule that is broken, naming the field.
+    pub fn parse_turn(
+        messages: Vec<Message>,
+        parameters: Parameters,
+        limit: usize,
+    ) -> Result<Self, PromptError> {
         for (n, message) in messages.iter().enumerate() {
-            let blank = message.content.trim().is_empty() && message.role != Role::Assistant;
+            // A model may have said nothing, and a tool have nothing to say.
+            let may_be_blank = matches!(message.role, Role::Assistant | Role::Tool);
+            let blank = message.is_empty() && !may_be_blank;
             check_text(|| format!("messages[{n}].content"), &message.content, blank)?;
+            for text in message.more_texts() {
+                check_text(|| format!("messages[{n}]"), text, false)?;
+            }
         }
         parameters.check()?;
-        let bytes = messages.iter().map(|m| m.content.len()).sum();
+        let prompt = Self { messages, parameters };
+        let bytes = prompt.bytes();
         if bytes > limit {
             return Err(PromptError::TooLong { bytes, limit });
         }
-        Ok(Self { messages, parameters })
+        Ok(prompt)
+    }
+
+    /// The size of what is said, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(Message::len).sum()
     }
 
     /// The last thing that the person said.
@@ -145,26 +204,20 @@ impl Prompt {
     /// A rough count of the prompt's tokens, for usage that the provider does not report.
     #[must_use]
     pub fn estimated_tokens(&self) -> u64 {
-        self.messages.iter().map(|m| estimate_tokens(&m.content)).sum()
+        let calls = |m: &Message| -> u64 {
+            m.tool_calls.iter().map(|call| estimate_tokens(&call.arguments)).sum()
+        };
+        self.messages.iter().map(|m| estimate_tokens(&m.content) + calls(m)).sum()
     }
 }
 
-/// About four bytes a token: the usual rule of thumb for English text.
+/// The usual rule of thumb for English text.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// About four bytes a token.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u64 {
-    (text.len() as u64).div_ceil(4)
-}
-
-fn in_range(
-    field: &'static str,
-    value: Option<f64>,
-    min: f64,
-    max: f64,
-) -> Result<(), PromptError> {
-    match value {
-        Some(v) if !(min..=max).contains(&v) => Err(PromptError::OutOfRange { field, min, max }),
-        Some(_) | None => Ok(()),
-    }
+    (text.len() as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 fn check_text(field: impl Fn() -> String, text: &str, empty: bool) -> Result<(), PromptError> {
@@ -182,7 +235,7 @@ mod tests {
     use super::*;
 
     fn user(content: &str) -> Vec<Message> {
-        vec![Message { role: Role::User, content: content.into() }]
+        vec![Message::text(Role::User, content)]
     }
 
     fn parse(content: &str, parameters: Parameters) -> Result<Prompt, PromptError> {

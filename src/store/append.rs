@@ -5,8 +5,9 @@ use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use super::rows::{answered, error, json, seq, stored};
+use super::turns::{Told, tell};
 use crate::domain::generation::Outcome;
-use crate::domain::id::{Epoch, GenerationId};
+use crate::domain::id::{ConversationId, Epoch, GenerationId};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 
 /// One lane's own connection.
@@ -63,11 +64,14 @@ async fn append(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), 
     let mut transaction = connection.begin().await.map_err(error)?;
     insert(&mut transaction, batch).await?;
     mark_started(&mut transaction, batch).await?;
+    mark_kept(&mut transaction, batch).await?;
+    let mut told = Vec::new();
     for &one in batch {
         if let RowChange::Ended(outcome) = &one.row {
-            mark_ended(&mut transaction, one, outcome).await?;
+            told.extend(mark_ended(&mut transaction, one, outcome).await?);
         }
     }
+    tell(&mut transaction, told).await?;
     transaction.commit().await.map_err(error)
 }
 
@@ -128,14 +132,38 @@ async fn mark_started(connection: &mut PgConnection, batch: &[&Append]) -> Resul
     .map_err(error)
 }
 
-/// Writes the ending into the row, in the transaction of its `done` event.
+/// Only of the owner: a change without events collides with nobody.
+pub(super) async fn mark_kept(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<(), LogError> {
+    for &one in batch {
+        let RowChange::Kept(kept) = &one.row else { continue };
+        sqlx::query(
+            "update generations set kept = $3, \
+             started_at = coalesce(started_at, clock_timestamp()), \
+             status = case status when 'queued' then 'running' else status end \
+             where id = $1 and epoch = $2",
+        )
+        .bind(one.at.id.0)
+        .bind(one.epoch.0)
+        .bind(kept.as_ref().map(json))
+        .execute(&mut *connection)
+        .await
+        .map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Writes the ending into the row, in the transaction of its `done` event; the conversation that
+/// is to be told, if there is one.
 pub(super) async fn mark_ended(
     connection: &mut PgConnection,
     append: &Append,
     outcome: &Outcome,
-) -> Result<(), LogError> {
+) -> Result<Option<Told>, LogError> {
     let last = append.entries.last().map(|entry| stored(entry.seq));
-    sqlx::query(
+    let conversation: Option<Option<Uuid>> = sqlx::query_scalar(
         "update generations g set status = $2, text = $3, reasoning = $4, refusal = $5, \
          tool_calls = $6, done = $7, attempts = $8, last_seq = $9, \
          finished_at = clock_timestamp(), time_to_first_token_ms = \
@@ -143,7 +171,7 @@ pub(super) async fn mark_ended(
             where e.generation_id = g.id \
             and e.type in ('delta', 'reasoning', 'refusal', 'tool_call') \
             order by e.seq limit 1) \
-         where id = $1",
+         where id = $1 returning conversation_id",
     )
     .bind(append.at.id.0)
     .bind(outcome.done.status.as_str())
@@ -154,10 +182,10 @@ pub(super) async fn mark_ended(
     .bind(json(&outcome.done))
     .bind(i32::try_from(outcome.attempts).unwrap_or(i32::MAX))
     .bind(last)
-    .execute(connection)
+    .fetch_optional(connection)
     .await
-    .map(drop)
-    .map_err(error)
+    .map_err(error)?;
+    Ok(conversation.flatten().map(|id| (ConversationId(id), append.at.id)))
 }
 
 async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {

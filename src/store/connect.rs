@@ -21,6 +21,14 @@ pub enum ConnectError {
     /// No answer, or no access.
     #[error("cannot reach the database: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// A pool that hands connections on between transactions.
+    #[error(
+        "the database is behind a pool that changes the connection between transactions \
+         (PgBouncer's transaction mode), which loses listening and locks; give lastword the server \
+         itself, or a pool in session mode with ignore_startup_parameters = \
+         extra_float_digits, options: its own pools are small"
+    )]
+    Pooled,
     /// Older than 14.
     #[error("this is PostgreSQL {0}; lastword needs 14 or later")]
     TooOld(String),
@@ -57,8 +65,8 @@ pub async fn connect(
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "15s"),
     ]);
-    let mut first =
-        PgConnection::connect_with(&options).await.map_err(ConnectError::Unreachable)?;
+    let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
+    refuse_pool(&mut first, &options).await?;
     check(&mut first, durability).await?;
     sqlx::migrate!().run(&mut first).await?;
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
@@ -70,6 +78,28 @@ pub async fn connect(
         workers: pool(WORKERS).connect_lazy_with(options.clone()),
         options,
     })
+}
+
+/// What a refused connection means.
+fn unreachable(error: sqlx::Error) -> ConnectError {
+    // PgBouncer's words for what it would have to pass on.
+    let pooled = error.to_string().contains("unsupported startup parameter");
+    if pooled { ConnectError::Pooled } else { ConnectError::Unreachable(error) }
+}
+
+/// Two connections that are both open have a server process each; behind a pool in transaction
+/// mode the second is given the idle one of the first.
+async fn refuse_pool(
+    first: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), ConnectError> {
+    // By the simple protocol: a prepared statement may be what such a pool has lost already.
+    let pid = "select pg_backend_pid()";
+    let one: i32 = sqlx::raw_sql(pid).fetch_one(first).await.map_err(unreachable)?.get(0);
+    let mut second = PgConnection::connect_with(options).await.map_err(unreachable)?;
+    let other: i32 = sqlx::raw_sql(pid).fetch_one(&mut second).await.map_err(unreachable)?.get(0);
+    let _ = second.close().await;
+    if one == other { Err(ConnectError::Pooled) } else { Ok(()) }
 }
 
 async fn check(connection: &mut PgConnection, durability: Durability) -> Result<(), ConnectError> {

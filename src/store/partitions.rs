@@ -1,5 +1,8 @@
 //! One table of events a day, made ahead; old ones are dropped whole.
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+
+use super::rows::error;
+use crate::ports::LogError;
 
 /// Days that have their table before they begin.
 const AHEAD: i32 = 2;
@@ -49,4 +52,15 @@ pub(super) async fn expire(connection: &mut PgConnection, days: u32) -> Result<u
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
     }
     Ok(count)
+}
+
+/// Bytes of all partitions with their indexes.
+pub(super) async fn bytes(pool: &PgPool) -> Result<i64, LogError> {
+    sqlx::query_scalar(
+        "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint \
+         from pg_partition_tree('events') where isleaf",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(error)
 }

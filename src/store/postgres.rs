@@ -1,4 +1,6 @@
 //! The log on Postgres: everything but the appends.
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -6,13 +8,15 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::append::PgWriter;
+use super::conversations::PgConversations;
 use super::rows::{self, GENERATION, answered, error, stored};
+use super::turns;
 use crate::domain::entry::Entry;
-use crate::domain::event::Status;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
-use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
-    Address, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan, Orphans,
+    Address, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError, LogWriter,
+    Orphan, Orphans, Pool,
 };
 
 /// The durable log of all generations, in Postgres.
@@ -26,7 +30,7 @@ pub struct PgLog {
 #[async_trait]
 impl Log for PgLog {
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
-        answered(self.insert_generation(new)).await
+        answered(self.insert_or_find(new)).await
     }
 
     async fn repeated(
@@ -37,6 +41,10 @@ impl Log for PgLog {
         answered(self.earlier(tenant, key)).await
     }
 
+    fn conversations(&self) -> Arc<dyn Conversations> {
+        Arc::new(PgConversations { log: self.clone() })
+    }
+
     fn writer(&self) -> Box<dyn LogWriter> {
         Box::new(PgWriter { options: self.options.clone(), connection: None })
     }
@@ -45,8 +53,47 @@ impl Log for PgLog {
         answered(self.read_page(at, after, limit)).await
     }
 
+    async fn read_many(
+        &self,
+        wanted: &[(Address, Seq)],
+        limit: u32,
+    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+        answered(self.read_pages(wanted, limit)).await
+    }
+
+    async fn renew_readers(
+        &self,
+        which: &[Address],
+        lasting: Duration,
+    ) -> Result<HashMap<GenerationId, InstanceId>, LogError> {
+        answered(self.renew_reading(which, lasting)).await
+    }
+
+    async fn unread_elsewhere(&self, at: &Address) -> Result<Option<Duration>, LogError> {
+        answered(self.last_read(at)).await
+    }
+
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
         answered(self.fetch_generation(at)).await
+    }
+
+    async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError> {
+        answered(async {
+            let sql = format!(
+                "select {GENERATION} from generations g where g.tenant = $1 \
+                 and g.request ->> 'chat' = $2 order by g.id desc limit 1"
+            );
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(tenant.as_str())
+                .bind(chat)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(error)?
+                .as_ref()
+                .map(rows::generation)
+                .transpose()
+        })
+        .await
     }
 
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
@@ -54,13 +101,14 @@ impl Log for PgLog {
             let sql = format!(
                 "select {GENERATION} from generations g where g.tenant = $1 \
                  and ($2::text is null or g.status = $2) and ($3::uuid is null or g.id < $3) \
-                 order by g.id desc limit $4"
+                 and ($5::uuid is null or g.conversation_id = $5) order by g.id desc limit $4"
             );
             let rows = sqlx::query(AssertSqlSafe(sql))
                 .bind(tenant.as_str())
                 .bind(filter.status.map(|s| s.as_str()))
                 .bind(filter.before.map(|id| id.0))
                 .bind(i64::from(filter.limit))
+                .bind(filter.conversation.map(|id| id.0))
                 .fetch_all(&self.readers)
                 .await
                 .map_err(error)?;
@@ -73,18 +121,19 @@ impl Log for PgLog {
         answered(self.erase(at)).await
     }
 
-    async fn request_cancel(&self, at: &Address) -> Result<(), LogError> {
+    async fn request_cancel(&self, at: &Address) -> Result<Option<InstanceId>, LogError> {
         answered(async {
-            sqlx::query(
+            sqlx::query_scalar(
                 "update generations set status = 'cancelling', \
                  cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()) \
-                 where id = $1 and tenant = $2 and status in ('queued', 'running')",
+                 where id = $1 and tenant = $2 and status in ('queued', 'running', 'cancelling') \
+                 returning owner",
             )
             .bind(at.id.0)
             .bind(at.tenant.as_str())
-            .execute(&self.workers)
+            .fetch_optional(&self.workers)
             .await
-            .map(drop)
+            .map(|owner| owner.map(InstanceId))
             .map_err(error)
         })
         .await
@@ -104,6 +153,26 @@ impl Log for PgLog {
         .await
     }
 
+    async fn lost(
+        &self,
+        owner: InstanceId,
+        running: &[GenerationId],
+    ) -> Result<Vec<GenerationId>, LogError> {
+        answered(self.not_owned(owner, running)).await
+    }
+
+    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        answered(self.begin(owner, lease)).await
+    }
+
+    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError> {
+        answered(self.mark_leaving(owner)).await
+    }
+
+    async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
+        answered(self.disown(at, owner, epoch)).await
+    }
+
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         answered(self.renew(owner, lease)).await
     }
@@ -116,7 +185,7 @@ impl Log for PgLog {
         answered(self.find_orphans(which, limit)).await
     }
 
-    async fn take_over(&self, claim: &Claim) -> Result<bool, LogError> {
+    async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         answered(self.claim(claim)).await
     }
 
@@ -127,6 +196,19 @@ impl Log for PgLog {
             super::partitions::expire(&mut connection, days).await.map_err(error)
         })
         .await
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        [("readers", &self.readers), ("workers", &self.workers)]
+            .map(|(name, pool)| {
+                let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
+                Pool { name, idle, busy: (i64::from(pool.size()) - idle).max(0) }
+            })
+            .to_vec()
+    }
+
+    async fn bytes(&self) -> Result<i64, LogError> {
+        answered(super::partitions::bytes(&self.workers)).await
     }
 
     /// By a connection of its own: a pool that is used up does not mean that the database is gone.
@@ -152,77 +234,7 @@ impl PgLog {
         self.workers.close().await;
     }
 
-    /// The row and its `started` event by one statement, which is one commit on the way to the
-    /// first token. The rows behind `conflict do nothing` tell a repeat from a reused key.
-    async fn insert_generation(&self, new: &NewGeneration) -> Result<Created, LogError> {
-        let key = new.idempotency.as_ref();
-        let inserted = sqlx::query(
-            "with g as (insert into generations (id, tenant, status, model, provider, request, \
-               idempotency_key, fingerprint, owner, started_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                 case $3 when 'running' then clock_timestamp() end) \
-               on conflict do nothing returning *), \
-             started as (select row_to_json(columns) as data from (select g.id as generation, \
-               g.model, g.provider, to_char(g.created_at at time zone 'utc', \
-                 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
-             insert into events (generation_id, seq, epoch, tenant, type, data) \
-             select g.id, 1, g.epoch, g.tenant, 'started', started.data from g, started \
-             returning seq, type, data::text as data",
-        )
-        .bind(new.id.0)
-        .bind(new.tenant.as_str())
-        .bind(if new.queued { Status::Queued } else { Status::Running }.as_str())
-        .bind(&new.request.model)
-        .bind(&new.provider)
-        .bind(rows::json(&new.request))
-        .bind(key.map(|k| k.key.as_str()))
-        .bind(key.map(|k| k.fingerprint.as_slice()))
-        .bind(new.owner.0)
-        .fetch_optional(&self.workers)
-        .await
-        .map_err(error)?;
-        let at = Address { tenant: new.tenant.clone(), id: new.id };
-        if let Some(first) = inserted {
-            let first = rows::entry(&first)?;
-            return Ok(Created::New(Box::new(rows::fresh(new, &first)?), first));
-        }
-        // Perhaps a try of this very start whose reply was lost.
-        if let Some(first) = self.read_page(&at, Seq::ZERO, 1).await?.pop() {
-            return Ok(Created::New(Box::new(rows::fresh(new, &first)?), first));
-        }
-        let Some(key) = key else {
-            return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
-        };
-        // Erased between the two statements: trying again stores it.
-        self.earlier(&new.tenant, key)
-            .await?
-            .ok_or_else(|| LogError::Unavailable("the earlier start was just erased".into()))
-    }
-
-    async fn earlier(
-        &self,
-        tenant: &Tenant,
-        key: &Idempotency,
-    ) -> Result<Option<Created>, LogError> {
-        let sql = format!(
-            "select g.fingerprint, {GENERATION} from generations g \
-             where g.tenant = $1 and g.idempotency_key = $2"
-        );
-        let earlier = sqlx::query(AssertSqlSafe(sql))
-            .bind(tenant.as_str())
-            .bind(&key.key)
-            .fetch_optional(&self.workers)
-            .await
-            .map_err(error)?;
-        let Some(row) = earlier else { return Ok(None) };
-        let fingerprint: Vec<u8> = sqlx::Row::try_get(&row, "fingerprint").map_err(error)?;
-        if fingerprint != key.fingerprint {
-            return Ok(Some(Created::KeyReused));
-        }
-        Ok(Some(Created::Replayed(Box::new(rows::generation(&row)?))))
-    }
-
-    async fn read_page(
+    pub(super) async fn read_page(
         &self,
         at: &Address,
         after: Seq,
@@ -258,6 +270,7 @@ impl PgLog {
 
     async fn erase(&self, at: &Address) -> Result<Deleted, LogError> {
         let mut transaction = self.workers.begin().await.map_err(error)?;
+        let conversation = turns::lock_conversation(&mut transaction, at).await?;
         let ended: Option<bool> = sqlx::query_scalar(
             "select done is not null from generations where id = $1 and tenant = $2 for update",
         )
@@ -270,6 +283,9 @@ impl PgLog {
             None => return Ok(Deleted::Absent),
             Some(false) => return Ok(Deleted::Running),
             Some(true) => {}
+        }
+        if let Some(conversation) = conversation {
+            turns::take_out(&mut transaction, at, conversation).await?;
         }
         let statements = [
             "delete from events where generation_id = $1 and tenant = $2",

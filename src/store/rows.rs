@@ -6,11 +6,13 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
+use crate::domain::conversation::Place;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, Event, Status};
-use crate::domain::generation::{Generation, NewGeneration, Outcome};
-use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome};
+use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::ports::LogError;
 
@@ -27,7 +29,8 @@ pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.request::text a
     coalesce(g.last_seq, (select max(e.seq) from events e where e.generation_id = g.id), 0) as head, \
     exists (select from events e where e.generation_id = g.id) as retained, \
     g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.done::text as done, \
-    g.attempts, g.owner, g.cancel_requested_at is not null as cancel_requested";
+    g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
+    g.kept::text as kept";
 
 pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     let id = GenerationId(row.try_get("id").map_err(error)?);
@@ -48,12 +51,32 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
         last_seq: seq(row.try_get("head").map_err(error)?),
         events_retained: row.try_get("retained").map_err(error)?,
         result: outcome(row, &bad)?,
+        place: place(row)?,
     })
 }
 
-/// The row that was just stored as `new` with the entry `first`, without asking for it.
-pub(super) fn fresh(new: &NewGeneration, first: &Entry) -> Result<Generation, LogError> {
+fn place(row: &PgRow) -> Result<Option<Place>, LogError> {
+    let conversation: Option<Uuid> = row.try_get("conversation_id").map_err(error)?;
+    let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
+    Ok(conversation.zip(parent).map(|(conversation, parent)| Place {
+        conversation: ConversationId(conversation),
+        parent: MessageId(parent),
+    }))
+}
+
+/// The answer that the upstream of the row keeps.
+pub(super) fn kept(row: &PgRow) -> Result<Option<Kept>, LogError> {
+    let kept: Option<String> = row.try_get("kept").map_err(error)?;
+    let broken = |e: serde_json::Error| LogError::Broken(format!("kept: {e}"));
+    kept.map(|json| serde_json::from_str(&json).map_err(broken)).transpose()
+}
+
+/// The row that was just stored as `new` with `entries`, without asking for it.
+pub(super) fn fresh(new: &NewGeneration, entries: &[Entry]) -> Result<Generation, LogError> {
     let broken = |why: String| LogError::Broken(format!("generation {}: {why}", new.id));
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Err(broken("it has no event".into()));
+    };
     let Event::Started { created_at, .. } = first.decode().map_err(|e| broken(e.to_string()))?
     else {
         return Err(broken("its first event is not `started`".into()));
@@ -71,9 +94,10 @@ pub(super) fn fresh(new: &NewGeneration, first: &Entry) -> Result<Generation, Lo
         started_at: (!new.queued).then_some(created_at),
         finished_at: None,
         time_to_first_token_ms: None,
-        last_seq: first.seq,
+        last_seq: last.seq,
         events_retained: true,
         result: None,
+        place: new.place,
     })
 }
 

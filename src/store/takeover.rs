@@ -2,11 +2,12 @@
 use sqlx::Row;
 use std::time::Duration;
 
-use super::append::{insert, mark_ended};
+use super::append::{insert, mark_ended, mark_kept};
 use super::postgres::PgLog;
-use super::rows::{GENERATION, error, generation};
-use crate::domain::id::InstanceId;
-use crate::ports::{Claim, LogError, Orphan, Orphans, RowChange};
+use super::rows::{GENERATION, error, generation, kept};
+use super::turns::tell;
+use crate::domain::id::{Epoch, GenerationId, InstanceId};
+use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, RowChange};
 
 /// A generation younger than this, in seconds, may just be starting: longer than a start's handler
 /// goes on trying.
@@ -24,6 +25,73 @@ impl PgLog {
         .execute(&self.workers)
         .await
         .map(drop)
+        .map_err(error)
+    }
+
+    /// In the row of the instance, which a process of the same identity may have left.
+    pub(super) async fn begin(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.renew(owner, lease).await?;
+        sqlx::query("update instances set leaving = false where id = $1")
+            .bind(owner.0)
+            .execute(&self.workers)
+            .await
+            .map(drop)
+            .map_err(error)
+    }
+
+    pub(super) async fn mark_leaving(&self, owner: InstanceId) -> Result<bool, LogError> {
+        sqlx::query("update instances set leaving = true where id = $1")
+            .bind(owner.0)
+            .execute(&self.workers)
+            .await
+            .map_err(error)?;
+        // A statement of its own: of two that leave at once, the later one sees the other.
+        sqlx::query_scalar(
+            "select exists (select from instances \
+             where id <> $1 and not leaving and lease_until >= clock_timestamp())",
+        )
+        .bind(owner.0)
+        .fetch_one(&self.workers)
+        .await
+        .map_err(error)
+    }
+
+    pub(super) async fn disown(
+        &self,
+        at: &Address,
+        owner: InstanceId,
+        epoch: Epoch,
+    ) -> Result<(), LogError> {
+        sqlx::query(
+            "update generations set owner = $4 where id = $1 and tenant = $2 and owner = $3 \
+             and epoch = $5 and status in ('queued', 'running', 'cancelling')",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .bind(owner.0)
+        .bind(InstanceId::NOBODY.0)
+        .bind(epoch.0)
+        .execute(&self.workers)
+        .await
+        .map(drop)
+        .map_err(error)
+    }
+
+    pub(super) async fn not_owned(
+        &self,
+        owner: InstanceId,
+        running: &[GenerationId],
+    ) -> Result<Vec<GenerationId>, LogError> {
+        let running: Vec<uuid::Uuid> = running.iter().map(|id| id.0).collect();
+        sqlx::query_scalar(
+            "select w.id from unnest($2::uuid[]) as w (id) \
+             left join generations g on g.id = w.id where g.owner is distinct from $1",
+        )
+        .bind(owner.0)
+        .bind(&running)
+        .fetch_all(&self.workers)
+        .await
+        .map(|ids| ids.into_iter().map(GenerationId).collect())
         .map_err(error)
     }
 
@@ -62,6 +130,7 @@ impl PgLog {
                     row: generation(row)?,
                     owner: InstanceId(row.try_get("owner").map_err(error)?),
                     cancel_requested: row.try_get("cancel_requested").map_err(error)?,
+                    kept: kept(row)?,
                 })
             })
             .collect()
@@ -69,38 +138,38 @@ impl PgLog {
 
     /// The entry goes in first: it waits for an append of the old owner that is under way, and
     /// loses to it. Both writers touch the event before the row, so they cannot deadlock.
-    pub(super) async fn claim(&self, claim: &Claim) -> Result<bool, LogError> {
+    pub(super) async fn claim(&self, claim: &Claim) -> Result<Claimed, LogError> {
         let append = &claim.append;
         let mut transaction = self.workers.begin().await.map_err(error)?;
         match insert(&mut transaction, &[append]).await {
             Ok(()) => {}
-            Err(LogError::Conflict) => return Ok(false),
+            Err(LogError::Conflict) => return Ok(Claimed::No),
             Err(other) => return Err(other),
         }
-        let claimed = sqlx::query(
+        let claimed: Option<bool> = sqlx::query_scalar(
             "update generations g set owner = $2, epoch = $3, \
              status = case g.status when 'queued' then 'running' else g.status end, \
              started_at = coalesce(g.started_at, clock_timestamp()) \
              where g.id = $1 and g.epoch = $3 - 1 and g.owner = $4 \
              and g.status in ('queued', 'running', 'cancelling') \
              and (g.owner = $2 or not exists (select from instances i \
-                  where i.id = g.owner and i.lease_until >= clock_timestamp()))",
+                  where i.id = g.owner and i.lease_until >= clock_timestamp())) \
+             returning g.cancel_requested_at is not null",
         )
         .bind(append.at.id.0)
         .bind(claim.owner.0)
         .bind(append.epoch.0)
         .bind(claim.from.0)
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await
-        .map_err(error)?
-        .rows_affected();
-        if claimed == 0 {
-            return Ok(false);
-        }
+        .map_err(error)?;
+        let Some(cancel_requested) = claimed else { return Ok(Claimed::No) };
+        mark_kept(&mut transaction, &[append]).await?;
         if let RowChange::Ended(outcome) = &append.row {
-            mark_ended(&mut transaction, append, outcome).await?;
+            let told = mark_ended(&mut transaction, append, outcome).await?;
+            tell(&mut transaction, told.into_iter().collect()).await?;
         }
         transaction.commit().await.map_err(error)?;
-        Ok(true)
+        Ok(Claimed::Ours { cancel_requested })
     }
 }

@@ -1,0 +1,143 @@
+//! What of a conversation a model gets: all that fits, cut at whole turns.
+use super::prompt::{Message, Role, estimate_tokens};
+
+/// What goes to the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// In their order.
+    pub messages: Vec<Message>,
+    /// How many messages of the branch were left out.
+    pub left_out: u64,
+}
+
+/// The newest turns of `branch` that fit into `tokens`, by the rough count of
+/// [`estimate_tokens`].
+///
+/// A turn is a user's message with what follows it up to the next one. The oldest turns go first,
+/// each as a whole; the newest one stays, however long, and so do `system` and every system
+/// message within the branch. `missing` messages, all older, are left out already.
+#[must_use]
+pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u64) -> Context {
+    // An answer that ended before its first word has nothing to say to a model.
+    let branch: Vec<Message> = branch.into_iter().filter(|m| !m.is_empty()).collect();
+    let from = first_kept(&branch, missing, tokens.saturating_sub(always(&system, &branch)));
+    let kept = |n: usize, m: &Message| n >= from || is_system(m);
+    let left_out = branch.iter().enumerate().filter(|(n, m)| !kept(*n, m)).count() as u64;
+    let system = system.map(|content| Message::text(Role::System, content));
+    let rest = branch.into_iter().enumerate().filter(|(n, m)| kept(*n, m)).map(|(_, m)| m);
+    Context { messages: system.into_iter().chain(rest).collect(), left_out: missing + left_out }
+}
+
+/// Tokens of what stays in any case, but for the newest turn.
+fn always(system: &Option<String>, branch: &[Message]) -> u64 {
+    let inside: u64 = branch.iter().filter(|m| is_system(m)).map(cost).sum();
+    inside + system.as_deref().map_or(0, estimate_tokens)
+}
+
+/// Where the oldest turn begins that stays.
+fn first_kept(branch: &[Message], missing: u64, mut room: u64) -> usize {
+    let mut starts: Vec<usize> =
+        (0..branch.len()).filter(|n| branch[*n].role == Role::User).collect();
+    // What comes before the first question is the rest of a turn that was cut, or a greeting.
+    if missing == 0 && starts.first() != Some(&0) {
+        starts.insert(0, 0);
+    }
+    let mut end = branch.len();
+    let mut from = starts.last().copied().unwrap_or_default();
+    for start in starts.into_iter().rev() {
+        let turn: u64 = branch[start..end].iter().filter(|m| !is_system(m)).map(cost).sum();
+        if turn > room && end < branch.len() {
+            break;
+        }
+        room = room.saturating_sub(turn);
+        (from, end) = (start, start);
+    }
+    from
+}
+
+fn cost(message: &Message) -> u64 {
+    estimate_tokens(&message.content)
+}
+
+fn is_system(message: &Message) -> bool {
+    match message.role {
+        Role::System | Role::Developer => true,
+        Role::User | Role::Assistant | Role::Tool => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `u3` is a user's message of three tokens; s, a likewise.
+    fn branch(words: &str) -> Vec<Message> {
+        let one = |word: &str| {
+            let role = match &word[..1] {
+                "s" => Role::System,
+                "a" => Role::Assistant,
+                _ => Role::User,
+            };
+            let tokens: usize = word[1..].parse().unwrap();
+            Message::text(role, "xxxx".repeat(tokens))
+        };
+        words.split_whitespace().map(one).collect()
+    }
+
+    fn shown(context: &Context) -> String {
+        let one = |m: &Message| {
+            let role = serde_json::to_value(m.role).unwrap();
+            format!("{}{}", &role.as_str().unwrap()[..1], cost(m))
+        };
+        context.messages.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn whole_turns_go_oldest_first() {
+        let all = "u2 a2 u2 a2 u1";
+        let rows =
+            [(9, all, 0), (8, "u2 a2 u1", 2), (5, "u2 a2 u1", 2), (4, "u1", 4), (0, "u1", 4)];
+        for (tokens, expected, left_out) in rows {
+            let context = fit(None, branch(all), 0, tokens);
+            assert_eq!((shown(&context).as_str(), context.left_out), (expected, left_out));
+        }
+    }
+
+    #[test]
+    fn system_and_the_newest_question_stay() {
+        let context = fit(Some("xxxx".repeat(3)), branch("u1 s2 a1 u9"), 0, 1);
+        assert_eq!((shown(&context).as_str(), context.left_out), ("s3 s2 u9", 2));
+        let context = fit(Some("xxxx".repeat(3)), branch("u1 s2 a1 u1"), 0, 8);
+        assert_eq!((shown(&context).as_str(), context.left_out), ("s3 u1 s2 a1 u1", 0));
+    }
+
+    #[test]
+    fn half_a_turn_goes_too_and_silence_is_no_message() {
+        let context = fit(None, branch("a1 u1 a1 u1"), 5, 100);
+        assert_eq!((shown(&context).as_str(), context.left_out), ("u1 a1 u1", 6));
+        let context = fit(None, branch("a1 u1 a0 u1"), 0, 100);
+        assert_eq!((shown(&context).as_str(), context.left_out), ("a1 u1 u1", 0), "a greeting");
+    }
+
+    proptest! {
+        /// It fits, or is as short as the rule allows; and one turn more would not fit.
+        #[test]
+        fn as_much_as_fits(sizes in prop::collection::vec(0u64..9, 1..12), tokens in 0u64..60) {
+            let words: Vec<String> = sizes.iter().enumerate()
+                .map(|(n, size)| format!("{}{}", ["u", "a"][n % 2], size + 1)).collect();
+            let whole = branch(&words.join(" "));
+            let context = fit(None, whole.clone(), 0, tokens);
+            let cost_of = |m: &[Message]| m.iter().map(cost).sum::<u64>();
+            let turns = context.messages.iter().filter(|m| m.role == Role::User).count();
+            prop_assert!(cost_of(&context.messages) <= tokens || turns == 1);
+            prop_assert!(whole.ends_with(&context.messages));
+            let left = whole.len() - context.messages.len();
+            prop_assert_eq!(left as u64, context.left_out);
+            if left > 0 {
+                prop_assert!(cost_of(&whole[left - 2..]) > tokens);
+            }
+        }
+    }
+}

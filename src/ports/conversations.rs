@@ -1,0 +1,160 @@
+//! Conversations and their messages, and the starts and endings that write into them.
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::log::{Created, LogError};
+use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
+use crate::domain::generation::NewGeneration;
+use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
+use crate::domain::prompt;
+
+/// All conversations. What a tenant does not own is to it as if it were not there.
+#[async_trait]
+pub trait Conversations: Send + Sync + 'static {
+    /// Stores a new one.
+    async fn create(&self, new: &NewConversation) -> Result<Conversation, LogError>;
+
+    /// One of them; `None` if the tenant has none of that id.
+    async fn find(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError>;
+
+    /// The tenant's, the most recently updated first.
+    async fn list(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Conversation>, LogError>;
+
+    /// Changes one.
+    async fn change(&self, at: &ConversationAt, change: &Change) -> Result<Changed, LogError>;
+
+    /// Erases one with its messages, generations and links.
+    async fn erase(&self, at: &ConversationAt) -> Result<Erased, LogError>;
+
+    /// The messages from the root to `leaf`, the last `limit` of them; empty if there is no such
+    /// message.
+    async fn branch(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+        limit: u32,
+    ) -> Result<Vec<Message>, LogError>;
+
+    /// All messages, each behind its parent, the newest `limit` of those older than `before`.
+    async fn tree(
+        &self,
+        at: &ConversationAt,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, LogError>;
+
+    /// The answers that are being made.
+    async fn running(&self, at: &ConversationAt) -> Result<Vec<Running>, LogError>;
+
+    /// The newest user's message of the branch that ends in `leaf`.
+    async fn question(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+    ) -> Result<Option<MessageId>, LogError>;
+
+    /// What a model is told of the branch that ends in `leaf`: its newest messages up to `bytes`
+    /// of text and all of its system messages; `None` if there is no such message.
+    async fn context(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+        bytes: u64,
+    ) -> Result<Option<Context>, LogError>;
+
+    /// Stores a turn and its generation with its first events, in one transaction. Repeating it
+    /// with the same generation's id changes nothing.
+    async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError>;
+
+    /// Stores a link, by the hash of its secret, to the branch that the active leaf ends now;
+    /// false if the tenant has no such conversation.
+    async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError>;
+
+    /// Makes every link to it worthless; false if the tenant has no such conversation.
+    async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError>;
+
+    /// What a link leads to.
+    async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError>;
+}
+
+/// A conversation of a tenant.
+#[derive(Clone, Debug)]
+pub struct ConversationAt {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Which.
+    pub id: ConversationId,
+}
+
+/// Which conversations to list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Only those updated before this one.
+    pub before: Option<(OffsetDateTime, ConversationId)>,
+    /// Only those in which this is said.
+    pub search: Option<Search>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What to look for in titles and messages.
+#[derive(Clone, Debug)]
+pub enum Search {
+    /// All of these words, the last of which may be the beginning of one: by an index.
+    Words(String),
+    /// These very characters, wherever they stand, in either case: message by message.
+    Characters(String),
+}
+
+/// What came of a change.
+#[derive(Debug)]
+pub enum Changed {
+    /// The conversation as it is now.
+    Done(Box<Conversation>),
+    /// The tenant has none of that id.
+    NoConversation,
+    /// The new leaf is no message of it.
+    NoMessage,
+}
+
+/// What came of an erasure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// It is gone.
+    Gone,
+    /// The tenant has none of that id.
+    Absent,
+    /// This generation has not ended.
+    Running(GenerationId),
+}
+
+/// What a model is told of a branch.
+#[derive(Debug)]
+pub struct Context {
+    /// Oldest first.
+    pub messages: Vec<prompt::Message>,
+    /// How many older ones were left out.
+    pub missing: u64,
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+pub enum Begun {
+    /// What came of its generation.
+    Generation(Created),
+    /// This generation is answering there.
+    Busy(GenerationId),
+    /// The active leaf or the parent is not what it was: look again.
+    Moved,
+    /// The tenant has no such conversation.
+    NoConversation,
+}
+
+/// What a link leads to.
+#[derive(Debug)]
+pub struct Shared {
+    /// The conversation's name.
+    pub title: Option<String>,
+    /// From the root to the leaf that was shared.
+    pub messages: Vec<Message>,
+}

@@ -1,0 +1,292 @@
+//! The durable log: what is not in it did not happen.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::conversations::Conversations;
+use crate::domain::entry::Entry;
+use crate::domain::event::Status;
+use crate::domain::generation::{Generation, Idempotency, Kept, NewGeneration, Outcome};
+use crate::domain::id::{ConversationId, Epoch, GenerationId, InstanceId, Seq, Tenant};
+
+/// The durable log of all generations. What is not in it did not happen.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Stores a new generation with its first event, `started`, in one transaction. Repeating it
+    /// with the same id changes nothing.
+    async fn create(&self, new: &NewGeneration) -> Result<Created, LogError>;
+
+    /// What an earlier start with this key came to; `None` if there was none.
+    async fn repeated(
+        &self,
+        tenant: &Tenant,
+        key: &Idempotency,
+    ) -> Result<Option<Created>, LogError>;
+
+    /// The conversations beside it, in the same database.
+    fn conversations(&self) -> Arc<dyn Conversations>;
+
+    /// A connection of its own for one lane of the recorder.
+    fn writer(&self) -> Box<dyn LogWriter>;
+
+    /// At most `limit` entries after `after`, oldest first.
+    async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError>;
+
+    /// The same for many generations, each behind its own seq, at most `limit` of each; those
+    /// without any are missing.
+    async fn read_many(
+        &self,
+        wanted: &[(Address, Seq)],
+        limit: u32,
+    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError>;
+
+    /// Notes that these are read on another instance than their owner's for as long as `lasting`,
+    /// where it matters to their fate; the owners of those that go on.
+    async fn renew_readers(
+        &self,
+        which: &[Address],
+        lasting: Duration,
+    ) -> Result<HashMap<GenerationId, InstanceId>, LogError>;
+
+    /// How long ago the generation was last read on another instance; zero while it is, `None` if
+    /// it never was.
+    async fn unread_elsewhere(&self, at: &Address) -> Result<Option<Duration>, LogError>;
+
+    /// The generation's row; `None` if the tenant has none of that id.
+    async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError>;
+
+    /// The newest generation of a chat, by the name that its client gave it.
+    async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError>;
+
+    /// The tenant's generations, newest first.
+    async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError>;
+
+    /// Erases an ended generation with all its events, and its message: what was said below that
+    /// moves up to its parent.
+    async fn delete(&self, at: &Address) -> Result<Deleted, LogError>;
+
+    /// Notes that a cancel is asked for, unless the generation has ended; its owner by then.
+    async fn request_cancel(&self, at: &Address) -> Result<Option<InstanceId>, LogError>;
+
+    /// Of the generations of `owner` that go on, those whose cancel was asked for.
+    async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError>;
+
+    /// Of `running`, those that are on record for another owner than `owner`, or for none.
+    async fn lost(
+        &self,
+        owner: InstanceId,
+        running: &[GenerationId],
+    ) -> Result<Vec<GenerationId>, LogError>;
+
+    /// Begins the lease of `owner`, who takes generations from now on.
+    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
+
+    /// Notes that `owner` takes no more generations; whether an instance is alive that does.
+    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError>;
+
+    /// Gives one generation of `owner` up, so that others may take it over at once, unless it has
+    /// ended or has another owner or epoch.
+    async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError>;
+
+    /// Renews the lease of `owner` for `lease` by the database's clock.
+    async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
+
+    /// Gives the lease of `owner` up, so that others may take its generations over at once.
+    async fn release(&self, owner: InstanceId) -> Result<(), LogError>;
+
+    /// Unfinished generations that `orphans` describes, oldest first, at most `limit`.
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
+
+    /// Raises the epoch *and* appends the first entry of the new owner, in one transaction.
+    ///
+    /// A cancel that is asked for before it is in what it returns; one that is asked for later
+    /// learns the new owner.
+    async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError>;
+
+    /// Makes room for the days ahead and drops the events of generations begun more than `days`
+    /// days ago; returns how many days' tables were dropped.
+    async fn retain(&self, days: u32) -> Result<u64, LogError>;
+
+    /// The connections in use and in store.
+    fn pools(&self) -> Vec<Pool>;
+
+    /// Bytes of all events with their indexes.
+    async fn bytes(&self) -> Result<i64, LogError>;
+
+    /// Whether the database answers and has the tables that this build needs.
+    async fn ping(&self) -> Result<(), LogError>;
+}
+
+/// One connection that appends. It never reconnects silently: a lost connection is an error of
+/// the next call, so that its user knows to look at the log again.
+#[async_trait]
+pub trait LogWriter: Send {
+    /// Appends all of `batch` in one transaction, durable when it returns.
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError>;
+
+    /// The last entry of each of these generations, as the database has it now.
+    async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError>;
+}
+
+/// The connections of one pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// What it is for.
+    pub name: &'static str,
+    /// Connections that wait for work.
+    pub idle: i64,
+    /// Connections at work.
+    pub busy: i64,
+}
+
+/// A generation of a tenant.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Which.
+    pub id: GenerationId,
+}
+
+/// What came of a start.
+#[derive(Debug)]
+pub enum Created {
+    /// It is new; its first entries.
+    New(Box<Generation>, Vec<Entry>),
+    /// The same start was made before.
+    Replayed(Box<Generation>),
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// As many generations as the API key may have at a time have not ended.
+    KeyBusy,
+}
+
+/// What came of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Gone,
+    /// The tenant has none of that id.
+    Absent,
+    /// It has not ended.
+    Running,
+}
+
+/// Entries of one generation by one owner, right behind each other.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Which generation of which tenant.
+    pub at: Address,
+    /// The owner that writes.
+    pub epoch: Epoch,
+    /// Seqs without a gap; none where only the row changes.
+    pub entries: Vec<Entry>,
+    /// What to write into the row in the same transaction.
+    pub row: RowChange,
+}
+
+/// How an append changes the generation's row.
+#[derive(Clone, Debug)]
+pub enum RowChange {
+    /// Not at all.
+    None,
+    /// The model begins.
+    Started,
+    /// The model begins, or a new attempt does: which answer its upstream keeps.
+    Kept(Option<Kept>),
+    /// The last entry is `done`.
+    Ended(Box<Outcome>),
+}
+
+/// The last entry of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Which generation.
+    pub id: GenerationId,
+    /// Its last seq; zero if it has no event.
+    pub seq: Seq,
+    /// Who owns it now; zero if it is gone.
+    pub epoch: Epoch,
+}
+
+/// Which unfinished generations have nobody who runs them.
+#[derive(Clone, Debug)]
+pub enum Orphans {
+    /// Those whose owner's lease ran out.
+    LeaseExpired,
+    /// Those on record for this instance that its process does not run: an earlier process left
+    /// them, their start's reply was lost, or their task died.
+    Unattended {
+        /// This instance.
+        owner: InstanceId,
+        /// What its process runs.
+        running: Vec<GenerationId>,
+        /// Whether to take young ones, which a running server may just be starting.
+        young_too: bool,
+    },
+}
+
+/// An unfinished generation without an owner that runs it.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// Its row.
+    pub row: Generation,
+    /// The owner on record.
+    pub owner: InstanceId,
+    /// Whether a cancel was asked for.
+    pub cancel_requested: bool,
+    /// The answer that its upstream keeps.
+    pub kept: Option<Kept>,
+}
+
+/// A take-over of a generation.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The new owner.
+    pub owner: InstanceId,
+    /// The owner on record, who must still be it.
+    pub from: InstanceId,
+    /// The new owner's first entries, with its new epoch.
+    pub append: Append,
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is the new owner's.
+    Ours {
+        /// Whether a cancel was asked for by then.
+        cancel_requested: bool,
+    },
+    /// Somebody else was faster, or the old owner appended meanwhile.
+    No,
+}
+
+/// Which generations to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those of this status.
+    pub status: Option<Status>,
+    /// Only those of this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Only those older than this one.
+    pub before: Option<GenerationId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Why the log could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Somebody else wrote at that place: nothing of this call was written.
+    #[error("the log has another entry at that seq")]
+    Conflict,
+    /// The database did not answer. Whether this call was carried out is unknown.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database refused what we asked, or holds what we do not understand: a fault of ours.
+    #[error("the log is broken: {0}")]
+    Broken(String),
+}

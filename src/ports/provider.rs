@@ -1,0 +1,146 @@
+//! The models: a prompt goes in, deltas come out.
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usage};
+use crate::domain::prompt::Prompt;
+use crate::domain::transcript::Answer;
+use crate::domain::utf8::without_nul;
+
+/// A kind of model: a prompt goes in, deltas come out. Dropping the stream closes the upstream.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// `openai`, `demo`, …: what `started` shows.
+    fn name(&self) -> &'static str;
+
+    /// How [`Attempt::so_far`] is continued.
+    fn continuation(&self) -> Continuation;
+
+    /// Begins an attempt; returns when the upstream has accepted the prompt.
+    async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError>;
+
+    /// Ends an answer that the upstream goes on making by itself, where dropping the stream does
+    /// not. Bounded in time, best effort; the default is for upstreams that do no such thing.
+    async fn abandon(&self, kept: &str) {
+        let _nothing_is_kept = kept;
+    }
+}
+
+/// How an upstream goes on from a text that it has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Continuation {
+    /// It cannot.
+    #[default]
+    None,
+    /// It is asked to: the words may differ from those that it would have said.
+    Instruct,
+    /// Exactly behind the last token.
+    Prefix,
+    /// It keeps the answer itself, see [`Delta::Kept`], and is asked for the rest of it.
+    ProviderResume,
+}
+
+impl Continuation {
+    /// The word in the configuration and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Instruct => "instruct",
+            Self::Prefix => "prefix",
+            Self::ProviderResume => "provider_resume",
+        }
+    }
+
+    /// Whether it can go on at all.
+    #[must_use]
+    pub fn is_possible(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Instruct | Self::Prefix | Self::ProviderResume => true,
+        }
+    }
+}
+
+/// Deltas of one attempt. The last is [`Delta::Finish`], or the attempt is lost.
+pub type Deltas = BoxStream<'static, Result<Delta, ProviderError>>;
+
+/// One attempt to answer a prompt.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What to answer.
+    pub prompt: Prompt,
+    /// The answer's text up to now, to be continued; empty for a fresh start.
+    pub so_far: String,
+    /// The answer that the upstream keeps; `None` for a new one.
+    pub resume: Option<Resume>,
+}
+
+/// An answer that its upstream keeps, to be heard on behind what was heard of it.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The upstream's own name for it, as [`Delta::Kept`] gave it.
+    pub kept: String,
+    /// What was heard; exactly this is left out.
+    pub heard: Answer,
+}
+
+/// A piece of what the upstream says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delta {
+    /// Answer text.
+    Text(String),
+    /// Thinking text.
+    Reasoning(String),
+    /// Words of a refusal.
+    Refusal(String),
+    /// A fragment of a tool call.
+    ToolCall(ToolCallDelta),
+    /// Tokens up to now; the last one counts. Not exact where more is to come.
+    Usage(Usage),
+    /// The upstream keeps the answer under this name and goes on with it also without us.
+    Kept(String),
+    /// It does not, or no longer.
+    Forgotten,
+    /// Something that a reader may want to know.
+    Notice {
+        /// Stable, for programs.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// The model came to its end; a [`Delta::Usage`] may still follow.
+    Finish {
+        /// Our word.
+        reason: FinishReason,
+        /// The provider's own word, where it differs.
+        raw: Option<String>,
+    },
+}
+
+/// Why an attempt was lost.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+#[error("{message}")]
+pub struct ProviderError {
+    /// What kind of loss.
+    pub code: ErrorCode,
+    /// For people; without keys, prompts or answers.
+    pub message: String,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
+    /// How long the upstream asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<ProviderError> for Failure {
+    fn from(e: ProviderError) -> Self {
+        Self {
+            code: e.code,
+            message: without_nul(e.message),
+            retryable: e.retryable,
+            retry_after_ms: e.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}

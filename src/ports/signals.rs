@@ -1,0 +1,125 @@
+//! Hints between the instances on one database. They may be lost, late or doubled, and nothing
+//! may depend on them but how soon something happens.
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{ConversationId, GenerationId, InstanceId, Seq, Tenant};
+use crate::domain::room::RoomHint;
+
+/// Carries hints from instance to instance.
+#[async_trait]
+pub trait Signals: Send + Sync + 'static {
+    /// Hands a hint in and never waits: it goes out with the others of the next few milliseconds.
+    /// Of two equal ones that wait, the later stays. It never comes back to its sender.
+    fn send(&self, to: To, signal: Signal);
+
+    /// What other instances send from now on.
+    fn receive(&self) -> BoxStream<'static, Received>;
+
+    /// Whether hints arrive here as far as is known. Whoever polls the log as a safety net may do
+    /// it rarely then.
+    fn work(&self) -> bool;
+
+    /// Sends what waits, and ends.
+    async fn close(&self);
+}
+
+/// Whom a hint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum To {
+    /// All other instances.
+    All,
+    /// That instance.
+    One(InstanceId),
+}
+
+/// A hint. Its JSON form is at most [`Signal::MOST_BYTES`] long; a longer one is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Signal {
+    /// A cancel was asked for, durably: for the generation's owner.
+    Cancel {
+        /// Which.
+        generation: GenerationId,
+    },
+    /// That instance reads the generation, has it up to `after`, and wants to hear of more for a
+    /// while: for its owner.
+    Follow {
+        /// Who reads.
+        reader: InstanceId,
+        /// Which.
+        generation: GenerationId,
+        /// The last entry that is there.
+        after: Seq,
+    },
+    /// More of it is in the log: for those who follow it.
+    Grown {
+        /// Which.
+        generation: GenerationId,
+    },
+    /// It has a new owner, and its log has grown: for all who read it.
+    TakenOver {
+        /// Which.
+        generation: GenerationId,
+    },
+    /// That instance has given its lease up: others may take its generations over at once.
+    Released {
+        /// Who did.
+        owner: InstanceId,
+    },
+    /// Something about who is in a conversation.
+    Room {
+        /// Who says so.
+        from: InstanceId,
+        /// Whose conversation.
+        tenant: Tenant,
+        /// Which.
+        conversation: ConversationId,
+        /// What it is.
+        #[serde(flatten)]
+        hint: RoomHint,
+    },
+    /// That instance lives, and so do those who are in a conversation there.
+    RoomsAlive {
+        /// Which.
+        from: InstanceId,
+    },
+    /// A key or a session has ended: look whether its callers are still in.
+    KeyChanged,
+}
+
+impl Signal {
+    /// Postgres refuses a payload of 8000 bytes; the envelope takes some of them.
+    pub const MOST_BYTES: usize = 7800;
+}
+
+/// What a receiver gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A hint of another instance.
+    Signal(Signal),
+    /// Hints may have been lost, and from now on they arrive again: catch up. Comes first of all,
+    /// too, when hints begin to arrive.
+    Gap,
+}
+
+/// No hints at all: everything is found by looking at the log.
+#[derive(Debug)]
+pub struct Silence;
+
+#[async_trait]
+impl Signals for Silence {
+    fn send(&self, _: To, _: Signal) {}
+
+    fn receive(&self) -> BoxStream<'static, Received> {
+        stream::pending().boxed()
+    }
+
+    fn work(&self) -> bool {
+        false
+    }
+
+    async fn close(&self) {}
+}

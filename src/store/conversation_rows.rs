@@ -1,0 +1,94 @@
+//! Rows to conversations and messages.
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::rows::error;
+use crate::domain::conversation::{AnswerDetails, Conversation, Message};
+use crate::domain::event::Done;
+use crate::domain::id::{ConversationId, GenerationId, MessageId};
+use crate::domain::prompt::{self, Role};
+use crate::ports::LogError;
+
+/// The columns that [`conversation`] reads, of `conversations c`.
+pub(super) const CONVERSATION: &str = "c.id, c.title, c.system, c.metadata::text as metadata, \
+    c.active_leaf, c.created_at, c.updated_at, \
+    array(select g.id from generations g where g.conversation_id = c.id and g.tenant = c.tenant \
+      and g.status in ('queued', 'running', 'cancelling') order by g.id) as running";
+
+/// The columns that [`message`] reads, of `messages m`, and where they come from.
+pub(super) const MESSAGE: &str = "m.id, m.parent_id, m.role, m.created_at, \
+    coalesce(m.content::text, to_json(coalesce(g.text, m.text))::text) as content, \
+    g.id as generation, g.model, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, \
+    g.done::text as done, \
+    array(select s.id from messages s where s.conversation_id = m.conversation_id and \
+      coalesce(s.parent_id, s.conversation_id) = coalesce(m.parent_id, m.conversation_id) \
+      order by s.id) as siblings";
+
+/// The generation that made a message.
+pub(super) const MADE_BY: &str = "left join generations g on g.id = m.id and g.tenant = m.tenant";
+
+pub(super) fn conversation(row: &PgRow) -> Result<Conversation, LogError> {
+    let running: Vec<Uuid> = row.try_get("running").map_err(error)?;
+    let leaf: Option<Uuid> = row.try_get("active_leaf").map_err(error)?;
+    Ok(Conversation {
+        id: ConversationId(row.try_get("id").map_err(error)?),
+        title: row.try_get("title").map_err(error)?,
+        system: row.try_get("system").map_err(error)?,
+        metadata: json(row, "metadata")?,
+        active_leaf: leaf.map(MessageId),
+        created_at: row.try_get("created_at").map_err(error)?,
+        updated_at: row.try_get("updated_at").map_err(error)?,
+        running: running.into_iter().map(GenerationId).collect(),
+    })
+}
+
+pub(super) fn message(row: &PgRow) -> Result<Message, LogError> {
+    let generation: Option<Uuid> = row.try_get("generation").map_err(error)?;
+    let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
+    let siblings: Vec<Uuid> = row.try_get("siblings").map_err(error)?;
+    Ok(Message {
+        id: MessageId(row.try_get("id").map_err(error)?),
+        parent_id: parent.map(MessageId),
+        role: role(row)?,
+        content: json(row, "content")?,
+        answer: generation.map(|id| answer(row, id).map(Box::new)).transpose()?,
+        siblings: siblings.into_iter().map(MessageId).collect(),
+        created_at: row.try_get("created_at").map_err(error)?,
+    })
+}
+
+fn answer(row: &PgRow, id: Uuid) -> Result<AnswerDetails, LogError> {
+    let done: Done = json(row, "done")?;
+    let text = |column| {
+        row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default).map_err(error)
+    };
+    Ok(AnswerDetails {
+        generation_id: GenerationId(id),
+        model: row.try_get("model").map_err(error)?,
+        status: done.status,
+        finish_reason: done.finish_reason,
+        error: done.error,
+        usage: done.usage,
+        reasoning: text("reasoning")?,
+        refusal: text("refusal")?,
+        tool_calls: json(row, "tool_calls")?,
+    })
+}
+
+/// A message as a model gets it.
+pub(super) fn said(row: &PgRow) -> Result<prompt::Message, LogError> {
+    let text: String = row.try_get("text").map_err(error)?;
+    Ok(prompt::Message::text(role(row)?, text))
+}
+
+fn role(row: &PgRow) -> Result<Role, LogError> {
+    let role: &str = row.try_get("role").map_err(error)?;
+    Role::parse(role).ok_or_else(|| LogError::Broken(format!("a message's role: {role}")))
+}
+
+fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, LogError> {
+    let text: &str = row.try_get(column).map_err(error)?;
+    serde_json::from_str(text).map_err(|e| LogError::Broken(format!("{column}: {e}")))
+}

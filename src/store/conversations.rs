@@ -1,0 +1,272 @@
+//! Conversations: made, found, listed, changed, erased.
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, QueryBuilder};
+use uuid::Uuid;
+
+use super::conversation_rows::{CONVERSATION, conversation};
+use super::postgres::PgLog;
+use super::rows::{answered, error, json};
+use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
+use crate::domain::generation::NewGeneration;
+use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
+use crate::ports::{
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, LogError, Page, Search, Shared,
+};
+
+/// Conversations in the database of the log.
+#[derive(Clone, Debug)]
+pub(super) struct PgConversations {
+    pub(super) log: PgLog,
+}
+
+#[async_trait]
+impl Conversations for PgConversations {
+    async fn create(&self, new: &NewConversation) -> Result<Conversation, LogError> {
+        answered(self.insert(new)).await
+    }
+
+    async fn find(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError> {
+        answered(self.fetch(at)).await
+    }
+
+    async fn list(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Conversation>, LogError> {
+        answered(self.fetch_page(tenant, page)).await
+    }
+
+    async fn change(&self, at: &ConversationAt, change: &Change) -> Result<Changed, LogError> {
+        answered(self.update(at, change)).await
+    }
+
+    async fn erase(&self, at: &ConversationAt) -> Result<Erased, LogError> {
+        answered(self.remove(at)).await
+    }
+
+    async fn branch(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+        limit: u32,
+    ) -> Result<Vec<Message>, LogError> {
+        answered(self.fetch_branch(at, leaf, limit)).await
+    }
+
+    async fn tree(
+        &self,
+        at: &ConversationAt,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, LogError> {
+        answered(self.fetch_tree(at, before, limit)).await
+    }
+
+    async fn running(&self, at: &ConversationAt) -> Result<Vec<Running>, LogError> {
+        answered(self.fetch_running(at)).await
+    }
+
+    async fn question(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+    ) -> Result<Option<MessageId>, LogError> {
+        answered(self.fetch_question(at, leaf)).await
+    }
+
+    async fn context(
+        &self,
+        at: &ConversationAt,
+        leaf: MessageId,
+        bytes: u64,
+    ) -> Result<Option<Context>, LogError> {
+        answered(self.fetch_context(at, leaf, bytes)).await
+    }
+
+    async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError> {
+        answered(self.store_turn(new, turn)).await
+    }
+
+    async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError> {
+        answered(self.insert_share(at, token_hash)).await
+    }
+
+    async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError> {
+        answered(self.delete_shares(at)).await
+    }
+
+    async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError> {
+        answered(self.fetch_shared(token_hash)).await
+    }
+}
+
+impl PgConversations {
+    async fn insert(&self, new: &NewConversation) -> Result<Conversation, LogError> {
+        let sql = format!(
+            "insert into conversations as c (id, tenant, title, system, metadata) \
+             values ($1, $2, $3, $4, $5) returning {CONVERSATION}"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(ConversationId::random().0)
+            .bind(new.tenant.as_str())
+            .bind(&new.title)
+            .bind(&new.system)
+            .bind(json(&new.metadata))
+            .fetch_one(&self.log.workers)
+            .await
+            .map_err(error)?;
+        conversation(&row)
+    }
+
+    async fn fetch(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError> {
+        let sql =
+            format!("select {CONVERSATION} from conversations c where c.id = $1 and c.tenant = $2");
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .fetch_optional(&self.log.readers)
+            .await
+            .map_err(error)?
+            .as_ref()
+            .map(conversation)
+            .transpose()
+    }
+
+    /// By words, the index names the conversations; by characters, conversations are looked
+    /// through from the newest on until the page is full.
+    async fn fetch_page(
+        &self,
+        tenant: &Tenant,
+        page: &Page,
+    ) -> Result<Vec<Conversation>, LogError> {
+        let mut sql = QueryBuilder::new(format!(
+            "select {CONVERSATION} from conversations c where c.tenant = "
+        ));
+        sql.push_bind(tenant.as_str());
+        if let Some((at, id)) = page.before {
+            sql.push(" and (c.updated_at, c.id) < (").push_bind(at);
+            sql.push(", ").push_bind(id.0).push(")");
+        }
+        match &page.search {
+            None => {}
+            Some(Search::Words(words)) => {
+                sql.push(" and (c.title ilike ").push_bind(like(words));
+                sql.push(" or c.id in (select m.conversation_id from messages m where m.tenant = ");
+                sql.push_bind(tenant.as_str());
+                // The very expression of the index; the last word may be a beginning.
+                sql.push(" and to_tsvector('simple', left(m.text, 20000)) @@ ");
+                sql.push("(nullif(plainto_tsquery('simple', ").push_bind(words);
+                sql.push(")::text, '') || ':*')::tsquery))");
+            }
+            Some(Search::Characters(text)) => {
+                sql.push(" and (c.title ilike ").push_bind(like(text));
+                sql.push(" or exists (select from messages m where m.conversation_id = c.id ");
+                sql.push("and m.tenant = ").push_bind(tenant.as_str());
+                sql.push(" and m.text ilike ").push_bind(like(text)).push("))");
+            }
+        }
+        sql.push(" order by c.updated_at desc, c.id desc limit ").push_bind(i64::from(page.limit));
+        let rows = sql.build().fetch_all(&self.log.readers).await.map_err(error)?;
+        rows.iter().map(conversation).collect()
+    }
+
+    async fn update(&self, at: &ConversationAt, change: &Change) -> Result<Changed, LogError> {
+        if let Some(Some(leaf)) = change.active_leaf {
+            let known: bool = sqlx::query_scalar(
+                "select exists (select from messages \
+                 where id = $1 and conversation_id = $2 and tenant = $3)",
+            )
+            .bind(leaf.0)
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .fetch_one(&self.log.workers)
+            .await
+            .map_err(error)?;
+            if !known {
+                let there = self.fetch(at).await?.is_some();
+                return Ok(if there { Changed::NoMessage } else { Changed::NoConversation });
+            }
+        }
+        // Looking at another branch is no news to those who look for the newest conversations.
+        let news = change.title.is_some() || change.system.is_some() || change.metadata.is_some();
+        let sql = format!(
+            "update conversations c set title = case when $3 then $4 else c.title end, \
+             system = case when $5 then $6 else c.system end, \
+             metadata = coalesce($7::json, c.metadata), \
+             active_leaf = case when $8 then $9 else c.active_leaf end, \
+             updated_at = case when $10 then clock_timestamp() else c.updated_at end \
+             where c.id = $1 and c.tenant = $2 returning {CONVERSATION}"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .bind(change.title.is_some())
+            .bind(change.title.clone().flatten())
+            .bind(change.system.is_some())
+            .bind(change.system.clone().flatten())
+            .bind(change.metadata.as_ref().map(json))
+            .bind(change.active_leaf.is_some())
+            .bind(change.active_leaf.flatten().map(|leaf| leaf.0))
+            .bind(news)
+            .fetch_optional(&self.log.workers)
+            .await
+            .map_err(error)?;
+        match row {
+            None => Ok(Changed::NoConversation),
+            Some(row) => Ok(Changed::Done(Box::new(conversation(&row)?))),
+        }
+    }
+
+    /// Locks the conversation first, as every start in it does: nothing can begin to run in it.
+    async fn remove(&self, at: &ConversationAt) -> Result<Erased, LogError> {
+        let mut transaction = self.log.workers.begin().await.map_err(error)?;
+        let found =
+            sqlx::query("select from conversations where id = $1 and tenant = $2 for update")
+                .bind(at.id.0)
+                .bind(at.tenant.as_str())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(error)?;
+        if found.is_none() {
+            return Ok(Erased::Absent);
+        }
+        let running: Option<Uuid> = sqlx::query_scalar(
+            "select id from generations where conversation_id = $1 and tenant = $2 \
+             and status in ('queued', 'running', 'cancelling') order by id limit 1",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(error)?;
+        if let Some(running) = running {
+            return Ok(Erased::Running(GenerationId(running)));
+        }
+        let statements = [
+            "delete from events where tenant = $2 and generation_id in \
+             (select id from generations where conversation_id = $1 and tenant = $2)",
+            "delete from generations where conversation_id = $1 and tenant = $2",
+            "delete from conversations where id = $1 and tenant = $2",
+        ];
+        for statement in statements {
+            sqlx::query(statement)
+                .bind(at.id.0)
+                .bind(at.tenant.as_str())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
+        Ok(Erased::Gone)
+    }
+}
+
+/// The pattern for texts that contain `text`.
+fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

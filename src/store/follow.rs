@@ -1,0 +1,98 @@
+//! What an instance reads of generations that run on others.
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::postgres::PgLog;
+use super::rows::{self, error, stored};
+use crate::domain::entry::Entry;
+use crate::domain::id::{GenerationId, InstanceId, Seq};
+use crate::ports::{Address, LogError};
+
+impl PgLog {
+    /// One lookup in the primary key for each generation, whatever the planner believes: the limit
+    /// keeps the subquery from being flattened.
+    pub(super) async fn read_pages(
+        &self,
+        wanted: &[(Address, Seq)],
+        limit: u32,
+    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+        let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
+        let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
+        let found = sqlx::query(
+            "select w.id, e.seq, e.type, e.data \
+             from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
+             cross join lateral (select seq, type, data::text as data from events \
+               where generation_id = w.id and tenant = w.tenant and seq > w.after \
+               order by seq limit $4) e order by w.id, e.seq",
+        )
+        .bind(&ids)
+        .bind(&tenants)
+        .bind(&after)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(error)?;
+        let mut pages: HashMap<GenerationId, Vec<Entry>> = HashMap::new();
+        for row in &found {
+            let id = GenerationId(row.try_get("id").map_err(error)?);
+            pages.entry(id).or_default().push(rows::entry(row)?);
+        }
+        Ok(pages)
+    }
+
+    /// Rows that somebody else has locked are skipped: another reader's renewal does as well, and
+    /// nobody waits for anybody.
+    pub(super) async fn renew_reading(
+        &self,
+        which: &[Address],
+        lasting: Duration,
+    ) -> Result<HashMap<GenerationId, InstanceId>, LogError> {
+        let (ids, tenants) = columns(which.iter());
+        let found = sqlx::query(
+            "with unfinished as (select g.id, g.owner, \
+               g.request #> '{on_disconnect,cancel_after_s}' is not null as counts \
+               from unnest($1::uuid[], $2::text[]) as w (id, tenant) \
+               join generations g on g.id = w.id and g.tenant = w.tenant \
+               where g.status in ('queued', 'running', 'cancelling')), \
+             free as (select g.id from generations g \
+               where g.id in (select id from unfinished where counts) for update skip locked), \
+             renewed as (update generations g \
+               set read_until = clock_timestamp() + make_interval(secs => $3) \
+               from free where g.id = free.id) \
+             select id, owner from unfinished",
+        )
+        .bind(&ids)
+        .bind(&tenants)
+        .bind(lasting.as_secs_f64())
+        .fetch_all(&self.workers)
+        .await
+        .map_err(error)?;
+        found
+            .iter()
+            .map(|row| {
+                let id = GenerationId(row.try_get("id").map_err(error)?);
+                Ok((id, InstanceId(row.try_get("owner").map_err(error)?)))
+            })
+            .collect()
+    }
+
+    pub(super) async fn last_read(&self, at: &Address) -> Result<Option<Duration>, LogError> {
+        let unread: Option<f64> = sqlx::query_scalar(
+            "select extract(epoch from greatest(clock_timestamp() - read_until, '0'))::float8 \
+             from generations where id = $1 and tenant = $2 and read_until is not null",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .fetch_optional(&self.workers)
+        .await
+        .map_err(error)?;
+        Ok(unread.map(Duration::from_secs_f64))
+    }
+}
+
+fn columns<'a>(which: impl Iterator<Item = &'a Address>) -> (Vec<Uuid>, Vec<&'a str>) {
+    which.map(|at| (at.id.0, at.tenant.as_str())).unzip()
+}
