@@ -66,7 +66,7 @@ async fn not_a_stream(response: reqwest::Response) -> ProviderError {
     if let Some(value) = json.as_ref().filter(|v| v.get("error").is_some_and(|e| !e.is_null())) {
         return Said::in_value(value).in_stream();
     }
-    let answered = json.is_some_and(|v| v.get("choices").is_some());
+    let answered = json.is_some_and(|v| v.get("choices").or(v.get("output")).is_some());
     let quote = one_line(&String::from_utf8_lossy(&body));
     let message = if answered {
         // The quote would be the answer's text.

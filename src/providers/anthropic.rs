@@ -88,7 +88,7 @@ impl Provider for Anthropic {
         Ok(match settings.continuation {
             // The request leaves it out.
             Continuation::Prefix => seam::without_blank(deltas, &so_far[so_far.trim_end().len()..]),
-            Continuation::None | Continuation::Instruct => {
+            Continuation::None | Continuation::Instruct | Continuation::ProviderResume => {
                 seam::clean(deltas, settings.continuation, so_far)
             }
         })

@@ -1,12 +1,13 @@
 //! Chunks of a chat completion to deltas: a pure mapping, with the rule of when it is at its end.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use super::chat_calls::ChatCalls;
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
 use super::refusal::Said;
 use super::text::{Piece, TextJoiner};
-use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
+use crate::domain::event::{ErrorCode, FinishReason, Usage};
 use crate::ports::{Delta, ProviderError};
 
 /// The fold over one attempt's chunks.
@@ -15,10 +16,7 @@ pub(crate) struct ChatMap {
     text: TextJoiner,
     reasoning: TextJoiner,
     refusal: TextJoiner,
-    /// Of the latest tool call: only that one grows.
-    arguments: Option<(u32, TextJoiner)>,
-    /// The id and name of each tool call: some servers repeat them in every fragment.
-    named: BTreeMap<u32, [Option<String>; 2]>,
+    calls: ChatCalls,
     usage: Option<Usage>,
     finished: bool,
     told_bad_chunk: bool,
@@ -130,47 +128,7 @@ impl ChatMap {
         }
         let Some(calls) = delta.tool_calls() else { return self.bad_chunk() };
         for (place, call) in (0..).zip(calls) {
-            let index = call.index.unwrap_or(place);
-            let function = call.function.unwrap_or_default();
-            let arguments = self.joiner(index).push(function.arguments.unwrap_or_default());
-            let [id, name] = self.news(index, [call.id, function.name]);
-            if id.is_some() || name.is_some() || !arguments.is_empty() {
-                let call = ToolCallDelta { index, id, name, arguments };
-                self.out.push_back(Delta::ToolCall(call));
-            }
-        }
-    }
-
-    /// What of a call's id and name was not said before.
-    fn news(&mut self, index: u32, words: [Option<String>; 2]) -> [Option<String>; 2] {
-        /// Of more calls than a reader is shown, nothing is remembered.
-        const MAX_CALLS: usize = 256;
-        let words = words.map(|word| word.filter(|word| !word.is_empty()));
-        if words.iter().all(Option::is_none) || self.named.len() > MAX_CALLS {
-            return words;
-        }
-        let known = self.named.entry(index).or_default();
-        let mut at = known.iter_mut();
-        words.map(|word| {
-            let (known, word) = (at.next()?, word?);
-            let new = known.as_ref() != Some(&word);
-            new.then(|| known.insert(word).clone())
-        })
-    }
-
-    fn joiner(&mut self, index: u32) -> &mut TextJoiner {
-        if self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index) {
-            self.flush_arguments();
-        }
-        &mut self.arguments.get_or_insert_with(|| (index, TextJoiner::default())).1
-    }
-
-    fn flush_arguments(&mut self) {
-        let Some((index, mut joiner)) = self.arguments.take() else { return };
-        let arguments = joiner.finish();
-        if !arguments.is_empty() {
-            let call = ToolCallDelta { index, arguments, ..ToolCallDelta::default() };
-            self.out.push_back(Delta::ToolCall(call));
+            self.out.extend(self.calls.fragment(place, call).map(Delta::ToolCall));
         }
     }
 
@@ -178,7 +136,7 @@ impl ChatMap {
         push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
         push_text(&mut self.out, self.text.finish(), Delta::Text);
         push_text(&mut self.out, self.refusal.finish(), Delta::Refusal);
-        self.flush_arguments();
+        self.out.extend(self.calls.flush().map(Delta::ToolCall));
     }
 
     fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
@@ -323,31 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn tool_calls_come_in_fragments() {
-        let chunks = [
-            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"c","function":{"name":"f","arguments":""}}]}}]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\ud83d"}}]}}]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"","function":{"arguments":"\ude00}"}}]}}]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#,
-        ];
-        let (out, _) = map(&chunks, false);
-        let repeated = [chunks[0], chunks[0], &chunks[0].replace(r#""c""#, r#""d""#)];
-        let (again, _) = map(&repeated, false);
-        let ids: Vec<_> = again
-            .into_iter()
-            .filter_map(|d| if let Delta::ToolCall(c) = d { Some((c.id, c.name)) } else { None })
-            .collect();
-        let id = |id: &str| Some(id.to_owned());
-        assert_eq!(ids, [(id("c"), id("f")), (id("d"), None)], "what is repeated is no news");
-        let fragment = |n: usize| {
-            let Delta::ToolCall(call) = &out[n] else { panic!("{:?}", out[n]) };
-            (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str())
-        };
-        assert_eq!(fragment(0), (1, Some("c"), Some("f"), ""));
-        assert_eq!(fragment(1), (1, None, None, "{"));
-        assert_eq!(fragment(2), (1, None, None, "😀}"));
-        assert_eq!(out[3], text("a"), "and what is no call costs a notice only");
-        assert!(matches!(out[4], Delta::Notice { code: "bad_chunk", .. }));
+    fn what_is_no_tool_call_costs_a_notice_only() {
+        let out = deltas(r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#);
+        assert_eq!(out[0], text("a"));
+        assert!(matches!(out[1], Delta::Notice { code: "bad_chunk", .. }));
     }
 
     #[test]

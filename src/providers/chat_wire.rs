@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::chat_tools::{Called, ChatFunctionOf, Content, calls, choice, content, tools};
 use super::seam;
 use super::text::Piece;
 use crate::domain::event::Usage;
-use crate::domain::prompt::{Prompt, Role};
+use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
 use crate::ports::Continuation;
 
 /// The request's body.
@@ -34,6 +35,14 @@ pub(crate) struct ChatRequest<'a> {
     stop: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ChatFunctionOf<'a, &'a Tool>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(flatten)]
+    openai: &'a OpenAiOnly,
     /// vLLM and SGLang: go on in the last message …
     #[serde(skip_serializing_if = "Option::is_none")]
     continue_final_message: Option<bool>,
@@ -50,7 +59,11 @@ struct StreamOptions {
 #[derive(Debug, Serialize)]
 struct ChatMessage<'a> {
     role: Role,
-    content: Cow<'a, str>,
+    content: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ChatFunctionOf<'a, Called<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
     /// Mistral and DeepSeek: this message is the beginning of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<bool>,
@@ -67,25 +80,36 @@ pub(crate) struct Dialect<'a> {
     pub(crate) continuation: Continuation,
 }
 
+impl<'a> ChatMessage<'a> {
+    fn of(message: &'a Message) -> Self {
+        Self {
+            role: message.role,
+            content: content(message),
+            tool_calls: calls(&message.tool_calls),
+            tool_call_id: message.tool_call_id.as_deref(),
+            prefix: None,
+        }
+    }
+
+    fn text(role: Role, text: Cow<'a, str>) -> Self {
+        let content = Some(Content::Text(text));
+        Self { role, content, tool_calls: Vec::new(), tool_call_id: None, prefix: None }
+    }
+}
+
 impl<'a> ChatRequest<'a> {
     /// The request for `prompt`, to be continued behind `so_far` if that is not empty.
     pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt, so_far: &'a str) -> Self {
-        let message = |m: &'a crate::domain::prompt::Message| ChatMessage {
-            role: m.role,
-            content: m.content.as_str().into(),
-            prefix: None,
-        };
-        let mut messages: Vec<_> = prompt.messages.iter().map(message).collect();
+        let mut messages: Vec<_> = prompt.messages.iter().map(ChatMessage::of).collect();
         let begun = !so_far.is_empty();
         let instructed = begun && dialect.continuation == Continuation::Instruct;
         let continues = (begun && !instructed).then_some(true);
         if begun {
-            let content = so_far.into();
-            messages.push(ChatMessage { role: Role::Assistant, content, prefix: continues });
+            let begun = ChatMessage::text(Role::Assistant, so_far.into());
+            messages.push(ChatMessage { prefix: continues, ..begun });
         }
         if instructed {
-            let content = seam::instruction(so_far).into();
-            messages.push(ChatMessage { role: Role::User, content, prefix: None });
+            messages.push(ChatMessage::text(Role::User, seam::instruction(so_far).into()));
         }
         let p = &prompt.parameters;
         Self {
@@ -99,6 +123,10 @@ impl<'a> ChatRequest<'a> {
             top_p: p.top_p,
             stop: &p.stop,
             seed: p.seed,
+            tools: tools(&p.tools),
+            tool_choice: p.tool_choice.as_ref().map(choice),
+            parallel_tool_calls: p.parallel_tool_calls.filter(|_| !p.tools.is_empty()),
+            openai: &p.openai,
             continue_final_message: continues,
             add_generation_prompt: continues.map(|yes| !yes),
         }

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{Guard, Timeouts};
+use super::guard::{Guard, MAX_EVENT, Timeouts};
 use super::probe::Probe;
 use crate::ports::Continuation;
 
@@ -90,10 +90,16 @@ impl Endpoint {
 
     /// The guard of one attempt.
     pub(crate) fn guard(&self, probe: Arc<Probe>) -> Guard {
+        self.guard_up_to(MAX_EVENT, probe)
+    }
+
+    /// The same for a wire with larger events, in bytes.
+    pub(crate) fn guard_up_to(&self, max_event: usize, probe: Arc<Probe>) -> Guard {
         Guard {
             http: self.http.clone(),
             probe,
             timeouts: self.settings.timeouts,
+            max_event,
             has_key: self.settings.api_key.is_some(),
         }
     }

@@ -30,7 +30,7 @@ use crate::ports::ProviderError;
 pub(crate) const WINDOW: usize = 64;
 
 /// Larger than any event that a chat model has reason to send, in bytes.
-const MAX_EVENT: usize = 1 << 20;
+pub(crate) const MAX_EVENT: usize = 1 << 20;
 
 /// How long to wait for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(crate) struct Guard {
     pub(crate) http: reqwest::Client,
     pub(crate) probe: Arc<Probe>,
     pub(crate) timeouts: Timeouts,
+    /// The largest event, in bytes.
+    pub(crate) max_event: usize,
     /// async-openai sends `Authorization: Bearer` even without a key: then it is taken off.
     pub(crate) has_key: bool,
 }
@@ -104,10 +106,12 @@ impl Guard {
         let sent = tokio::time::timeout_at(first_byte, self.http.execute(request)).await;
         let response = sent.map_err(|_| no_first_byte(self.timeouts))?.map_err(no_answer)?;
         self.probe.note_request_id(response.headers());
+        self.probe.note_status(response.status().as_u16());
         let response = expect_stream(response).await?;
         let body = Body {
             upstream: Some(response.bytes_stream().boxed()),
-            framer: Framer::new(MAX_EVENT),
+            framer: Framer::new(self.max_event),
+            max_event: self.max_event,
             probe: self.probe,
             timeouts: self.timeouts,
             first_byte: Some(first_byte),
@@ -127,6 +131,7 @@ struct Body {
     /// `None` once it has ended.
     upstream: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     framer: Framer,
+    max_event: usize,
     probe: Arc<Probe>,
     timeouts: Timeouts,
     /// When the first byte must be there; `None` once it is.
@@ -140,7 +145,7 @@ impl Body {
         match self.frame().await {
             Ok(Some(frame)) if frame.data.trim_ascii() == b"[DONE]" => self.probe.note_done(),
             Ok(Some(frame)) => {
-                self.probe.wait_for_room().await;
+                self.probe.wait_for_room(frame.data.len()).await;
                 // The consumer's time is not the upstream's.
                 self.last_byte = Instant::now();
                 self.last_event = self.last_byte;
@@ -154,7 +159,7 @@ impl Body {
 
     async fn frame(&mut self) -> Result<Option<Frame>, ProviderError> {
         loop {
-            if let Some(frame) = self.framer.next().map_err(|TooLarge| too_large())? {
+            if let Some(frame) = self.framer.next().map_err(|TooLarge| too_large(self.max_event))? {
                 return Ok(Some(frame));
             }
             let deadline = self.deadline();
@@ -229,8 +234,8 @@ fn no_first_byte(timeouts: Timeouts) -> ProviderError {
     lost(ErrorCode::UpstreamTimeout, message, false)
 }
 
-fn too_large() -> ProviderError {
-    let message = format!("the model sent an event of more than {MAX_EVENT} bytes");
+fn too_large(limit: usize) -> ProviderError {
+    let message = format!("the model sent an event of more than {limit} bytes");
     lost(ErrorCode::UpstreamProtocol, message, false)
 }
 
@@ -274,6 +279,7 @@ mod tests {
         Body {
             upstream: Some(upstream),
             framer: Framer::new(MAX_EVENT),
+            max_event: MAX_EVENT,
             probe: Arc::new(Probe::new()),
             timeouts,
             first_byte: Some(now + timeouts.first_byte),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::chat_tools::{TurnBlock, blocks, messages_choice, messages_tools};
 use super::seam;
 use super::text::Piece;
 use crate::domain::prompt::{Message, Prompt, Role};
@@ -29,12 +30,37 @@ pub(crate) struct MessagesRequest<'a> {
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
 struct Turn<'a> {
     role: &'static str,
-    content: Cow<'a, str>,
+    content: TurnContent<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum TurnContent<'a> {
+    Text(Cow<'a, str>),
+    Blocks(Vec<TurnBlock<'a>>),
+}
+
+impl<'a> Turn<'a> {
+    fn text(role: &'static str, text: Cow<'a, str>) -> Self {
+        Self { role, content: TurnContent::Text(text) }
+    }
+
+    fn of(role: &'static str, message: &'a Message) -> Self {
+        let plain = message.images.is_empty() && message.tool_calls.is_empty();
+        if plain && message.tool_call_id.is_none() {
+            return Self::text(role, message.content.as_str().into());
+        }
+        Self { role, content: TurnContent::Blocks(blocks(message)) }
+    }
 }
 
 impl<'a> MessagesRequest<'a> {
@@ -49,9 +75,9 @@ impl<'a> MessagesRequest<'a> {
         // An empty turn is refused, and so is white space at the end of the last one.
         let begun = so_far.trim_end();
         if !begun.is_empty() {
-            messages.push(Turn { role: "assistant", content: begun.into() });
+            messages.push(Turn::text("assistant", begun.into()));
             if continuation == Continuation::Instruct {
-                messages.push(Turn { role: "user", content: seam::instruction(so_far).into() });
+                messages.push(Turn::text("user", seam::instruction(so_far).into()));
             }
         }
         let p = &prompt.parameters;
@@ -64,6 +90,9 @@ impl<'a> MessagesRequest<'a> {
             temperature: p.temperature,
             top_p: p.top_p,
             stop_sequences: &p.stop,
+            tools: messages_tools(&p.tools),
+            tool_choice: messages_choice(p.tool_choice.as_ref(), p.parallel_tool_calls)
+                .filter(|_| !p.tools.is_empty()),
         }
     }
 }
@@ -71,18 +100,24 @@ impl<'a> MessagesRequest<'a> {
 /// Instructions stand beside the turns, not among them. Alone they are what there is to answer.
 fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
     let mut system: Vec<&str> = Vec::new();
-    let mut turns = Vec::new();
+    let mut turns: Vec<Turn<'_>> = Vec::new();
     for message in messages {
-        let content = message.content.as_str();
         match message.role {
-            Role::System | Role::Developer => system.push(content),
-            Role::User => turns.push(Turn { role: "user", content: content.into() }),
-            Role::Assistant => turns.push(Turn { role: "assistant", content: content.into() }),
+            Role::System | Role::Developer => system.push(&message.content),
+            Role::User => turns.push(Turn::of("user", message)),
+            Role::Assistant => turns.push(Turn::of("assistant", message)),
+            // The answers to the calls of one turn have to stand together in the next.
+            Role::Tool => match turns.last_mut() {
+                Some(Turn { role: "user", content: TurnContent::Blocks(there) }) => {
+                    there.extend(blocks(message));
+                }
+                Some(_) | None => turns.push(Turn::of("user", message)),
+            },
         }
     }
     let system = system.join("\n\n");
     if turns.is_empty() {
-        return (None, vec![Turn { role: "user", content: system.into() }]);
+        return (None, vec![Turn::text("user", system.into())]);
     }
     ((!system.is_empty()).then_some(system), turns)
 }
@@ -185,7 +220,7 @@ mod tests {
     use serde_json::json;
 
     fn message(role: Role, content: &str) -> Message {
-        Message { role, content: content.into() }
+        Message::text(role, content)
     }
 
     #[test]

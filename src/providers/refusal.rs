@@ -56,6 +56,7 @@ impl Said {
                 ("authentication", 401),
                 ("permission", 403),
                 ("invalid_request", 400),
+                ("invalid_prompt", 400),
                 ("badrequest", 400),
                 ("not_found", 404),
                 ("context_length", 400),

@@ -26,7 +26,10 @@ pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) ->
         Continuation::Instruct if !so_far.is_empty() => {
             sewn(deltas, Seam::new(last(so_far, TAIL), CHANCE))
         }
-        Continuation::Instruct | Continuation::None | Continuation::Prefix => deltas,
+        Continuation::Instruct
+        | Continuation::None
+        | Continuation::Prefix
+        | Continuation::ProviderResume => deltas,
     }
 }
 
@@ -62,7 +65,13 @@ impl Seam {
     fn item(&mut self, item: Result<Delta, ProviderError>) -> Vec<Result<Delta, ProviderError>> {
         match item {
             Ok(Delta::Text(text)) => text_only(self.text(text)),
-            Ok(Delta::Reasoning(_) | Delta::Usage(_) | Delta::Notice { .. }) => vec![item],
+            Ok(
+                Delta::Reasoning(_)
+                | Delta::Usage(_)
+                | Delta::Notice { .. }
+                | Delta::Kept(_)
+                | Delta::Forgotten,
+            ) => vec![item],
             Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {
                 let mut items = text_only(self.release());
                 items.push(item);

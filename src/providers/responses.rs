@@ -1,0 +1,145 @@
+//! OpenAI's Responses API, and servers that speak it. It can keep an answer and go on with it
+//! without a listener; then what was missed is asked for again, by us or by whoever owns the
+//! generation next.
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventsource_stream::Eventsource;
+use futures_util::{StreamExt, stream};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+
+use super::delta_stream::{Chunks, DeltaStream};
+use super::endpoint::{Endpoint, Settings, SettingsError};
+use super::guard::{truncated, unsent};
+use super::probe::Probe;
+use super::responses_map::ResponsesMap;
+use super::responses_wire::{ResponsesEvent, ResponsesRequest};
+use super::{replay, seam};
+use crate::domain::event::ErrorCode;
+use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
+
+/// What is added to the base URL.
+const PATH: &str = "/responses";
+/// The last events repeat the whole answer, which is bounded at 4 MiB by default; in bytes.
+const MAX_EVENT: usize = 16 << 20;
+/// How long the end of an answer may take that nobody listens to: a cancel waits for it.
+const ABANDON: Duration = Duration::from_secs(5);
+
+/// A model behind the Responses API.
+pub struct Responses {
+    endpoint: Endpoint,
+    url: String,
+}
+
+impl Responses {
+    /// Checks `settings` and makes the model's HTTP client. Connects to nothing.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let endpoint = Endpoint::new(settings, PATH)?;
+        let url = format!("{}{PATH}", endpoint.settings.base_url);
+        Ok(Self { endpoint, url })
+    }
+
+    fn keeps(&self) -> bool {
+        self.endpoint.settings.continuation == Continuation::ProviderResume
+    }
+
+    /// The prompt, or the whole of the answer that is kept but for its first event, which names
+    /// it: what was heard of it is left out here, because only here it is known exactly.
+    fn request(&self, attempt: &Attempt) -> Option<reqwest::Request> {
+        let settings = &self.endpoint.settings;
+        let request = match &attempt.resume {
+            Some(resume) => {
+                let url = format!("{}/{}", self.url, resume.kept);
+                self.endpoint.http.get(url).query(&[("stream", "true"), ("starting_after", "0")])
+            }
+            None => self.endpoint.http.post(&self.url).json(&ResponsesRequest::new(
+                &settings.upstream_model,
+                settings.continuation,
+                &attempt.prompt,
+                &attempt.so_far,
+            )),
+        };
+        self.with_key(request)?.build().ok()
+    }
+
+    fn with_key(&self, request: reqwest::RequestBuilder) -> Option<reqwest::RequestBuilder> {
+        let Some(key) = &self.endpoint.settings.api_key else { return Some(request) };
+        let mut key = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+        key.set_sensitive(true);
+        Some(request.header(AUTHORIZATION, key))
+    }
+}
+
+#[async_trait]
+impl Provider for Responses {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn continuation(&self) -> Continuation {
+        self.endpoint.settings.continuation
+    }
+
+    async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let settings = &self.endpoint.settings;
+        let probe = Arc::new(Probe::new());
+        let Some(request) = self.request(&attempt) else { return Err(unsent()) };
+        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone());
+        let response = match guard.execute(request).await {
+            Ok(response) => response,
+            Err(loss) => {
+                let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+                let secrets = settings.api_key.as_deref().into_iter().chain(texts);
+                let loss = probe.describe(loss, secrets);
+                return if attempt.resume.is_some() {
+                    not_resumed(probe.status(), loss)
+                } else {
+                    Err(loss)
+                };
+            }
+        };
+        let events = response.bytes_stream().eventsource();
+        let chunks: Chunks<ResponsesEvent, Unparsed> = Box::pin(events.map(|event| {
+            let event = event.map_err(|_| Unparsed)?;
+            serde_json::from_str(&event.data).map_err(|_| Unparsed)
+        }));
+        let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
+        let deltas = DeltaStream::new(chunks, map, probe, settings.api_key.clone()).boxed();
+        Ok(match attempt.resume {
+            Some(resume) => replay::behind(deltas, resume.heard),
+            None => seam::clean(deltas, settings.continuation, &attempt.so_far),
+        })
+    }
+
+    /// Dropping the stream does not end an answer that is made in the background.
+    async fn abandon(&self, kept: &str) {
+        let url = format!("{}/{kept}/cancel", self.url);
+        let request = self.endpoint.http.post(url).timeout(ABANDON);
+        let Some(request) = self.with_key(request) else { return };
+        match request.send().await {
+            Ok(response) if response.status().is_success() => {}
+            Ok(response) => tracing::warn!(kept, status = %response.status(), "not cancelled"),
+            Err(error) => tracing::warn!(kept, error = %error.without_url(), "not cancelled"),
+        }
+    }
+}
+
+/// Asking for the rest costs nothing, so it may be done again; a plain no means that the answer
+/// is no longer there, or cannot be heard any more.
+fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError> {
+    if matches!(status, 400..=499) && !matches!(status, 401 | 403 | 408 | 429) {
+        let message = format!("the model no longer keeps the answer: {}", loss.message);
+        return Ok(stream::iter([Ok(Delta::Forgotten), Err(truncated(&message))]).boxed());
+    }
+    let passing = [ErrorCode::UpstreamUnavailable, ErrorCode::UpstreamTimeout];
+    let retryable = loss.retryable || passing.contains(&loss.code);
+    Err(ProviderError { retryable, ..loss })
+}
+
+/// An event that is not one of the API.
+struct Unparsed;
