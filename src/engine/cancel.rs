@@ -2,7 +2,8 @@
 use super::{Engine, EngineError};
 use crate::domain::event::Status;
 use crate::domain::generation::View;
-use crate::ports::{Address, LogError};
+use crate::domain::id::Seq;
+use crate::ports::{Address, LogError, Signal, To};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -26,26 +27,34 @@ impl Engine {
         let row = self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)?;
         if !row.status.is_ended() {
             // In the log first: whoever owns it, now or after a crash, will see it.
-            self.inner.log.request_cancel(at).await?;
-            self.inner.live.cancel(at.id);
+            let owner = self.inner.log.request_cancel(at).await?;
+            if !self.inner.live.cancel(at.id)
+                && let Some(owner) = owner
+            {
+                self.inner.signals.send(To::One(owner), Signal::Cancel { generation: at.id });
+            }
             // Past the limit the answer is what there is: `cancelling`.
-            let _ = timeout(self.inner.limits.cancel_wait, self.ended(at)).await;
+            let _ = timeout(self.inner.limits.cancel_wait, self.ended(at, row.last_seq)).await;
         }
         let view = self.view(at).await?;
         let cancelled = view.status == Status::Cancelled;
         Ok(Receipt { view, cancelled })
     }
 
-    /// Waits until the generation has its ending.
-    async fn ended(&self, at: &Address) {
+    /// Waits until the generation, whose log has reached `last`, has its ending: as a reader does,
+    /// wherever it runs.
+    async fn ended(&self, at: &Address, last: Seq) {
         loop {
-            if let Some(tail) = self.inner.live.find(&at.tenant, at.id) {
-                let mut heads = tail.heads();
+            if let Some(mut following) = self.tail_of(at).or_else(|| self.join(at, last)) {
+                let tail = &following.reading.tail;
                 while !tail.ended() {
                     tokio::select! {
                         () = tail.detached() => break,
-                        changed = heads.changed() => if changed.is_err() { break },
+                        changed = following.heads.changed() => if changed.is_err() { break },
                     }
+                }
+                if tail.ended() {
+                    return;
                 }
             }
             match self.inner.log.generation(at).await {

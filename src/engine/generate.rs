@@ -2,34 +2,33 @@
 //! `done`, which is written here and nowhere else.
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::future::ready;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
+use super::hear::{hear, notice, size};
+use super::keeping::Keeping;
 use super::live::Tail;
 use super::meter::Meter;
 use super::models::Model;
+use super::pace::Pace;
 use super::policy::{self, Next};
 use super::recorder::Writer;
+use super::rooms::Answering;
 use super::stops::{Stop, Stops};
-use crate::domain::event::{
-    Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status, ToolCallDelta,
-};
+use crate::domain::event::{Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status};
 use crate::domain::generation::{Outcome, Request};
 use crate::domain::transcript::Transcript;
-use crate::domain::utf8::without_nul;
-use crate::ports::{Address, Attempt, Delta, Deltas, ProviderError, RowChange};
+use crate::ports::{Address, Attempt, Deltas, ProviderError};
 
-/// Deltas that are taken together when they are ready together.
-const TOGETHER: usize = 128;
 /// How long the usage may come after the model said that it is at its end.
 const AFTER_FINISH: Duration = Duration::from_secs(5);
-/// The longest text of one event, in bytes: a reader's page of events stays small.
-const EVENT_BYTES: usize = 16 * 1024;
 
 /// A generation that this process runs.
 pub(super) struct Generation {
@@ -42,6 +41,10 @@ pub(super) struct Generation {
     pub(super) transcript: Transcript,
     /// Whether its row still says that it waits.
     pub(super) queued: bool,
+    pub(super) keeping: Keeping,
+    pub(super) pace: Pace,
+    /// Shows in its conversation that the model types.
+    pub(super) _answering: Option<Answering>,
 }
 
 /// How an attempt went.
@@ -49,6 +52,8 @@ enum Attempted {
     Finished(FinishReason, Option<String>),
     Stopped(Stop),
     Lost(ProviderError),
+    /// The answer that the upstream kept is gone: nothing new was tried.
+    Gone(ProviderError),
     OutputLimit,
     LogOutage,
 }
@@ -57,14 +62,16 @@ impl Generation {
     /// Runs to the end, in `place` if there is one already.
     pub(super) async fn run(mut self, place: Option<OwnedSemaphorePermit>) {
         let wall = self.engine.inner.limits.generation_wall;
+        let wall = self.request.wall_s.map_or(wall, |s| wall.min(Duration::from_secs(s.into())));
         let mut stops = Stops {
             tail: Arc::clone(&self.tail),
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
+            leaving: self.engine.inner.live.leaving().clone(),
+            log: Arc::clone(&self.engine.inner.log),
         };
-        let earlier = self.transcript.attempts;
-        let input = self.request.prompt.estimated_tokens();
-        let mut meter = Meter::new(input, &self.transcript.answer, earlier.saturating_sub(1));
+        self.note_movable();
+        let mut meter = self.meter();
         let (_place, stop) = match place {
             Some(place) => (Some(place), None),
             None => self.queue(&stops).await,
@@ -77,7 +84,11 @@ impl Generation {
         };
         if let Some(mut done) = done {
             done.usage = meter.total();
+            // Before the ending, so that a receipt is true.
+            self.abandon().await;
             self.end(done).await;
+        } else if self.tail.stop_reason() == Some(Stop::HandOver) {
+            self.give_up().await;
         }
     }
 
@@ -96,15 +107,26 @@ impl Generation {
         let mut made = 0;
         loop {
             made += 1;
-            meter.begin();
+            meter.begin(self.resume().is_some());
             let error = match self.attempt(stops, meter).await {
-                Attempted::Finished(reason, raw) => return Some(finished(reason, raw)),
+                Attempted::Finished(reason, raw) => {
+                    self.keeping.ended();
+                    return Some(finished(reason, raw));
+                }
                 Attempted::OutputLimit => return Some(finished(FinishReason::Length, None)),
                 Attempted::Stopped(stop) => return stopped(stop),
                 Attempted::LogOutage => return Some(failed(log_outage())),
                 Attempted::Lost(error) => error,
+                Attempted::Gone(error) => {
+                    made -= 1;
+                    error
+                }
             };
-            tracing::info!(generation = %self.at.id, made, %error, "attempt lost");
+            // The code alone: the message may quote what the upstream answered.
+            let code = error.code.as_str();
+            tracing::info!(generation = %self.at.id, made, code, "attempt lost");
+            self.pace.interrupted();
+            self.engine.metrics().loss(error.code).inc();
             let mut told = Vec::new();
             if !policy::may_retry(&self.model, &self.transcript, &error, made) {
                 let Some(notice) = self.fall_back(&error) else {
@@ -113,10 +135,15 @@ impl Generation {
                 told.push(notice);
                 made = 0;
             }
-            match policy::next(&self.model, &self.transcript, LossReason::Upstream) {
+            let kept = self.resume().is_some();
+            match policy::next(&self.model, &self.transcript, LossReason::Upstream, kept) {
                 Next::Again if told.is_empty() => told.push(notice("retrying", &error.message)),
                 Next::Again => {}
-                Next::Continue(event) | Next::Restart(event) => told.push(event),
+                Next::Continue(event) => told.push(event),
+                Next::Restart(event) => {
+                    self.abandon_beside();
+                    told.push(event);
+                }
                 Next::End => return Some(failed(error.into())),
             }
             // Another model has no reason to wait.
@@ -124,7 +151,7 @@ impl Generation {
             tokio::select! {
                 stop = stops.wait() => return stopped(stop),
                 () = sleep(pause), if made > 0 => {}
-                () = std::future::ready(()), if made == 0 => {}
+                () = ready(()), if made == 0 => {}
             }
             if !self.push(told).await {
                 return Some(failed(log_outage()));
@@ -142,25 +169,57 @@ impl Generation {
             "`{}` is given up, `{}` goes on: {}",
             self.model.name, next.name, error.message
         );
+        self.abandon_beside();
         self.model = next;
         Some(notice("fallback", &message))
     }
 
     async fn attempt(&mut self, stops: &Stops, meter: &mut Meter) -> Attempted {
+        if let Some(why) = self.tail.stop_reason() {
+            return Attempted::Stopped(why);
+        }
         let stop = stops.wait();
         tokio::pin!(stop);
         let attempt = Attempt {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
+            resume: self.resume(),
         };
+        let resumes = attempt.resume.is_some();
+        let provider = Arc::clone(&self.model.provider);
+        let mut starting = provider.start(attempt);
         let mut deltas = tokio::select! {
             biased;
-            why = &mut stop => return Attempted::Stopped(why),
-            started = self.model.provider.start(attempt) => match started {
+            why = &mut stop => {
+                self.learn(why, starting).await;
+                return Attempted::Stopped(why);
+            }
+            started = &mut starting => match started {
                 Ok(deltas) => deltas,
                 Err(error) => return Attempted::Lost(error),
             },
         };
+        match self.listen(&mut deltas, stop, meter).await {
+            Attempted::Stopped(why) => {
+                self.learn(why, ready(Ok(deltas))).await;
+                Attempted::Stopped(why)
+            }
+            Attempted::Lost(error) if resumes && self.resume().is_none() => Attempted::Gone(error),
+            attempted @ (Attempted::Finished(..)
+            | Attempted::Lost(_)
+            | Attempted::Gone(_)
+            | Attempted::OutputLimit
+            | Attempted::LogOutage) => attempted,
+        }
+    }
+
+    /// Hears the model to its end, or until something else ends it.
+    async fn listen(
+        &mut self,
+        deltas: &mut Deltas,
+        mut stop: Pin<&mut impl Future<Output = Stop>>,
+        meter: &mut Meter,
+    ) -> Attempted {
         let mut finish = None;
         loop {
             // An upstream that is always ready is stopped here; one that is not, below.
@@ -173,8 +232,14 @@ impl Generation {
                 why = &mut stop => return Attempted::Stopped(why),
                 () = sleep(AFTER_FINISH), if finish.is_some() => None,
             };
-            let heard = hear(delta, &mut deltas, meter, &mut finish);
+            let heard = hear(delta, deltas, meter, &mut finish);
+            if let Some(kept) = heard.kept {
+                self.keep(kept);
+            }
             let said = heard.events.iter().any(|e| !matches!(e, Event::Notice { .. }));
+            if said {
+                self.pace.said(&self.engine.inner.metrics);
+            }
             let pushed = tokio::select! {
                 biased;
                 pushed = self.push(heard.events) => pushed,
@@ -198,7 +263,7 @@ impl Generation {
 
     /// Hands events to the recorder and folds them; false if the log is out of reach for too long.
     async fn push(&mut self, events: Vec<Event>) -> bool {
-        if events.is_empty() {
+        if events.is_empty() && !self.keeping.is_news() {
             return true;
         }
         let bytes = events.iter().map(size).sum();
@@ -218,9 +283,8 @@ impl Generation {
             }
             seq = seq.next();
         }
-        // Who waited in the queue is shown as running from its first event on.
-        let row =
-            if std::mem::take(&mut self.queued) { RowChange::Started } else { RowChange::None };
+        self.note_movable();
+        let row = self.row_change();
         self.writer.push(place, &events, row);
         true
     }
@@ -232,7 +296,7 @@ impl Generation {
             done: done.clone(),
             attempts: self.transcript.attempts,
         };
-        let status = done.status;
+        let (status, tokens) = (done.status, done.usage.output_tokens);
         let hard = self.engine.inner.tasks.hard().clone();
         let durable = async {
             let place = self.writer.place(256).await.ok()?;
@@ -240,108 +304,22 @@ impl Generation {
         };
         tokio::select! {
             durable = durable => if durable.is_some() {
-                tracing::info!(generation = %self.at.id, status = status.as_str(), "ended");
+                tracing::info!(
+                    generation = %self.at.id,
+                    tenant = self.at.tenant.as_str(),
+                    model = self.model.name,
+                    status = status.as_str(),
+                    attempts = self.transcript.attempts,
+                    tokens,
+                    ms = self.pace.milliseconds(),
+                    "generation"
+                );
+                self.engine.metrics().ending(status).inc();
             },
             () = hard.cancelled() => {}
             () = self.tail.detached() => {}
         }
     }
-}
-
-/// What was ready at once.
-struct Heard {
-    events: Vec<Event>,
-    /// `Some` when the deltas are over.
-    over: Option<Result<(), ProviderError>>,
-}
-
-/// Takes `first` and everything behind it that is ready.
-fn hear(
-    first: Option<Result<Delta, ProviderError>>,
-    deltas: &mut Deltas,
-    meter: &mut Meter,
-    finish: &mut Option<(FinishReason, Option<String>)>,
-) -> Heard {
-    let mut heard = Heard { events: Vec::new(), over: None };
-    let mut next = Some(first);
-    while let Some(item) = next {
-        match item {
-            None => heard.over = Some(Ok(())),
-            Some(Err(error)) => heard.over = Some(Err(error)),
-            Some(Ok(Delta::Finish { reason, raw })) => {
-                *finish = Some((reason, raw.map(without_nul)));
-            }
-            Some(Ok(Delta::Usage(usage))) => meter.reported(usage),
-            Some(Ok(Delta::Notice { code, message })) => heard.events.push(notice(code, &message)),
-            Some(Ok(Delta::Text(text))) => {
-                each_piece(text, |text| Event::Delta { text }, meter, &mut heard.events);
-            }
-            Some(Ok(Delta::Reasoning(text))) => {
-                each_piece(text, |text| Event::Reasoning { text }, meter, &mut heard.events);
-            }
-            Some(Ok(Delta::Refusal(text))) => {
-                each_piece(text, |text| Event::Refusal { text }, meter, &mut heard.events);
-            }
-            Some(Ok(Delta::ToolCall(call))) => tool_call(call, meter, &mut heard.events),
-        }
-        if heard.over.is_some() || heard.events.len() >= TOGETHER {
-            break;
-        }
-        next = deltas.next().now_or_never();
-    }
-    heard
-}
-
-/// One event, or several where the upstream sends more at once than a reader shall hold.
-fn each_piece(
-    text: String,
-    event: impl Fn(String) -> Event,
-    meter: &mut Meter,
-    events: &mut Vec<Event>,
-) {
-    meter.said(text.len());
-    let mut rest = without_nul(text);
-    while rest.len() > EVENT_BYTES {
-        let tail = rest.split_off(rest.floor_char_boundary(EVENT_BYTES));
-        events.push(event(std::mem::replace(&mut rest, tail)));
-    }
-    if !rest.is_empty() {
-        events.push(event(rest));
-    }
-}
-
-fn tool_call(call: ToolCallDelta, meter: &mut Meter, events: &mut Vec<Event>) {
-    let ToolCallDelta { index, id, name, arguments } = call;
-    let (mut id, mut name) = (id.map(without_nul), name.map(without_nul));
-    if arguments.is_empty() {
-        events.push(Event::ToolCall(ToolCallDelta { index, id, name, arguments }));
-        return;
-    }
-    let fragment = |arguments| {
-        let (id, name) = (id.take(), name.take());
-        Event::ToolCall(ToolCallDelta { index, id, name, arguments })
-    };
-    let fragment = std::cell::RefCell::new(fragment);
-    each_piece(arguments, |arguments| (fragment.borrow_mut())(arguments), meter, events);
-}
-
-/// The memory of an event, roughly, in bytes.
-fn size(event: &Event) -> usize {
-    let text = match event {
-        Event::Delta { text } | Event::Reasoning { text } | Event::Refusal { text } => text.len(),
-        Event::ToolCall(call) => call.arguments.len(),
-        Event::Notice { message, .. } => message.len(),
-        Event::Started { .. }
-        | Event::Superseded { .. }
-        | Event::Resumed { .. }
-        | Event::Snapshot { .. }
-        | Event::Done(_) => 64,
-    };
-    text + 64
-}
-
-fn notice(code: &str, message: &str) -> Event {
-    Event::Notice { code: code.into(), message: without_nul(message.into()) }
 }
 
 fn finished(reason: FinishReason, raw: Option<String>) -> Done {
@@ -353,7 +331,7 @@ fn stopped(stop: Stop) -> Option<Done> {
     match stop {
         Stop::Cancelled | Stop::Abandoned => Some(ended(Status::Cancelled)),
         Stop::TimeLimit => Some(finished(FinishReason::TimeLimit, None)),
-        Stop::LetGo => None,
+        Stop::LetGo | Stop::HandOver => None,
     }
 }
 
@@ -391,6 +369,6 @@ fn log_outage() -> Failure {
 
 /// A number in 0..1, different for every caller: only for spreading retries.
 #[expect(clippy::cast_precision_loss, reason = "a rough number will do")]
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
 }

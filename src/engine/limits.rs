@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct Limits {
     /// A prompt's text, in bytes.
     pub prompt_bytes: usize,
+    /// What a model is told of a conversation, in bytes of text: what its generation stores.
+    pub context_bytes: usize,
     /// A generation's time from its start in this process: no generation runs for ever.
     pub generation_wall: Duration,
     /// A generation's answer, in bytes.
@@ -24,18 +26,63 @@ pub struct Limits {
     pub read_outage: Duration,
     /// Silence after which a reader gets a sign of life.
     pub heartbeat: Duration,
-    /// How often a reader of a generation that runs elsewhere looks at the log.
+    /// Open connections of this process; each is a file, and at rest a few KiB.
+    pub connections: usize,
+    /// How long a stream or a socket may last, give or take a tenth; its client comes back. So that
+    /// load spreads over new instances, and nothing that was once allowed is allowed for ever.
+    pub connection_age: Duration,
+    /// How often the log is looked at for readers of generations that run elsewhere.
     pub poll: Duration,
+    /// The same while hints between instances arrive: only a lost one is found by it.
+    pub poll_with_hints: Duration,
     /// How long an instance owns its generations without a sign of life.
     pub lease: Duration,
     /// Days that events are kept.
     pub retention_days: u32,
+    /// How long a client may take nothing of what is sent to it.
+    pub stuck: Duration,
+    /// What one WebSocket may use.
+    pub socket: SocketLimits,
+}
+
+/// What one WebSocket may use.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketLimits {
+    /// A message of a client, in bytes: a prompt and what is around it.
+    pub frame_bytes: usize,
+    /// Generations that one socket follows at a time.
+    pub subscriptions: usize,
+    /// Conversations that one socket is in at a time.
+    pub joins: usize,
+    /// Frames that a client may send in the long run; ten times as many at once.
+    pub frames_per_s: u32,
+    /// Malformed frames in a minute that end it: a client that sends them is broken.
+    pub mistakes_per_minute: u32,
+    /// How long a client without credentials may take to say who it is.
+    pub hello: Duration,
+    /// How often a client is asked whether it is still there.
+    pub ping: Duration,
+}
+
+impl Default for SocketLimits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 262_144,
+            subscriptions: 256,
+            joins: 64,
+            frames_per_s: 100,
+            mistakes_per_minute: 10,
+            hello: Duration::from_secs(5),
+            ping: Duration::from_secs(20),
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             prompt_bytes: 262_144,
+            context_bytes: 1_048_576,
             generation_wall: Duration::from_secs(1800),
             output_bytes: 4_194_304,
             running: 4096,
@@ -44,9 +91,14 @@ impl Default for Limits {
             write_outage: Duration::from_secs(60),
             read_outage: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
+            connections: 15_000,
+            connection_age: Duration::from_secs(3600),
             poll: Duration::from_millis(250),
+            poll_with_hints: Duration::from_secs(2),
             lease: Duration::from_secs(10),
             retention_days: 7,
+            stuck: Duration::from_secs(30),
+            socket: SocketLimits::default(),
         }
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::stops::Stop;
 use crate::domain::entry::{Entry, Kind};
-use crate::domain::id::{GenerationId, Seq, Tenant};
+use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use crate::ports::Address;
 
 /// Entries that a tail keeps: about five seconds of a fast model.
 const KEPT: usize = 256;
@@ -21,6 +24,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Live {
     tails: RwLock<HashMap<GenerationId, Arc<Tail>>>,
+    /// Cancelled when generations shall move to other instances.
+    leaving: CancellationToken,
 }
 
 impl Live {
@@ -34,11 +39,21 @@ impl Live {
         tails.get(&id).filter(|tail| tail.tenant == *tenant).cloned()
     }
 
-    pub(super) fn cancel(&self, id: GenerationId) {
+    /// The tail of a generation, for other instances, which know whose it is.
+    pub(super) fn get(&self, id: GenerationId) -> Option<Arc<Tail>> {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Cancels a generation if it runs here; says whether it does.
+    pub(super) fn cancel(&self, id: GenerationId) -> bool {
         let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tail) = tails.get(&id) {
-            tail.stop(Stop::Cancelled);
-        }
+        let tail = tails.get(&id);
+        tail.inspect(|tail| tail.stop(Stop::Cancelled)).is_some()
+    }
+
+    /// Cancelled when generations that can shall move to other instances.
+    pub(super) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
     }
 
     /// Has every generation let go of its model, and leave the rest to the next owner.
@@ -50,7 +65,7 @@ impl Live {
     /// Has every reader look whether it shall go on.
     pub(super) fn wake_readers(&self) {
         let tails = self.tails.read().unwrap_or_else(PoisonError::into_inner);
-        tails.values().for_each(|tail| tail.head.send_modify(|_| {}));
+        tails.values().for_each(|tail| tail.wake_readers());
     }
 
     /// Removes this very tail; a later owner's stays.
@@ -87,8 +102,22 @@ pub(super) struct Tail {
     /// The same, for readers, who look with every event.
     lost: AtomicBool,
     window: Mutex<Window>,
+    born: Instant,
+    /// When entries were last published, in microseconds since `born`.
+    published: AtomicU64,
     head: watch::Sender<Seq>,
     readers: watch::Sender<usize>,
+    followers: Mutex<Followers>,
+    /// Whether another instance could go on as if nothing had happened.
+    movable: AtomicBool,
+}
+
+/// Instances with readers, each until when it said so.
+#[derive(Default)]
+struct Followers {
+    until: HashMap<InstanceId, Instant>,
+    /// Whether a task tells them.
+    told: bool,
 }
 
 struct Window {
@@ -121,8 +150,12 @@ impl Tail {
             detached: CancellationToken::new(),
             lost: AtomicBool::new(false),
             window: Mutex::new(window),
+            born: Instant::now(),
+            published: AtomicU64::new(0),
             head: watch::Sender::new(head),
             readers: watch::Sender::new(0),
+            followers: Mutex::default(),
+            movable: AtomicBool::new(false),
         })
     }
 
@@ -148,7 +181,7 @@ impl Tail {
         self.lost.store(true, Ordering::Release);
         self.detached.cancel();
         self.stop(Stop::LetGo);
-        self.head.send_modify(|_| {});
+        self.wake_readers();
     }
 
     /// Whether this process is no longer the owner.
@@ -159,6 +192,16 @@ impl Tail {
     /// Ends when this process is no longer the owner.
     pub(super) async fn detached(&self) {
         self.detached.cancelled().await;
+    }
+
+    /// Notes whether another instance could go on as if nothing had happened.
+    pub(super) fn set_movable(&self, movable: bool) {
+        self.movable.store(movable, Ordering::Relaxed);
+    }
+
+    /// Whether it could.
+    pub(super) fn may_move(&self) -> bool {
+        self.movable.load(Ordering::Relaxed)
     }
 
     /// Shows entries that have become durable.
@@ -176,7 +219,15 @@ impl Tail {
             window.bytes -= gone.json().len();
         }
         drop(window);
+        let age = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.published.store(age, Ordering::Relaxed);
         self.head.send_replace(last);
+    }
+
+    /// How long ago the newest entries were published.
+    pub(super) fn lag(&self) -> Duration {
+        let published = Duration::from_micros(self.published.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(published)
     }
 
     /// What comes after `cursor`.
@@ -205,6 +256,32 @@ impl Tail {
     /// Changes with every publication.
     pub(super) fn heads(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
+    }
+
+    /// Has every reader look whether it shall go on.
+    pub(super) fn wake_readers(&self) {
+        self.head.send_modify(|_| {});
+    }
+
+    pub(super) fn address(&self) -> Address {
+        Address { tenant: self.tenant.clone(), id: self.id }
+    }
+
+    /// Notes that another instance has readers; true if a task has to begin to tell it.
+    pub(super) fn followed_by(&self, reader: InstanceId, until: Instant) -> bool {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.until.insert(reader, until);
+        !std::mem::replace(&mut followers.told, true)
+    }
+
+    /// The instances with readers now, and until when the first of them said so. `None` when there
+    /// is none: the task that tells them must end then.
+    pub(super) fn followers(&self, now: Instant) -> Option<(Vec<InstanceId>, Instant)> {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.until.retain(|_, until| *until > now);
+        let until = followers.until.values().min().copied();
+        followers.told = until.is_some();
+        Some((followers.until.keys().copied().collect(), until?))
     }
 
     /// Counts a reader for as long as the guard lives.

@@ -26,8 +26,20 @@ impl Meter {
         Self { input, total, reported: None, bytes: 0, attempting: false }
     }
 
-    pub(super) fn begin(&mut self) {
-        self.close();
+    /// For an answer that its upstream keeps and that goes on: its report will be of all of it,
+    /// what was `heard` before included; `attempts` are those before it.
+    pub(super) fn resumed(input: u64, heard: &Answer, attempts: u32) -> Self {
+        let mut meter = Self::new(input, &Answer::default(), attempts);
+        meter.begin(false);
+        meter.said(heard.len());
+        meter
+    }
+
+    /// An attempt begins; one that `goes_on` is the same for its upstream as the one before.
+    pub(super) fn begin(&mut self, goes_on: bool) {
+        if !(goes_on && self.attempting) {
+            self.close();
+        }
         self.attempting = true;
     }
 
@@ -83,14 +95,14 @@ mod tests {
     #[test]
     fn attempts_add_up_and_silence_is_estimated() {
         let mut meter = Meter::new(7, &Answer::default(), 0);
-        meter.begin();
+        meter.begin(false);
         meter.reported(Usage {
             input_tokens: 7,
             output_tokens: 2,
             exact: true,
             ..Usage::default()
         });
-        meter.begin();
+        meter.begin(false);
         meter.said(9);
         let total = meter.total();
         assert_eq!((total.input_tokens, total.output_tokens, total.exact), (14, 5, false));
@@ -98,10 +110,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_goes_on_is_counted_once() {
+        let report = Usage { input_tokens: 7, output_tokens: 20, exact: true, ..Usage::default() };
+        let mut meter = Meter::new(7, &Answer::default(), 0);
+        meter.begin(false);
+        meter.said(40);
+        meter.begin(true);
+        meter.said(40);
+        meter.reported(report);
+        assert_eq!(meter.total(), report, "broken off upstream");
+        let heard = Answer { text: "x".repeat(40), ..Answer::default() };
+        let mut meter = Meter::resumed(7, &heard, 0);
+        meter.begin(true);
+        meter.said(40);
+        assert_eq!(meter.total().output_tokens, 20, "estimated as one");
+        let mut meter = Meter::resumed(7, &heard, 1);
+        meter.begin(true);
+        meter.reported(report);
+        let total = meter.total();
+        assert_eq!((total.input_tokens, total.output_tokens, total.exact), (14, 20, false));
+    }
+
+    #[test]
     fn a_report_that_is_not_the_last_or_cannot_be_is_a_floor() {
         let used = |reported| {
             let mut meter = Meter::new(7, &Answer::default(), 0);
-            meter.begin();
+            meter.begin(false);
             meter.said(40);
             meter.reported(reported);
             let total = meter.total();

@@ -1,5 +1,6 @@
 //! The models that prompts can name.
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::ports::Provider;
@@ -29,6 +30,8 @@ pub struct Model {
     pub max_attempts: u32,
     /// The name of the model that answers when these are spent.
     pub fallback: Option<String>,
+    /// Tokens of its window, the answer's included; a conversation is cut to it.
+    pub context_tokens: Option<NonZeroU32>,
 }
 
 /// All models, and which one answers when none is named.

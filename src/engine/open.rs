@@ -3,7 +3,7 @@ use super::live::Behind;
 use super::read::Session;
 use super::{Engine, EngineError};
 use crate::domain::entry::Entry;
-use crate::domain::event::{Event, SnapshotReason};
+use crate::domain::event::{Event, SnapshotReason, Status};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::domain::transcript::Answer;
@@ -43,6 +43,19 @@ impl Engine {
         }
     }
 
+    /// Where a generation stands, and its last seq; `None` while the log is out of reach.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn standing(&self, at: &Address) -> Result<Option<(Status, Seq)>, EngineError> {
+        match self.inner.log.generation(at).await {
+            Ok(Some(row)) => Ok(Some((row.status, row.last_seq))),
+            Ok(None) => Err(EngineError::NotFound),
+            Err(LogError::Unavailable(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn follow(&self, at: &Address, cursor: Seq, first: Vec<Entry>) -> Opened {
         Opened::Events(Box::new(Session::new(self.clone(), at.clone(), cursor, first)))
     }
@@ -70,6 +83,7 @@ impl Engine {
         row: Generation,
         reason: SnapshotReason,
     ) -> Result<Preface, EngineError> {
+        self.inner.metrics.snapshot(reason).inc();
         let head = row.last_seq;
         let status = row.status;
         let (seq, answer, done) = match row.result {

@@ -5,7 +5,7 @@ use super::models::{Model, OnLoss};
 use crate::domain::event::{ErrorCode, Event, LossReason, Status};
 use crate::domain::id::Seq;
 use crate::domain::transcript::{Answer, Transcript};
-use crate::ports::ProviderError;
+use crate::ports::{Continuation, ProviderError};
 
 /// Attempts of one generation by all its owners: a prompt that kills its server must not go
 /// round for ever.
@@ -28,8 +28,9 @@ pub(super) enum Next {
     End,
 }
 
-/// What to do when an attempt that had `transcript` was lost for `reason`.
-pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason) -> Next {
+/// What to do when an attempt that had `transcript` was lost for `reason`; `kept` says that the
+/// model's upstream keeps the answer.
+pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason, kept: bool) -> Next {
     let attempt = transcript.attempts + 1;
     if attempt > MAX_ATTEMPTS_EVER {
         return Next::End;
@@ -40,8 +41,11 @@ pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason) -
             LossReason::Takeover => Next::Continue(Event::Resumed { reason, attempt }),
         };
     }
-    let continues =
-        model.provider.continuation().is_possible() && is_plain_text(&transcript.answer);
+    let continues = match model.provider.continuation() {
+        Continuation::None => false,
+        Continuation::Instruct | Continuation::Prefix => is_plain_text(&transcript.answer),
+        Continuation::ProviderResume => kept,
+    };
     match model.on_loss {
         OnLoss::Interrupt => Next::End,
         OnLoss::Continue if continues => Next::Continue(Event::Resumed { reason, attempt }),
@@ -51,7 +55,23 @@ pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason) -
     }
 }
 
-/// A half-made tool call or refusal cannot be continued by any upstream; text can.
+/// Whether a draining instance gives the generation to another at once: where the next owner says
+/// what this one would have said, or nothing was said yet. The others may end where they are.
+/// `kept` says that the model's upstream keeps the answer.
+pub(super) fn may_move(model: &Model, transcript: &Transcript, kept: bool) -> bool {
+    let exact = match model.provider.continuation() {
+        Continuation::None | Continuation::Instruct => transcript.answer.is_empty(),
+        Continuation::Prefix => true,
+        // Until its name is known, what the upstream makes would be made, and paid for, twice.
+        Continuation::ProviderResume => kept,
+    };
+    match next(model, transcript, LossReason::Takeover, kept) {
+        Next::Continue(_) | Next::Again => exact,
+        Next::Restart(_) | Next::End => false,
+    }
+}
+
+/// A half-made tool call or refusal cannot be continued from its text; an answer can.
 fn is_plain_text(answer: &Answer) -> bool {
     !answer.text.is_empty() && answer.refusal.is_empty() && answer.tool_calls.is_empty()
 }

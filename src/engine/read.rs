@@ -10,6 +10,7 @@ use super::open::Preface;
 use super::{Engine, EngineError, PAGE};
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::id::Seq;
+use crate::metrics::{Counted, Transport};
 use crate::ports::{Address, LogError};
 
 /// The pause before the log is tried again.
@@ -33,12 +34,29 @@ pub struct Session {
     at: Address,
     cursor: Seq,
     state: State,
-    following: Option<(Reading, watch::Receiver<Seq>)>,
+    following: Option<Following>,
     heartbeat: Instant,
     /// Set anew only when it rings: a timer per event would cost more than the event.
     alarm: Pin<Box<Sleep>>,
     /// Since when the log has been out of reach.
     outage: Option<Instant>,
+    /// As what it is counted, once its transport said so.
+    counted: Option<(Transport, Counted)>,
+}
+
+/// The tail that a reader follows.
+pub(super) struct Following {
+    pub(super) reading: Reading,
+    pub(super) heads: watch::Receiver<Seq>,
+    /// Whether the generation runs on another instance.
+    remote: bool,
+}
+
+impl Following {
+    pub(super) fn new(reading: Reading, remote: bool) -> Self {
+        let heads = reading.tail.heads();
+        Self { reading, heads, remote }
+    }
 }
 
 enum State {
@@ -63,12 +81,17 @@ impl Session {
     fn in_state(engine: Engine, at: Address, cursor: Seq, state: State) -> Self {
         let heartbeat = Instant::now() + engine.inner.limits.heartbeat;
         // Counted as a reader from the start: before its first event, too, it reads.
-        let following = engine.inner.live.find(&at.tenant, at.id).map(|tail| {
-            let heads = tail.heads();
-            (tail.reader(), heads)
-        });
+        let following = engine.tail_of(&at);
         let alarm = Box::pin(sleep_until(heartbeat));
-        Self { engine, at, cursor, state, following, heartbeat, alarm, outage: None }
+        Self { engine, at, cursor, state, following, heartbeat, alarm, outage: None, counted: None }
+    }
+
+    /// Counts it, and what it hands out, as a stream of this transport and dialect.
+    #[must_use]
+    pub fn counted_as(mut self, transport: Transport, dialect: &'static str) -> Self {
+        let gauge = self.engine.metrics().open_streams(transport, dialect);
+        self.counted = Some((transport, Counted::new(gauge)));
+        self
     }
 
     /// The next item; `None` when the session is over. Cancel safe.
@@ -79,7 +102,7 @@ impl Session {
                     self.state = State::Over;
                     return None;
                 }
-                State::First(entries) => return Some(self.hand_out(entries)),
+                State::First(entries) => return Some(self.hand_out(entries, None)),
                 State::Unopened => {
                     self.state = State::Unopened;
                     if let Some(item) = self.open().await {
@@ -97,7 +120,9 @@ impl Session {
 
     /// Looks at the cursor, now that the log may be back.
     async fn open(&mut self) -> Option<Option<Item>> {
-        match self.engine.preface(&self.at, self.cursor).await {
+        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.cursor);
+        let preface = self.engine.aside(async move { engine.preface(&at, cursor).await }).await;
+        match preface.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into())) {
             Ok(Preface::Events(cursor, first)) => {
                 self.outage = None;
                 self.cursor = cursor;
@@ -115,42 +140,46 @@ impl Session {
         if self.engine.is_draining() {
             return self.over();
         }
-        self.attach();
+        if self.following.as_ref().is_some_and(|f| f.reading.tail.is_detached()) {
+            // The log that comes next may have been restored to an older state, and its events
+            // after our cursor may belong to another history.
+            self.following = None;
+            self.state = State::Unopened;
+            return None;
+        }
+        if self.following.is_none() {
+            self.following = self.engine.tail_of(&self.at);
+        }
         let ready = match &self.following {
-            Some((reading, _)) => reading.tail.after(self.cursor),
+            Some(following) => following.reading.tail.after(self.cursor),
             None => Behind::Log,
         };
         match ready {
-            Behind::Entries(entries) => Some(Some(self.hand_out(entries))),
+            Behind::Entries(entries) => {
+                let lag = self.following.as_ref().map(|f| f.reading.tail.lag());
+                Some(Some(self.hand_out(entries, lag)))
+            }
             Behind::Nothing => self.wait_for_tail().await,
             Behind::Log => self.catch_up().await,
         }
     }
 
-    /// Follows the tail if the generation runs here, and lets go of one that no longer does.
-    fn attach(&mut self) {
-        if let Some((reading, _)) = &self.following {
-            if !reading.tail.is_detached() {
-                return;
-            }
-            self.following = None;
-        }
-        let tail = self.engine.inner.live.find(&self.at.tenant, self.at.id);
-        self.following = tail.filter(|tail| !tail.is_detached()).map(|tail| {
-            let heads = tail.heads();
-            (tail.reader(), heads)
-        });
-    }
-
     async fn catch_up(&mut self) -> Option<Option<Item>> {
-        match self.engine.inner.log.read(&self.at, self.cursor, PAGE).await {
-            Ok(entries) if entries.is_empty() => {
-                self.outage = None;
-                if self.following.is_some() { None } else { self.wait_elsewhere().await }
+        match self.page().await {
+            Ok(entries) if entries.is_empty() && self.following.is_some() => {
+                self.look_again().await
             }
             Ok(entries) => {
                 self.outage = None;
-                Some(Some(self.hand_out(entries)))
+                let at_end = entries.len() < PAGE as usize;
+                let item = (!entries.is_empty()).then(|| Some(self.hand_out(entries, None)));
+                if at_end && self.following.is_none() && !matches!(self.state, State::Over) {
+                    self.following = self.engine.join(&self.at, self.cursor);
+                    if self.following.is_none() {
+                        return self.over();
+                    }
+                }
+                item
             }
             Err(LogError::Unavailable(_)) => self.wait_for_log().await,
             Err(error @ (LogError::Conflict | LogError::Broken(_))) => {
@@ -160,31 +189,51 @@ impl Session {
         }
     }
 
+    /// The next page of the log, read aside: a reader that is not asked for more for a while must
+    /// not keep a connection of the pool.
+    async fn page(&self) -> Result<Vec<Entry>, LogError> {
+        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.cursor);
+        let page = async move { engine.inner.log.read(&at, cursor, PAGE).await };
+        let page = self.engine.aside(page).await;
+        page.unwrap_or_else(|e| Err(LogError::Broken(e.to_string())))
+    }
+
     /// The tail wakes its readers for a stop and a loss too: two things to wait for are all that
     /// an event costs.
     async fn wait_for_tail(&mut self) -> Option<Option<Item>> {
-        let (_, heads) = self.following.as_mut()?;
+        // Once more, now that a stop that comes later wakes us.
+        if self.engine.is_draining() {
+            return self.over();
+        }
+        let following = self.following.as_mut()?;
+        let remote = following.remote;
         tokio::select! {
             // Fails never: the reading keeps the sender alive.
-            _ = heads.changed() => None,
-            () = self.alarm.as_mut() => self.beat(),
+            _ = following.heads.changed() => return None,
+            () = self.alarm.as_mut() => {}
         }
+        let beat = self.beat();
+        // After a long silence we look whether what runs elsewhere is still there: its events may
+        // have been dropped, or all of it erased.
+        if remote && beat.is_some() {
+            self.state = State::Unopened;
+        }
+        beat
     }
 
-    /// The generation runs on another instance, or waits for an owner. After a long silence we
-    /// look whether it is still there: its events may have been dropped, or all of it erased.
-    async fn wait_elsewhere(&mut self) -> Option<Option<Item>> {
+    /// The tail has moved on, and the log does not have what it left behind: it was erased, or
+    /// went back in time. The cursor is looked at anew.
+    async fn look_again(&mut self) -> Option<Option<Item>> {
+        self.state = State::Unopened;
         tokio::select! {
-            () = sleep(self.engine.inner.limits.poll) => None,
-            () = self.alarm.as_mut() => {
-                self.state = State::Unopened;
-                self.beat()
-            }
+            () = sleep(RETRY) => None,
             () = self.engine.inner.tasks.soft().cancelled() => self.over(),
         }
     }
 
     async fn wait_for_log(&mut self) -> Option<Option<Item>> {
+        // Whatever kept the log away may have changed it: the cursor is looked at anew.
+        self.state = State::Unopened;
         let since = *self.outage.get_or_insert_with(Instant::now);
         if since.elapsed() > self.engine.inner.limits.read_outage {
             return self.over();
@@ -196,7 +245,10 @@ impl Session {
         }
     }
 
-    fn hand_out(&mut self, entries: Vec<Entry>) -> Item {
+    fn hand_out(&mut self, entries: Vec<Entry>, lag: Option<Duration>) -> Item {
+        if let Some((transport, _)) = &self.counted {
+            self.engine.metrics().handed_out(*transport, entries.len(), lag);
+        }
         if let Some(last) = entries.last() {
             self.cursor = self.cursor.max(last.seq);
             if last.kind == Kind::Done {

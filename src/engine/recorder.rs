@@ -8,15 +8,18 @@ mod lane;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::live::Tail;
 use crate::domain::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::generation::Outcome;
 use crate::domain::id::{Epoch, GenerationId, Seq};
+use crate::metrics::Metrics;
 use crate::ports::{Address, Append, Log, RowChange};
 use crate::tasks::Tasks;
 use lane::Lane;
@@ -32,6 +35,8 @@ const WINDOW: u32 = 256 * 1024;
 pub(super) struct Recorder {
     lanes: Vec<LaneHandle>,
     closed: CancellationToken,
+    /// Lanes that still write.
+    writing: TaskTracker,
 }
 
 #[derive(Clone)]
@@ -59,8 +64,8 @@ struct Slot {
 
 impl Recorder {
     /// Starts the lanes.
-    pub(super) fn start(log: &dyn Log, tasks: &Tasks) -> Self {
-        let closed = CancellationToken::new();
+    pub(super) fn start(log: &dyn Log, tasks: &Tasks, metrics: &Arc<Metrics>) -> Self {
+        let (closed, writing) = (CancellationToken::new(), TaskTracker::new());
         let lanes = (0..LANES)
             .map(|_| {
                 let (queue, waiting) = mpsc::channel(QUEUE);
@@ -71,17 +76,21 @@ impl Recorder {
                     losses: Arc::clone(&losses),
                     closed: closed.clone(),
                     hard: tasks.hard().clone(),
+                    metrics: Arc::clone(metrics),
                 };
-                tasks.spawn_service(lane.run());
+                tasks.spawn_service(writing.track_future(lane.run()));
                 LaneHandle { queue, losses }
             })
             .collect();
-        Self { lanes, closed }
+        Self { lanes, closed, writing }
     }
 
-    /// Lets the lanes write what waits, and end.
-    pub(super) fn close(&self) {
+    /// Lets the lanes write what waits, and end, within `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
         self.closed.cancel();
+        self.writing.close();
+        // Past the limit the fence keeps the log whole.
+        let _ = tokio::time::timeout(limit, self.writing.wait()).await;
     }
 
     /// A writer behind `tail`'s last entry.
@@ -148,6 +157,17 @@ impl Writer {
     /// The seq that the next event will have.
     pub(super) fn next(&self) -> Seq {
         self.last.next()
+    }
+
+    /// Waits until all that was handed in is durable, or never will be.
+    pub(super) async fn flush(&self) {
+        // Never closed: this writer holds it.
+        let _ = self.window.acquire_many(WINDOW).await;
+    }
+
+    /// Who writes.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Hands `events` in; they are published when they are durable.

@@ -1,95 +1,33 @@
-//! The upkeep of this instance: its lease, cancels from elsewhere, and generations without an
-//! owner, which it takes over.
-use std::time::Duration;
+//! Generations without an owner are taken over.
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::generate::{ended, failed};
+use super::keeping::{abandon, is_resumable};
+use super::models::Model;
 use super::policy::{self, Next};
 use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
 use crate::domain::generation::Outcome;
-use crate::domain::id::Seq;
+use crate::domain::id::{GenerationId, Seq};
 use crate::domain::transcript::Transcript;
-use crate::ports::{Address, Append, Claim, LogError, Orphan, Orphans, RowChange};
+use crate::ports::{
+    Address, Append, Claim, Claimed, LogError, Orphan, Orphans, RowChange, Signal, To,
+};
 
 /// Orphans that are looked at in one round.
-const ROUND: u32 = 500;
+pub(super) const ROUND: u32 = 500;
 /// Take-overs at a time, within the pool.
 const AT_ONCE: usize = 8;
-/// Between two looks at the days' tables.
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 
 impl Engine {
-    /// Takes up what an earlier process of this instance left, before the first request.
-    ///
-    /// # Errors
-    /// The log is out of reach or broken.
-    pub async fn take_up(&self) -> Result<usize, LogError> {
-        let inner = &self.inner;
-        inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
-        let mut taken = 0;
-        loop {
-            let mine = Orphans::Unattended {
-                owner: inner.instance,
-                running: inner.live.ids(),
-                young_too: true,
-            };
-            let left = inner.log.orphans(&mine, ROUND).await?;
-            let now = self.adopt_all(left).await;
-            taken += now;
-            // None left, or none that can be taken: the upkeep goes on trying.
-            if now == 0 {
-                return Ok(taken);
-            }
-        }
-    }
-
-    /// Spawns the upkeep; it ends at the hard stop.
-    pub fn keep_up(&self) {
-        let engine = self.clone();
-        self.inner.tasks.spawn_service(async move {
-            let hard = engine.inner.tasks.hard().clone();
-            hard.run_until_cancelled(engine.upkeep()).await;
-        });
-    }
-
-    async fn upkeep(&self) {
-        let inner = &self.inner;
-        let every = inner.limits.lease / 4;
-        let mut housekeeping = Instant::now();
-        loop {
-            sleep(every).await;
-            // One slow answer must not cost the lease, and with it every generation.
-            let round = timeout(inner.limits.lease / 2, self.round()).await;
-            match round {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "upkeep"),
-                Err(_) => tracing::warn!("upkeep: the log does not answer in time"),
-            }
-            self.take_over_orphans().await;
-            if Instant::now() >= housekeeping {
-                housekeeping = Instant::now() + HOUSEKEEPING;
-                if let Err(error) = inner.log.retain(inner.limits.retention_days).await {
-                    tracing::warn!(%error, "retention");
-                }
-            }
-        }
-    }
-
-    async fn round(&self) -> Result<(), LogError> {
-        let inner = &self.inner;
-        inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
-        for id in inner.log.cancel_requests(inner.instance).await? {
-            inner.live.cancel(id);
-        }
-        Ok(())
-    }
-
-    async fn take_over_orphans(&self) {
+    /// Takes over what nobody runs; what others own only if `others_too`.
+    pub(super) async fn take_over_orphans(&self, others_too: bool) {
         if self.is_draining() {
             return;
         }
@@ -99,7 +37,8 @@ impl Engine {
             running: inner.live.ids(),
             young_too: false,
         };
-        for which in [Orphans::LeaseExpired, unattended] {
+        let expired = others_too.then_some(Orphans::LeaseExpired);
+        for which in expired.into_iter().chain([unattended]) {
             match inner.log.orphans(&which, ROUND).await {
                 Ok(orphans) => drop(self.adopt_all(orphans).await),
                 Err(error) => tracing::warn!(%error, "take-over"),
@@ -107,10 +46,14 @@ impl Engine {
         }
     }
 
-    async fn adopt_all(&self, orphans: Vec<Orphan>) -> usize {
+    pub(super) async fn adopt_all(&self, mut orphans: Vec<Orphan>) -> usize {
         // A lease that ran out in an outage is no reason to take a generation from oneself.
-        let running = self.inner.live.ids();
-        let orphans = orphans.into_iter().filter(|o| !running.contains(&o.row.id));
+        let running: HashSet<GenerationId> = self.inner.live.ids().into_iter().collect();
+        orphans.retain(|orphan| !running.contains(&orphan.row.id));
+        // Each instance in an order of its own: those who look at once do not all want the same.
+        let order = RandomState::new();
+        orphans.sort_by_cached_key(|orphan| order.hash_one(orphan.row.id));
+        let orphans = orphans.into_iter();
         let adopted = stream::iter(orphans).map(|orphan| async move {
             let id = orphan.row.id;
             match self.adopt(orphan).await {
@@ -129,39 +72,83 @@ impl Engine {
         let row = &orphan.row;
         let at = Address { tenant: row.tenant.clone(), id: row.id };
         let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
-        let event = self.first_event(&orphan, &transcript);
+        let model = self.model_of(&orphan);
+        let event = self.first_event(&orphan, model.as_ref(), &transcript);
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
         let entry = Entry::encode(seq, &event);
         transcript
             .apply(seq, &event)
             .map_err(|e| LogError::Broken(format!("generation {}: {e}", row.id)))?;
+        // Whatever else begins, it is not the answer that an upstream keeps.
+        let (kept, unwanted) = match (&event, orphan.kept.clone()) {
+            (Event::Resumed { .. }, Some(kept))
+                if model.as_ref().is_some_and(|m| is_resumable(Some(&kept), m)) =>
+            {
+                (Some(kept), None)
+            }
+            (_, unwanted) => (None, unwanted),
+        };
         let row_change = match transcript.done.clone() {
             Some(done) => RowChange::Ended(Box::new(Outcome {
                 answer: transcript.answer.clone(),
                 done,
                 attempts: transcript.attempts,
             })),
+            None if unwanted.is_some() => RowChange::Kept(None),
             None => RowChange::None,
         };
         let append = Append { at, epoch, entries: vec![entry.clone()], row: row_change };
         let claim = Claim { owner: self.inner.instance, from: orphan.owner, append };
-        if !self.inner.log.take_over(&claim).await? {
-            return Ok(false);
-        }
+        let cancel_requested = match self.inner.log.take_over(&claim).await? {
+            Claimed::Ours { cancel_requested } => cancel_requested,
+            Claimed::No => return Ok(false),
+        };
         tracing::info!(generation = %row.id, epoch = epoch.0, seq = seq.0, "taken over");
-        let model = self.models().find(Some(&row.request.model)).cloned();
+        self.inner.metrics.takeovers.inc();
+        let generation = row.id;
+        let kept_by = unwanted.and_then(|k| Some((self.models().find(Some(&k.model))?.clone(), k)));
+        if let Some((model, unwanted)) = kept_by {
+            abandon(&self.inner.tasks, &model, unwanted);
+        }
         if transcript.done.is_none()
             && let Some(model) = model
         {
             let row = orphan.row;
-            self.run(Owned { row, model, epoch, transcript, last: entry, place: None });
+            self.run(Owned {
+                row,
+                model,
+                epoch,
+                transcript,
+                first: vec![entry],
+                place: None,
+                kept,
+            });
         }
+        // Asked for while we looked at its log.
+        if cancel_requested {
+            self.inner.live.cancel(generation);
+        }
+        // For those who read it: here, if that was its ending, and elsewhere.
+        self.inner.remotes.grown(generation, false);
+        self.inner.signals.send(To::All, Signal::TakenOver { generation });
         Ok(true)
     }
 
-    fn first_event(&self, orphan: &Orphan, transcript: &Transcript) -> Event {
-        let row = &orphan.row;
+    /// Who goes on: the model whose upstream keeps the answer, else the one that was asked for.
+    fn model_of(&self, orphan: &Orphan) -> Option<Model> {
+        let models = self.models();
+        let keeper = orphan.kept.as_ref().and_then(|kept| models.find(Some(&kept.model)));
+        let keeper = keeper.filter(|model| is_resumable(orphan.kept.as_ref(), model));
+        keeper.or_else(|| models.find(Some(&orphan.row.request.model))).cloned()
+    }
+
+    fn first_event(
+        &self,
+        orphan: &Orphan,
+        model: Option<&Model>,
+        transcript: &Transcript,
+    ) -> Event {
         if orphan.cancel_requested {
             return Event::Done(Done {
                 usage: self.usage(orphan, transcript),
@@ -177,10 +164,11 @@ impl Engine {
             };
             Event::Done(Done { usage: self.usage(orphan, transcript), ..failed(failure) })
         };
-        let Some(model) = self.models().find(Some(&row.request.model)).cloned() else {
+        let Some(model) = model else {
             return lost("its server was lost, and its model is no longer configured");
         };
-        match policy::next(&model, transcript, LossReason::Takeover) {
+        let kept = is_resumable(orphan.kept.as_ref(), model);
+        match policy::next(model, transcript, LossReason::Takeover, kept) {
             Next::Continue(event) | Next::Restart(event) => event,
             Next::Again => {
                 Event::Resumed { reason: LossReason::Takeover, attempt: transcript.attempts + 1 }

@@ -6,30 +6,38 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::Engine;
+use super::access::Caller;
+use super::bounds::bound;
 use super::generate::Generation;
+use super::keeping::Keeping;
 use super::live::Tail;
 use super::models::Model;
+use super::pace::Pace;
+use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
-use crate::domain::generation::{self, Idempotency, NewGeneration, Request};
-use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::generation::{self, Idempotency, Kept, NewGeneration, Request};
+use crate::domain::id::{Epoch, GenerationId, Seq};
+use crate::domain::prompt::PromptError;
 use crate::domain::transcript::Transcript;
 use crate::ports::{Address, Created, LogError};
 
 /// How long a start tries to reach the log before it says that it cannot.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to start.
 #[derive(Debug)]
 pub struct Start {
-    /// Whose it is.
-    pub tenant: Tenant,
+    /// Who asks: whose it is, and what it may use.
+    pub caller: Caller,
     /// What is asked; its model is one of ours.
     pub request: Request,
     /// What makes a repeat the same start.
     pub idempotency: Option<Idempotency>,
+    /// What it adds to a conversation, which then says what the model is told.
+    pub turn: Option<TurnAsked>,
 }
 
 /// A generation that was started now or before.
@@ -53,9 +61,30 @@ pub enum StartError {
     /// As many generations as the limits allow run and wait.
     #[error("too many generations at once")]
     Overloaded,
+    /// As many generations as the key may have at a time wait or run.
+    #[error("this key has {0} generations at a time, and as many are not yet at their end")]
+    KeyBusy(u32),
+    /// It is more than the key may ask for.
+    #[error(transparent)]
+    Bounds(#[from] PromptError),
     /// The server is about to stop.
     #[error("the server is about to stop")]
     Draining,
+    /// The tenant has no such conversation.
+    #[error("there is no conversation of that id")]
+    NoConversation,
+    /// The parent is no message of the conversation.
+    #[error("there is no message of that id in this conversation")]
+    NoMessage,
+    /// The message to be answered again is not a user's.
+    #[error("only a user's message can be answered")]
+    NotAQuestion,
+    /// There is no message to be answered again.
+    #[error("the branch has no user's message to answer; say something in `prompt`")]
+    NoQuestion,
+    /// This generation answers on the branch.
+    #[error("an answer is running on this branch; cancel it, wait for it, or say `concurrent`")]
+    Busy(GenerationId),
     /// The log is out of reach or broken.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -67,7 +96,8 @@ impl Engine {
     ///
     /// # Errors
     /// See [`StartError`]; nothing was started then.
-    pub async fn start(&self, start: Start) -> Result<Started, StartError> {
+    pub async fn start(&self, mut start: Start) -> Result<Started, StartError> {
+        bound(&mut start)?;
         if let Err(refusal) = self.has_room() {
             return self.repeat(&start).await?.ok_or(refusal);
         }
@@ -93,9 +123,11 @@ impl Engine {
     /// have lost its stream, has nothing but the key to come back with.
     async fn repeat(&self, start: &Start) -> Result<Option<Started>, StartError> {
         let Some(key) = &start.idempotency else { return Ok(None) };
-        match self.inner.log.repeated(&start.tenant, key).await? {
+        match self.inner.log.repeated(start.caller.tenant(), key).await? {
             None => Ok(None),
             Some(Created::KeyReused) => Err(StartError::KeyReused),
+            // A repeat starts nothing, so it is never one too many.
+            Some(Created::KeyBusy) => Ok(None),
             Some(Created::New(row, _) | Created::Replayed(row)) => {
                 Ok(Some(Started { generation: *row, replayed: true }))
             }
@@ -104,25 +136,36 @@ impl Engine {
 
     async fn store(&self, start: Start, model: Model) -> Result<Started, StartError> {
         let place = Arc::clone(&self.inner.places).try_acquire_owned().ok();
+        let limit = start.caller.limits().concurrent_generations;
         let new = NewGeneration {
             id: GenerationId::random(),
-            tenant: start.tenant,
+            tenant: start.caller.tenant().clone(),
+            key: start.caller.key().map(|key| (key, limit)),
             request: start.request,
             provider: model.provider.name().into(),
             owner: self.inner.instance,
             queued: place.is_none(),
             idempotency: start.idempotency,
+            place: None,
         };
-        let (row, first) = match self.create(&new).await? {
+        let created = match start.turn {
+            None => self.create(&new).await?,
+            Some(turn) => self.begin_turn(new, turn, &model).await?,
+        };
+        let (row, first) = match created {
             Created::KeyReused => return Err(StartError::KeyReused),
+            Created::KeyBusy => return Err(StartError::KeyBusy(limit.unwrap_or_default())),
             Created::Replayed(row) => return Ok(Started { generation: *row, replayed: true }),
             Created::New(row, first) => (*row, first),
         };
         let mut transcript = Transcript::default();
-        let event = first.decode().map_err(|e| LogError::Broken(e.to_string()))?;
-        transcript.apply(first.seq, &event).map_err(|e| LogError::Broken(e.to_string()))?;
+        for entry in &first {
+            let event = entry.decode().map_err(|e| LogError::Broken(e.to_string()))?;
+            transcript.apply(entry.seq, &event).map_err(|e| LogError::Broken(e.to_string()))?;
+        }
         let generation = row.clone();
-        self.run(Owned { epoch: row.epoch, row, model, transcript, last: first, place });
+        let epoch = row.epoch;
+        self.run(Owned { row, model, epoch, transcript, first, place, kept: None });
         Ok(Started { generation, replayed: false })
     }
 
@@ -143,14 +186,21 @@ impl Engine {
 
     /// Runs a generation that this process has come to own.
     pub(super) fn run(&self, owned: Owned) {
-        let Owned { row, model, epoch, transcript, last, place } = owned;
+        let Owned { row, model, epoch, transcript, first, place, kept } = owned;
         let at = Address { tenant: row.tenant.clone(), id: row.id };
-        let before = Seq(last.seq.0.saturating_sub(1));
+        let before = first.first().map_or(Seq::ZERO, |e| Seq(e.seq.0.saturating_sub(1)));
         let tail = Tail::new(row.tenant, row.id, before);
-        tail.publish(vec![last]);
+        tail.publish(first);
         self.inner.live.insert(tail.clone());
+        self.inner.remotes.detach(&at.tenant, at.id);
+        self.inner.metrics.started.inc();
         let writer = self.inner.recorder.open(at.clone(), epoch, tail.clone());
+        let answering = row.place.map(|place| {
+            let at = (at.tenant.clone(), place.conversation);
+            self.inner.rooms.answers(at, row.id, &row.request.model)
+        });
         let generation = Generation {
+            _answering: answering,
             engine: self.clone(),
             at,
             model,
@@ -159,6 +209,8 @@ impl Engine {
             writer,
             transcript,
             queued: row.status == Status::Queued,
+            keeping: Keeping::stored(kept),
+            pace: Pace::new(epoch > Epoch::FIRST),
         };
         self.inner.tasks.spawn(generation.run(place));
     }
@@ -169,12 +221,14 @@ pub(super) struct Owned {
     pub(super) row: generation::Generation,
     pub(super) model: Model,
     pub(super) epoch: Epoch,
-    /// What the log says, up to and with `last`.
+    /// What the log says, up to and with `first`.
     pub(super) transcript: Transcript,
-    /// The entry that made it ours.
-    pub(super) last: Entry,
+    /// The entries that made it ours.
+    pub(super) first: Vec<Entry>,
     /// Its place among the running ones, if there was one.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// The answer that its upstream keeps.
+    pub(super) kept: Option<Kept>,
 }
 
 /// However it ends: what no longer runs must not look as if it did, or nobody takes it over.

@@ -3,11 +3,12 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::live::Tail;
 use crate::domain::generation::OnDisconnect;
+use crate::ports::Log;
 
 /// Why a generation stops before its model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum Stop {
     Abandoned,
     /// The wall-clock limit.
     TimeLimit,
+    /// This process stops, and another one goes on at once.
+    HandOver,
     /// This process stops, or another owner has taken over: somebody else goes on.
     LetGo,
 }
@@ -27,7 +30,14 @@ pub(super) struct Stops {
     pub(super) tail: Arc<Tail>,
     pub(super) deadline: Instant,
     pub(super) on_disconnect: OnDisconnect,
+    /// Cancelled when what can move shall move.
+    pub(super) leaving: CancellationToken,
+    /// Knows of readers on other instances.
+    pub(super) log: Arc<dyn Log>,
 }
+
+/// Between two questions to a log that is out of reach.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Stops {
     pub(super) async fn wait(&self) -> Stop {
@@ -35,21 +45,47 @@ impl Stops {
             biased;
             stop = self.tail.stopped() => stop,
             () = sleep_until(self.deadline) => Stop::TimeLimit,
-            () = abandoned(self.on_disconnect, self.tail.readers()) => Stop::Abandoned,
+            () = self.abandoned() => Stop::Abandoned,
+            () = self.hand_over() => {
+                self.tail.stop(Stop::HandOver);
+                self.tail.stopped().await
+            }
         }
     }
-}
 
-/// Ends when there was no reader for the time that the start allowed.
-async fn abandoned(on_disconnect: OnDisconnect, mut readers: watch::Receiver<usize>) {
-    let OnDisconnect::CancelAfter(seconds) = on_disconnect else {
-        return pending().await;
-    };
-    loop {
-        let unread = *readers.borrow_and_update() == 0;
-        tokio::select! {
-            () = sleep(Duration::from_secs(seconds.into())), if unread => return,
-            changed = readers.changed() => if changed.is_err() { return pending().await },
+    /// Ends when the generation shall move to another instance, and can.
+    async fn hand_over(&self) {
+        self.leaving.cancelled().await;
+        if !self.tail.may_move() {
+            pending::<()>().await;
+        }
+    }
+
+    /// Ends when there was no reader, here or elsewhere, for the time that the start allowed.
+    async fn abandoned(&self) {
+        let OnDisconnect::CancelAfter(seconds) = self.on_disconnect else {
+            return pending().await;
+        };
+        let patience = Duration::from_secs(seconds.into());
+        let mut readers = self.tail.readers();
+        let mut wait = patience;
+        loop {
+            let unread = *readers.borrow_and_update() == 0;
+            tokio::select! {
+                () = sleep(wait), if unread => {
+                    wait = match self.log.unread_elsewhere(&self.tail.address()).await {
+                        Ok(Some(unread)) if unread < patience => patience - unread,
+                        Ok(_) => return,
+                        Err(_) => AGAIN,
+                    };
+                }
+                changed = readers.changed() => {
+                    if changed.is_err() {
+                        return pending().await;
+                    }
+                    wait = patience;
+                }
+            }
         }
     }
 }

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Submission;
 use crate::domain::id::{GenerationId, Seq};
+use crate::metrics::Metrics;
 use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
@@ -27,6 +29,7 @@ pub(super) struct Lane {
     pub(super) losses: Arc<AtomicU64>,
     pub(super) closed: CancellationToken,
     pub(super) hard: CancellationToken,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// The process stops before the outcome is known; the next owner will see what is in the log.
@@ -69,14 +72,18 @@ impl Lane {
         while !batch.is_empty() {
             let before = batch.len();
             let appends: Vec<&Append> = batch.iter().map(|s| &s.append).collect();
+            let begun = Instant::now();
             let refusal = match self.writer.append(&appends).await {
                 Ok(()) => {
+                    let events = batch.iter().map(|s| s.append.entries.len()).sum();
+                    self.metrics.committed(events, begun.elapsed());
                     batch.into_iter().for_each(publish);
                     return Ok(());
                 }
                 Err(LogError::Unavailable(why)) => {
                     tracing::warn!(why, waiting = before, "the log is out of reach");
                     self.losses.fetch_add(1, Ordering::Relaxed);
+                    self.metrics.log_outages.inc();
                     pause(outages, &self.hard).await?;
                     outages += 1;
                     None
@@ -96,7 +103,7 @@ impl Lane {
     /// stands for itself, and the one that is refused alone stops.
     async fn isolate(&mut self, mut batch: Vec<Submission>, why: &LogError) -> Result<(), GivenUp> {
         if let [one] = batch.as_mut_slice() {
-            lose(one, &why.to_string());
+            self.lose(one, &why.to_string());
             return Ok(());
         }
         for one in batch {
@@ -131,7 +138,7 @@ impl Lane {
             submission.slot.compared.store(losses, Ordering::Relaxed);
             match verdict(&submission, *tail) {
                 Verdict::Durable => publish(submission),
-                Verdict::Lost(why) => lose(&submission, why),
+                Verdict::Lost(why) => self.lose(&submission, why),
                 Verdict::Missing(from) => {
                     submission.publish_until(from);
                     missing.push(submission);
@@ -139,6 +146,13 @@ impl Lane {
             }
         }
         Ok(missing)
+    }
+
+    /// This writer stops for good.
+    fn lose(&self, submission: &Submission, why: &str) {
+        tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
+        self.metrics.fenced.inc();
+        submission.slot.tail.detach();
     }
 
     async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<LogTail>, GivenUp> {
@@ -176,7 +190,12 @@ impl Submission {
 fn verdict(submission: &Submission, log: LogTail) -> Verdict {
     let entries = &submission.append.entries;
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-        return Verdict::Durable;
+        // Only the row changes: writing that again is the same.
+        return if log.epoch == submission.append.epoch {
+            Verdict::Missing(log.seq.next())
+        } else {
+            Verdict::Lost("another owner has taken over")
+        };
     };
     // What this writer had published is in the log, or the log is not the one it wrote to.
     if log.epoch != submission.append.epoch {
@@ -196,9 +215,4 @@ fn publish(submission: Submission) {
         // Nobody waits when the process stops.
         let _ = durable.send(());
     }
-}
-
-fn lose(submission: &Submission, why: &str) {
-    tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
-    submission.slot.tail.detach();
 }

@@ -1,0 +1,24 @@
+//! What a key may use, put on what is asked with it: whatever the client speaks, it starts here.
+use super::start::{Start, StartError};
+use crate::domain::prompt::PromptError;
+
+/// Refuses what is more than the caller's key may ask for, and bounds what is left open.
+pub(super) fn bound(start: &mut Start) -> Result<(), StartError> {
+    let limits = start.caller.limits();
+    let request = &mut start.request;
+    if let Some(limit) = limits.prompt_bytes {
+        let (bytes, limit) = (request.prompt.bytes(), limit as usize);
+        if bytes > limit {
+            return Err(PromptError::TooLong { bytes, limit }.into());
+        }
+    }
+    if let Some(most) = limits.output_tokens {
+        let asked = request.prompt.parameters.max_output_tokens.get_or_insert(most);
+        if *asked > most {
+            let (field, min, max) = ("max_output_tokens", 1.0, f64::from(most));
+            return Err(PromptError::OutOfRange { field, min, max }.into());
+        }
+    }
+    request.wall_s = limits.wall_s;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! A start in a conversation: what is said is stored with the generation that answers it, and
+//! the generation's request holds all that its model is told.
+use tokio::time::{Instant, sleep};
+
+use super::super::Engine;
+use super::super::hear::notice;
+use super::super::models::Model;
+use super::super::start::{PATIENCE, PAUSE, StartError};
+use crate::domain::context::fit;
+use crate::domain::conversation::{ParentAsked, Place, Said, Turn, TurnAsked, title_of};
+use crate::domain::entry::Entry;
+use crate::domain::generation::NewGeneration;
+use crate::domain::id::{GenerationId, MessageId, Seq};
+use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
+use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
+
+/// Where a turn begins, as it was read.
+struct Ground {
+    parent: Option<MessageId>,
+    /// What the active leaf must still be.
+    expected_leaf: Option<Option<MessageId>>,
+    system: Option<String>,
+    /// What was said up to the parent.
+    context: Context,
+}
+
+impl Engine {
+    /// Stores a turn with its generation. What was read before is checked when it is stored, and
+    /// read again if it is no longer true; messages themselves never change.
+    pub(in super::super) async fn begin_turn(
+        &self,
+        mut new: NewGeneration,
+        asked: TurnAsked,
+        model: &Model,
+    ) -> Result<Created, StartError> {
+        if let Some(key) = &new.idempotency
+            && let Some(earlier) = self.inner.log.repeated(&new.tenant, key).await?
+        {
+            return Ok(earlier);
+        }
+        // Made once: a try whose outcome is unknown is the same start.
+        let ids: Vec<MessageId> = asked.messages.iter().map(|_| MessageId::random()).collect();
+        let give_up = Instant::now() + PATIENCE;
+        while Instant::now() < give_up {
+            match self.try_turn(&mut new, &asked, &ids, model).await {
+                Ok(Begun::Generation(created)) => return Ok(created),
+                Ok(Begun::Busy(running)) => return Err(StartError::Busy(running)),
+                Ok(Begun::NoConversation) => return Err(StartError::NoConversation),
+                // Somebody else was served meanwhile.
+                Ok(Begun::Moved) => {}
+                Err(StartError::Log(LogError::Unavailable(why)))
+                    if Instant::now() + PAUSE < give_up =>
+                {
+                    tracing::debug!(why, "the start is tried again");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StartError::Overloaded)
+    }
+
+    async fn try_turn(
+        &self,
+        new: &mut NewGeneration,
+        asked: &TurnAsked,
+        ids: &[MessageId],
+        model: &Model,
+    ) -> Result<Begun, StartError> {
+        let at = ConversationAt { tenant: new.tenant.clone(), id: asked.conversation };
+        let room = self.room(new, model);
+        let ground = self.ground(&at, asked, room).await?;
+        let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
+        new.place = Some(Place { conversation: at.id, parent: answered });
+        let said = asked.messages.iter().map(as_prompt);
+        let branch = ground.context.messages.into_iter().chain(said).collect();
+        let system = asked.system.clone().or(ground.system);
+        let context = fit(system, branch, ground.context.missing, room);
+        new.request.prompt.messages = context.messages;
+        let first_question = asked.messages.iter().find(|m| m.role == Role::User);
+        let turn = Turn {
+            parent: ground.parent,
+            messages: ids.iter().copied().zip(asked.messages.iter().cloned()).collect(),
+            expected_leaf: ground.expected_leaf,
+            concurrent: asked.concurrent,
+            title: first_question.and_then(|m| title_of(&m.content.text())),
+            notice: (context.left_out > 0).then(|| cut(context.left_out)),
+        };
+        Ok(self.conversations().begin(new, &turn).await?)
+    }
+
+    /// Tokens that a model has for what it is told: its window without the room for the answer,
+    /// which is a quarter of it unless the request says how long the answer may be.
+    fn room(&self, new: &NewGeneration, model: &Model) -> u64 {
+        let most = self.inner.limits.context_bytes as u64 / BYTES_PER_TOKEN;
+        let Some(window) = model.context_tokens else { return most };
+        let window = window.get();
+        let answer = new.request.prompt.parameters.max_output_tokens.unwrap_or(window / 4);
+        u64::from(window.saturating_sub(answer)).min(most)
+    }
+
+    async fn ground(
+        &self,
+        at: &ConversationAt,
+        asked: &TurnAsked,
+        room: u64,
+    ) -> Result<Ground, StartError> {
+        let store = self.conversations();
+        let found = store.find(at).await?.ok_or(StartError::NoConversation)?;
+        let again = asked.messages.is_empty();
+        let (mut parent, expected_leaf) = match asked.parent {
+            ParentAsked::Active => (found.active_leaf, Some(found.active_leaf)),
+            ParentAsked::Root => (None, None),
+            ParentAsked::Message(id) => (Some(id), None),
+        };
+        if let Some(leaf) = parent.filter(|_| again && asked.parent == ParentAsked::Active) {
+            parent = store.question(at, leaf).await?;
+        }
+        if again && parent.is_none() {
+            return Err(StartError::NoQuestion);
+        }
+        let context = match parent {
+            None => Context { messages: Vec::new(), missing: 0 },
+            Some(id) => match store.context(at, id, room.saturating_mul(BYTES_PER_TOKEN)).await? {
+                Some(context) => context,
+                None => return Err(self.no_parent(at, id).await?),
+            },
+        };
+        if again && context.messages.last().is_none_or(|m| m.role != Role::User) {
+            return Err(StartError::NotAQuestion);
+        }
+        Ok(Ground { parent, expected_leaf, system: found.system, context })
+    }
+
+    /// A parent that is no message: perhaps it is an answer that is being made.
+    async fn no_parent(&self, at: &ConversationAt, id: MessageId) -> Result<StartError, LogError> {
+        let address = Address { tenant: at.tenant.clone(), id: GenerationId(id.0) };
+        let row = self.inner.log.generation(&address).await?;
+        let running = row.filter(|row| {
+            row.place.is_some_and(|p| p.conversation == at.id) && !row.status.is_ended()
+        });
+        Ok(running.map_or(StartError::NoMessage, |row| StartError::Busy(row.id)))
+    }
+}
+
+fn as_prompt(said: &Said) -> Message {
+    Message::text(said.role, said.content.text())
+}
+
+/// What a reader is told of a context that was cut.
+fn cut(left_out: u64) -> Entry {
+    let messages = if left_out == 1 { "message" } else { "messages" };
+    let text = format!("{left_out} older {messages} did not fit into the model's context");
+    Entry::encode(Seq(2), &notice("context_cut", &text))
+}

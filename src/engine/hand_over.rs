@@ -1,0 +1,48 @@
+//! A draining instance gives its running generations to the others at once, where another can go
+//! on as if nothing had happened; the rest may end here within the grace.
+use super::Engine;
+use super::generate::Generation;
+use super::policy;
+use crate::ports::{Signal, To};
+
+impl Engine {
+    /// Begins to hand over, if an instance is there that takes.
+    pub(super) fn hand_over(&self) {
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let inner = &engine.inner;
+            match inner.tasks.hard().run_until_cancelled(inner.log.leave(inner.instance)).await {
+                Some(Ok(true)) => inner.live.leaving().cancel(),
+                Some(Ok(false)) | None => {}
+                Some(Err(error)) => tracing::warn!(%error, "nothing is handed over"),
+            }
+        });
+    }
+}
+
+impl Generation {
+    /// Notes for the drain whether another instance could go on from here.
+    pub(super) fn note_movable(&self) {
+        let kept = self.resume().is_some();
+        self.tail.set_movable(policy::may_move(&self.model, &self.transcript, kept));
+    }
+
+    /// Leaves it to whoever is first: everything said is durable, and its owner is nobody.
+    pub(super) async fn give_up(&self) {
+        let inner = &self.engine.inner;
+        let given_up = async {
+            self.writer.flush().await;
+            inner.log.give_up(&self.at, inner.instance, self.writer.epoch()).await
+        };
+        match inner.tasks.hard().run_until_cancelled(given_up).await {
+            Some(Ok(())) => {
+                tracing::info!(generation = %self.at.id, "handed over");
+                inner.signals.send(To::All, Signal::Released { owner: inner.instance });
+            }
+            // Its lease goes at the end of the process.
+            Some(Err(error)) => tracing::warn!(%error, "not handed over yet"),
+            None => {}
+        }
+        self.tail.detach();
+    }
+}

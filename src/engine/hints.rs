@@ -1,0 +1,62 @@
+//! What other instances hint at. Whatever is lost here is found by the upkeep, later.
+use futures_util::StreamExt;
+
+use super::Engine;
+use crate::ports::{Received, Signal};
+
+impl Engine {
+    /// Spawns the task that heeds hints; it ends at the hard stop.
+    pub(super) fn heed_hints(&self) {
+        let engine = self.clone();
+        // From now on, not from when the task first runs.
+        let mut received = self.inner.signals.receive();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            let heed = async {
+                let mut listened = false;
+                while let Some(received) = received.next().await {
+                    // The first gap is the beginning.
+                    if received == Received::Gap && std::mem::replace(&mut listened, true) {
+                        engine.inner.metrics.listener_rebuilds.inc();
+                    }
+                    engine.heed(&received);
+                }
+            };
+            hard.run_until_cancelled(heed).await;
+        });
+    }
+
+    fn heed(&self, received: &Received) {
+        match received {
+            Received::Signal(Signal::Cancel { generation }) => {
+                // Not yet here: it is just being taken over, and the upkeep sees the request.
+                if !self.inner.live.cancel(*generation) {
+                    self.inner.look.notify_one();
+                }
+            }
+            // Heeded at the door: `access`.
+            Received::Signal(Signal::KeyChanged) => {}
+            Received::Signal(Signal::Follow { reader, generation, after }) => {
+                self.followed(*reader, *generation, *after);
+            }
+            Received::Signal(Signal::Grown { generation }) => {
+                self.inner.remotes.grown(*generation, false);
+            }
+            Received::Signal(Signal::TakenOver { generation }) => {
+                self.inner.remotes.grown(*generation, true);
+            }
+            Received::Signal(Signal::Released { .. }) => self.inner.look.notify_one(),
+            Received::Signal(Signal::Room { from, tenant, conversation, hint }) => {
+                self.inner.rooms.heard(*from, (tenant.clone(), *conversation), hint);
+            }
+            Received::Signal(Signal::RoomsAlive { from }) => self.inner.rooms.alive(*from),
+            Received::Gap => {
+                // The database may have been away, and may have come back as it was earlier: each
+                // reader has its cursor looked at, and joins again.
+                self.inner.remotes.detach_all();
+                self.inner.look.notify_one();
+                self.inner.rooms.ask_again();
+            }
+        }
+    }
+}

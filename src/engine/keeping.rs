@@ -1,0 +1,147 @@
+//! The answer that an upstream keeps and goes on making by itself: known to the log before anything
+//! of it is, heard on with after a loss, and ended when nobody wants it any more.
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::generate::Generation;
+use super::meter::Meter;
+use super::models::Model;
+use super::stops::Stop;
+use crate::domain::generation::Kept;
+use crate::domain::transcript::Transcript;
+use crate::ports::{Continuation, Delta, Deltas, ProviderError, Resume, RowChange};
+use crate::tasks::Tasks;
+
+/// How long a cancel may wait for the name of what it ends: an upstream gives it at once or never.
+const LEARN: Duration = Duration::from_secs(5);
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    kept: Option<Kept>,
+    /// Whether the row says otherwise.
+    news: bool,
+}
+
+impl Keeping {
+    /// As the row has it.
+    pub(super) fn stored(kept: Option<Kept>) -> Self {
+        Self { kept, news: false }
+    }
+
+    /// Whether the row is to be changed.
+    pub(super) fn is_news(&self) -> bool {
+        self.news
+    }
+
+    /// The upstream has come to its end: there is nothing to be ended there.
+    pub(super) fn ended(&mut self) {
+        self.kept = None;
+    }
+
+    fn set(&mut self, kept: Option<Kept>) {
+        self.news |= self.kept != kept;
+        self.kept = kept;
+    }
+}
+
+/// Whether `model` can be asked for the rest of `kept`.
+pub(super) fn is_resumable(kept: Option<&Kept>, model: &Model) -> bool {
+    kept.is_some_and(|kept| kept.model == model.name)
+        && model.provider.continuation() == Continuation::ProviderResume
+}
+
+/// Has the upstream of `model` end `kept`, while work goes on here.
+pub(super) fn abandon(tasks: &Tasks, model: &Model, kept: Kept) {
+    let provider = Arc::clone(&model.provider);
+    tasks.spawn(async move { provider.abandon(&kept.answer).await });
+}
+
+impl Generation {
+    /// The upstream keeps the answer under this name, or not at all.
+    pub(super) fn keep(&mut self, answer: Option<String>) {
+        let model = self.model.name.clone();
+        let attempt = self.transcript.attempts;
+        match (&self.keeping.kept, answer) {
+            // Said again, as it was gone on with.
+            (Some(known), Some(answer)) if known.answer == answer && known.model == model => {}
+            (_, answer) => {
+                self.keeping.set(answer.map(|answer| Kept { model, answer, attempt }));
+            }
+        }
+    }
+
+    /// What to ask the upstream for, if it keeps the answer.
+    pub(super) fn resume(&self) -> Option<Resume> {
+        let kept = self.keeping.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
+        Some(Resume { kept: kept.answer.clone(), heard: self.transcript.answer.clone() })
+    }
+
+    /// Tokens of the prompt and of attempts before this one. What goes on is reported on as a
+    /// whole by its upstream.
+    pub(super) fn meter(&self) -> Meter {
+        let input = self.request.prompt.estimated_tokens();
+        let Transcript { answer, attempts, .. } = &self.transcript;
+        match &self.keeping.kept {
+            Some(kept) => Meter::resumed(input, answer, kept.attempt.saturating_sub(1)),
+            None => Meter::new(input, answer, attempts.saturating_sub(1)),
+        }
+    }
+
+    /// A stop that comes before the upstream has named the answer that it keeps waits for the
+    /// name: without it nobody could end that answer.
+    pub(super) async fn learn(
+        &mut self,
+        why: Stop,
+        begun: impl Future<Output = Result<Deltas, ProviderError>>,
+    ) {
+        let keeps = self.model.provider.continuation() == Continuation::ProviderResume;
+        // Whoever goes on begins anew: an answer without a name is lost.
+        if !keeps || self.keeping.kept.is_some() || why == Stop::LetGo {
+            return;
+        }
+        let name = timeout(LEARN, async {
+            let mut deltas = begun.await.ok()?;
+            while let Some(Ok(delta)) = deltas.next().await {
+                if let Delta::Kept(name) = delta {
+                    return Some(name);
+                }
+            }
+            None
+        });
+        if let Ok(Some(name)) = name.await {
+            self.keep(Some(name));
+        }
+    }
+
+    /// Who waited in the queue is shown as running from its first event on.
+    pub(super) fn row_change(&mut self) -> RowChange {
+        let queued = std::mem::take(&mut self.queued);
+        if std::mem::take(&mut self.keeping.news) {
+            RowChange::Kept(self.keeping.kept.clone())
+        } else if queued {
+            RowChange::Started
+        } else {
+            RowChange::None
+        }
+    }
+
+    /// Has the upstream end the answer, and waits for that.
+    pub(super) async fn abandon(&mut self) {
+        if let Some(kept) = self.keeping.kept.take() {
+            self.model.provider.abandon(&kept.answer).await;
+        }
+    }
+
+    /// Has the upstream end the answer while another is begun; the row forgets it with the event
+    /// that says so.
+    pub(super) fn abandon_beside(&mut self) {
+        if let Some(kept) = self.keeping.kept.clone() {
+            self.keeping.set(None);
+            abandon(&self.engine.inner.tasks, &self.model, kept);
+        }
+    }
+}

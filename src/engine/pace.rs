@@ -1,0 +1,41 @@
+//! How quickly a model answers: the first token, and the gaps between tokens.
+use tokio::time::Instant;
+
+use crate::metrics::Metrics;
+
+/// The clock of one generation's content.
+pub(super) struct Pace {
+    /// When it was started or taken over here.
+    begun: Instant,
+    /// The same until the first token; `None` for one taken over, whose first token may be past.
+    accepted: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(taken_over: bool) -> Self {
+        let begun = Instant::now();
+        Self { begun, accepted: (!taken_over).then_some(begun), last: None }
+    }
+
+    /// Milliseconds that it has run here.
+    pub(super) fn milliseconds(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The model said something.
+    pub(super) fn said(&mut self, metrics: &Metrics) {
+        let now = Instant::now();
+        if let Some(accepted) = self.accepted.take() {
+            metrics.first_token(now - accepted);
+        }
+        if let Some(last) = self.last.replace(now) {
+            metrics.token_gap(now - last);
+        }
+    }
+
+    /// Another attempt begins: the gap until it speaks is the upstream's loss, not its pace.
+    pub(super) fn interrupted(&mut self) {
+        self.last = None;
+    }
+}

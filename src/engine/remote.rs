@@ -1,0 +1,199 @@
+//! Generations that run elsewhere and are read here: a tail of each, shared by all its readers,
+//! as if it ran here. The hub fills them.
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::live::{Reading, Tail};
+use crate::domain::id::{GenerationId, Seq, Tenant};
+use crate::ports::Address;
+
+/// The tails of generations that are read here and run elsewhere.
+#[derive(Default)]
+pub(super) struct Remotes {
+    state: Mutex<State>,
+    /// Wakes the hub.
+    pub(super) wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    tails: HashMap<GenerationId, Arc<Tail>>,
+    /// Those that may have grown.
+    to_read: HashSet<GenerationId>,
+    /// Those whose owner is to be told that they are read here.
+    to_follow: HashSet<GenerationId>,
+    /// Whether there is a hub.
+    hub: bool,
+}
+
+/// A reader that has joined a tail.
+pub(super) struct Joined {
+    pub(super) reading: Reading,
+    /// Nobody fills the tails yet: start the hub.
+    pub(super) first: bool,
+}
+
+/// What the hub has to do.
+pub(super) struct Round {
+    pub(super) read: Vec<Arc<Tail>>,
+    pub(super) follow: Vec<Arc<Tail>>,
+}
+
+impl Remotes {
+    /// Reads along on a tail that is there.
+    pub(super) fn find(&self, at: &Address) -> Option<Reading> {
+        let state = self.state();
+        let tail = state.tails.get(&at.id).filter(|tail| tail.tenant == at.tenant);
+        // Counted before the lock is gone: a tail without readers is dropped.
+        tail.map(Tail::reader)
+    }
+
+    /// Reads along from now on; `cursor` is the last entry that the log had a moment ago. `None`
+    /// if the generation is another tenant's.
+    pub(super) fn join(&self, at: &Address, cursor: Seq) -> Option<Joined> {
+        let mut state = self.state();
+        let new = || Tail::new(at.tenant.clone(), at.id, cursor);
+        let tail = state.tails.entry(at.id).or_insert_with(new);
+        if tail.tenant != at.tenant {
+            return None;
+        }
+        let reading = tail.reader();
+        state.to_read.insert(at.id);
+        state.to_follow.insert(at.id);
+        let first = !std::mem::replace(&mut state.hub, true);
+        drop(state);
+        self.wake.notify_one();
+        Some(Joined { reading, first })
+    }
+
+    /// It may have grown; if its owner has changed, too, the new one is to be told.
+    pub(super) fn grown(&self, id: GenerationId, new_owner: bool) {
+        let mut state = self.state();
+        if !state.tails.contains_key(&id) {
+            return;
+        }
+        state.to_read.insert(id);
+        if new_owner {
+            state.to_follow.insert(id);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// All of them may have grown.
+    pub(super) fn read_all(&self) {
+        let mut state = self.state();
+        state.to_read = state.tails.keys().copied().collect();
+    }
+
+    /// All owners are to be told, again.
+    pub(super) fn follow_all(&self) {
+        let mut state = self.state();
+        state.to_follow = state.tails.keys().copied().collect();
+    }
+
+    /// What is to be done. `None` when nobody reads any more: the hub must end then.
+    pub(super) fn round(&self) -> Option<Round> {
+        let mut state = self.state();
+        state.tails.retain(|_, tail| *tail.readers().borrow() > 0);
+        let (to_read, to_follow) =
+            (std::mem::take(&mut state.to_read), std::mem::take(&mut state.to_follow));
+        if state.tails.is_empty() {
+            state.hub = false;
+            return None;
+        }
+        let of = |ids: HashSet<GenerationId>| {
+            ids.iter().filter_map(|id| state.tails.get(id).cloned()).collect()
+        };
+        Some(Round { read: of(to_read), follow: of(to_follow) })
+    }
+
+    /// This very tail has its ending: nothing more will come.
+    pub(super) fn ended(&self, tail: &Arc<Tail>) {
+        let mut state = self.state();
+        if state.tails.get(&tail.id).is_some_and(|current| Arc::ptr_eq(current, tail)) {
+            state.tails.remove(&tail.id);
+        }
+    }
+
+    /// Sends the readers of one back to look for themselves: it runs here now, or its log cannot
+    /// be followed.
+    pub(super) fn detach(&self, tenant: &Tenant, id: GenerationId) {
+        let mut state = self.state();
+        if state.tails.get(&id).is_some_and(|tail| tail.tenant == *tenant)
+            && let Some(tail) = state.tails.remove(&id)
+        {
+            drop(state);
+            tail.detach();
+        }
+    }
+
+    /// The same for all.
+    pub(super) fn detach_all(&self) {
+        let tails = std::mem::take(&mut self.state().tails);
+        tails.values().for_each(|tail| tail.detach());
+    }
+
+    /// Has every reader look whether it shall go on.
+    pub(super) fn wake_readers(&self) {
+        self.state().tails.values().for_each(|tail| tail.wake_readers());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entry::Entry;
+    use crate::domain::event::Event;
+
+    fn at() -> Address {
+        Address { tenant: Tenant::anonymous(), id: GenerationId::random() }
+    }
+
+    #[test]
+    fn readers_share_a_tail_for_as_long_as_one_of_them_reads() {
+        let (remotes, at) = (Remotes::default(), at());
+        assert!(remotes.find(&at).is_none());
+        let one = remotes.join(&at, Seq(4)).unwrap();
+        let two = remotes.join(&at, Seq(7)).unwrap();
+        assert!(one.first && !two.first, "one hub for all");
+        assert!(Arc::ptr_eq(&one.reading.tail, &two.reading.tail));
+        assert_eq!(two.reading.tail.head(), Seq(4), "the hub reads on where the first one was");
+        let round = remotes.round().unwrap();
+        assert_eq!((round.read.len(), round.follow.len()), (1, 1));
+        remotes.grown(GenerationId::random(), true);
+        let round = remotes.round().unwrap();
+        assert_eq!((round.read.len(), round.follow.len()), (0, 0), "nobody reads that here");
+        drop(one);
+        assert!(remotes.round().is_some());
+        drop(two);
+        assert!(remotes.round().is_none(), "the hub ends");
+        assert!(remotes.join(&at, Seq(4)).unwrap().first, "and begins again");
+    }
+
+    #[test]
+    fn a_tail_that_is_let_go_of_takes_its_readers_along_and_the_next_one_is_new() {
+        let (remotes, at) = (Remotes::default(), at());
+        let old = remotes.join(&at, Seq(1)).unwrap().reading;
+        remotes.detach(&at.tenant, at.id);
+        assert!(old.tail.is_detached());
+        let new = remotes.join(&at, Seq(3)).unwrap().reading;
+        remotes.ended(&old.tail);
+        new.tail.publish(vec![Entry::encode(Seq(4), &Event::Delta { text: "x".into() })]);
+        assert!(remotes.find(&at).is_some_and(|found| Arc::ptr_eq(&found.tail, &new.tail)));
+    }
+
+    #[test]
+    fn another_tenant_reads_nothing_along() {
+        let (remotes, at) = (Remotes::default(), at());
+        let _reading = remotes.join(&at, Seq(1)).unwrap();
+        let foreign = Address { tenant: Tenant::named("other".into()), id: at.id };
+        assert!(remotes.find(&foreign).is_none() && remotes.join(&foreign, Seq(1)).is_none());
+    }
+}

@@ -1,0 +1,159 @@
+//! The upkeep of this instance: its lease, cancels from elsewhere, what it has lost to others, and
+//! what others have left.
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Engine;
+use super::recover::ROUND;
+use crate::ports::{LogError, Orphans};
+
+/// Between two looks at the days' tables.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// When a cancel was asked for of what is ours and does not run here yet: it is just beginning.
+const SOON: Duration = Duration::from_millis(250);
+
+impl Engine {
+    /// Takes up what an earlier process of this instance left, before the first request.
+    ///
+    /// # Errors
+    /// The log is out of reach or broken.
+    pub async fn take_up(&self) -> Result<usize, LogError> {
+        let inner = &self.inner;
+        inner.log.arrive(inner.instance, inner.limits.lease).await?;
+        let mut taken = 0;
+        loop {
+            let mine = Orphans::Unattended {
+                owner: inner.instance,
+                running: inner.live.ids(),
+                young_too: true,
+            };
+            let left = inner.log.orphans(&mine, ROUND).await?;
+            let now = self.adopt_all(left).await;
+            taken += now;
+            // None left, or none that can be taken: the upkeep goes on trying.
+            if now == 0 {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Spawns the upkeep; it ends at the hard stop.
+    pub fn keep_up(&self) {
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.upkeep()).await;
+        });
+        self.heed_hints();
+        let hard = self.inner.tasks.hard().clone();
+        self.inner.tasks.spawn_service(self.inner.rooms.clone().keep_up(hard));
+    }
+
+    async fn upkeep(&self) {
+        let inner = &self.inner;
+        let lease = inner.limits.lease;
+        let mut pause = lease / 4;
+        let mut housekeeping = Instant::now();
+        let mut sight = Sight::Clear;
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = inner.look.notified() => {}
+            }
+            // One slow answer must not cost the lease, and with it every generation.
+            let round = timeout(lease / 2, self.round()).await;
+            sight = sight.after(matches!(round, Ok(Ok(_))), Instant::now());
+            pause = match round {
+                Ok(Ok(pause)) => pause,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "upkeep");
+                    lease / 4
+                }
+                Err(_) => {
+                    tracing::warn!("upkeep: the log does not answer in time");
+                    lease / 4
+                }
+            };
+            self.take_over_orphans(sight.is_clear(lease, Instant::now())).await;
+            if Instant::now() >= housekeeping {
+                housekeeping = Instant::now() + HOUSEKEEPING;
+                if let Err(error) = inner.log.retain(inner.limits.retention_days).await {
+                    tracing::warn!(%error, "retention");
+                }
+            }
+        }
+    }
+
+    /// Lease, cancels, losses; when to come again.
+    async fn round(&self) -> Result<Duration, LogError> {
+        let inner = &self.inner;
+        inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
+        let mut pause = inner.limits.lease / 4;
+        for id in inner.log.cancel_requests(inner.instance).await? {
+            if !inner.live.cancel(id) {
+                pause = pause.min(SOON);
+            }
+        }
+        let running = inner.live.ids();
+        if !running.is_empty() {
+            // Whoever was paused for longer than its lease finds out here, even if its models say
+            // nothing any more: the fence is only for those who write.
+            for id in inner.log.lost(inner.instance, &running).await? {
+                if let Some(tail) = inner.live.get(id) {
+                    tracing::warn!(generation = %id, "another owner has taken over; this one stops");
+                    tail.detach();
+                }
+            }
+        }
+        Ok(pause)
+    }
+}
+
+/// How this instance sees the database. After an outage all leases have run out, and who comes
+/// back first could take everything from owners that live: so nobody takes over before others had
+/// the time of a lease to come back, too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sight {
+    /// Nothing was amiss for as long as a lease.
+    Clear,
+    /// It did not answer.
+    Lost,
+    /// It answers, since then.
+    Back(Instant),
+}
+
+impl Sight {
+    fn after(self, answered: bool, now: Instant) -> Self {
+        match (self, answered) {
+            (_, false) => Self::Lost,
+            (Self::Lost, true) => Self::Back(now),
+            (Self::Clear | Self::Back(_), true) => self,
+        }
+    }
+
+    fn is_clear(self, lease: Duration, now: Instant) -> bool {
+        match self {
+            Self::Clear => true,
+            Self::Lost => false,
+            Self::Back(since) => now.duration_since(since) >= lease,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_outage_nobody_takes_over_for_the_time_of_a_lease() {
+        let (lease, start) = (Duration::from_secs(10), Instant::now());
+        let clear = |sight: Sight, s: u64| sight.is_clear(lease, start + Duration::from_secs(s));
+        assert!(clear(Sight::Clear.after(true, start), 0), "a fresh process need not wait");
+        let lost = Sight::Clear.after(false, start);
+        assert!(!clear(lost, 1000));
+        let back = lost.after(true, start).after(true, start + lease);
+        assert!(!clear(back, 9) && clear(back, 10));
+        assert!(!clear(back.after(false, start), 10), "a second outage");
+    }
+}
