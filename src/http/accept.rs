@@ -13,11 +13,26 @@ pub(super) fn takes_events(request: &HttpRequest) -> bool {
         || ranges(request).any(|r| matches!(r.as_str(), "text/event-stream" | "text/*" | "*/*"))
 }
 
+/// Whether the client asks for a page by name, as browsers do and `curl` does not.
+pub(super) fn wants_page(request: &HttpRequest) -> bool {
+    ranges(request).any(|range| range == "text/html")
+}
+
+/// Whether the client takes gzip, as every browser does; by name is enough for us.
+pub(super) fn takes_gzip(request: &HttpRequest) -> bool {
+    named(request, &header::ACCEPT_ENCODING).any(|coding| coding == "gzip")
+}
+
 /// The media ranges of `Accept` that are not refused by `q=0`.
 fn ranges(request: &HttpRequest) -> impl Iterator<Item = String> {
+    named(request, &header::ACCEPT)
+}
+
+/// What a list such as `Accept` names and does not refuse by `q=0`.
+fn named(request: &HttpRequest, header: &header::HeaderName) -> impl Iterator<Item = String> {
     request
         .headers()
-        .get_all(header::ACCEPT)
+        .get_all(header)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|range| {

@@ -11,9 +11,16 @@ use tokio::time::timeout;
 use super::object::Object;
 use super::problem::Problem;
 use crate::domain::nearest::unknown_name;
+use crate::engine::Engine;
 
 /// A slower body is an attack: actix itself has no limit.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// The largest body of a start, in bytes: JSON escapes can double a text, and what is around it
+/// is small.
+pub(super) fn limit(engine: &Engine) -> usize {
+    engine.limits().prompt_bytes * 2 + 64 * 1024
+}
 
 /// Reads and parses the body, of at most `limit` bytes.
 pub(super) async fn json<T: DeserializeOwned>(
@@ -62,7 +69,7 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 }
 
 /// First whether it is JSON at all, then whether it says what we understand.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| not_json(&e))?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {

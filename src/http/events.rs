@@ -43,11 +43,12 @@ pub(super) fn header_cursor(request: &HttpRequest) -> Result<Option<Seq>, Proble
     parse_cursor(value.to_str().unwrap_or_default()).map(Some)
 }
 
-fn parse_cursor(text: &str) -> Result<Seq, Problem> {
+pub(super) fn parse_cursor(text: &str) -> Result<Seq, Problem> {
     text.parse().map_err(|e| Problem::bad_request("invalid_cursor", format!("{e}")))
 }
 
-fn flag(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+/// A flag of a query.
+pub(super) fn flag(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     match value {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1" | "") => Ok(true),

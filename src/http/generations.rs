@@ -2,7 +2,7 @@
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
 
@@ -10,19 +10,20 @@ use super::events::header_cursor;
 use super::problem::Problem;
 use super::prompt::StartBody;
 use super::sse::{self, GENERATION, Shape};
-use super::{Shared, accept, body, tenant};
+use super::{Shared, accept, body, caller, tenant};
+use crate::domain::conversation::TurnAsked;
 use crate::domain::event::Status;
 use crate::domain::generation::{Idempotency, Request};
-use crate::domain::id::{GenerationId, Seq};
+use crate::domain::id::{ConversationId, GenerationId, Seq};
 use crate::domain::nearest;
-use crate::engine::{Engine, Opened, Start, StartError, Started};
+use crate::engine::{Caller, Engine, Opened, Start, StartError, Started};
 use crate::ports::{Address, Filter};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Most generations of one page, and how many there are unless asked otherwise.
-const PAGE: std::ops::RangeInclusive<u32> = 1..=100;
-const USUAL_PAGE: u32 = 20;
+pub(super) const PAGE: std::ops::RangeInclusive<u32> = 1..=100;
+pub(super) const USUAL_PAGE: u32 = 20;
 
 /// Starts a generation. With `Accept: text/event-stream` the response is its event stream.
 pub(super) async fn start(
@@ -30,23 +31,15 @@ pub(super) async fn start(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let limits = engine.limits();
-    // JSON escapes can double a text; what is around it is small.
-    let most = limits.prompt_bytes * 2 + 64 * 1024;
-    let body: StartBody = body::json(&request, payload, most).await?;
-    let asked = body.check(engine.models().default_name(), limits.prompt_bytes)?;
-    if engine.models().find(Some(&asked.model)).is_none() {
-        return Err(unknown_model(&engine, &asked.model));
-    }
-    let idempotency = idempotency(&request, &asked)?;
+    let body: StartBody = body::json(&request, payload, body::limit(&engine)).await?;
+    let key = idempotency_key(&request)?;
     let cursor = header_cursor(&request)?;
-    if cursor.is_some() && idempotency.is_none() {
+    if cursor.is_some() && key.is_none() {
         let detail = "this looks like a reconnect, which would start a second generation: send an \
                       Idempotency-Key, or GET the events of the first";
         return Err(Problem::bad_request("idempotency_key_required", detail));
     }
-    let start = Start { tenant: tenant(&request), request: asked, idempotency };
-    let started = engine.start(start).await?;
+    let started = begin(&engine, caller(&request)?, body, key).await?;
     if accept::wants_events(&request) {
         stream(&engine, &request, started, cursor.unwrap_or_default()).await
     } else {
@@ -54,28 +47,56 @@ pub(super) async fn start(
     }
 }
 
+/// Starts what `body` asks for, or finds what `key` has started: the one way to a generation,
+/// whatever the client speaks.
+pub(super) async fn begin(
+    engine: &Engine,
+    caller: Caller,
+    body: StartBody,
+    key: Option<String>,
+) -> Result<Started, Problem> {
+    let (request, turn) =
+        body.check(engine.models().default_name(), engine.limits().prompt_bytes)?;
+    if engine.models().find(Some(&request.model)).is_none() {
+        return Err(unknown_model(engine, &request.model));
+    }
+    let idempotency = key.map(|key| idempotency(key, &request, turn.as_ref()));
+    Ok(engine.start(Start { caller, request, idempotency, turn }).await?)
+}
+
 fn receipt(started: &Started) -> HttpResponse {
-    let row = &started.generation;
-    let path = path(row.id);
+    let id = started.generation.id;
     let mut response = if started.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
     if started.replayed {
         response.insert_header((REPLAYED, "true"));
     }
     response
-        .insert_header((header::LOCATION, path.as_str()))
-        .insert_header((GENERATION, row.id.to_string()))
-        .json(json!({
-            "id": row.id,
-            "status": row.status,
-            "model": row.request.model,
-            "created_at": row.created_at.format(&Rfc3339).unwrap_or_default(),
-            "last_seq": row.last_seq,
-            "links": {
-                "self": path,
-                "events": format!("{path}/events"),
-                "cancel": format!("{path}/cancel"),
-            },
-        }))
+        .insert_header((header::LOCATION, path(id)))
+        .insert_header((GENERATION, id.to_string()))
+        .json(receipt_json(started))
+}
+
+/// What a start answers.
+pub(super) fn receipt_json(started: &Started) -> Value {
+    let row = &started.generation;
+    let path = path(row.id);
+    let mut receipt = json!({
+        "id": row.id,
+        "status": row.status,
+        "model": row.request.model,
+        "created_at": row.created_at.format(&Rfc3339).unwrap_or_default(),
+        "last_seq": row.last_seq,
+        "links": {
+            "self": path,
+            "events": format!("{path}/events"),
+            "cancel": format!("{path}/cancel"),
+        },
+    });
+    if let (Some(place), Some(receipt)) = (row.place, receipt.as_object_mut()) {
+        receipt.insert("conversation_id".into(), json!(place.conversation));
+        receipt.insert("parent_id".into(), json!(place.parent));
+    }
+    receipt
 }
 
 async fn stream(
@@ -100,7 +121,7 @@ fn path(id: GenerationId) -> String {
     format!("/v1/generations/{id}")
 }
 
-fn unknown_model(engine: &Engine, asked: &str) -> Problem {
+pub(super) fn unknown_model(engine: &Engine, asked: &str) -> Problem {
     let models = engine.models();
     let known: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
     let hint = nearest::hint(asked, &known);
@@ -108,26 +129,41 @@ fn unknown_model(engine: &Engine, asked: &str) -> Problem {
     Problem::unprocessable("unknown_model", detail).with("field", "model").with("known", known)
 }
 
-/// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
-fn idempotency(request: &HttpRequest, asked: &Request) -> Result<Option<Idempotency>, Problem> {
+/// The client's key, if it sent one.
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut keys = request.headers().get_all("idempotency-key");
     let Some(value) = keys.next() else { return Ok(None) };
-    let bytes = value.as_bytes();
-    let visible = bytes.iter().all(u8::is_ascii_graphic);
-    if !(1..=255).contains(&bytes.len()) || !visible || keys.next().is_some() {
-        let detail = "one Idempotency-Key of 1 to 255 visible ASCII characters";
-        return Err(Problem::bad_request("invalid_idempotency_key", detail));
+    match (std::str::from_utf8(value.as_bytes()), keys.next()) {
+        (Ok(key), None) => checked_key(key.to_owned()).map(Some),
+        (Ok(_) | Err(_), _) => Err(invalid_key()),
     }
-    let canonical = serde_json::to_vec(asked).unwrap_or_default();
-    Ok(Some(Idempotency {
-        key: String::from_utf8_lossy(bytes).into_owned(),
-        fingerprint: Sha256::digest(canonical).to_vec(),
-    }))
+}
+
+/// The key, if it is one.
+pub(super) fn checked_key(key: String) -> Result<String, Problem> {
+    let visible = key.bytes().all(|b| b.is_ascii_graphic());
+    if visible && (1..=255).contains(&key.len()) { Ok(key) } else { Err(invalid_key()) }
+}
+
+fn invalid_key() -> Problem {
+    let detail = "one Idempotency-Key of 1 to 255 visible ASCII characters";
+    Problem::bad_request("invalid_idempotency_key", detail)
+}
+
+/// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
+pub(super) fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
+    let canonical = match turn {
+        None => serde_json::to_vec(asked),
+        Some(turn) => serde_json::to_vec(&(asked, turn)),
+    };
+    let canonical = canonical.unwrap_or_default();
+    Idempotency { key, fingerprint: Sha256::digest(canonical).to_vec() }
 }
 
 #[derive(Debug, Deserialize)]
 struct Query {
     status: Option<String>,
+    conversation_id: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
@@ -139,8 +175,9 @@ pub(super) async fn list(engine: Shared, request: HttpRequest) -> Result<HttpRes
         .into_inner();
     let filter = Filter {
         status: query.status.as_deref().map(status).transpose()?,
+        conversation: query.conversation_id.as_deref().map(conversation).transpose()?,
         before: query.cursor.as_deref().map(cursor).transpose()?,
-        limit: query.limit.as_deref().map_or(Ok(USUAL_PAGE), limit)?,
+        limit: page_limit(query.limit.as_deref())?,
     };
     let (views, more) = engine.list(&tenant(&request), filter).await?;
     let next = views.last().filter(|_| more).map(|view| view.id);
@@ -156,17 +193,30 @@ fn status(word: &str) -> Result<Status, Problem> {
     })
 }
 
+fn conversation(text: &str) -> Result<ConversationId, Problem> {
+    let detail = "`conversation_id` is the id of a conversation";
+    text.parse()
+        .map_err(|_| Problem::bad_request("invalid_query", detail).with("field", "conversation_id"))
+}
+
 fn cursor(text: &str) -> Result<GenerationId, Problem> {
     let detail = "`cursor` is the `next_cursor` of an earlier page";
     text.parse().map_err(|_| Problem::bad_request("invalid_cursor", detail))
 }
 
-fn limit(text: &str) -> Result<u32, Problem> {
-    text.parse().ok().filter(|n| PAGE.contains(n)).ok_or_else(|| {
-        let detail = format!("`limit` is between {} and {}", PAGE.start(), PAGE.end());
+/// The length of a page that is asked for.
+pub(super) fn page_limit(text: Option<&str>) -> Result<u32, Problem> {
+    text.map_or(Ok(USUAL_PAGE), |text| limit(text, *PAGE.end()))
+}
+
+/// A `limit` of at most `max`.
+pub(super) fn limit(text: &str, max: u32) -> Result<u32, Problem> {
+    let min = *PAGE.start();
+    text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+        let detail = format!("`limit` is between {min} and {max}");
         Problem::unprocessable("out_of_range", detail)
             .with("field", "limit")
-            .with("min", *PAGE.start())
-            .with("max", *PAGE.end())
+            .with("min", min)
+            .with("max", max)
     })
 }

@@ -2,11 +2,11 @@
 use std::fmt;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::domain::prompt::PromptError;
-use crate::engine::{EngineError, StartError};
+use crate::engine::{ConverseError, EngineError, StartError};
 use crate::ports::LogError;
 
 /// A refusal.
@@ -19,12 +19,14 @@ pub(super) struct Problem {
     /// Seconds, for the `Retry-After` header.
     retry_after: Option<u32>,
     allow: Option<String>,
+    /// What OpenAI's SDKs, which try again by themselves, are told.
+    should_retry: Option<bool>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let (detail, more) = (detail.into(), Map::new());
-        Self { status, code, detail, more, retry_after: None, allow: None }
+        Self { status, code, detail, more, retry_after: None, allow: None, should_retry: None }
     }
 
     pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -44,6 +46,11 @@ impl Problem {
         Self::not_found("there is no generation of that id")
     }
 
+    /// The same for conversations.
+    pub(super) fn no_such_conversation() -> Self {
+        Self::not_found("there is no conversation of that id")
+    }
+
     pub(super) fn method_not_allowed(allowed: &[Method]) -> Self {
         let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
         let allow = names.join(", ");
@@ -56,6 +63,82 @@ impl Problem {
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.into(), value.into());
         self
+    }
+
+    /// Says whether a client that tries again by itself shall do so.
+    pub(super) fn retry(mut self, should: bool) -> Self {
+        self.should_retry = Some(should);
+        self
+    }
+
+    /// The same under another code, if it has this one.
+    pub(super) fn renamed(mut self, code: &str, other: &'static str) -> Self {
+        if self.code == code {
+            self.code = other;
+        }
+        self
+    }
+
+    /// The field that it is about.
+    pub(super) fn field(&self) -> Option<&str> {
+        self.more.get("field")?.as_str()
+    }
+
+    /// Its code, its words, and what else there is to say: for an answer that is not HTTP's.
+    pub(super) fn into_parts(mut self) -> (&'static str, String, Map<String, Value>) {
+        if let Some(seconds) = self.retry_after {
+            self.more.insert("retry_after_ms".into(), (seconds * 1000).into());
+        }
+        (self.code, self.detail, self.more)
+    }
+
+    /// Its stable name.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The same in OpenAI's shape, for the routes whose clients know no other: what it does not
+    /// have is 404 there, and every other fault of a request 400.
+    /// <https://platform.openai.com/docs/guides/error-codes>
+    pub(super) fn openai(&self) -> HttpResponse {
+        let (status, code) = match (self.status, self.code) {
+            (_, "unknown_model") => (StatusCode::NOT_FOUND, "model_not_found"),
+            (StatusCode::UNPROCESSABLE_ENTITY, code) => (StatusCode::BAD_REQUEST, code),
+            both => both,
+        };
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        let error = json!({
+            "message": self.detail,
+            "type": kind,
+            "param": self.more.get("field"),
+            "code": code,
+        });
+        let mut head = self.head();
+        if let Some(should_retry) = self.should_retry {
+            // What OpenAI's SDKs obey, which else try any server's fault again.
+            head.insert_header(("x-should-retry", should_retry.to_string()));
+        }
+        head.status(status).json(json!({ "error": error }))
+    }
+
+    /// The status and the headers, without a body.
+    fn head(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2: a 401 says how to do better.
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"lastword\""));
+        }
+        response
     }
 
     /// Says after how many seconds to try again.
@@ -87,15 +170,7 @@ impl ResponseError for Problem {
         if let Some(object) = object.as_object_mut() {
             object.extend(self.more.clone());
         }
-        let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-        if let Some(seconds) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
-        }
-        if let Some(allow) = &self.allow {
-            response.insert_header((header::ALLOW, allow.as_str()));
-        }
-        response.body(object.to_string())
+        self.head().content_type("application/problem+json").body(object.to_string())
     }
 }
 
@@ -104,6 +179,26 @@ impl From<EngineError> for Problem {
         match error {
             EngineError::NotFound => Self::no_such_generation(),
             EngineError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConverseError> for Problem {
+    fn from(error: ConverseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ConverseError::NotFound => Self::no_such_conversation(),
+            ConverseError::NoMessage => Self::not_found(detail),
+            ConverseError::NoCursor => Self::bad_request("invalid_cursor", detail),
+            ConverseError::Running(generation) => {
+                Self::new(StatusCode::CONFLICT, "generation_running", detail)
+                    .with("generation", generation.to_string())
+            }
+            ConverseError::NoRandomness(_) => {
+                tracing::error!("the system gives no random numbers");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+            }
+            ConverseError::Log(error) => error.into(),
         }
     }
 }
@@ -140,6 +235,24 @@ impl From<StartError> for Problem {
             StartError::Draining => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(1)
             }
+            StartError::NoConversation => Self::no_such_conversation(),
+            StartError::NoMessage => Self::not_found(detail).with("field", "parent_id"),
+            StartError::NotAQuestion => {
+                Self::unprocessable("unsupported_value", detail).with("field", "parent_id")
+            }
+            StartError::NoQuestion => {
+                Self::unprocessable("missing_field", detail).with("field", "prompt")
+            }
+            StartError::Busy(generation) => {
+                Self::new(StatusCode::CONFLICT, "conversation_busy", detail)
+                    .with("generation", generation.to_string())
+            }
+            StartError::KeyBusy(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "concurrency_limit", detail)
+                    .with("limit", "concurrent_generations")
+                    .retry_after(1)
+            }
+            StartError::Bounds(error) => error.into(),
             StartError::Log(error) => error.into(),
         }
     }

@@ -7,11 +7,14 @@ use serde_json::{Map, Value};
 
 use super::object::Object;
 use super::problem::Problem;
+use super::proper_id;
+use crate::domain::conversation::{Content, ParentAsked, Part, Said, TurnAsked};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, Parameters, Prompt, PromptError, Role};
+use crate::engine::StartError;
 
 /// More of a client's own notes than this, in bytes, belongs into the client's own database.
-const METADATA_BYTES: usize = 16 * 1024;
+pub(super) const METADATA_BYTES: usize = 16 * 1024;
 
 /// `POST /v1/generations`.
 #[derive(Debug, Deserialize)]
@@ -28,6 +31,10 @@ pub(super) struct StartBody {
     seed: Option<i64>,
     metadata: Option<Map<String, Value>>,
     on_disconnect: Option<OnDisconnect>,
+    conversation_id: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    parent_id: Option<Option<String>>,
+    concurrent: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,12 +46,33 @@ struct WireMessage {
 
 /// A string, or an array of strings or of `{"type":"text","text":…}` parts.
 #[derive(Debug)]
-struct Texts(Vec<String>);
+enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Texts {
+    fn list(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Several(texts) => texts,
+        }
+    }
+
+    fn content(self) -> Content {
+        match self {
+            Self::One(text) => Content::Text(text),
+            Self::Several(texts) => {
+                Content::Parts(texts.into_iter().map(|text| Part::Text { text }).collect())
+            }
+        }
+    }
+}
 
 /// One element of a content array.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Part {
+enum WirePart {
     Text { text: String },
 }
 
@@ -64,7 +92,7 @@ impl<'de> Visitor<'de> for TextsVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-        Ok(Texts(vec![text.into()]))
+        Ok(Texts::One(text.into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Texts, A::Error> {
@@ -72,7 +100,7 @@ impl<'de> Visitor<'de> for TextsVisitor {
         while let Some(TextOrPart(text)) = parts.next_element()? {
             texts.push(text);
         }
-        Ok(Texts(texts))
+        Ok(Texts::Several(texts))
     }
 }
 
@@ -90,8 +118,8 @@ impl<'de> Deserialize<'de> for TextOrPart {
                 Ok(TextOrPart(text.into()))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TextOrPart, A::Error> {
-                let Part::Text { text } =
-                    Part::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let WirePart::Text { text } =
+                    WirePart::deserialize(de::value::MapAccessDeserializer::new(map))?;
                 Ok(TextOrPart(text))
             }
         }
@@ -100,40 +128,20 @@ impl<'de> Deserialize<'de> for TextOrPart {
 }
 
 impl StartBody {
-    /// The request in it, checked; `default` is the model when none is named.
-    pub(super) fn check(self, default: &str, prompt_bytes: usize) -> Result<Request, Problem> {
-        let mut messages = Vec::new();
-        let mut names = Vec::new();
-        if let Some(system) = self.system {
-            names.push("system".to_owned());
-            messages.push(Message { role: Role::System, content: system });
-        }
-        match (self.prompt, self.messages) {
-            (Some(_), Some(_)) => {
-                let detail = "give either `prompt` or `messages`";
-                return Err(Problem::unprocessable("conflicting_fields", detail));
-            }
-            (None, None) => {
-                let detail = "`prompt` or `messages` is missing";
-                return Err(Problem::unprocessable("missing_field", detail).with("field", "prompt"));
-            }
-            (Some(prompt), None) => {
-                names.push("prompt".to_owned());
-                messages.push(Message { role: Role::User, content: prompt });
-            }
-            (None, Some(wire)) if wire.is_empty() => {
-                let detail = "`messages` is empty";
-                return Err(
-                    Problem::unprocessable("prompt_empty", detail).with("field", "messages")
-                );
-            }
-            (None, Some(wire)) => {
-                names.extend((0..wire.len()).map(inside));
-                messages.extend(
-                    wire.into_iter()
-                        .map(|Object(m)| Message { role: m.role, content: m.content.0.join("\n") }),
-                );
-            }
+    /// The request in it, and what it adds to a conversation, checked; `default` is the model
+    /// when none is named.
+    pub(super) fn check(
+        self,
+        default: &str,
+        prompt_bytes: usize,
+    ) -> Result<(Request, Option<TurnAsked>), Problem> {
+        let asked = place(self.conversation_id, self.parent_id, self.concurrent)?;
+        let (said, mut names) = said(self.prompt, self.messages, asked.is_some())?;
+        let mut messages: Vec<Message> =
+            said.iter().map(|m| Message::text(m.role, m.content.text())).collect();
+        if let Some(system) = &self.system {
+            names.insert(0, "system".to_owned());
+            messages.insert(0, Message::text(Role::System, system.as_str()));
         }
         if self.on_disconnect == Some(OnDisconnect::CancelAfter(0)) {
             let (field, min, max) = ("on_disconnect.cancel_after_s", 1.0, f64::from(u32::MAX));
@@ -145,17 +153,104 @@ impl StartBody {
             max_output_tokens: self.max_output_tokens,
             temperature: self.temperature,
             top_p: self.top_p,
-            stop: self.stop.map(|texts| texts.0).unwrap_or_default(),
+            stop: self.stop.map(Texts::list).unwrap_or_default(),
             seed: self.seed,
+            ..Parameters::default()
         };
-        Ok(Request {
+        let parse = if asked.is_some() { Prompt::parse_turn } else { Prompt::parse };
+        let request = Request {
             model: self.model.unwrap_or_else(|| default.into()),
-            prompt: Prompt::parse(messages, parameters, prompt_bytes)
-                .map_err(|e| as_written(e, &names))?,
+            prompt: parse(messages, parameters, prompt_bytes).map_err(|e| as_written(e, &names))?,
             metadata,
             on_disconnect: self.on_disconnect.unwrap_or_default(),
-        })
+            echo: Map::new(),
+            chat: None,
+            wall_s: None,
+        };
+        let turn = asked.map(|turn| TurnAsked { system: self.system, messages: said, ..turn });
+        Ok((request, turn))
     }
+}
+
+/// What is said, and what the client calls the text of each.
+fn said(
+    prompt: Option<String>,
+    messages: Option<Vec<Object<WireMessage>>>,
+    in_conversation: bool,
+) -> Result<(Vec<Said>, Vec<String>), Problem> {
+    match (prompt, messages) {
+        (Some(_), Some(_)) => {
+            let detail = "give either `prompt` or `messages`";
+            Err(Problem::unprocessable("conflicting_fields", detail))
+        }
+        // The same answer again.
+        (None, None) if in_conversation => Ok((Vec::new(), Vec::new())),
+        (None, None) => {
+            let detail = "`prompt` or `messages` is missing";
+            Err(Problem::unprocessable("missing_field", detail).with("field", "prompt"))
+        }
+        (Some(prompt), None) => {
+            let said = Said { role: Role::User, content: Content::Text(prompt) };
+            Ok((vec![said], vec!["prompt".to_owned()]))
+        }
+        (None, Some(wire)) if wire.is_empty() => {
+            let detail = "`messages` is empty";
+            Err(Problem::unprocessable("prompt_empty", detail).with("field", "messages"))
+        }
+        (None, Some(wire)) => {
+            let names = (0..wire.len()).map(inside).collect();
+            let said: Vec<Said> = wire
+                .into_iter()
+                .map(|Object(m)| Said { role: m.role, content: m.content.content() })
+                .collect();
+            if let Some(n) = said.iter().position(|m| m.role == Role::Tool) {
+                let detail = "answers of tools come over the OpenAI-compatible routes";
+                let field = format!("messages[{n}].role");
+                return Err(
+                    Problem::unprocessable("unsupported_value", detail).with("field", field)
+                );
+            }
+            if in_conversation && said.last().is_some_and(|m| m.role != Role::User) {
+                let detail = "the last message is what is answered: it must be the user's";
+                let field = format!("messages[{}].role", said.len() - 1);
+                return Err(
+                    Problem::unprocessable("unsupported_value", detail).with("field", field)
+                );
+            }
+            Ok((said, names))
+        }
+    }
+}
+
+/// Where in a conversation it is said; nothing is said yet.
+fn place(
+    conversation: Option<String>,
+    parent: Option<Option<String>>,
+    concurrent: Option<bool>,
+) -> Result<Option<TurnAsked>, Problem> {
+    let Some(conversation) = conversation else {
+        if parent.is_none() && concurrent.is_none() {
+            return Ok(None);
+        }
+        let detail = "`parent_id` and `concurrent` need a `conversation_id`";
+        let problem = Problem::unprocessable("missing_field", detail);
+        return Err(problem.with("field", "conversation_id"));
+    };
+    let conversation = proper_id(&conversation).ok_or_else(Problem::no_such_conversation)?;
+    let parent = match parent {
+        None => ParentAsked::Active,
+        Some(None) => ParentAsked::Root,
+        Some(Some(id)) => ParentAsked::Message(proper_id(&id).ok_or(StartError::NoMessage)?),
+    };
+    let concurrent = concurrent.unwrap_or_default();
+    Ok(Some(TurnAsked { conversation, parent, concurrent, system: None, messages: Vec::new() }))
+}
+
+/// Tells a field that is `null` from one that is not there.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// How the domain names the text of the message at `n`.
@@ -178,7 +273,8 @@ fn as_written(error: PromptError, names: &[String]) -> PromptError {
     }
 }
 
-fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Problem> {
+/// Refuses notes that are too large or cannot be stored.
+pub(super) fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Problem> {
     let text = serde_json::to_string(metadata).unwrap_or_default();
     if text.len() > METADATA_BYTES {
         let detail = format!("`metadata` is larger than {METADATA_BYTES} bytes");

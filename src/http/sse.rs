@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderName};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 
 use super::frame::{KEEP_ALIVE, OPENING, sse};
 use crate::domain::coalesce::coalesce;
 use crate::domain::id::GenerationId;
 use crate::engine::{Item, Session};
+use crate::metrics::Transport;
 
 /// Carries the generation's id, for clients that started it by this very request.
 pub(super) const GENERATION: HeaderName = HeaderName::from_static("lastword-generation");
@@ -28,6 +29,15 @@ pub(super) fn response(
     shape: Shape,
     extra: Vec<(HeaderName, String)>,
 ) -> HttpResponse {
+    streaming(id, bytes(session.counted_as(Transport::Sse, "native"), shape), extra)
+}
+
+/// The response that streams `body`, in whatever dialect.
+pub(super) fn streaming(
+    id: GenerationId,
+    body: impl Stream<Item = Result<Bytes, Infallible>> + 'static,
+    extra: Vec<(HeaderName, String)>,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -38,14 +48,11 @@ pub(super) fn response(
     for header in extra {
         response.insert_header(header);
     }
-    response.streaming(bytes(session, shape))
+    response.streaming(body)
 }
 
 /// The first piece goes out at once, with whatever is ready, so that proxies and `onopen` see it.
-fn bytes(
-    session: Session,
-    shape: Shape,
-) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
+fn bytes(session: Session, shape: Shape) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let opening = stream::iter([Ok(Bytes::from_static(OPENING))]);
     let events = stream::unfold(session, move |mut session| async move {
         let bytes = match session.next().await? {

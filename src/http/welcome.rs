@@ -1,12 +1,17 @@
-//! What a person sees who opens the address: the three commands to begin with.
+//! What `curl` gets at the address: the three commands to begin with. A browser gets the page.
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// Plain text, with the address that the client used.
-pub(super) async fn welcome(request: HttpRequest) -> HttpResponse {
+pub(super) fn welcome(request: &HttpRequest) -> HttpResponse {
     let connection = request.connection_info();
     let base = format!("{}://{}", connection.scheme(), connection.host());
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(format!(
+    let mut response = HttpResponse::Ok();
+    // A cache must not answer a browser with what a terminal got.
+    response.insert_header((header::VARY, "accept"));
+    response.content_type("text/plain; charset=utf-8").body(format!(
         "lastword is running: durable LLM token streaming.\n\n\
+         Chat with it: open {base} in a browser.\n\n\
          Start a generation, and watch it:\n  \
          curl -N {base}/v1/generations -H 'Accept: text/event-stream' \\\n    \
          -H 'Content-Type: application/json' -d '{{\"prompt\":\"Tell me about rivers\"}}'\n\n\

@@ -1,0 +1,111 @@
+//! `/api/chat`: the AI SDK's chat, as its `useChat` and default transport speak it.
+pub(super) mod fold;
+mod request;
+
+use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::dialect::Frames;
+use super::dialect_reader::Reader;
+use super::events::parse_cursor;
+use super::generations::{idempotency, idempotency_key, unknown_model};
+use super::problem::Problem;
+use super::{Shared, body, caller, resource, sse, tenant};
+use crate::domain::generation::Generation;
+use crate::domain::id::Seq;
+use crate::engine::{Engine, Start};
+use crate::ports::Address;
+use fold::UiMessage;
+use request::{ChatBody, chat_id};
+
+/// What tells the AI SDK's clients which protocol they read.
+const VERSION: (HeaderName, &str) =
+    (HeaderName::from_static("x-vercel-ai-ui-message-stream"), "v1");
+
+const CHAT: &str = "/api/chat";
+const STREAM: &str = "/api/chat/{id}/stream";
+
+/// The routes.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource(CHAT, vec![web::post().to(send)]))
+        .service(resource(STREAM, vec![web::get().to(resume), web::delete().to(stop)]));
+}
+
+/// The methods of a path.
+pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
+    match path {
+        CHAT => Some(&[Method::POST]),
+        STREAM => Some(&[Method::GET, Method::DELETE]),
+        _ => None,
+    }
+}
+
+/// Starts an answer and streams it.
+async fn send(
+    engine: Shared,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body: ChatBody = body::json(&request, payload, body::limit(&engine)).await?;
+    let models = engine.models();
+    let asked = body.check(models.default_name(), engine.limits().prompt_bytes)?;
+    if models.find(Some(&asked.model)).is_none() {
+        return Err(unknown_model(&engine, &asked.model));
+    }
+    let key = idempotency_key(&request)?;
+    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let start = Start { caller: caller(&request)?, request: asked, idempotency, turn: None };
+    let row = engine.start(start).await?.generation;
+    streamed(&engine, &row, Seq::ZERO).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Query {
+    after: Option<String>,
+}
+
+/// The running answer of a chat from its beginning, or behind `?after=`; 204 when there is none.
+async fn resume(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let query = web::Query::<Query>::from_query(request.query_string())
+        .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?;
+    let after = query.after.as_deref().map_or(Ok(Seq::ZERO), parse_cursor)?;
+    match active(&engine, &request).await? {
+        Some(row) if after > row.last_seq => {
+            let detail = "`after` is ahead of the answer";
+            Err(Problem::bad_request("cursor_ahead", detail).with("field", "after"))
+        }
+        Some(row) => streamed(&engine, &row, after).await,
+        None => Ok(HttpResponse::NoContent().finish()),
+    }
+}
+
+/// Ends the running answer of a chat, if there is one: whatever page or device asks for it.
+async fn stop(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    if let Some(row) = active(&engine, &request).await? {
+        engine.cancel(&Address { tenant: row.tenant, id: row.id }).await?;
+    }
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The chat's newest generation, if it runs.
+async fn active(engine: &Engine, request: &HttpRequest) -> Result<Option<Generation>, Problem> {
+    // As the client encoded it: the router leaves some letters of a path encoded.
+    let encoded = request.uri().path().split('/').nth(3).unwrap_or_default();
+    let decoded = web::Query::<std::collections::BTreeMap<String, String>>::from_query(&format!(
+        "id={}",
+        encoded.replace('+', "%2B")
+    ));
+    let id = decoded.ok().and_then(|mut query| query.remove("id")).unwrap_or_default();
+    let row = engine.newest_of(&tenant(request), &chat_id(id)?).await?;
+    Ok(row.filter(|row| !row.status.is_ended()))
+}
+
+async fn streamed(engine: &Engine, row: &Generation, after: Seq) -> Result<HttpResponse, Problem> {
+    let frames = Frames::after(None);
+    let reader = Reader::open_after(engine, row, UiMessage::of(row), frames, after).await?;
+    let (name, version) = VERSION;
+    Ok(sse::streaming(row.id, reader.into_bytes(), vec![(name, version.to_owned())]))
+}

@@ -1,0 +1,224 @@
+//! The chat page and what it loads, embedded in the binary; a debug build reads the disk, so that
+//! an edit shows at the next reload.
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use super::{accept, welcome};
+
+#[derive(RustEmbed)]
+#[folder = "static/"]
+struct Files;
+
+/// Where files are served; below it, a build's id may stand before the file's path.
+const PREFIX: &str = "/static/";
+
+/// No inline code or style, no `eval`, no HTML from text, nothing from elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+    trusted-types 'none'";
+
+/// Under a build's id a file never changes: a year, the longest that caches honour.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Elsewhere the browser asks each time, and gets a 304 while nothing has changed.
+const ASK: &str = "no-cache";
+
+/// A file that is ready to be sent.
+struct Asset {
+    body: Bytes,
+    /// Made once, when a client first asks for it.
+    gzip: OnceLock<Bytes>,
+    tag: String,
+    kind: &'static str,
+}
+
+/// All that a release build serves, by path.
+static EMBEDDED: LazyLock<BTreeMap<String, Arc<Asset>>> = LazyLock::new(|| {
+    let paths = Files::iter().map(std::borrow::Cow::into_owned);
+    paths.filter_map(|path| Some((path.clone(), Arc::new(read(&path)?)))).collect()
+});
+
+/// Names the files as they are: another id, other addresses, and no cache can mix two builds.
+static BUILD: LazyLock<String> = LazyLock::new(|| {
+    if cfg!(debug_assertions) {
+        return "dev".into();
+    }
+    let all: String =
+        EMBEDDED.iter().map(|(path, asset)| format!("{path} {}\n", asset.tag)).collect();
+    tag(all.as_bytes())
+});
+
+/// The page, with the addresses of this build.
+static PAGE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("index.html"));
+
+/// The API reference, in the same way.
+static DOCS: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("docs.html"));
+
+impl Asset {
+    fn new(body: Vec<u8>, kind: &'static str) -> Self {
+        Self { tag: tag(&body), body: body.into(), gzip: OnceLock::new(), kind }
+    }
+
+    fn gzip(&self) -> &Bytes {
+        self.gzip.get_or_init(|| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            // Writing to memory does not fail; should it, the plain bytes would be mislabelled,
+            // so that nothing is sent at all.
+            let written = encoder.write_all(&self.body).and_then(|()| encoder.finish());
+            written.unwrap_or_default().into()
+        })
+    }
+
+    /// Whether a compressed form is worth it: fonts and pictures are compressed already.
+    fn shrinks(&self) -> bool {
+        self.kind.starts_with("text/") || self.kind == "image/svg+xml"
+    }
+}
+
+/// `/`: the page for who asks for HTML by name, the three commands for `curl`.
+pub(super) async fn root(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    if !accept::wants_page(&request) {
+        return Ok(welcome::welcome(&request));
+    }
+    index(request).await
+}
+
+/// The page, at the address of a conversation or of a shared one: it reads its own address.
+pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = if cfg!(debug_assertions) { page("index.html") } else { PAGE.clone() };
+    let page = page.ok_or_else(nothing_here)?;
+    Ok(send(&request, &page, ASK))
+}
+
+/// `/docs`: the API reference, which reads `/openapi.json`.
+pub(super) async fn docs(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = if cfg!(debug_assertions) { page("docs.html") } else { DOCS.clone() };
+    let page = page.ok_or_else(nothing_here)?;
+    Ok(send(&request, &page, ASK))
+}
+
+/// `/static/app.js` and `/static/<build>/app.js`.
+pub(super) async fn file(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let path = request.match_info().get("path").unwrap_or_default();
+    let (path, caching) = match path.strip_prefix(BUILD.as_str()).and_then(|p| p.strip_prefix('/'))
+    {
+        Some(rest) if !cfg!(debug_assertions) => (rest, FOR_EVER),
+        Some(rest) => (rest, ASK),
+        None => (without_build(path), ASK),
+    };
+    let asset = find(path).ok_or_else(nothing_here)?;
+    Ok(send(&request, &asset, caching))
+}
+
+/// A page that was loaded before a deploy asks for files of its build: it gets ours, uncached.
+fn without_build(path: &str) -> &str {
+    match path.split_once('/') {
+        Some((build, rest))
+            if build.len() == TAG && build.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            rest
+        }
+        _ => path,
+    }
+}
+
+fn nothing_here() -> Problem {
+    Problem::not_found("there is nothing at this path")
+}
+
+fn find(path: &str) -> Option<Arc<Asset>> {
+    if cfg!(debug_assertions) {
+        return read(path).map(Arc::new);
+    }
+    EMBEDDED.get(path).cloned()
+}
+
+fn read(path: &str) -> Option<Asset> {
+    let kind = kind(path)?;
+    Some(Asset::new(Files::get(path)?.data.into_owned(), kind))
+}
+
+/// The type of a file that is for browsers; nothing else is served.
+fn kind(path: &str) -> Option<&'static str> {
+    let name = path.rsplit('/').next()?;
+    match name.rsplit_once('.')?.1 {
+        "js" => Some("text/javascript; charset=utf-8"),
+        "css" => Some("text/css; charset=utf-8"),
+        "svg" => Some("image/svg+xml"),
+        "png" => Some("image/png"),
+        "woff2" => Some("font/woff2"),
+        _ => None,
+    }
+}
+
+/// A page with this build's addresses, without the lines that name a library which this
+/// build lacks.
+fn page(name: &str) -> Option<Arc<Asset>> {
+    let file = Files::get(name)?;
+    let prefix = format!("{PREFIX}{}/", BUILD.as_str());
+    let mut html = String::new();
+    for line in String::from_utf8_lossy(&file.data).lines() {
+        let library = line.split('"').find_map(|part| part.strip_prefix("/static/vendor/"));
+        if library.is_none_or(|name| Files::get(&format!("vendor/{name}")).is_some()) {
+            html.push_str(&line.replace(PREFIX, &prefix));
+            html.push('\n');
+        }
+    }
+    Some(Arc::new(Asset::new(html.into_bytes(), "text/html; charset=utf-8")))
+}
+
+/// Digits of a tag: 64 bits tell files apart.
+const TAG: usize = 16;
+
+fn tag(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(TAG);
+    for byte in Sha256::digest(bytes).iter().take(TAG / 2) {
+        let _infallible = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+fn send(request: &HttpRequest, asset: &Asset, caching: &'static str) -> HttpResponse {
+    let squeeze = asset.shrinks() && accept::takes_gzip(request);
+    let tag = format!("\"{}{}\"", asset.tag, if squeeze { "-gz" } else { "" });
+    let known = request.headers().get_all(header::IF_NONE_MATCH);
+    if known.filter_map(|v| v.to_str().ok()).any(|v| v.contains(&tag)) {
+        return guarded(HttpResponse::NotModified(), caching, &tag).finish();
+    }
+    let mut response = guarded(HttpResponse::Ok(), caching, &tag);
+    response.content_type(asset.kind);
+    if squeeze {
+        response.insert_header((header::CONTENT_ENCODING, "gzip"));
+        return response.body(asset.gzip().clone());
+    }
+    response.body(asset.body.clone())
+}
+
+/// The headers that every answer here has.
+fn guarded(
+    mut response: HttpResponseBuilder,
+    caching: &'static str,
+    tag: &str,
+) -> HttpResponseBuilder {
+    response
+        .insert_header((header::CACHE_CONTROL, caching))
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::VARY, "accept, accept-encoding"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"));
+    response
+}

@@ -1,0 +1,217 @@
+//! Who the caller is, before any route runs: every route is behind this unless it is listed here.
+mod credentials;
+mod lasting;
+mod origin;
+mod refusal;
+mod session;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+
+use super::connections;
+use super::problem::Problem;
+use crate::domain::id::Tenant;
+use crate::domain::key::Scope;
+use crate::engine::{Access, Anonymous, Caller, Engine};
+use credentials::Presented;
+pub use origin::{InvalidOrigin, Origins};
+pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
+
+/// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.
+const PUBLIC: [(Option<Method>, &str); 12] = [
+    (None, "/healthz"),
+    (None, "/readyz"),
+    (None, "/openapi.json"),
+    (None, "/asyncapi.json"),
+    (None, "/docs"),
+    (None, "/favicon.ico"),
+    (None, "/static/"),
+    // The page itself; what it shows, it asks for.
+    (None, "/c/"),
+    (None, "/shared/"),
+    // A link to read a conversation is its own credential.
+    (None, "/v1/shared/"),
+    (Some(Method::POST), "/v1/session"),
+    (Some(Method::DELETE), "/v1/session"),
+];
+
+/// A socket's first frame may bring its key, and what is wrong with a credential is told by a
+/// close code: a browser's script cannot see a status.
+const SOCKET: &str = "/v1/ws";
+
+/// How a connection to [`SOCKET`] came in.
+#[derive(Clone, Debug)]
+pub(super) enum Entrance {
+    /// We know who it is.
+    Known(Caller),
+    /// It brought nothing: its `hello` has to.
+    Unknown,
+    /// What it brought opens nothing, or it comes from a foreign page.
+    Refused(&'static str),
+}
+
+/// What [`guard`] goes by.
+pub(super) struct Door<'a> {
+    access: &'a Access,
+    origins: &'a Origins,
+}
+
+/// Wraps all routes: puts the [`Caller`] into the request, or refuses.
+///
+/// # Errors
+/// Only what the routes' services return.
+pub async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Err(problem) = connections::check(request.request()) {
+        let mut response = refusal::response(request.request(), &problem);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        return Ok(request.into_response(response));
+    }
+    let caller = match admit(request.request()).await {
+        Ok(caller) => caller,
+        Err(problem) => {
+            let response = refusal::response(request.request(), &problem);
+            return Ok(request.into_response(response));
+        }
+    };
+    let age = request.app_data::<web::Data<Engine>>().map(|engine| engine.connection_age());
+    if let Some(caller) = &caller {
+        request.extensions_mut().insert(caller.clone());
+    }
+    let response = next.call(request).await?;
+    Ok(lasting::end_with(response.map_into_boxed_body(), caller, age))
+}
+
+/// The caller; `None` where none is needed.
+async fn admit(request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+    let (Some(access), Some(origins)) =
+        (request.app_data::<web::Data<Access>>(), request.app_data::<web::Data<Origins>>())
+    else {
+        return Err(Problem::internal());
+    };
+    let door = Door { access, origins };
+    credentials::refuse_in_url(request)?;
+    if is_public(request) {
+        return door.check_page(request, &Presented::Nothing).map(|()| None);
+    }
+    if is_socket(request) {
+        let entrance = door.entrance(request).await?;
+        let caller = match &entrance {
+            Entrance::Known(caller) => Some(caller.clone()),
+            Entrance::Unknown | Entrance::Refused(_) => None,
+        };
+        request.extensions_mut().insert(entrance);
+        return Ok(caller);
+    }
+    door.admit(request).await.map(Some)
+}
+
+impl Door<'_> {
+    async fn admit(&self, request: &HttpRequest) -> Result<Caller, Problem> {
+        let presented = Presented::of(request)?;
+        self.check_page(request, &presented)?;
+        let caller = self.identify(request, presented).await?;
+        let scope = needed(request);
+        if !caller.may(scope) {
+            return Err(Problem::insufficient_scope(scope));
+        }
+        caller.count().map_err(Problem::rate_limited)?;
+        Ok(caller)
+    }
+
+    /// Who it is, by the one credential that counts.
+    async fn identify(
+        &self,
+        request: &HttpRequest,
+        presented: Presented,
+    ) -> Result<Caller, Problem> {
+        let caller = match presented {
+            Presented::Key(key) => self.access.with_key(&key).await,
+            Presented::Session(session) => self.access.with_session(&session).await,
+            Presented::Ticket(ticket) => self.access.with_ticket(&ticket).await,
+            Presented::Nothing => self.access.without(),
+        };
+        let caller = caller?;
+        if caller.key().is_none() && self.access.anonymous() == Anonymous::Here {
+            origin::check_host(request)?;
+        }
+        Ok(caller)
+    }
+
+    /// What a browser sends along by itself must not be used by foreign pages.
+    fn check_page(&self, request: &HttpRequest, presented: &Presented) -> Result<(), Problem> {
+        match presented {
+            // A page that has these was given them.
+            Presented::Key(_) | Presented::Ticket(_) => Ok(()),
+            Presented::Session(_) => self.origins.check(request, true),
+            Presented::Nothing => self.origins.check(request, false),
+        }
+    }
+
+    /// How a socket comes in. Only what hits everybody is refused before the upgrade.
+    async fn entrance(&self, request: &HttpRequest) -> Result<Entrance, Problem> {
+        match self.admit(request).await {
+            Ok(caller) => Ok(Entrance::Known(caller)),
+            Err(problem) => match problem.code() {
+                "unauthenticated" => Ok(Entrance::Unknown),
+                code @ ("invalid_api_key" | "key_expired" | "key_revoked"
+                | "origin_not_allowed" | "csrf_failed" | "host_not_allowed"
+                | "insufficient_scope") => Ok(Entrance::Refused(code)),
+                _ => Err(problem),
+            },
+        }
+    }
+}
+
+/// The path as the routes see it: an encoded letter is that letter.
+fn path(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
+fn is_public(request: &HttpRequest) -> bool {
+    let path = path(request);
+    let safe = request.method() == Method::GET || request.method() == Method::HEAD;
+    if path == "/" {
+        return safe;
+    }
+    PUBLIC.iter().any(|(method, public)| {
+        let place = if public.ends_with('/') { path.starts_with(public) } else { path == *public };
+        place && method.as_ref().map_or(safe, |method| method == request.method())
+    })
+}
+
+fn is_socket(request: &HttpRequest) -> bool {
+    path(request) == SOCKET && request.headers().contains_key("upgrade")
+}
+
+/// What a request needs to be allowed.
+fn needed(request: &HttpRequest) -> Scope {
+    let safe = request.method() == Method::GET || request.method() == Method::HEAD;
+    match path(request) {
+        "/metrics" => Scope::Metrics,
+        // What a ticket opens asks again.
+        "/v1/tickets" => Scope::Read,
+        _ if safe => Scope::Read,
+        _ => Scope::Write,
+    }
+}
+
+/// Who asks; `None` on a public route.
+pub(super) fn caller(request: &HttpRequest) -> Option<Caller> {
+    request.extensions().get::<Caller>().cloned()
+}
+
+/// Whose data the request is about: nobody's on a public route.
+pub(super) fn tenant(request: &HttpRequest) -> Tenant {
+    caller(request).map_or_else(Tenant::nobody, |caller| caller.tenant().clone())
+}
+
+/// How a socket came in.
+pub(super) fn entrance(request: &HttpRequest) -> Entrance {
+    request.extensions().get::<Entrance>().cloned().unwrap_or(Entrance::Unknown)
+}

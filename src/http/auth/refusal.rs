@@ -1,0 +1,87 @@
+//! A refusal in the words of the route that was asked.
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+
+use super::credentials::{PLAIN_COOKIE, SECURE_COOKIE};
+use super::path;
+use super::session::forgotten;
+use crate::domain::key::Scope;
+use crate::engine::Denied;
+use crate::http::problem::Problem;
+
+/// The paths whose clients understand OpenAI's errors only.
+const OPENAI: [&str; 2] = ["/v1/responses", "/v1/chat/completions"];
+
+/// Whether the request is one of OpenAI's API.
+pub(in crate::http) fn speaks_openai(request: &HttpRequest) -> bool {
+    OPENAI.iter().any(|route| {
+        path(request)
+            .strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// The answer. A session that opens nothing is forgotten, or its browser would come with it again.
+pub(super) fn response(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    let mut response =
+        if speaks_openai(request) { problem.openai() } else { problem.error_response() };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        for name in [SECURE_COOKIE, PLAIN_COOKIE] {
+            if request.cookie(name).is_some() {
+                // Fails only for a cookie that is no header value; these are.
+                let _ = response.add_cookie(&forgotten(name));
+            }
+        }
+    }
+    response
+}
+
+impl Problem {
+    pub(super) fn unauthorised(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    pub(super) fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    pub(in crate::http) fn insufficient_scope(scope: Scope) -> Self {
+        let detail = format!("this key has not the scope `{}`", scope.as_str());
+        Self::forbidden("insufficient_scope", detail).with("scope", scope.as_str())
+    }
+
+    pub(in crate::http) fn rate_limited(wait: Duration) -> Self {
+        let detail = "more requests than this key may make in a minute";
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+            .with("limit", "requests_per_minute")
+            .retry_after(seconds)
+    }
+
+    pub(in crate::http) fn internal() -> Self {
+        let detail = "a fault of this server; its log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let detail = denied.to_string();
+        match denied {
+            Denied::Missing => Self::unauthorised("unauthenticated", detail),
+            Denied::Invalid => Self::unauthorised("invalid_api_key", detail),
+            Denied::Expired => Self::unauthorised("key_expired", detail),
+            Denied::Revoked => Self::unauthorised("key_revoked", detail),
+            Denied::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
+            }
+            Denied::NoRandomness(error) => {
+                tracing::error!(%error, "no secret can be made");
+                Self::internal()
+            }
+            Denied::Log(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Open connections are counted: one too many is told so, where actix would leave it waiting in the
+//! kernel's queue without an answer.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+
+use super::problem::Problem;
+
+/// The open connections of this process.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    open: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One of them, for as long as it is open.
+#[derive(Debug)]
+pub struct Place {
+    open: Arc<AtomicUsize>,
+    within: bool,
+}
+
+impl Connections {
+    /// At most `most` are served.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { open: Arc::default(), most }
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn enter(&self) -> Place {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        Place { open: Arc::clone(&self.open), within: before < self.most }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Refuses a request on a connection that is one too many.
+pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
+    if request.conn_data::<Place>().is_none_or(|place| place.within) {
+        return Ok(());
+    }
+    let detail = "as many connections are open as this server serves";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+        .with("limit", "connections")
+        .retry_after(1))
+}

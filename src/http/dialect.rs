@@ -1,0 +1,250 @@
+//! A dialect: the same log in the frames of another protocol. Pure: no HTTP, no clock.
+//!
+//! A dialect is a fold from the first event on, and its frames are numbered as they are made. So
+//! the numbers follow from the log, and every instance makes the same frames with the same
+//! numbers, before and after a crash. To resume is to fold silently up to the cursor.
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use crate::domain::entry::{BadEntry, Entry};
+use crate::domain::event::{Done, Event, ToolCallDelta};
+use crate::domain::generation::Outcome;
+use crate::domain::id::Seq;
+use crate::domain::transcript::{Answer, ToolCall, Transcript};
+
+/// What an event says to a protocol that knows nothing of attempts.
+pub(super) enum Said<'a> {
+    /// The generation is there.
+    Started,
+    /// More thinking.
+    Reasoning(&'a str),
+    /// More of the answer.
+    Text(&'a str),
+    /// More of a refusal.
+    Refusal(&'a str),
+    /// More of a tool call.
+    Call(&'a ToolCallDelta),
+    /// All that was said is void; what still counts of it is said again.
+    Void,
+    /// The ending.
+    Done(&'a Done),
+}
+
+/// The frames of one protocol.
+pub(super) trait Dialect {
+    /// Its name in the metrics.
+    const NAME: &'static str;
+
+    /// Writes what `said` comes to.
+    fn said(&mut self, said: &Said<'_>, frames: &mut Frames);
+
+    /// Everything up to `seq` was said, and more may follow: the place for a cursor.
+    fn paused(&self, _seq: Seq, _frames: &mut Frames) {}
+
+    /// The stream ends here, though the generation does not: what tells the client so.
+    fn cut(&self, _frames: &mut Frames) {}
+
+    /// A sign of life that this protocol's clients survive.
+    fn keep_alive(&self) -> &'static [u8] {
+        b": keep-alive\n\n"
+    }
+}
+
+/// Frames that are made, and those of them that a reader wants.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    /// The number of the next frame, from 0.
+    next: u64,
+    /// The first frame that the reader wants.
+    from: u64,
+    /// The reader wants none for now.
+    pub(super) silent: bool,
+    /// What was there when the reader came is being told.
+    pub(super) backlog: bool,
+    /// Nothing more may follow.
+    pub(super) over: bool,
+    out: BytesMut,
+}
+
+impl Frames {
+    /// For a reader that has the frames up to `cursor`.
+    pub(super) fn after(cursor: Option<u64>) -> Self {
+        let from = cursor.map_or(0, |cursor| cursor.saturating_add(1));
+        Self { from, backlog: true, ..Self::default() }
+    }
+
+    /// For a reader that wants no frames at all.
+    pub(super) fn none() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
+    /// The number of the next frame.
+    pub(super) fn number(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the reader gets the frame of that number.
+    pub(super) fn wants(&self, number: u64) -> bool {
+        !self.silent && !self.over && number >= self.from
+    }
+
+    /// Whether the reader asked for what follows some frame.
+    pub(super) fn has_cursor(&self) -> bool {
+        self.from > 0
+    }
+
+    /// Whether the reader's cursor is a frame that was never made.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.from > self.next
+    }
+
+    /// One frame, with the event's name where the protocol has names.
+    pub(super) fn frame(&mut self, name: Option<&str>, json: &impl Serialize) {
+        let number = self.next;
+        self.next += 1;
+        if !self.wants(number) {
+            return;
+        }
+        if let Some(name) = name {
+            self.out.put_slice(b"event: ");
+            self.out.put_slice(name.as_bytes());
+            self.out.put_u8(b'\n');
+        }
+        self.data(json);
+    }
+
+    /// A frame that is not counted: it stands for no event.
+    pub(super) fn data(&mut self, json: &impl Serialize) {
+        if self.silent {
+            return;
+        }
+        self.out.put_slice(b"data: ");
+        let written = serde_json::to_writer((&mut self.out).writer(), json);
+        debug_assert!(written.is_ok(), "a frame is made of strings and numbers");
+        self.out.put_slice(b"\n\n");
+    }
+
+    /// Bytes as they are, at the end.
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        if !self.silent && !self.over {
+            self.out.put_slice(bytes);
+        }
+    }
+
+    /// Forgets what was made and not yet taken.
+    pub(super) fn forget(&mut self) {
+        self.out.clear();
+    }
+
+    /// All that is ready.
+    pub(super) fn take(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+}
+
+/// The fold that both tells a dialect what was said and knows what of it still counts.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    transcript: Transcript,
+}
+
+impl Story {
+    /// The seq of the last event.
+    pub(super) fn seq(&self) -> Seq {
+        self.transcript.seq
+    }
+
+    /// The ending, once there is one.
+    pub(super) fn done(&self) -> Option<&Done> {
+        self.transcript.done.as_ref()
+    }
+
+    /// The answer so far.
+    pub(super) fn answer(&self) -> &Answer {
+        &self.transcript.answer
+    }
+
+    /// Tells one event.
+    pub(super) fn tell(
+        &mut self,
+        entry: &Entry,
+        dialect: &mut impl Dialect,
+        frames: &mut Frames,
+    ) -> Result<(), BadEntry> {
+        let event = entry.decode()?;
+        if let Err(error) = self.transcript.apply(entry.seq, &event)
+            && !matches!(event, Event::Snapshot { .. })
+        {
+            tracing::error!(%error, "a log that cannot be");
+        }
+        match &event {
+            Event::Started { .. } => dialect.said(&Said::Started, frames),
+            Event::Delta { text } => dialect.said(&Said::Text(text), frames),
+            Event::Reasoning { text } => dialect.said(&Said::Reasoning(text), frames),
+            Event::Refusal { text } => dialect.said(&Said::Refusal(text), frames),
+            Event::ToolCall(call) => dialect.said(&Said::Call(call), frames),
+            Event::Superseded { .. } => {
+                dialect.said(&Said::Void, frames);
+                say(&self.transcript.answer, dialect, frames);
+            }
+            // Nothing is void, and what a notice says is not the answer.
+            Event::Resumed { .. } | Event::Notice { .. } => {}
+            Event::Snapshot { text, reasoning, .. } => {
+                let answer = Answer {
+                    text: text.clone(),
+                    reasoning: reasoning.clone(),
+                    ..Answer::default()
+                };
+                self.all(entry.seq, answer, dialect, frames);
+            }
+            Event::Done(done) => dialect.said(&Said::Done(done), frames),
+        }
+        Ok(())
+    }
+
+    /// Tells a generation whose events are no longer there by what it came to.
+    pub(super) fn outcome(
+        &mut self,
+        last: Seq,
+        outcome: &Outcome,
+        dialect: &mut impl Dialect,
+        frames: &mut Frames,
+    ) {
+        self.all(last, outcome.answer.clone(), dialect, frames);
+        dialect.said(&Said::Done(&outcome.done), frames);
+        self.transcript.done = Some(outcome.done.clone());
+    }
+
+    /// Everything up to `seq` at once.
+    fn all(&mut self, seq: Seq, answer: Answer, d: &mut impl Dialect, frames: &mut Frames) {
+        let first = self.transcript.seq == Seq::ZERO;
+        d.said(if first { &Said::Started } else { &Said::Void }, frames);
+        say(&answer, d, frames);
+        self.transcript.seq = seq;
+        self.transcript.answer = answer;
+    }
+}
+
+/// Says an answer in one go.
+fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
+    let Answer { text, reasoning, refusal, tool_calls } = answer;
+    for (said, text) in [
+        (Said::Reasoning(reasoning), reasoning),
+        (Said::Text(text), text),
+        (Said::Refusal(refusal), refusal),
+    ] {
+        if !text.is_empty() {
+            dialect.said(&said, frames);
+        }
+    }
+    // The upstream's indices may have gaps.
+    for (index, call) in (0..).zip(tool_calls).filter(|(_, call)| **call != ToolCall::default()) {
+        let delta = ToolCallDelta {
+            index,
+            id: Some(call.id.clone()),
+            name: Some(call.name.clone()),
+            arguments: call.arguments.clone(),
+        };
+        dialect.said(&Said::Call(&delta), frames);
+    }
+}

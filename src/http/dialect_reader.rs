@@ -1,0 +1,143 @@
+//! A dialect's reader: the log of a generation, told in its frames.
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::dialect::{Dialect, Frames, Story};
+use super::problem::Problem;
+use crate::domain::entry::Entry;
+use crate::domain::event::Done;
+use crate::domain::generation::Generation;
+use crate::domain::id::Seq;
+use crate::domain::transcript::Answer;
+use crate::engine::{Engine, EngineError, Item, Opened, Session};
+use crate::metrics::Transport;
+use crate::ports::Address;
+
+/// Reads one generation from its first event on and tells it in the frames of `D`.
+///
+/// That costs a read of the whole log, 512 events a query, for every reader that comes in the
+/// middle: the frames' numbers are not in the log, they follow from it.
+pub(super) struct Reader<D> {
+    pub(super) dialect: D,
+    pub(super) frames: Frames,
+    pub(super) story: Story,
+    /// None once everything is told.
+    session: Option<Box<Session>>,
+    /// Up to this event the reader wants none.
+    silent_until: Seq,
+}
+
+impl<D: Dialect> Reader<D> {
+    /// Opens the generation of `row` and tells what is there by now. `frames` says what of it the
+    /// reader wants.
+    pub(super) async fn open(
+        engine: &Engine,
+        row: &Generation,
+        dialect: D,
+        frames: Frames,
+    ) -> Result<Self, Problem> {
+        Self::open_after(engine, row, dialect, frames, Seq::ZERO).await
+    }
+
+    /// The same for a reader that has the frames of the events up to `seen`.
+    pub(super) async fn open_after(
+        engine: &Engine,
+        row: &Generation,
+        dialect: D,
+        frames: Frames,
+        seen: Seq,
+    ) -> Result<Self, Problem> {
+        let story = Story::default();
+        let mut reader = Self { dialect, frames, story, session: None, silent_until: seen };
+        match &row.result {
+            Some(outcome) if !row.events_retained => {
+                let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);
+                story.outcome(last, outcome, dialect, frames);
+            }
+            Some(_) | None => {
+                let at = Address { tenant: row.tenant.clone(), id: row.id };
+                match engine.open(&at, Seq::ZERO).await? {
+                    Opened::Events(session) => {
+                        let counted = session.counted_as(Transport::Sse, D::NAME);
+                        reader.session = Some(Box::new(counted));
+                    }
+                    Opened::Complete => return Err(EngineError::NotFound.into()),
+                }
+                reader.catch_up(row.last_seq).await;
+            }
+        }
+        reader.frames.backlog = false;
+        Ok(reader)
+    }
+
+    /// Tells everything up to `head`.
+    async fn catch_up(&mut self, head: Seq) {
+        while self.story.seq() < head && self.step().await {}
+    }
+
+    /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
+    pub(super) async fn finish(&mut self) -> Option<&Done> {
+        while self.step().await {}
+        self.story.done()
+    }
+
+    /// The answer so far.
+    pub(super) fn answer(&self) -> &Answer {
+        self.story.answer()
+    }
+
+    /// Tells what is ready; false when there is nothing more.
+    async fn step(&mut self) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        match session.next().await {
+            Some(Item::Entries(entries)) => {
+                if self.tell(&entries) {
+                    self.dialect.paused(self.story.seq(), &mut self.frames);
+                } else {
+                    self.session = None;
+                }
+            }
+            Some(Item::Heartbeat) => self.frames.raw(self.dialect.keep_alive()),
+            None => {
+                self.session = None;
+                self.dialect.cut(&mut self.frames);
+            }
+        }
+        true
+    }
+
+    /// False when there is nothing more to come.
+    fn tell(&mut self, entries: &[Entry]) -> bool {
+        for entry in entries {
+            if self.silent_until > Seq::ZERO {
+                self.frames.silent = entry.seq <= self.silent_until;
+            }
+            if let Err(error) = self.story.tell(entry, &mut self.dialect, &mut self.frames) {
+                tracing::error!(%error, "a reader's stream ends");
+                return false;
+            }
+            if self.frames.over {
+                return false;
+            }
+        }
+        self.story.done().is_none()
+    }
+
+    /// The frames as a body: everything that is ready in one piece.
+    pub(super) fn into_bytes(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, |mut reader| async move {
+            loop {
+                // An empty piece would end a chunked body.
+                let ready = reader.frames.take();
+                if !ready.is_empty() {
+                    return Some((Ok(ready), reader));
+                }
+                if !reader.step().await {
+                    return None;
+                }
+            }
+        })
+    }
+}

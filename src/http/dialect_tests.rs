@@ -1,0 +1,228 @@
+//! Whole streams of every dialect, byte for byte, from one log; and that a resume anywhere in it
+//! is the rest of it.
+use serde_json::{Map, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::dialect::{Dialect, Frames, Story};
+use super::{ai_sdk, openai};
+use crate::domain::entry::Entry;
+use crate::domain::event::{
+    Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status, ToolCallDelta, Usage,
+};
+use crate::domain::generation::{Generation, OnDisconnect, Request};
+use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::prompt::{Message, Parameters, Prompt, Role};
+
+fn row() -> Generation {
+    let prompt = Prompt {
+        messages: vec![Message::text(Role::User, "hi")],
+        parameters: Parameters::default(),
+    };
+    Generation {
+        id: GenerationId(Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0001)),
+        tenant: Tenant::anonymous(),
+        status: Status::Running,
+        request: Request {
+            model: "m".into(),
+            prompt,
+            metadata: Map::new(),
+            on_disconnect: OnDisconnect::Continue,
+            echo: Map::from_iter([("background".to_owned(), json!(true))]),
+            chat: None,
+            wall_s: None,
+        },
+        provider: "demo".into(),
+        epoch: Epoch::FIRST,
+        created_at: OffsetDateTime::UNIX_EPOCH,
+        started_at: None,
+        finished_at: None,
+        time_to_first_token_ms: None,
+        last_seq: Seq(1),
+        events_retained: true,
+        result: None,
+        place: None,
+    }
+}
+
+fn call(index: u32, id: Option<&str>, arguments: &str) -> Event {
+    let name = id.map(|_| "look_up".to_owned());
+    let (id, arguments) = (id.map(str::to_owned), arguments.to_owned());
+    Event::ToolCall(ToolCallDelta { index, id, name, arguments })
+}
+
+fn done(status: Status, finish_reason: Option<FinishReason>, error: Option<Failure>) -> Event {
+    let usage = Usage { input_tokens: 3, output_tokens: 5, ..Usage::default() };
+    Event::Done(Done { status, finish_reason, provider_finish_reason: None, usage, error })
+}
+
+/// Everything that can happen: an attempt that is void, one that is continued, calls by turns.
+fn eventful() -> Vec<Event> {
+    let text = |text: &str| Event::Delta { text: text.into() };
+    let started = Event::Started {
+        generation: row().id,
+        model: "m".into(),
+        provider: "demo".into(),
+        created_at: "1970-01-01T00:00:00Z".into(),
+    };
+    vec![
+        started,
+        Event::Reasoning { text: "Hm".into() },
+        text("Once"),
+        call(0, Some("c1"), "{"),
+        Event::Superseded { after: Seq(1), reason: LossReason::Upstream },
+        Event::Notice { code: "fallback".into(), message: "another".into() },
+        text("Hel"),
+        Event::Resumed { reason: LossReason::Takeover, attempt: 3 },
+        text("l\no 🦀"),
+        Event::Refusal { text: "No".into() },
+        call(0, Some("c1"), "{\"a\":"),
+        call(3, Some(""), ""),
+        call(0, None, "1}"),
+        call(3, None, "{}"),
+        done(Status::Completed, Some(FinishReason::ToolCalls), None),
+    ]
+}
+
+fn entries(events: &[Event]) -> Vec<Entry> {
+    events.iter().zip(1..).map(|(event, n)| Entry::encode(Seq(n), event)).collect()
+}
+
+fn told(events: &[Event], mut dialect: impl Dialect, mut frames: Frames) -> String {
+    frames.backlog = false;
+    let mut story = Story::default();
+    let mut all = Vec::new();
+    for entry in entries(events) {
+        story.tell(&entry, &mut dialect, &mut frames).unwrap();
+        all.extend_from_slice(&frames.take());
+    }
+    String::from_utf8(all).unwrap()
+}
+
+/// Compares with a file of tests/snapshots.
+fn assert_is(name: &str, said: &str) {
+    let path = format!("{}/tests/snapshots/{name}.sse", env!("CARGO_MANIFEST_DIR"));
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(said == expected, "{name} says\n{said}");
+}
+
+/// The frames of `all`, each with its end.
+fn frames_of(all: &str) -> Vec<String> {
+    all.split_inclusive("\n\n").map(str::to_owned).collect()
+}
+
+fn responses() -> impl Dialect {
+    openai::responses::of(&row())
+}
+
+fn chat() -> impl Dialect {
+    openai::chat::of(&row(), true)
+}
+
+#[test]
+fn responses_whole() {
+    let said = told(&eventful(), responses(), Frames::after(None));
+    assert_is("responses", &said);
+}
+
+#[test]
+fn chat_whole() {
+    let events = eventful();
+    // What a client gets that was there when the answer was lost: an error, and nothing more.
+    let cut = told(&events, chat(), Frames::after(None));
+    assert_is("chat_superseded", &cut);
+    // What it resumes with, behind that error.
+    let error = u64::try_from(frames_of(&cut).len() - 1).unwrap();
+    assert_is("chat", &told(&events, chat(), Frames::after(Some(error))));
+}
+
+#[test]
+fn ui_message_whole() {
+    let events = eventful();
+    let said = told(&events, ai_sdk::fold::UiMessage::of(&row()), Frames::after(None));
+    assert_is("ui_message", &said);
+}
+
+#[test]
+fn a_resume_is_the_rest_wherever_it_begins() {
+    let events = eventful();
+    let all = frames_of(&told(&events, responses(), Frames::after(None)));
+    for n in 0..all.len() {
+        let rest = told(&events, responses(), Frames::after(Some(n as u64)));
+        assert_eq!(rest, all[n + 1..].concat(), "after {n}");
+    }
+    let all = told(
+        &events[6..].iter().fold(vec![events[0].clone()], |mut all, event| {
+            all.push(event.clone());
+            all
+        }),
+        chat(),
+        Frames::after(None),
+    );
+    let all = frames_of(&all);
+    for n in 0..all.len() - 1 {
+        let without: Vec<Event> =
+            std::iter::once(&events[0]).chain(&events[6..]).cloned().collect();
+        let rest = told(&without, chat(), Frames::after(Some(n as u64)));
+        assert_eq!(rest, all[n + 1..].concat(), "after {n}");
+    }
+}
+
+#[test]
+fn every_ending_in_every_dialect() {
+    let started = eventful().remove(0);
+    let text = Event::Delta { text: "Hel".into() };
+    let failure = |code| Failure {
+        code,
+        message: "it said no".into(),
+        retryable: false,
+        retry_after_ms: None,
+    };
+    let mut said = String::new();
+    for (status, reason, code) in [
+        (Status::Completed, Some(FinishReason::Stop), None),
+        (Status::Incomplete, Some(FinishReason::Length), None),
+        (Status::Incomplete, Some(FinishReason::ContentFilter), None),
+        (Status::Failed, None, Some(ErrorCode::UpstreamRateLimited)),
+        (Status::Interrupted, None, Some(ErrorCode::UpstreamTruncated)),
+        (Status::Cancelled, None, None),
+    ] {
+        let ending = done(status, reason, code.map(failure));
+        let events = [started.clone(), text.clone(), ending];
+        for all in [
+            told(&events, responses(), Frames::after(Some(5))),
+            told(&events, chat(), Frames::after(Some(1))),
+            told(&events, ai_sdk::fold::UiMessage::of(&row()), Frames::after(Some(3))),
+        ] {
+            said.push_str(&all);
+        }
+    }
+    assert_is("endings", &said);
+}
+
+#[test]
+fn a_log_that_is_no_longer_there_is_told_by_its_outcome() {
+    let events = eventful();
+    let mut story = Story::default();
+    let mut all = Frames::none();
+    let mut dialect = openai::responses::of(&row());
+    for entry in entries(&events) {
+        story.tell(&entry, &mut dialect, &mut all).unwrap();
+    }
+    let outcome = crate::domain::generation::Outcome {
+        answer: story.answer().clone(),
+        done: story.done().unwrap().clone(),
+        attempts: 3,
+    };
+    let whole = dialect.object(Status::Completed);
+    let mut dialect = openai::responses::of(&row());
+    let (mut story, mut frames) = (Story::default(), Frames::after(None));
+    story.outcome(Seq(15), &outcome, &mut dialect, &mut frames);
+    let told = dialect.object(Status::Completed);
+    let texts = |object: &serde_json::Value| {
+        let items = object["output"].as_array().unwrap().iter();
+        items.map(|i| (i["content"].clone(), i["arguments"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&told), texts(&whole));
+    assert_eq!(told["usage"], whole["usage"]);
+}

@@ -1,0 +1,276 @@
+//! The events of a generation as chat completion chunks: a pure fold.
+//! Fields: <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>.
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::ids::completion_id;
+use crate::domain::event::{Done, ErrorCode, FinishReason, Status, ToolCallDelta, Usage};
+use crate::domain::generation::Generation;
+use crate::domain::transcript::{Answer, ToolCall};
+use crate::http::dialect::{Dialect, Frames, Said};
+
+/// The fold.
+#[derive(Debug)]
+pub(in crate::http) struct Chat {
+    id: String,
+    created: i64,
+    model: String,
+    include_usage: bool,
+    /// The upstream's indices of the calls, in the order in which they came.
+    calls: Vec<u32>,
+}
+
+/// One chunk. Its number is ours: with it a cut stream is resumed.
+#[derive(Serialize)]
+struct Chunk<'a, D: Serialize> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: [Choice<D>; 1],
+    /// `null`, as OpenAI sends it with every chunk but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+    sequence_number: u64,
+}
+
+#[derive(Serialize)]
+struct Choice<D: Serialize> {
+    index: u32,
+    delta: D,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+/// A piece of text under its name.
+#[derive(Serialize)]
+struct Piece<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+}
+
+const NOTHING: Piece<'_> = Piece { content: None, reasoning_content: None, refusal: None };
+
+impl Dialect for Chat {
+    const NAME: &'static str = "chat";
+
+    fn said(&mut self, said: &Said<'_>, frames: &mut Frames) {
+        match said {
+            Said::Started => self.opening(frames),
+            Said::Text(text) => self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames),
+            Said::Reasoning(text) => {
+                self.chunk(Piece { reasoning_content: Some(text), ..NOTHING }, None, frames);
+            }
+            Said::Refusal(text) => {
+                self.chunk(Piece { refusal: Some(text), ..NOTHING }, None, frames);
+            }
+            Said::Call(call) => {
+                let delta = json!({ "tool_calls": [self.call(call)] });
+                self.chunk(delta, None, frames);
+            }
+            Said::Void => self.void(frames),
+            Said::Done(done) => self.done(done, frames),
+        }
+    }
+
+    /// Without it a client would take what it has for all there is.
+    fn cut(&self, frames: &mut Frames) {
+        let message = format!(
+            "the stream broke off and the answer goes on: GET /v1/chat/completions/{}?stream=true \
+             &starting_after=N, with the sequence_number of your last chunk",
+            self.id
+        );
+        frames.data(&error(&message, "stream_cut"));
+    }
+}
+
+impl Chat {
+    pub(in crate::http) fn of(row: &Generation, include_usage: bool) -> Self {
+        Self {
+            id: completion_id(row.id),
+            created: row.created_at.unix_timestamp(),
+            model: row.request.model.clone(),
+            include_usage,
+            calls: Vec::new(),
+        }
+    }
+
+    fn opening(&self, frames: &mut Frames) {
+        let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+        self.chunk(delta, None, frames);
+    }
+
+    fn chunk(&self, delta: impl Serialize, reason: Option<&'static str>, frames: &mut Frames) {
+        let choice = Choice { index: 0, delta, logprobs: None, finish_reason: reason };
+        let chunk = Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            choices: [choice],
+            usage: self.include_usage.then_some(Value::Null),
+            sequence_number: frames.number(),
+        };
+        frames.frame(None, &chunk);
+    }
+
+    fn call(&mut self, fragment: &ToolCallDelta) -> Value {
+        let known = self.calls.iter().position(|index| *index == fragment.index);
+        let index = known.unwrap_or_else(|| {
+            self.calls.push(fragment.index);
+            self.calls.len() - 1
+        });
+        let function = match (&fragment.name, known) {
+            (None, Some(_)) => json!({ "arguments": fragment.arguments }),
+            (name, _) => {
+                let name = name.as_deref().unwrap_or_default();
+                json!({ "name": name, "arguments": fragment.arguments })
+            }
+        };
+        let mut call = json!({ "index": index, "function": function });
+        if known.is_none() {
+            call["id"] = self.call_id(fragment.id.as_deref().unwrap_or_default(), index).into();
+            call["type"] = "function".into();
+        }
+        call
+    }
+
+    /// The upstream's id, or one of ours.
+    fn call_id(&self, given: &str, index: usize) -> String {
+        if given.is_empty() { format!("call_{}_{index}", self.id) } else { given.to_owned() }
+    }
+
+    /// What was sent cannot be taken back in this protocol: who has it is told to begin again
+    /// behind this frame, and who has nothing yet begins there.
+    fn void(&mut self, frames: &mut Frames) {
+        self.calls.clear();
+        let number = frames.number();
+        let message = format!(
+            "the model lost its answer and begins again: drop what you have, then GET \
+             /v1/chat/completions/{}?stream=true&starting_after={number}",
+            self.id
+        );
+        let mut json = error(&message, "superseded");
+        json["error"]["sequence_number"] = number.into();
+        frames.frame(None, &json);
+        if frames.backlog && !frames.has_cursor() {
+            frames.forget();
+        } else if frames.wants(number) {
+            frames.over = true;
+        }
+        self.opening(frames);
+    }
+
+    fn done(&self, done: &Done, frames: &mut Frames) {
+        if let Some(mut json) = failure(done) {
+            json["error"]["sequence_number"] = frames.number().into();
+            frames.frame(None, &json);
+            return;
+        }
+        self.chunk(json!({}), Some(finish_reason(done.finish_reason)), frames);
+        if self.include_usage {
+            let json = json!({
+                "id": self.id, "object": "chat.completion.chunk", "created": self.created,
+                "model": self.model, "choices": [], "usage": usage(&done.usage),
+                "sequence_number": frames.number(),
+            });
+            frames.frame(None, &json);
+        }
+        frames.raw(b"data: [DONE]\n\n");
+    }
+
+    /// The completion in one piece; `done` is absent while it runs.
+    pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
+        let calls: Vec<Value> = answer
+            .tool_calls
+            .iter()
+            .filter(|call| **call != ToolCall::default())
+            .enumerate()
+            .map(|(index, call)| {
+                json!({ "id": self.call_id(&call.id, index), "type": "function",
+                    "function": { "name": call.name, "arguments": call.arguments } })
+            })
+            .collect();
+        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let spoken = calls.is_empty() && answer.refusal.is_empty();
+        let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
+        let mut message = json!({
+            "role": "assistant", "content": content, "refusal": or_null(&answer.refusal),
+            "annotations": [],
+        });
+        if !calls.is_empty() {
+            message["tool_calls"] = calls.into();
+        }
+        if !answer.reasoning.is_empty() {
+            message["reasoning_content"] = answer.reasoning.as_str().into();
+        }
+        let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
+        json!({
+            "id": self.id, "object": "chat.completion", "created": self.created,
+            "model": self.model,
+            "choices": [{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish }],
+            "usage": done.map(|done| usage(&done.usage)),
+            "service_tier": "default", "system_fingerprint": null,
+        })
+    }
+}
+
+/// The ending as an error, unless it is an answer's.
+fn failure(done: &Done) -> Option<Value> {
+    let error_of = || done.error.as_ref();
+    match done.status {
+        Status::Completed | Status::Incomplete => None,
+        Status::Cancelled => Some(error("the generation was cancelled", "cancelled")),
+        Status::Failed
+        | Status::Interrupted
+        | Status::Queued
+        | Status::Running
+        | Status::Cancelling => {
+            let message = error_of().map_or("it failed", |e| e.message.as_str());
+            let code = error_of().map_or(ErrorCode::Internal, |e| e.code);
+            let mut json = error(message, "");
+            json["error"]["code"] = serde_json::to_value(code).unwrap_or_default();
+            if code == ErrorCode::UpstreamRateLimited {
+                json["error"]["type"] = "rate_limit_error".into();
+            }
+            Some(json)
+        }
+    }
+}
+
+fn error(message: &str, code: &str) -> Value {
+    json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } })
+}
+
+/// OpenAI's word for why the model stopped.
+fn finish_reason(reason: Option<FinishReason>) -> &'static str {
+    match reason {
+        Some(FinishReason::ToolCalls) => "tool_calls",
+        Some(FinishReason::ContentFilter) => "content_filter",
+        Some(
+            FinishReason::Length
+            | FinishReason::ContextWindow
+            | FinishReason::TimeLimit
+            | FinishReason::Pause,
+        ) => "length",
+        Some(FinishReason::Stop | FinishReason::Refusal | FinishReason::Other) | None => "stop",
+    }
+}
+
+fn usage(usage: &Usage) -> Value {
+    let mut json = json!({
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": { "cached_tokens": usage.cached_input_tokens.unwrap_or(0) },
+        "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens.unwrap_or(0) },
+    });
+    if !usage.exact {
+        json["estimated"] = true.into();
+    }
+    json
+}

@@ -1,0 +1,128 @@
+//! `/v1/responses`: OpenAI's Responses, resumable all of them.
+mod fold;
+mod input;
+mod item;
+mod object;
+mod request;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::error::of_ending;
+use super::ids::response_id;
+use super::query::retrieve;
+use super::start::{address, start};
+use crate::domain::event::Status;
+use crate::domain::generation::Generation;
+use crate::engine::Engine;
+use crate::http::dialect::Frames;
+use crate::http::dialect_reader::Reader;
+use crate::http::problem::Problem;
+use crate::http::{Shared, body, sse};
+use fold::Responses;
+use object::Head;
+use request::Asked;
+
+pub(super) const PREFIX: &str = "resp_";
+
+/// The fold of a generation to a response.
+pub(in crate::http) fn of(row: &Generation) -> Responses {
+    Responses::new(Head::of(row))
+}
+
+/// Starts a response: streamed, in the background, or waited for.
+pub(super) async fn create(
+    engine: Shared,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = body::json(&request, payload, body::limit(&engine)).await?;
+    let Asked { request: asked, stream, background } =
+        request::asked(&engine, &request, body).await?;
+    let (row, repeatable) = start(&engine, &request, asked).await?;
+    if stream {
+        return streamed(&engine, &row, Frames::after(None)).await;
+    }
+    let mut reader = silent(&engine, &row).await?;
+    if background {
+        return Ok(whole(&row, object(&reader, &row)));
+    }
+    let done = reader.finish().await.cloned();
+    if let Some(problem) = of_ending(done.as_ref(), repeatable) {
+        return Err(problem);
+    }
+    // With the times of its end.
+    let row = engine.generation(&super::at(&row)).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// A response as it stands, or its events behind `starting_after`.
+pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let row = engine.generation(&address(&request, PREFIX)?).await?;
+    let query = retrieve(&request)?;
+    if query.stream {
+        return streamed(&engine, &row, super::frames_after(&row, query.starting_after)?).await;
+    }
+    let reader = silent(&engine, &row).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// Ends it; the answer is the response as it then is.
+pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let at = address(&request, PREFIX)?;
+    engine.cancel(&at).await?;
+    let row = engine.generation(&at).await?;
+    let reader = silent(&engine, &row).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// Erases it.
+pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let at = address(&request, PREFIX)?;
+    super::erase(&engine, &at).await?;
+    let id = response_id(at.id);
+    Ok(HttpResponse::Ok().json(json!({ "id": id, "object": "response", "deleted": true })))
+}
+
+/// What it was asked, as items.
+pub(super) async fn input_items(
+    engine: Shared,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let row = engine.generation(&address(&request, PREFIX)?).await?;
+    let data = input::items(row.id, &row.request.prompt.messages);
+    let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
+    Ok(HttpResponse::Ok().json(json!({
+        "object": "list", "first_id": id(data.first()), "last_id": id(data.last()),
+        "has_more": false, "data": data,
+    })))
+}
+
+async fn streamed(
+    engine: &Engine,
+    row: &Generation,
+    frames: Frames,
+) -> Result<HttpResponse, Problem> {
+    let reader = Reader::open(engine, row, of(row), frames).await?;
+    super::not_ahead(&reader.frames)?;
+    Ok(sse::streaming(row.id, reader.into_bytes(), Vec::new()))
+}
+
+async fn silent(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
+    Reader::open(engine, row, of(row), Frames::none()).await
+}
+
+/// The object as the events so far make it, with the time of its end, which no event has.
+fn object(reader: &Reader<Responses>, row: &Generation) -> Value {
+    let mut object = reader.dialect.object(row.status);
+    if row.status == Status::Completed {
+        object["completed_at"] = row.finished_at.map(time::OffsetDateTime::unix_timestamp).into();
+    }
+    object
+}
+
+fn whole(row: &Generation, object: Value) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((sse::GENERATION, row.id.to_string()));
+    response.json(object)
+}

@@ -1,0 +1,198 @@
+//! The body of `POST /v1/responses`.
+use actix_web::HttpRequest;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::fields::{Fields, missing, unsupported};
+use super::super::start::{metadata, tool_choice, tools};
+use super::{PREFIX, input};
+use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
+use crate::engine::Engine;
+use crate::http::problem::Problem;
+use crate::http::tenant;
+use crate::ports::Address;
+
+/// The names that mean something here, for a hint at what was meant.
+const KNOWN: [&str; 17] = [
+    "model",
+    "input",
+    "instructions",
+    "previous_response_id",
+    "stream",
+    "background",
+    "metadata",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "text",
+    "presence_penalty",
+    "frequency_penalty",
+];
+
+/// Whatever they say, the answer is the same.
+const HARMLESS: [&str; 11] = [
+    "user",
+    "store",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "include",
+    "stream_options",
+    "truncation",
+    "moderation",
+    "max_tool_calls",
+];
+
+/// What a response shows again as it was asked.
+const SHOWN: [&str; 11] = [
+    "instructions",
+    "background",
+    "previous_response_id",
+    "store",
+    "user",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "reasoning",
+    "text",
+    "truncation",
+];
+
+/// A checked request, and how it wants its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) stream: bool,
+    pub(super) background: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Text {
+    format: Option<Value>,
+    verbosity: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Reasoning {
+    effort: Option<String>,
+}
+
+/// Checks a body, with what its `previous_response_id` leads to.
+pub(super) async fn asked(
+    engine: &Engine,
+    request: &HttpRequest,
+    body: Map<String, Value>,
+) -> Result<Asked, Problem> {
+    let mut fields = Fields::new(body);
+    let echo = echo(&fields);
+    let model = fields.take("model")?;
+    let model = model.unwrap_or_else(|| engine.models().default_name().to_owned());
+    let mut messages = Vec::new();
+    if let Some(instructions) = fields.take::<String>("instructions")? {
+        messages.push(Message::text(Role::System, instructions));
+    }
+    if let Some(id) = fields.take::<String>("previous_response_id")? {
+        messages.extend(before(engine, request, &id).await?);
+    }
+    let said = fields.take("input")?.ok_or_else(|| missing("input"))?;
+    input::read(said, &mut messages)?;
+    let stream = fields.take("stream")?.unwrap_or(false);
+    let background = fields.take("background")?.unwrap_or(false);
+    let parameters = parameters(&mut fields)?;
+    let metadata = metadata(&mut fields)?;
+    for (name, value) in [
+        ("top_logprobs", json!(0)),
+        ("prompt", Value::Null),
+        ("conversation", Value::Null),
+        ("context_management", json!([])),
+    ] {
+        fields.only(name, &[value])?;
+    }
+    fields.ignore(&HARMLESS);
+    fields.nothing_else(&KNOWN)?;
+    let prompt = Prompt::parse(messages, parameters, engine.limits().prompt_bytes)?;
+    // Nobody's going away ends a response: that is what makes each of them resumable.
+    let on_disconnect = OnDisconnect::Continue;
+    let request =
+        Request { model, prompt, metadata, on_disconnect, echo, chat: None, wall_s: None };
+    Ok(Asked { request, stream, background })
+}
+
+fn echo(fields: &Fields) -> Map<String, Value> {
+    let shown = SHOWN.iter().filter_map(|name| {
+        let value = fields.peek(name)?;
+        Some(((*name).to_owned(), value.clone()))
+    });
+    shown.collect()
+}
+
+fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
+    let text: Text = fields.take("text")?.unwrap_or_default();
+    if text.verbosity.is_some_and(|verbosity| verbosity != "medium") {
+        return Err(unsupported("text.verbosity", "this is not supported here"));
+    }
+    let reasoning: Reasoning = fields.take("reasoning")?.unwrap_or_default();
+    Ok(Parameters {
+        max_output_tokens: fields.take("max_output_tokens")?,
+        temperature: fields.take("temperature")?,
+        top_p: fields.take("top_p")?,
+        tools: tools(fields)?,
+        tool_choice: tool_choice(fields)?,
+        parallel_tool_calls: fields.take("parallel_tool_calls")?,
+        openai: OpenAiOnly {
+            response_format: text.format.and_then(format),
+            reasoning_effort: reasoning.effort,
+            presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
+            frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
+        },
+        ..Parameters::default()
+    })
+}
+
+/// The format of an answer, as chat completions have it: one level deeper.
+fn format(format: Value) -> Option<Value> {
+    match format["type"].as_str() {
+        Some("text") | None => None,
+        Some("json_schema") => {
+            let mut schema = format;
+            schema.as_object_mut()?.remove("type");
+            Some(json!({ "type": "json_schema", "json_schema": schema }))
+        }
+        Some(_) => Some(format),
+    }
+}
+
+/// What was said up to and with an earlier response: its own prompt, but for its instructions,
+/// which do not carry over, and its answer.
+async fn before(engine: &Engine, request: &HttpRequest, id: &str) -> Result<Vec<Message>, Problem> {
+    let unknown = || {
+        let detail = "there is no response of that `previous_response_id`";
+        Problem::not_found(detail).with("field", "previous_response_id")
+    };
+    let id = super::super::ids::parse(PREFIX, id).ok_or_else(unknown)?;
+    let at = Address { tenant: tenant(request), id };
+    let row = match engine.generation(&at).await {
+        Err(crate::engine::EngineError::NotFound) => return Err(unknown()),
+        row => row?,
+    };
+    if row.result.is_none() {
+        let detail = "the response of that `previous_response_id` has not ended";
+        let status = actix_web::http::StatusCode::CONFLICT;
+        return Err(Problem::new(status, "generation_running", detail)
+            .with("field", "previous_response_id"));
+    }
+    let had_instructions = row.request.echo.contains_key("instructions");
+    let reader = super::silent(engine, &row).await?;
+    let mut messages = row.request.prompt.messages;
+    if had_instructions {
+        messages.remove(0);
+    }
+    messages.extend(reader.dialect.message());
+    Ok(messages)
+}

@@ -1,0 +1,164 @@
+//! A request of OpenAI's becomes a generation, or the one that an earlier try made.
+use actix_web::HttpRequest;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::fields::{Fields, unsupported};
+use crate::domain::generation::{Generation, Request};
+use crate::domain::id::GenerationId;
+use crate::domain::prompt::{Image, Parameters, Tool, ToolChoice};
+use crate::engine::{Engine, Start};
+use crate::http::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::problem::Problem;
+use crate::http::prompt::check_metadata;
+use crate::http::{caller, tenant};
+use crate::ports::Address;
+
+/// Starts `asked`; the row, and whether a repeat under the same key would be the same start.
+pub(super) async fn start(
+    engine: &Engine,
+    request: &HttpRequest,
+    asked: Request,
+) -> Result<(Generation, bool), Problem> {
+    let models = engine.models();
+    let Some(model) = models.find(Some(&asked.model)) else {
+        return Err(unknown_model(engine, &asked.model));
+    };
+    only_for_openai(&asked.prompt.parameters, model.provider.name())?;
+    let key = idempotency_key(request)?;
+    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let repeatable = idempotency.is_some();
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None };
+    Ok((engine.start(start).await?.generation, repeatable))
+}
+
+/// What other upstreams would pass over in silence is refused.
+fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Problem> {
+    let only = &parameters.openai;
+    let set = [
+        ("response_format", only.response_format.is_some()),
+        ("reasoning_effort", only.reasoning_effort.is_some()),
+        ("presence_penalty", only.presence_penalty.is_some()),
+        ("frequency_penalty", only.frequency_penalty.is_some()),
+    ];
+    match set.iter().find(|(_, is_set)| *is_set) {
+        Some((name, _)) if !provider.starts_with("openai") => {
+            Err(unsupported(name, &format!("models of `{provider}` do not have it")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The generation in the path, by its dialect's id. What is not a proper id does not exist either.
+pub(super) fn address(request: &HttpRequest, prefix: &str) -> Result<Address, Problem> {
+    let id = request.match_info().get("id").and_then(|id| super::ids::parse(prefix, id));
+    let id: GenerationId = id.ok_or_else(Problem::no_such_generation)?;
+    Ok(Address { tenant: tenant(request), id })
+}
+
+/// The client's notes; OpenAI's are texts, ours may be more.
+pub(super) fn metadata(fields: &mut Fields) -> Result<Map<String, Value>, Problem> {
+    let metadata = fields.take("metadata")?.unwrap_or_default();
+    check_metadata(&metadata)?;
+    Ok(metadata)
+}
+
+/// A function as both APIs describe it; chat completions have it one level down.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireTool {
+    #[serde(rename = "type")]
+    kind: String,
+    function: Option<Tool>,
+    name: Option<String>,
+    description: Option<String>,
+    parameters: Option<Value>,
+    strict: Option<bool>,
+}
+
+/// The tools of a request: functions only.
+pub(super) fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
+    let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
+    let tool = |(n, tool): (usize, WireTool)| {
+        let WireTool { kind, function, name, description, parameters, strict } = tool;
+        if kind != "function" {
+            let field = format!("tools[{n}].type");
+            return Err(unsupported(&field, "only functions are passed on"));
+        }
+        let flat = name.map(|name| Tool { name, description, parameters, strict });
+        function.or(flat).ok_or_else(|| super::fields::missing(&format!("tools[{n}].name")))
+    };
+    wire.into_iter().enumerate().map(tool).collect()
+}
+
+/// The choice among them.
+pub(super) fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Problem> {
+    let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
+    let named = value.pointer("/function/name").or_else(|| value.get("name"));
+    let is_function = value.get("type").is_some_and(|kind| kind == "function");
+    Ok(Some(match (value.as_str(), named.and_then(Value::as_str)) {
+        (Some("auto"), _) => ToolChoice::Auto,
+        (Some("none"), _) => ToolChoice::None,
+        (Some("required"), _) => ToolChoice::Required,
+        (None, Some(name)) if is_function => ToolChoice::Function(name.to_owned()),
+        _ => return Err(unsupported("tool_choice", "auto, none, required or a function")),
+    }))
+}
+
+/// A message's content: a text, or parts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Content {
+    Text(String),
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of it, in the words of both APIs.
+#[derive(Debug, Deserialize)]
+pub(super) struct ContentPart {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<Value>,
+    detail: Option<String>,
+}
+
+impl Content {
+    /// The text and the pictures in it; `field` is its name in the request.
+    pub(super) fn read(self, field: &str) -> Result<(String, Vec<Image>), Problem> {
+        let parts = match self {
+            Self::Text(text) => return Ok((text, Vec::new())),
+            Self::Parts(parts) => parts,
+        };
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        for (n, part) in parts.into_iter().enumerate() {
+            let missing = |name: &str| super::fields::missing(&format!("{field}[{n}].{name}"));
+            match part.kind.as_str() {
+                "text" | "input_text" | "output_text" => {
+                    texts.push(part.text.ok_or_else(|| missing("text"))?);
+                }
+                "refusal" => texts.push(part.refusal.ok_or_else(|| missing("refusal"))?),
+                "image_url" | "input_image" => {
+                    images.push(image(part).ok_or_else(|| missing("image_url"))?);
+                }
+                other => {
+                    let what = format!("{field}[{n}].type");
+                    let why = format!("parts of type `{}` are not supported", short(other));
+                    return Err(unsupported(&what, &why));
+                }
+            }
+        }
+        Ok((texts.join("\n"), images))
+    }
+}
+
+fn image(part: ContentPart) -> Option<Image> {
+    let wire = part.image_url?;
+    let url = wire.as_str().or_else(|| wire.get("url")?.as_str())?.to_owned();
+    let inner = wire.get("detail").and_then(Value::as_str).map(str::to_owned);
+    Some(Image { url, detail: part.detail.or(inner) })
+}
+
+fn short(text: &str) -> String {
+    crate::domain::nearest::shown(text)
+}

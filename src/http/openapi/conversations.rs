@@ -1,0 +1,103 @@
+//! `/v1/conversations` and below, and shared links.
+use serde_json::json;
+
+use super::generations::{cursor, flag, most_bytes, page};
+use super::operation::{Operation, Row};
+use crate::http::conversation::MESSAGES;
+use crate::http::conversations::SHORT;
+
+const TAG: &str = "conversations";
+const HERE: &str = "the conversation";
+
+pub(super) fn operations() -> Vec<Row> {
+    let [list, create] = many();
+    let [get, change, delete] = one();
+    let [share, revoke, shared] = links();
+    vec![
+        ("get", "/v1/conversations", list),
+        ("post", "/v1/conversations", create),
+        ("get", "/v1/conversations/{id}", get),
+        ("patch", "/v1/conversations/{id}", change),
+        ("delete", "/v1/conversations/{id}", delete),
+        ("get", "/v1/conversations/{id}/messages", messages()),
+        ("post", "/v1/conversations/{id}/shares", share),
+        ("delete", "/v1/conversations/{id}/shares", revoke),
+        ("get", "/v1/shared/{token}", shared),
+    ]
+}
+
+fn many() -> [Operation; 2] {
+    let search = json!({ "type": "string", "maxLength": SHORT });
+    [
+        Operation::new(TAG, "listConversations", "Conversations, the most recently updated first")
+            .query("q", search, "words of titles and messages; the last may be a beginning")
+            .query("limit", page(), "the most to show")
+            .query("cursor", cursor(), "`next_cursor` of the page before")
+            .answers(200, "a page", "ConversationList")
+            .refuses(400, &["invalid_cursor"])
+            .refuses(422, &["out_of_range", "invalid_character"]),
+        Operation::new(TAG, "openConversation", "Open a conversation")
+            .body("NewConversation", json!({ "title": "Colours" }), most_bytes())
+            .answers(201, "it is there", "Conversation")
+            .tells(201, &[("Location", HERE)])
+            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"]),
+    ]
+}
+
+fn one() -> [Operation; 3] {
+    [
+        Operation::new(TAG, "getConversation", "A conversation as it stands").id(HERE).answers(
+            200,
+            HERE,
+            "Conversation",
+        ),
+        Operation::new(TAG, "changeConversation", "Change a conversation")
+            .says("What is absent stays, `null` takes away.")
+            .id(HERE)
+            .body("ConversationChange", json!({ "title": "Colours" }), most_bytes())
+            .answers(200, "as it is now", "Conversation")
+            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"]),
+        Operation::new(TAG, "deleteConversation", "Erase it with messages, generations and links")
+            .id(HERE)
+            .empty(204, "it is gone")
+            .refuses(409, &["generation_running"]),
+    ]
+}
+
+fn messages() -> Operation {
+    let most = json!({ "type": "integer", "minimum": 1, "maximum": MESSAGES, "default": MESSAGES });
+    Operation::new(TAG, "listMessages", "The messages of a branch, or all")
+        .says("Root to leaf, the newest `limit` of them; all of them each behind its parent.")
+        .id(HERE)
+        .query(
+            "leaf",
+            json!({ "type": "string", "format": "uuid" }),
+            "of the branch that ends there",
+        )
+        .query("all", flag(), "the whole tree; not with `leaf`")
+        .query("limit", most, "the most to show")
+        .query("cursor", cursor(), "`next_cursor` of the page before: older messages")
+        .answers(200, "the messages", "MessageList")
+        .refuses(400, &["invalid_cursor"])
+        .refuses(422, &["out_of_range"])
+}
+
+fn links() -> [Operation; 3] {
+    [
+        Operation::new(
+            TAG,
+            "shareConversation",
+            "A read-only link to the active branch as it is now",
+        )
+        .id(HERE)
+        .answers(201, "shown once", "Share"),
+        Operation::new(TAG, "revokeShares", "Make every link worthless")
+            .id(HERE)
+            .empty(204, "done"),
+        Operation::public(TAG, "readShared", "What a link leads to")
+            .place("token", "of the link: its own credential")
+            .answers(200, "the branch", "Shared")
+            .refuses(500, &["internal"])
+            .refuses(503, &["storage_unavailable"]),
+    ]
+}

@@ -1,0 +1,191 @@
+//! The routes of other protocols: what they take and answer is described where it was invented.
+use serde_json::json;
+
+use super::generations::{flag, most_bytes};
+use super::operation::{Operation, Row};
+
+const TAG: &str = "openai";
+
+fn openai(id: &str, summary: &str) -> Operation {
+    Operation::new(TAG, id, summary).openai_errors()
+}
+
+/// A retrieve: whole, or its events behind a cursor.
+fn retrieve(id: &str, summary: &str) -> Operation {
+    let number = json!({ "type": "integer", "minimum": 0 });
+    openai(id, summary)
+        .id("its id")
+        .query("stream", flag(), "its events")
+        .query("starting_after", number, "behind the event of this number; with `stream=true`")
+        .answers(200, "as it stands", "Object")
+        .frames(200, "its events", json!({ "type": "string" }))
+        .refuses(400, &["invalid_cursor", "cursor_ahead", "cursor_expired"])
+}
+
+fn erase(id: &str, summary: &str) -> Operation {
+    openai(id, summary)
+        .id("its id")
+        .answers(200, "it is gone", "Object")
+        .refuses(409, &["generation_running"])
+}
+
+/// A start: waited for, or streamed.
+fn create(id: &str, summary: &str, body: serde_json::Value) -> Operation {
+    let key = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
+    openai(id, summary)
+        .header("Idempotency-Key", key, "a repeat with the same key is the same start")
+        .body("Object", body, most_bytes())
+        .answers(200, "the answer", "Object")
+        .frames(200, "its events, with `stream: true`", json!({ "type": "string" }))
+        .tells(200, &[("Lastword-Generation", "the generation's id")])
+        .refuses(400, &["invalid_idempotency_key"])
+        .refuses(404, &["model_not_found", "not_found"])
+        .refuses(409, &["cancelled", "generation_running"])
+        .refuses(429, &["concurrency_limit"])
+        .refuses(429, &["upstream_rate_limited"])
+        .refuses(502, &["upstream_rejected", "upstream_stalled", "upstream_protocol"])
+        .refuses(502, &["upstream_truncated"])
+        .refuses(503, &["stream_cut", "upstream_unavailable", "server_lost"])
+        .refuses(504, &["upstream_timeout"])
+}
+
+/// The AI SDK's chat, and Durable Streams.
+pub(super) fn others() -> Vec<Row> {
+    const TAG: &str = "others";
+    let frame = || json!({ "type": "string" });
+    let body = json!({
+        "id": "chat", "messages": [{ "role": "user", "parts": [{ "type": "text", "text": "/demo tokens=2 tps=0" }] }],
+    });
+    let key = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
+    let seq = json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX });
+    let text = || json!({ "type": "string" });
+    vec![
+        (
+            "post",
+            "/api/chat",
+            Operation::new(TAG, "sendChat", "The AI SDK's chat")
+                .header("Idempotency-Key", key, "a repeat with the same key is the same start")
+                .body("Object", body, most_bytes())
+                .frames(200, "UI messages", frame())
+                .refuses(400, &["invalid_idempotency_key"])
+                .refuses(409, &["conversation_busy"])
+                .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"])
+                .refuses(422, &["unknown_model", "idempotency_key_reused"])
+                .refuses(429, &["concurrency_limit"]),
+        ),
+        (
+            "get",
+            "/api/chat/{id}/stream",
+            Operation::new(TAG, "resumeChat", "The running answer of a chat")
+                .id("the chat")
+                .query("after", seq, "behind the event of this seq")
+                .frames(200, "UI messages", frame())
+                .empty(204, "none runs")
+                .refuses(400, &["invalid_cursor", "cursor_ahead"])
+                .refuses(422, &["out_of_range"]),
+        ),
+        (
+            "delete",
+            "/api/chat/{id}/stream",
+            Operation::new(TAG, "stopChat", "End the running answer of a chat")
+                .id("the chat")
+                .empty(204, "none runs any more")
+                .refuses(422, &["out_of_range"]),
+        ),
+        (
+            "get",
+            "/v1/generations/{id}/stream",
+            Operation::new(TAG, "readStream", "A generation as a Durable Stream")
+                .id("the generation")
+                .query(
+                    "offset",
+                    text(),
+                    "the `Stream-Next-Offset` of the answer before, `-1` or `now`",
+                )
+                .query("live", super::schemas::words(["long-poll", "sse"]), "wait for what is new")
+                .query(
+                    "cursor",
+                    json!({ "type": "integer", "minimum": 0 }),
+                    "the `Stream-Cursor` of the answer before",
+                )
+                .with(
+                    200,
+                    "events",
+                    "application/json",
+                    json!({ "type": "array", "items": { "type": "object" } }),
+                )
+                .frames(200, "events", frame())
+                .empty(204, "nothing new in time")
+                .refuses(400, &["invalid_cursor"])
+                .refuses(410, &["cursor_expired"]),
+        ),
+    ]
+}
+
+pub(super) fn operations() -> Vec<Row> {
+    let prompt = "/demo tokens=2 tps=0";
+    let chat = json!({ "model": "demo", "messages": [{ "role": "user", "content": prompt }] });
+    vec![
+        (
+            "get",
+            "/v1/models/{model}",
+            openai("getModel", "One model").place("model", "its name").answers(
+                200,
+                "the model",
+                "Model",
+            ),
+        ),
+        (
+            "post",
+            "/v1/responses",
+            create(
+                "createResponse",
+                "OpenAI's Responses",
+                json!({ "model": "demo", "input": prompt }),
+            ),
+        ),
+        ("get", "/v1/responses/{id}", retrieve("getResponse", "A response")),
+        ("delete", "/v1/responses/{id}", erase("deleteResponse", "Erase an ended response")),
+        (
+            "post",
+            "/v1/responses/{id}/cancel",
+            openai("cancelResponse", "End a response").id("its id").answers(
+                200,
+                "as it then is",
+                "Object",
+            ),
+        ),
+        (
+            "get",
+            "/v1/responses/{id}/input_items",
+            openai("listInputItems", "What a response was asked")
+                .id("its id")
+                .answers(200, "as items", "Object"),
+        ),
+        (
+            "post",
+            "/v1/chat/completions",
+            create("createCompletion", "OpenAI's chat completions", chat)
+                .header(
+                    "Lastword-On-Disconnect",
+                    super::schemas::words(["continue", "cancel"]),
+                    "what happens when the client goes away",
+                )
+                .refuses(400, &["invalid_header"]),
+        ),
+        (
+            "get",
+            "/v1/chat/completions/{id}",
+            retrieve("getCompletion", "A completion").query(
+                "include_usage",
+                flag(),
+                "a chunk with the usage",
+            ),
+        ),
+        (
+            "delete",
+            "/v1/chat/completions/{id}",
+            erase("deleteCompletion", "Erase an ended completion"),
+        ),
+    ]
+}

@@ -1,0 +1,124 @@
+//! `GET /v1/ws`: many generations over one socket.
+//!
+//! The response's body *is* the connection: whenever it can send, it takes what came in, asks the
+//! pure [`session`] what follows from it, and hands out all that is ready at once. A body that the
+//! client does not drain is not asked for more, so a slow socket holds nothing but its cursors.
+mod asyncapi;
+mod drive;
+mod frames;
+mod lenient;
+mod outbox;
+mod patience;
+mod rooms;
+mod session;
+mod wire;
+mod work;
+
+use std::convert::Infallible;
+
+use actix_web::body::BodyStream;
+use actix_web::http::{StatusCode, header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev, web};
+use bytes::Bytes;
+use futures_util::stream::{self, LocalBoxStream, StreamExt};
+
+use super::Shared;
+use super::auth::{self, Entrance};
+use super::problem::Problem;
+use crate::domain::id::ConnectionId;
+use crate::engine::Access;
+pub(super) use asyncapi::asyncapi;
+use drive::Drive;
+use frames::{CloseCode, PROTOCOL};
+use outbox::Outbox;
+use work::Worker;
+
+/// Opens a socket. Whoever may not have one learns it from a close code: scripts in browsers
+/// cannot see the status of a handshake that failed.
+pub(super) async fn open(
+    engine: Shared,
+    access: web::Data<Access>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    if let Some(response) = not_ours(&request) {
+        return Ok(response);
+    }
+    let offered = offered(&request);
+    let known = offered.is_empty() || offered.iter().any(|offer| offer == PROTOCOL);
+    // Without an answer to its offer a browser would not open the socket, nor hear why.
+    let answer = if known { PROTOCOL } else { offered.first().map_or(PROTOCOL, String::as_str) };
+    let response = shake_hands(&request, answer)?;
+    let entrance = auth::entrance(&request);
+    let caller = match (known, entrance) {
+        (false, _) => return Ok(closed(response, CloseCode::Subprotocol)),
+        (true, Entrance::Refused(code)) => return Ok(closed(response, refused(code))),
+        (true, Entrance::Unknown) => None,
+        (true, Entrance::Known(caller)) => Some(caller),
+    };
+    let (engine, access) = (engine.get_ref().clone(), access.get_ref().clone());
+    let connection = ConnectionId::random().to_string();
+    let drive = Drive::new(Worker { engine, access, caller, connection }, payload);
+    Ok(response.set_body(BodyStream::new(bytes(drive))).map_into_boxed_body())
+}
+
+/// What is wrong with a credential, or with where it comes from.
+fn refused(code: &str) -> CloseCode {
+    match code {
+        "invalid_api_key" | "key_expired" | "key_revoked" => CloseCode::Credential,
+        _ => CloseCode::Origin,
+    }
+}
+
+/// A socket that is closed as soon as it is open.
+fn closed(response: HttpResponse, code: CloseCode) -> HttpResponse {
+    let mut out = Outbox::default();
+    out.close(code);
+    let last = stream::once(async move { Ok::<_, Infallible>(out.take()) }).boxed_local();
+    response.set_body(BodyStream::new(last)).map_into_boxed_body()
+}
+
+/// The answer to a request that is for no socket, or for one of another time: what to ask for
+/// (RFC 6455 §4.4).
+fn not_ours(request: &HttpRequest) -> Option<HttpResponse> {
+    let of = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let upgrade = of(header::UPGRADE).unwrap_or_default().to_ascii_lowercase();
+    let version = of(header::SEC_WEBSOCKET_VERSION).unwrap_or("13");
+    if upgrade.contains("websocket") && version == "13" {
+        return None;
+    }
+    let detail = "this path speaks WebSocket, version 13: upgrade the connection";
+    let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
+    let mut response = problem.error_response();
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    Some(response)
+}
+
+/// The 101 of actix-ws. Its session and its stream are not used: see [`wire`] and
+/// [`drive`] for what they lack.
+fn shake_hands(request: &HttpRequest, protocol: &str) -> Result<HttpResponse, Problem> {
+    let refused = |error: actix_web::Error| {
+        let status = error.as_response_error().error_response().status();
+        Problem::new(status, "bad_handshake", error.to_string())
+    };
+    let nothing = web::Payload::from_request(request, &mut dev::Payload::None);
+    let nothing = nothing.into_inner().map_err(refused)?;
+    let (response, ..) =
+        actix_ws::handle_with_protocols(request, nothing, &[protocol]).map_err(refused)?;
+    Ok(response)
+}
+
+/// The subprotocols that the client offers.
+fn offered(request: &HttpRequest) -> Vec<String> {
+    let lists = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let lists = lists.filter_map(|list| list.to_str().ok());
+    let names = lists.flat_map(|list| list.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn bytes(drive: Drive) -> LocalBoxStream<'static, Result<Bytes, Infallible>> {
+    stream::unfold(drive, |mut drive| async move { Some((Ok(drive.next().await?), drive)) })
+        .boxed_local()
+}

@@ -1,0 +1,307 @@
+//! The thin loop: what comes in, what was read, what has been done, time; and out it goes.
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use actix_web::web::Payload;
+use bytes::Bytes;
+use futures_util::stream::{AbortHandle, Abortable, BoxStream, FuturesUnordered, SelectAll};
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::task::JoinError;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::frames::CloseCode;
+use super::outbox::Outbox;
+use super::rooms::Rooms;
+use super::session::{Effect, Session, Slot, refuse};
+use super::wire::{Decoder, Fault, Message};
+use super::work::{Outcome, Reader, Worker};
+use crate::domain::coalesce::coalesce;
+use crate::domain::entry::Kind;
+use crate::domain::id::{ConversationId, GenerationId};
+use crate::engine::{Caller, Change, Item};
+use crate::metrics::Counted;
+
+/// Enough for one write; what is ready beyond it waits where it is.
+const CHUNK: usize = 32 * 1024;
+/// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
+const TASKS: usize = 16;
+
+/// What a subscription has to say.
+struct Read {
+    generation: GenerationId,
+    slot: Slot,
+    /// `None` when it is over.
+    item: Option<Item>,
+    coalesce: bool,
+}
+
+enum Event {
+    /// `None` when the client is gone.
+    Heard(Option<Result<Message, Fault>>),
+    Done(Result<Outcome, JoinError>),
+    Read(Read),
+    Room(ConversationId, Change),
+    Alarm,
+    Stop,
+    Over,
+}
+
+/// One connection, as the body of its response.
+pub(super) struct Drive {
+    worker: Worker,
+    session: Session,
+    inbound: Inbound,
+    tasks: FuturesUnordered<AbortOnDropHandle<Outcome>>,
+    reading: SelectAll<Abortable<BoxStream<'static, Read>>>,
+    handles: HashMap<Slot, AbortHandle>,
+    rooms: Rooms,
+    alarm: Pin<Box<Sleep>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The caller's credential ends.
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    out: Outbox,
+    /// Since when the last bytes have been waiting to be taken.
+    handed: Option<Instant>,
+    _open: Counted,
+}
+
+impl Drive {
+    pub(super) fn new(worker: Worker, payload: Payload) -> Self {
+        let limits = worker.engine.limits().socket;
+        let who = (worker.connection.clone(), worker.guest());
+        let lasts = (worker.caller.is_some(), worker.engine.connection_age());
+        let (session, effects) = Session::open(who, limits, lasts, Instant::now());
+        let mut drive = Self {
+            inbound: Inbound { payload, decoder: Decoder::new(limits.frame_bytes) },
+            tasks: FuturesUnordered::new(),
+            reading: SelectAll::new(),
+            handles: HashMap::new(),
+            rooms: Rooms::default(),
+            alarm: Box::pin(sleep_until(session.alarm_at())),
+            stop: Box::pin(worker.engine.closing().cancelled_owned()),
+            over: Box::pin(over(worker.caller.as_ref())),
+            out: Outbox::default(),
+            handed: None,
+            _open: Counted::new(worker.engine.metrics().sockets.clone()),
+            worker,
+            session,
+        };
+        drive.follow(effects);
+        drive
+    }
+
+    /// Everything that is ready to go out, when there is something; `None` after the last of it.
+    /// Called again as soon as the socket has room.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        let stuck = self.worker.engine.limits().stuck;
+        if self.handed.take().is_some_and(|since| since.elapsed() >= stuck) {
+            self.worker.engine.metrics().slow_cut.inc();
+            let effects = self.session.close(CloseCode::TooSlow);
+            self.follow(effects);
+        }
+        while self.out.len() == 0 {
+            if self.session.is_closed() {
+                return None;
+            }
+            self.step().await;
+        }
+        self.gather();
+        self.handed = Some(Instant::now());
+        Some(self.out.take())
+    }
+
+    async fn step(&mut self) {
+        let event = tokio::select! {
+            heard = self.inbound.next(), if self.tasks.len() < TASKS && self.session.hears() => Event::Heard(heard),
+            Some(done) = self.tasks.next() => Event::Done(done),
+            Some(read) = self.reading.next() => Event::Read(read),
+            Some((conversation, change)) = self.rooms.next() => Event::Room(conversation, change),
+            () = self.alarm.as_mut() => Event::Alarm,
+            () = self.stop.as_mut() => Event::Stop,
+            () = self.over.as_mut() => Event::Over,
+        };
+        self.on(event);
+    }
+
+    /// What else is ready, without waiting: the next call waits for the rest.
+    fn gather(&mut self) {
+        while self.out.len() < CHUNK && !self.session.is_closed() {
+            let Some(Some(read)) = self.reading.next().now_or_never() else { return };
+            self.read(read);
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let now = Instant::now();
+        let effects = match event {
+            Event::Heard(Some(heard)) => self.session.hear(heard, now),
+            Event::Heard(None) => {
+                // Nobody is there to be told.
+                self.session.close(CloseCode::NoPong);
+                Vec::new()
+            }
+            Event::Done(Ok(outcome)) => return self.done(outcome),
+            Event::Done(Err(error)) => {
+                tracing::error!(%error, "a task of a socket failed");
+                Vec::new()
+            }
+            Event::Read(read) => return self.read(read),
+            Event::Room(conversation, change) if self.session.is_in(conversation) => {
+                Session::changed(conversation, change)
+            }
+            Event::Room(..) => Vec::new(),
+            Event::Alarm => {
+                let effects = self.session.alarm(now);
+                self.alarm.as_mut().reset(self.session.alarm_at());
+                effects
+            }
+            Event::Stop => self.session.close(CloseCode::Draining),
+            Event::Over => self.session.close(CloseCode::Credential),
+        };
+        self.follow(effects);
+    }
+
+    fn read(&mut self, read: Read) {
+        let Read { generation, slot, item, coalesce: joined } = read;
+        if !self.session.follows(generation, slot) {
+            return;
+        }
+        let over = match item {
+            Some(Item::Heartbeat) => None,
+            Some(Item::Entries(entries)) => {
+                let whole = entries.last().is_some_and(|entry| entry.kind == Kind::Done);
+                let entries = if joined { coalesce(entries) } else { entries };
+                self.out.events(generation, &entries);
+                whole.then_some(true)
+            }
+            None if self.worker.engine.is_draining() => {
+                let effects = self.session.close(CloseCode::Draining);
+                return self.follow(effects);
+            }
+            None => Some(false),
+        };
+        if let Some(whole) = over {
+            self.drop_slot(slot);
+            let effects = self.session.ended(generation, whole);
+            self.follow(effects);
+        }
+    }
+
+    fn done(&mut self, outcome: Outcome) {
+        let effects = match outcome {
+            Outcome::Identified(reference, caller) => {
+                let known = caller.is_some();
+                self.over.set(over(caller.as_ref()));
+                self.worker.caller = caller;
+                self.session.identified(reference, known)
+            }
+            Outcome::Started(reference, Ok((found, reader))) => {
+                let generation = found.generation;
+                let (effects, slot) = self.session.started(reference, found);
+                if let Some(slot) = slot {
+                    self.begin(generation, slot, reader);
+                }
+                effects
+            }
+            Outcome::Opened(reference, place, Ok((standing, reader))) => {
+                if self.session.follows(place.0, place.1) {
+                    self.begin(place.0, place.1, reader);
+                }
+                self.session.subscribed(reference, place, standing)
+            }
+            Outcome::Opened(reference, place, Err(problem)) => {
+                self.session.not_subscribed(reference, place, problem)
+            }
+            Outcome::Joined(reference, conversation, found) => {
+                if found.is_ok() && self.session.is_in(conversation) {
+                    let who = self.session.participant().clone();
+                    let room = self.worker.engine.enter(&self.worker.room(conversation), who);
+                    self.rooms.enter(conversation, room);
+                }
+                self.session.joined(reference, conversation, found)
+            }
+            Outcome::Cancelled(reference, Ok(receipt)) => Session::cancelled(reference, receipt),
+            Outcome::Started(reference, Err(problem))
+            | Outcome::Cancelled(reference, Err(problem)) => refuse(reference, problem),
+        };
+        self.follow(effects);
+    }
+
+    fn begin(&mut self, generation: GenerationId, slot: Slot, reader: Reader) {
+        let Reader { session: Some(session), coalesce } = reader else { return };
+        let events = stream::unfold(Some(session), move |session| async move {
+            let mut session = session?;
+            let item = session.next().await;
+            let rest = item.is_some().then_some(session);
+            Some((Read { generation, slot, item, coalesce }, rest))
+        });
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert(slot, handle);
+        self.reading.push(Abortable::new(events.boxed(), registration));
+    }
+
+    fn drop_slot(&mut self, slot: Slot) {
+        if let Some(handle) = self.handles.remove(&slot) {
+            handle.abort();
+        }
+    }
+
+    fn follow(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => self.out.frame(&frame),
+                Effect::Ping => self.out.ping(),
+                Effect::Pong(payload) => self.out.pong(&payload),
+                Effect::Do(task) => {
+                    let worker = self.worker.clone();
+                    let engine = worker.engine.clone();
+                    self.tasks.push(engine.aside(worker.run(task)));
+                }
+                Effect::Drop(slot) => self.drop_slot(slot),
+                Effect::Leave(conversation) => self.rooms.leave(conversation),
+                Effect::Type(conversation, active) => self.rooms.types(conversation, active),
+                Effect::Close(code) => {
+                    self.let_go();
+                    self.out.close(code);
+                }
+                Effect::Echo(code) => {
+                    self.let_go();
+                    self.out.echo(code);
+                }
+            }
+        }
+    }
+
+    /// The connection is over: nobody reads any more, and nothing is waited for.
+    fn let_go(&mut self) {
+        self.reading.clear();
+        self.tasks.clear();
+        self.rooms = Rooms::default();
+        self.handles.clear();
+    }
+}
+
+/// Ends with the caller's credential; never, without a caller.
+fn over(caller: Option<&Caller>) -> WaitForCancellationFutureOwned {
+    caller.map_or_else(|| CancellationToken::new().cancelled_owned(), Caller::over)
+}
+
+/// What the client sends.
+struct Inbound {
+    payload: Payload,
+    decoder: Decoder,
+}
+
+impl Inbound {
+    /// The next message; `None` when the client is gone. Cancel safe.
+    async fn next(&mut self) -> Option<Result<Message, Fault>> {
+        loop {
+            if let Some(heard) = self.decoder.next().transpose() {
+                return Some(heard);
+            }
+            self.decoder.feed(self.payload.next().await?.ok()?);
+        }
+    }
+}
