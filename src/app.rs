@@ -1,10 +1,13 @@
 //! Connects the leaves, binds, wires, runs, drains.
 mod check;
 mod database;
+mod files;
 mod identity;
+pub mod keys;
 mod local;
 mod models;
 mod server;
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -13,10 +16,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::ports::LogError;
+use crate::engine::{Access, Engine, Leaves};
+use crate::http::{InvalidOrigin, Origins};
+use crate::ports::{LogError, Signals, Silence};
 use crate::store::embedded::EmbeddedError;
-use crate::store::{ConnectError, PgLog};
+use crate::store::{ConnectError, Pace, PgLog, PgSignals};
 use crate::tasks::Tasks;
 pub use check::{Finding, check};
 use database::Database;
@@ -24,6 +28,9 @@ use identity::Identity;
 pub use identity::IdentityError;
 use local::Local;
 pub use models::ModelsError;
+use server::{Door, Tongue};
+use tls::Tls;
+pub use tls::TlsError;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,26 @@ pub enum AppError {
     /// What an earlier process left cannot be read.
     #[error("cannot take up what an earlier process left: {0}")]
     TakeUp(LogError),
+    /// Others could come in, and nobody has a key.
+    #[error(
+        "{listen} needs keys, and there is none yet: make one with\n  {create}\nor listen on \
+         127.0.0.1, or say --insecure-no-auth to serve everybody who can reach it"
+    )]
+    NoKey {
+        /// Where it would listen.
+        listen: SocketAddr,
+        /// The command.
+        create: String,
+    },
+    /// A page's origin is not one.
+    #[error(transparent)]
+    Origins(#[from] InvalidOrigin),
+    /// No TLS.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The keys cannot be read.
+    #[error("cannot look for keys: {0}")]
+    Keys(LogError),
     /// The HTTP server ended by a fault.
     #[error("the HTTP server ended: {0}")]
     Server(std::io::Error),
@@ -58,6 +85,9 @@ pub enum AppError {
 pub struct App {
     listener: TcpListener,
     engine: Engine,
+    door: Door,
+    tasks: Tasks,
+    hints: Option<PgSignals>,
     log: PgLog,
     database: Database,
     grace: Duration,
@@ -77,19 +107,31 @@ impl App {
         let listener =
             TcpListener::bind(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| AppError::Listen(config.listen, e))?;
+        let tongue = match (&config.tls, config.h2c) {
+            (Some(files), _) => Tongue::Tls(Tls::load(files)?),
+            (None, true) => Tongue::PlainOrH2,
+            (None, false) => Tongue::Plain,
+        };
         let (database, log) = Database::open(config).await?;
+        let origins = Origins::parse(&config.cors_origins)?;
+        keys::check(config, address, &log).await?;
         let identity = Identity::take(&config.data_dir)?;
         let mut local = Local::find(config).await;
         let (models, why) = local.models()?;
-        let mut started =
-            vec![("listening", format!("http://{address}")), ("database", database.describe())];
-        let engine = Engine::new(
-            Arc::new(log.clone()),
-            models,
-            config.limits.clone(),
-            identity.id,
-            Tasks::new(),
-        );
+        let mut started = vec![
+            ("listening", format!("{}://{address}", tongue.scheme())),
+            ("database", database.describe()),
+        ];
+        started.extend(keys::describe(config.anonymous).map(|line| ("access", line.into())));
+        let tasks = Tasks::new();
+        let hints = config.notify.then(|| PgSignals::new(&log, identity.id, Pace::default()));
+        let signals: Arc<dyn Signals> = match &hints {
+            Some(hints) => Arc::new(hints.clone()),
+            None => Arc::new(Silence),
+        };
+        let access = Access::new(Arc::new(log.clone()), Arc::clone(&signals), config.anonymous);
+        let leaves = Leaves { log: Arc::new(log.clone()), signals, models };
+        let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));
@@ -97,7 +139,20 @@ impl App {
         started.extend(local.hints().into_iter().map(|line| ("hint", line)));
         started.extend(why.into_iter().map(|line| ("model", line)));
         let grace = config.shutdown_grace;
-        Ok(Self { listener, engine, log, database, grace, started, local, _identity: identity })
+        let door = Door { access, origins, tongue };
+        Ok(Self {
+            listener,
+            engine,
+            door,
+            tasks,
+            hints,
+            log,
+            database,
+            grace,
+            started,
+            local,
+            _identity: identity,
+        })
     }
 
     /// Where it listens; the port is a real one, also where 0 was asked for.
@@ -128,12 +183,33 @@ impl App {
         stop: CancellationToken,
         hurry: CancellationToken,
     ) -> Result<(), AppError> {
-        let Self { listener, engine, log, mut database, grace, local, _identity, .. } = self;
+        let Self {
+            listener,
+            engine,
+            door,
+            tasks,
+            hints,
+            log,
+            mut database,
+            grace,
+            local,
+            _identity,
+            ..
+        } = self;
+        if let Some(hints) = hints {
+            tasks.spawn_service(hints.listen());
+            tasks.spawn_service(hints.deliver());
+        }
         engine.keep_up();
+        door.access.keep_up(&tasks);
         let result = tokio::select! {
-            result = server::serve(listener, &engine, &stop) => result,
+            result = server::serve(listener, &engine, &door, &stop) => result,
             never = local.watch(&engine) => match never {},
             never = database.watch() => match never {},
+            ended = door.tongue.watch() => match ended {
+                Ok(never) => match never {},
+                Err(error) => Err(std::io::Error::other(error)),
+            },
         };
         tokio::select! {
             () = engine.drain(grace, &hurry) => {}

@@ -1,7 +1,10 @@
 //! One typed configuration, validated once: flag, environment, file, default, in this order.
 //! The only reader of the environment.
+mod access;
+mod ask;
 mod file;
 mod flags;
+mod keys;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,16 +14,27 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::domain::nearest;
-use crate::engine::Limits;
+use crate::engine::{Anonymous, Limits};
+pub use access::TlsFiles;
+pub use ask::{AskFlags, ClientFlags, Shell, TailFlags, completions};
 use file::File;
-pub use file::{ContinuationWord, ModelConfig, OnLossWord, ProviderKind};
-pub use flags::{Cli, Command, LogFormat, ServeFlags};
+pub use file::{ContinuationWord, ModelConfig, OnLossWord, ProviderKind, WireWord};
+pub use flags::{Cli, Command, LogFormat, PlaceFlags, ServeFlags, Switch};
+pub use keys::{KeysCommand, NewKeyFlags};
 
 /// Everything that `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Who may come in without a key.
+    pub anonymous: Anonymous,
+    /// The certificate and its key; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whether plain HTTP/2 is spoken to whom knows that it is.
+    pub h2c: bool,
+    /// Pages of other origins that may talk to us.
+    pub cors_origins: Vec<String>,
     /// Where the private Postgres and this instance's identity live.
     pub data_dir: PathBuf,
     /// Somebody else's Postgres; `None` for the private one.
@@ -45,6 +59,8 @@ pub struct Config {
     pub detect_every: Duration,
     /// Every limit.
     pub limits: Limits,
+    /// Whether instances give each other hints by `NOTIFY`; without, all is found by polling.
+    pub notify: bool,
     /// How long running generations may go on after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -116,7 +132,9 @@ impl std::fmt::Debug for ProviderEnvironment {
 pub struct ConfigError(pub String);
 
 /// The variables that we read; others that begin like ours are misspelt.
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 20] = [
+    "LASTWORD_API_KEY",
+    "LASTWORD_SERVER",
     "LASTWORD_LISTEN",
     "LASTWORD_DATA_DIR",
     "LASTWORD_CONFIG",
@@ -125,9 +143,14 @@ const VARIABLES: [&str; 13] = [
     "LASTWORD_HEARTBEAT_S",
     "LASTWORD_SHUTDOWN_GRACE_S",
     "LASTWORD_LOG_FORMAT",
+    "LASTWORD_NOTIFY",
     "LASTWORD_POSTGRES_BIN",
     "LASTWORD_ALLOW_UNSAFE_DURABILITY",
     "LASTWORD_INSECURE_NO_AUTH",
+    "LASTWORD_REQUIRE_KEY",
+    "LASTWORD_TLS_CERT",
+    "LASTWORD_TLS_KEY",
+    "LASTWORD_H2C",
     "LASTWORD_RETENTION_DAYS",
     "LASTWORD_NO_DETECT",
 ];
@@ -138,6 +161,16 @@ pub fn command_line() -> Cli {
     Cli::parse()
 }
 
+impl Cli {
+    /// As [`command_line`], of other words.
+    ///
+    /// # Errors
+    /// What clap would print.
+    pub fn of_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        Self::try_parse_from(words).map_err(|error| error.to_string())
+    }
+}
+
 impl Config {
     /// The configuration of `serve`, of all its sources.
     ///
@@ -145,22 +178,27 @@ impl Config {
     /// A file that cannot be read, an unknown name, or a value that makes no sense.
     pub fn load(flags: ServeFlags) -> Result<Self, ConfigError> {
         check_variables(environment_names())?;
-        let file = match &flags.config {
+        let file = match &flags.place.config {
             Some(path) => File::read(path)?,
             None => File::default(),
         };
         Self::merge(flags, file)
     }
 
+    /// The configuration of a command that needs the database and nothing else.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn of_place(place: PlaceFlags) -> Result<Self, ConfigError> {
+        Self::load(ServeFlags { place, ..ServeFlags::default() })
+    }
+
     fn merge(flags: ServeFlags, file: File) -> Result<Self, ConfigError> {
         let listen = flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN);
-        if !listen.ip().is_loopback() && !flags.insecure_no_auth {
-            return Err(ConfigError(format!(
-                "{listen} can be reached from other machines, and there are no keys yet: listen \
-                 on 127.0.0.1 behind a proxy that authenticates, or say --insecure-no-auth"
-            )));
-        }
-        let data_dir = flags.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
+        let require_key = flags.require_key || file.require_key.unwrap_or(false);
+        let anonymous = access::anonymous(listen, flags.insecure_no_auth, require_key)?;
+        let place = flags.place;
+        let data_dir = place.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let mut limits = file.limits.over(Limits::default());
         let seconds = |s: f64| Duration::from_secs_f64(s);
         if let Some(lease) = flags.lease_s.or(file.lease_s) {
@@ -176,10 +214,17 @@ impl Config {
         let grace = flags.shutdown_grace_s.or(file.shutdown_grace_s).unwrap_or(20.0);
         Ok(Self {
             listen,
+            anonymous,
+            tls: access::tls_files(
+                flags.tls_cert.or(file.tls_cert),
+                flags.tls_key.or(file.tls_key),
+            )?,
+            h2c: flags.h2c || file.h2c.unwrap_or(false),
+            cors_origins: file.cors_origins,
             data_dir,
-            database_url: flags.database_url.or(file.database_url).filter(|url| !url.is_empty()),
-            allow_unsafe_durability: flags.allow_unsafe_durability,
-            postgres_bin: flags.postgres_bin.or(file.postgres_bin),
+            database_url: place.database_url.or(file.database_url).filter(|url| !url.is_empty()),
+            allow_unsafe_durability: place.allow_unsafe_durability,
+            postgres_bin: place.postgres_bin.or(file.postgres_bin),
             path: variable_os("PATH"),
             models: file.models,
             default_model: flags.default_model.or(file.default_model),
@@ -188,6 +233,7 @@ impl Config {
             detect: if looks { LocalServer::USUAL.to_vec() } else { Vec::new() },
             detect_every: DETECT_EVERY,
             limits,
+            notify: flags.notify.map_or(file.notify.unwrap_or(true), Switch::is_on),
             shutdown_grace: seconds(at_least("shutdown_grace_s", grace, 0.0)?),
         })
     }
@@ -257,6 +303,10 @@ mod tests {
         let args = ["lastword", "serve"].iter().chain(args);
         match Cli::try_parse_from(args).unwrap().command {
             Command::Serve(flags) | Command::Check(flags) => *flags,
+            Command::Keys { .. }
+            | Command::Ask(_)
+            | Command::Tail(_)
+            | Command::Completions { .. } => panic!("not asked for"),
         }
     }
 
@@ -292,10 +342,27 @@ mod tests {
     }
 
     #[test]
-    fn an_open_address_needs_a_word_for_it() {
-        assert!(merged(&["--listen", "0.0.0.0:1"], "").is_err());
-        assert!(merged(&["--listen", "0.0.0.0:1", "--insecure-no-auth"], "").is_ok());
-        assert!(merged(&["--listen", "[::1]:1"], "").is_ok());
+    fn only_this_machine_comes_in_without_a_key() {
+        let anonymous = |args: &[&str], file| merged(args, file).map(|config| config.anonymous);
+        for here in ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1"] {
+            assert_eq!(anonymous(&["--listen", here], "").unwrap(), Anonymous::Here);
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            assert_eq!(anonymous(&["--listen", open], "").unwrap(), Anonymous::Refused);
+            let insecure = anonymous(&["--listen", open, "--insecure-no-auth"], "");
+            assert_eq!(insecure.unwrap(), Anonymous::Everywhere);
+        }
+        assert_eq!(anonymous(&["--require-key"], "").unwrap(), Anonymous::Refused);
+        assert_eq!(anonymous(&[], "require_key = true").unwrap(), Anonymous::Refused);
+        assert!(anonymous(&["--require-key", "--insecure-no-auth"], "").is_err());
+    }
+
+    #[test]
+    fn hints_are_on_unless_somebody_says_otherwise() {
+        assert!(merged(&[], "").unwrap().notify);
+        assert!(!merged(&[], "notify = false").unwrap().notify);
+        assert!(merged(&["--notify", "on"], "notify = false").unwrap().notify);
+        assert!(!merged(&["--notify=false"], "").unwrap().notify);
     }
 
     #[test]

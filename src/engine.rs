@@ -1,39 +1,61 @@
 //! One generation from its prompt to its last word: start, cancel, read. All that `http` sees.
+mod access;
+mod bounds;
 mod cancel;
+mod converse;
 mod generate;
+mod hand_over;
+mod hear;
+mod hints;
+mod hub;
+mod keeping;
 mod limits;
 mod live;
 mod meter;
 mod models;
 mod open;
+mod pace;
 mod policy;
 mod read;
 mod recorder;
 mod recover;
+mod remote;
+mod rooms;
 mod start;
 mod stops;
+mod tell;
+mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
 pub use cancel::Receipt;
-pub use limits::Limits;
+pub use converse::{ConverseError, MessagePage, Messages, Which};
+pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss};
 pub use open::Opened;
 pub use read::{Item, Session};
+pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::domain::generation::View;
+use crate::domain::generation::{Generation, View};
 use crate::domain::id::{InstanceId, Seq, Tenant};
+use crate::domain::room::Participant;
 use crate::domain::transcript::Transcript;
-use crate::ports::{Address, Deleted, Filter, Log, LogError};
+use crate::metrics::Metrics;
+use crate::ports::{Address, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
 use live::Live;
 use recorder::Recorder;
+use remote::Remotes;
+use rooms::Rooms;
 
 /// Runs generations and serves their logs. Cheap to clone.
 #[derive(Clone)]
@@ -41,8 +63,19 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
+/// What an engine stands on.
+pub struct Leaves {
+    /// The durable log.
+    pub log: Arc<dyn Log>,
+    /// Hints to and from other instances.
+    pub signals: Arc<dyn Signals>,
+    /// What prompts can name.
+    pub models: Models,
+}
+
 struct Inner {
     log: Arc<dyn Log>,
+    signals: Arc<dyn Signals>,
     /// Replaced as a whole when servers come and go.
     models: RwLock<Arc<Models>>,
     limits: Limits,
@@ -51,9 +84,14 @@ struct Inner {
     /// Set before the soft stop: what readers look at with every event.
     draining: AtomicBool,
     live: Live,
+    remotes: Remotes,
     /// Places for generations that run; the others wait.
     places: Arc<Semaphore>,
     recorder: Recorder,
+    /// A reason for the upkeep to look at once.
+    look: Notify,
+    rooms: Rooms,
+    metrics: Arc<Metrics>,
 }
 
 /// Why a request about one generation is refused.
@@ -69,24 +107,37 @@ pub enum EngineError {
 
 /// Events that are read from the log at a time: enough to be quick, little to hold in memory.
 const PAGE: u32 = 512;
+/// How long the log may take to say its size: less than a scrape waits.
+const MEASURING: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// An engine on `log` as `instance`; its recorder begins at once.
+    /// An engine on `leaves` as `instance`; its recorder begins at once.
     #[must_use]
-    pub fn new(
-        log: Arc<dyn Log>,
-        models: Models,
-        limits: Limits,
-        instance: InstanceId,
-        tasks: Tasks,
-    ) -> Self {
-        let recorder = Recorder::start(log.as_ref(), &tasks);
+    pub fn new(leaves: Leaves, limits: Limits, instance: InstanceId, tasks: Tasks) -> Self {
+        let Leaves { log, signals, models } = leaves;
+        let metrics = Arc::new(Metrics::default());
+        let recorder = Recorder::start(log.as_ref(), &tasks, &metrics);
         let live = Live::default();
         let places = Arc::new(Semaphore::new(limits.running));
         let models = RwLock::new(Arc::new(models));
         let draining = AtomicBool::new(false);
-        let inner =
-            Inner { log, models, limits, instance, tasks, draining, live, places, recorder };
+        let rooms = Rooms::new(instance, Arc::clone(&signals));
+        let inner = Inner {
+            log,
+            signals,
+            models,
+            limits,
+            instance,
+            tasks,
+            draining,
+            live,
+            remotes: Remotes::default(),
+            places,
+            recorder,
+            look: Notify::new(),
+            rooms,
+            metrics,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -101,10 +152,22 @@ impl Engine {
         *self.inner.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
     }
 
+    /// What this process counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    /// How long a connection that opens now may last, a little different for each.
+    #[must_use]
+    pub fn connection_age(&self) -> Duration {
+        self.inner.limits.connection_age.mul_f64(0.9 + 0.2 * generate::chance())
     }
 
     /// Whether the server is about to stop.
@@ -113,10 +176,47 @@ impl Engine {
         self.inner.draining.load(Ordering::Acquire)
     }
 
+    /// Cancelled when the server is about to stop.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.inner.tasks.soft().clone()
+    }
+
+    /// Does something on the main runtime: a future of which nobody wants to know for a while, as
+    /// on a socket that cannot send, would keep the log's connection that it waits for.
+    pub fn aside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(self.inner.tasks.spawn_aside(work))
+    }
+
+    /// Lets a participant into a conversation, for as long as the membership lives. Whether the
+    /// conversation exists is for [`Engine::conversation`] to say.
+    #[must_use]
+    pub fn enter(&self, at: &ConversationAt, participant: Participant) -> (Membership, Changes) {
+        self.inner.rooms.join((at.tenant.clone(), at.id), participant)
+    }
+
     /// Generations that this process runs now.
     #[must_use]
     pub fn running(&self) -> usize {
         self.inner.live.len()
+    }
+
+    /// Looks up the gauges that nobody counts along: what runs, the pools, the log's size.
+    pub async fn measure(&self) {
+        let metrics = self.metrics();
+        metrics.running.set(i64::try_from(self.running()).unwrap_or(i64::MAX));
+        for pool in self.inner.log.pools() {
+            for (state, count) in [("idle", pool.idle), ("busy", pool.busy)] {
+                metrics.pool.get_or_create(&[("pool", pool.name), ("state", state)]).set(count);
+            }
+        }
+        // Without the log the old figure stays: the other metrics are wanted all the more.
+        if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.bytes()).await {
+            metrics.log_bytes.set(bytes);
+        }
     }
 
     /// Whether the log can be reached.
@@ -125,6 +225,26 @@ impl Engine {
     /// It cannot.
     pub async fn ready(&self) -> Result<(), LogError> {
         self.inner.log.ping().await
+    }
+
+    /// A generation's row, with what was asked.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn generation(&self, at: &Address) -> Result<Generation, EngineError> {
+        self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)
+    }
+
+    /// The newest generation of a chat, by the name that its client gave it.
+    ///
+    /// # Errors
+    /// The log is out of reach or broken.
+    pub async fn newest_of(
+        &self,
+        tenant: &Tenant,
+        chat: &str,
+    ) -> Result<Option<Generation>, EngineError> {
+        Ok(self.inner.log.newest_of(tenant, chat).await?)
     }
 
     /// A generation as it stands.
@@ -136,10 +256,7 @@ impl Engine {
         self.view_of(row).await
     }
 
-    async fn view_of(
-        &self,
-        row: crate::domain::generation::Generation,
-    ) -> Result<View, EngineError> {
+    async fn view_of(&self, row: Generation) -> Result<View, EngineError> {
         if let Some(outcome) = row.result.clone() {
             return Ok(View::of(row, outcome.answer, outcome.attempts));
         }
@@ -198,13 +315,17 @@ impl Engine {
 
     /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
     pub fn close(&self) {
-        self.inner.draining.store(true, Ordering::Release);
+        if self.inner.draining.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.hand_over();
         self.inner.tasks.soft().cancel();
         self.inner.live.wake_readers();
+        self.inner.remotes.wake_readers();
     }
 
-    /// Stops in two steps: lets running generations end for `grace` or until `hurry`, then leaves
-    /// the rest, durable up to their last event, to whoever takes them over.
+    /// Stops in two steps: what another instance can go on with exactly moves there at once; the
+    /// others may end for `grace` or until `hurry`. Then leaves the rest, durable up to their last event, to whoever takes them over.
     pub async fn drain(&self, grace: Duration, hurry: &CancellationToken) {
         // Long enough for the last group commit, short enough for an impatient supervisor.
         const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -217,10 +338,12 @@ impl Engine {
         inner.tasks.hard().cancel();
         inner.live.let_go();
         inner.tasks.finish_work(LAST_COMMIT).await;
-        inner.recorder.close();
-        inner.tasks.finish_services(LAST_COMMIT).await;
-        if let Err(error) = inner.log.release(inner.instance).await {
-            tracing::warn!(%error, "the lease was not given up; it will run out");
+        inner.recorder.close(LAST_COMMIT).await;
+        match inner.log.release(inner.instance).await {
+            Ok(()) => inner.signals.send(To::All, Signal::Released { owner: inner.instance }),
+            Err(error) => tracing::warn!(%error, "the lease was not given up; it will run out"),
         }
+        inner.signals.close().await;
+        inner.tasks.finish_services(LAST_COMMIT).await;
     }
 }

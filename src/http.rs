@@ -1,32 +1,70 @@
 //! The routes: a prompt comes in, events go out. Parses, calls the engine, maps the answer.
 mod accept;
+mod ai_sdk;
+mod assets;
+mod auth;
 mod body;
+mod connections;
+mod conversation;
+mod conversations;
+mod cors;
+mod dialect;
+mod dialect_reader;
+#[cfg(test)]
+mod dialect_tests;
+mod durable;
 mod events;
 mod frame;
 mod generation;
 mod generations;
 mod health;
+mod journal;
+mod metrics;
 mod models;
 mod object;
+mod openai;
+mod openapi;
 mod problem;
 mod prompt;
+mod shares;
 mod sse;
 mod welcome;
+mod ws;
+
+use std::str::FromStr;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 use crate::domain::id::Tenant;
-use crate::engine::Engine;
-use crate::ports::Address;
+use crate::engine::{Caller, Engine};
+use crate::ports::{Address, ConversationAt};
+pub use auth::{InvalidOrigin, Origins, guard};
+pub use connections::Connections;
+pub use cors::cors;
+pub use journal::journal;
 use problem::Problem;
 
 /// The table of routes, for the app and its tests.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/", vec![get().to(welcome::welcome)]))
+        .service(resource("/", vec![get().to(assets::root)]))
+        .service(resource("/c/{id}", vec![get().to(assets::index)]))
+        .service(resource("/shared/{token}", vec![get().to(assets::index)]))
+        .service(resource("/docs", vec![get().to(assets::docs)]))
+        .service(resource("/static/{path:.*}", vec![get().to(assets::file)]))
         .service(resource("/healthz", vec![get().to(health::alive)]))
         .service(resource("/readyz", vec![get().to(health::ready)]))
+        .service(resource(
+            "/v1/session",
+            vec![
+                get().to(auth::who),
+                web::post().to(auth::sign_in),
+                web::delete().to(auth::sign_out),
+            ],
+        ))
+        .service(resource("/v1/tickets", vec![web::post().to(auth::ticket)]))
+        .service(resource("/metrics", vec![get().to(metrics::read)]))
         .service(resource("/v1/models", vec![get().to(models::list)]))
         .service(resource(
             "/v1/generations",
@@ -38,7 +76,39 @@ pub fn configure(config: &mut web::ServiceConfig) {
         ))
         .service(resource("/v1/generations/{id}/events", vec![web::get().to(events::read)]))
         .service(resource("/v1/generations/{id}/cancel", vec![web::post().to(generation::cancel)]))
+        .service(resource("/v1/ws", vec![web::get().to(ws::open)]))
+        .service(resource("/openapi.json", vec![get().to(openapi::read)]))
+        .service(resource("/asyncapi.json", vec![get().to(ws::asyncapi)]))
+        .configure(conversation_routes)
+        .configure(openai::configure)
+        .configure(ai_sdk::configure)
+        .configure(durable::configure)
         .default_service(web::to(not_found));
+}
+
+fn conversation_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource(
+            "/v1/conversations",
+            vec![get().to(conversations::list), web::post().to(conversations::create)],
+        ))
+        .service(resource(
+            "/v1/conversations/{id}",
+            vec![
+                get().to(conversation::get),
+                web::patch().to(conversation::change),
+                web::delete().to(conversation::delete),
+            ],
+        ))
+        .service(resource(
+            "/v1/conversations/{id}/messages",
+            vec![get().to(conversation::messages)],
+        ))
+        .service(resource(
+            "/v1/conversations/{id}/shares",
+            vec![web::post().to(shares::create), web::delete().to(shares::revoke)],
+        ))
+        .service(resource("/v1/shared/{token}", vec![get().to(shares::get)]));
 }
 
 /// GET, and HEAD as every server shall answer it; actix leaves the body out. Not for a stream,
@@ -64,10 +134,18 @@ fn resource(path: &str, routes: Vec<Route>) -> Resource {
 fn allowed(path: &str) -> &'static [Method] {
     match path {
         "/v1/generations" => &[Method::GET, Method::HEAD, Method::POST],
+        "/v1/conversations" => &[Method::GET, Method::HEAD, Method::POST],
+        "/v1/conversations/{id}" => &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE],
+        "/v1/conversations/{id}/shares" => &[Method::POST, Method::DELETE],
+        "/v1/session" => &[Method::GET, Method::HEAD, Method::POST, Method::DELETE],
+        "/v1/tickets" => &[Method::POST],
         "/v1/generations/{id}" => &[Method::GET, Method::HEAD, Method::DELETE],
-        "/v1/generations/{id}/events" => &[Method::GET],
+        "/v1/generations/{id}/events" | "/v1/ws" => &[Method::GET],
         "/v1/generations/{id}/cancel" => &[Method::POST],
-        _ => &[Method::GET, Method::HEAD],
+        other => openai::allowed(other)
+            .or_else(|| ai_sdk::allowed(other))
+            .or_else(|| durable::allowed(other))
+            .unwrap_or(&[Method::GET, Method::HEAD]),
     }
 }
 
@@ -78,17 +156,33 @@ async fn not_found() -> Result<HttpResponse, Problem> {
 /// The engine that the app put there.
 type Shared = web::Data<Engine>;
 
-/// Whose request it is: one tenant until keys arrive.
-fn tenant(_request: &HttpRequest) -> Tenant {
-    Tenant::anonymous()
+/// Whose request it is, by what [`guard`] found out.
+fn tenant(request: &HttpRequest) -> Tenant {
+    auth::tenant(request)
+}
+
+/// Who asks. Every route but the public ones has a caller.
+fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    auth::caller(request).ok_or_else(Problem::internal)
 }
 
 /// The generation in the path. What is not a proper id does not exist either.
 fn address(request: &HttpRequest) -> Result<Address, Problem> {
-    // One spelling: hyphens, as we give ids out.
-    const LENGTH: usize = 36;
-    let id = request.match_info().get("id").filter(|id| id.len() == LENGTH);
-    let id = id.and_then(|id| id.parse().ok());
+    let id = request.match_info().get("id").and_then(proper_id);
     let id = id.ok_or_else(Problem::no_such_generation)?;
     Ok(Address { tenant: tenant(request), id })
+}
+
+/// The conversation in the path.
+fn conversation_at(request: &HttpRequest) -> Result<ConversationAt, Problem> {
+    let id = request.match_info().get("id").and_then(proper_id);
+    let id = id.ok_or_else(Problem::no_such_conversation)?;
+    Ok(ConversationAt { tenant: tenant(request), id })
+}
+
+/// An id in the one spelling in which we give them out.
+fn proper_id<T: FromStr>(text: &str) -> Option<T> {
+    // With hyphens.
+    const LENGTH: usize = 36;
+    Some(text).filter(|id| id.len() == LENGTH)?.parse().ok()
 }

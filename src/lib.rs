@@ -10,12 +10,16 @@
 //! - [`ports`]: the two traits between the engine and these leaves
 //! - [`domain`]: events, their fold, ids, prompts
 //!
-//! Beside it: [`telemetry`], the log lines.
+//! At the other end of the wire: [`client`], for the terminal.
+//!
+//! Beside it: [`telemetry`], the log lines, and [`metrics`], what is counted.
 pub mod app;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod metrics;
 pub mod ports;
 pub mod providers;
 pub mod store;

@@ -3,8 +3,12 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use lastword::app::{App, check};
-use lastword::config::{Command, Config, ServeFlags, command_line};
+use lastword::app::{App, check, keys};
+use lastword::client::{self, Client, ClientError, Output, Question};
+use lastword::config::{
+    AskFlags, ClientFlags, Command, Config, KeysCommand, PlaceFlags, ServeFlags, TailFlags,
+    command_line, completions,
+};
 use lastword::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +23,16 @@ async fn main() -> ExitCode {
     let done = match command_line().command {
         Command::Serve(flags) => serve(*flags).await.map(|()| ExitCode::SUCCESS),
         Command::Check(flags) => check_all(*flags).await,
+        Command::Keys { place, command } => {
+            telemetry::start(place.log_format);
+            keys(*place, command).await.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Ask(flags) => return ended(ask(flags).await),
+        Command::Tail(flags) => return ended(tail(flags).await),
+        Command::Completions { shell } => {
+            let script = completions(shell);
+            std::io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
     };
     match done {
         Ok(code) => code,
@@ -34,8 +48,43 @@ async fn main() -> ExitCode {
     }
 }
 
+async fn ask(flags: AskFlags) -> Result<u8, ClientError> {
+    let mut prompt = flags.prompt.join(" ");
+    if prompt == "-" {
+        prompt = std::io::read_to_string(std::io::stdin())?;
+    }
+    let question = Question { prompt, model: flags.model, system: flags.system };
+    let (client, output) = connection(&flags.client)?;
+    client::ask(&client, &question, output).await
+}
+
+async fn tail(flags: TailFlags) -> Result<u8, ClientError> {
+    let (client, output) = connection(&flags.client)?;
+    client::tail(&client, &flags.id, flags.after, output).await
+}
+
+fn connection(flags: &ClientFlags) -> Result<(Client, Output), ClientError> {
+    let client = Client::new(&flags.server, flags.key.as_deref())?;
+    Ok((client, Output { json: flags.json, quiet: flags.quiet }))
+}
+
+fn ended(outcome: Result<u8, ClientError>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Whoever closes standard error has the exit code.
+            let mut err = std::io::stderr().lock();
+            let _ = writeln!(err, "lastword: {error}");
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(err, "  {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
 async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
-    telemetry::start(flags.log_format);
+    telemetry::start(flags.place.log_format);
     let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
     let signals = watch_signals(stop.clone(), hurry.clone())?;
     let work = async {
@@ -56,16 +105,30 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
 
 fn say(app: &App) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "lastword {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "lastword {} ({})", env!("CARGO_PKG_VERSION"), env!("BUILD_COMMIT"))?;
     for (name, value) in app.started() {
         writeln!(out, "  {name:<10} {value}")?;
     }
     out.flush()
 }
 
+async fn keys(place: PlaceFlags, command: KeysCommand) -> Result<(), Box<dyn Error>> {
+    let config = Config::of_place(place)?;
+    let told = keys::run(&config, command).await?;
+    // What a program wants goes to standard output alone: KEY=$(lastword keys create …).
+    for line in told.notes {
+        eprintln!("{line}");
+    }
+    let mut out = std::io::stdout().lock();
+    for line in told.lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
 /// A line for each thing; what is wrong is followed by how to mend it.
 async fn check_all(flags: ServeFlags) -> Result<ExitCode, Box<dyn Error>> {
-    telemetry::start(flags.log_format);
+    telemetry::start(flags.place.log_format);
     let config = Config::load(flags)?;
     let findings = check(&config).await;
     let mut out = std::io::stdout().lock();

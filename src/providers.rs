@@ -2,7 +2,10 @@
 //! [`crate::ports::Provider`]; only the app names them.
 //!
 //! - [`openai`]: any endpoint for OpenAI chat completions, through async-openai
-//!   - `chat_wire`, `chat_map`: its JSON, the mapping to deltas
+//!   - `chat_wire`, `chat_map`, `chat_calls`: its JSON, the mapping to deltas, tool calls in it
+//! - [`responses`]: the Responses API of OpenAI and of those who speak it
+//!   - `responses_wire`, `responses_tools`, `responses_map`: the same of it; `replay`: an answer that the upstream
+//!     keeps, behind what was heard of it
 //! - [`anthropic`]: the Messages API, through reqwest and eventsource-stream
 //!   - `messages_wire`, `messages_map`: the same of it
 //! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
@@ -16,7 +19,9 @@
 //!     events out of bytes, text out of pieces, what the guard and the consumer tell each other
 mod answer;
 pub mod anthropic;
+mod chat_calls;
 mod chat_map;
+mod chat_tools;
 mod chat_wire;
 mod delta_stream;
 pub mod demo;
@@ -32,5 +37,10 @@ mod messages_wire;
 pub mod openai;
 mod probe;
 mod refusal;
+mod replay;
+pub mod responses;
+mod responses_map;
+mod responses_tools;
+mod responses_wire;
 mod seam;
 mod text;

@@ -1,11 +1,21 @@
 //! The durable log in Postgres, and the private Postgres for those who have none.
 mod append;
 mod connect;
+mod conversation_rows;
+mod conversations;
 pub mod embedded;
+mod follow;
+mod keys;
+mod messages;
 mod partitions;
 mod postgres;
 mod rows;
+mod shares;
+mod signals;
+mod starts;
 mod takeover;
+mod turns;
 
 pub use connect::{ConnectError, Durability, connect};
 pub use postgres::PgLog;
+pub use signals::{Pace, PgSignals};

@@ -47,6 +47,14 @@ impl Tasks {
         self.services.spawn_on(service, &self.runtime);
     }
 
+    /// Spawns what somebody waits for; it ends by itself, or is dropped by who waited.
+    pub fn spawn_aside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.services.spawn_on(work, &self.runtime)
+    }
+
     /// How many pieces of work there are.
     #[must_use]
     pub fn working(&self) -> usize {

@@ -12,8 +12,6 @@ use crate::domain::event::ErrorCode;
 use crate::domain::prompt::{Message, Parameters, Prompt, Role};
 use crate::engine::Model;
 use crate::ports::{Attempt, Delta, ProviderError};
-use crate::store::connect;
-use crate::store::embedded::{Embedded, EmbeddedError};
 
 /// How long one model may take for its one token: it may have to be loaded first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,25 +65,12 @@ fn good(what: &str, how: String) -> Finding {
     Finding { ok: true, what: what.into(), how, mend: None }
 }
 
-/// As `serve` does, or beside a `serve` that runs.
 async fn database(config: &Config) -> Result<String, AppError> {
-    match Database::open(config).await {
-        Ok((database, log)) => {
-            let place = database.describe();
-            log.close().await;
-            database.close().await;
-            Ok(place)
-        }
-        Err(AppError::Embedded(EmbeddedError::InUse { dir, pid })) => {
-            let Some(options) = Embedded::attach(&config.data_dir) else {
-                return Err(EmbeddedError::InUse { dir, pid }.into());
-            };
-            let log = connect(options, crate::store::Durability::Required).await?;
-            log.close().await;
-            Ok(format!("private PostgreSQL in {}, run by process {pid}", dir.display()))
-        }
-        Err(error) => Err(error),
-    }
+    let (database, log) = Database::reach(config).await?;
+    let place = database.describe();
+    log.close().await;
+    database.close().await;
+    Ok(place)
 }
 
 fn mend_database(error: &AppError) -> &'static str {
@@ -98,6 +83,10 @@ fn mend_database(error: &AppError) -> &'static str {
             "install PostgreSQL 14 or later, or set DATABASE_URL to one that runs elsewhere"
         }
         AppError::Listen(..)
+        | AppError::NoKey { .. }
+        | AppError::Origins(_)
+        | AppError::Keys(_)
+        | AppError::Tls(_)
         | AppError::Identity(_)
         | AppError::Models(_)
         | AppError::TakeUp(_)
@@ -130,10 +119,11 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
 
 /// Asks for one token. That the model came to its end says enough: some say nothing in one token.
 async fn one_token(model: &Model) -> Result<(), ProviderError> {
-    let messages = vec![Message { role: Role::User, content: "Say: ok".into() }];
+    let messages = vec![Message::text(Role::User, "Say: ok")];
     let parameters = Parameters { max_output_tokens: Some(1), ..Parameters::default() };
     let prompt = Prompt { messages, parameters };
-    let mut deltas = model.provider.start(Attempt { prompt, so_far: String::new() }).await?;
+    let mut deltas =
+        model.provider.start(Attempt { prompt, so_far: String::new(), resume: None }).await?;
     while let Some(delta) = deltas.next().await {
         if matches!(delta?, Delta::Text(_) | Delta::Reasoning(_) | Delta::Finish { .. }) {
             return Ok(());

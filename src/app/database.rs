@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::AppError;
 use crate::config::Config;
-use crate::store::embedded::{Embedded, Search};
+use crate::store::embedded::{Embedded, EmbeddedError, Search};
 use crate::store::{Durability, PgLog, connect};
 
 /// How often we look whether the private server is still there.
@@ -48,6 +48,22 @@ impl Database {
             embedded.started_in().as_secs_f64()
         );
         Ok((Self::Private(Box::new(embedded), place), log))
+    }
+
+    /// As [`Database::open`], or beside a `serve` that runs the private one.
+    pub(super) async fn reach(config: &Config) -> Result<(Self, PgLog), AppError> {
+        match Self::open(config).await {
+            Err(AppError::Embedded(EmbeddedError::InUse { dir, pid })) => {
+                let Some(options) = Embedded::attach(&config.data_dir) else {
+                    return Err(EmbeddedError::InUse { dir, pid }.into());
+                };
+                let log = connect(options, Durability::Required).await?;
+                let shown = dir.display();
+                let place = format!("private PostgreSQL in {shown}, run by process {pid}");
+                Ok((Self::Given(place), log))
+            }
+            reached => reached,
+        }
     }
 
     /// For the start-up lines.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Config, ContinuationWord, ModelConfig, ProviderEnvironment, ProviderKind, variable,
+    Config, ContinuationWord, ModelConfig, ProviderEnvironment, ProviderKind, WireWord, variable,
 };
 use crate::domain::nearest;
 use crate::engine::{Model, Models, OnLoss};
@@ -13,6 +13,7 @@ use crate::providers::demo::Demo;
 use crate::providers::endpoint::{Settings, SettingsError};
 use crate::providers::guard::Timeouts;
 use crate::providers::openai::OpenAi;
+use crate::providers::responses::Responses;
 
 /// The name of the built-in model.
 const DEMO: &str = "demo";
@@ -42,11 +43,12 @@ pub enum ModelsError {
     /// A timeout is not one.
     #[error("model `{0}`: {1} must be between 0.001 and 86400 seconds")]
     Timeout(String, &'static str),
-    /// A continuation that its provider has not.
-    #[error(
-        "model `{0}`: continuation = \"provider_resume\" is not supported; say prefix, instruct or none"
-    )]
-    ProviderResume(String),
+    /// An upstream is asked to go on in a way that it cannot.
+    #[error("model `{0}`: {1}")]
+    Continuation(String, &'static str),
+    /// Only `openai` has two wires.
+    #[error("model `{0}`: wire is for provider = \"openai\" only")]
+    Wire(String),
     /// A fallback that is none of the models.
     #[error("model `{0}`: its fallback `{1}` is none of the models.{2}")]
     NoFallback(String, String, String),
@@ -137,14 +139,37 @@ fn check_fallbacks(config: &Config, offered: &[Reasoned]) -> Result<(), ModelsEr
     Ok(())
 }
 
+/// What each wire can do to go on from a text, and what to say instead.
+fn check_wire(config: &ModelConfig) -> Result<(), ModelsError> {
+    let refuse = |why| Err(ModelsError::Continuation(config.name.clone(), why));
+    match (config.wire, config.continuation) {
+        (Some(_), _) if config.provider != ProviderKind::Openai => {
+            Err(ModelsError::Wire(config.name.clone()))
+        }
+        (Some(WireWord::Responses), Some(ContinuationWord::Prefix)) => refuse(
+            "continuation = \"prefix\" needs wire = \"chat\"; say provider_resume, instruct or none",
+        ),
+        (None | Some(WireWord::Chat), Some(ContinuationWord::ProviderResume)) => refuse(
+            "continuation = \"provider_resume\" needs provider = \"openai\" with wire = \"responses\"; \
+             say prefix, instruct or none",
+        ),
+        (_, _) => Ok(()),
+    }
+}
+
 fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
     let name = config.name.as_str();
-    let provider = match config.provider {
+    check_wire(config)?;
+    let provider: Arc<dyn Provider> = match config.provider {
         ProviderKind::Demo => Arc::new(Demo),
         ProviderKind::Openai => {
             let base_url = config.base_url.clone();
             let base_url = base_url.ok_or_else(|| ModelsError::NoBaseUrl(name.into()))?;
-            openai(name, settings(config, base_url, Continuation::None)?)?
+            let settings = settings(config, base_url, Continuation::None)?;
+            match config.wire {
+                None | Some(WireWord::Chat) => openai(name, settings)?,
+                Some(WireWord::Responses) => responses(name, settings)?,
+            }
         }
         ProviderKind::Anthropic => {
             let base_url = config.base_url.clone().unwrap_or_else(|| ANTHROPIC.into());
@@ -153,7 +178,7 @@ fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
     };
     let fallback = config.fallback.clone();
     let model = model(name, provider, config.on_loss.into(), config.max_attempts.max(1));
-    Ok(Model { fallback, ..model })
+    Ok(Model { fallback, context_tokens: config.context_tokens, ..model })
 }
 
 fn settings(
@@ -171,9 +196,7 @@ fn settings(
         Some(ContinuationWord::None) => Continuation::None,
         Some(ContinuationWord::Instruct) => Continuation::Instruct,
         Some(ContinuationWord::Prefix) => Continuation::Prefix,
-        Some(ContinuationWord::ProviderResume) => {
-            return Err(ModelsError::ProviderResume(name.clone()));
-        }
+        Some(ContinuationWord::ProviderResume) => Continuation::ProviderResume,
     };
     Ok(Settings {
         base_url,
@@ -251,6 +274,12 @@ pub(super) fn openai(name: &str, settings: Settings) -> Result<Arc<dyn Provider>
     Ok(Arc::new(provider))
 }
 
+fn responses(name: &str, settings: Settings) -> Result<Arc<dyn Provider>, ModelsError> {
+    let provider =
+        Responses::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
+    Ok(Arc::new(provider))
+}
+
 fn anthropic(name: &str, settings: Settings) -> Result<Arc<dyn Provider>, ModelsError> {
     let provider =
         Anthropic::new(settings).map_err(|e| ModelsError::Settings(name.to_owned(), e))?;
@@ -263,5 +292,6 @@ pub(super) fn model(
     on_loss: OnLoss,
     max_attempts: u32,
 ) -> Model {
-    Model { name: name.to_owned(), provider, on_loss, max_attempts, fallback: None }
+    let name = name.to_owned();
+    Model { name, provider, on_loss, max_attempts, fallback: None, context_tokens: None }
 }

@@ -1,5 +1,6 @@
 //! `lastword.toml`.
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,13 @@ pub(super) struct File {
     pub(super) heartbeat_s: Option<f64>,
     pub(super) shutdown_grace_s: Option<f64>,
     pub(super) retention_days: Option<u32>,
+    pub(super) notify: Option<bool>,
     pub(super) detect: Option<bool>,
+    pub(super) require_key: Option<bool>,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) h2c: Option<bool>,
+    pub(super) cors_origins: Vec<String>,
     pub(super) models: Vec<ModelConfig>,
     pub(super) limits: FileLimits,
 }
@@ -39,6 +46,8 @@ pub struct ModelConfig {
     pub upstream_model: Option<String>,
     /// Where the upstream is: up to and with `/v1` for `openai`, without it for `anthropic`.
     pub base_url: Option<String>,
+    /// Which of OpenAI's two APIs an `openai` upstream is asked by.
+    pub wire: Option<WireWord>,
     /// The environment variable that holds the key; never the key itself.
     pub api_key_env: Option<String>,
     /// How this upstream can go on from a text.
@@ -52,6 +61,8 @@ pub struct ModelConfig {
     pub max_attempts: u32,
     /// The model that answers when the attempts are spent.
     pub fallback: Option<String>,
+    /// Tokens of its window: a conversation that is longer loses its oldest turns.
+    pub context_tokens: Option<NonZeroU32>,
     /// Seconds for the connection, TLS included.
     pub connect_timeout_s: Option<f64>,
     /// Seconds from the request to the first byte of the answer.
@@ -76,6 +87,16 @@ pub enum ProviderKind {
     Anthropic,
     /// The built-in one, which is no AI.
     Demo,
+}
+
+/// OpenAI's APIs, as the file spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireWord {
+    /// Chat completions.
+    Chat,
+    /// Responses.
+    Responses,
 }
 
 /// How an upstream can go on from a text, as the file spells it.
@@ -120,6 +141,7 @@ impl From<OnLossWord> for OnLoss {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileLimits {
     prompt_bytes: Option<usize>,
+    context_bytes: Option<usize>,
     generation_wall_s: Option<u64>,
     output_bytes: Option<usize>,
     running: Option<usize>,
@@ -128,6 +150,8 @@ pub(super) struct FileLimits {
     write_outage_s: Option<u64>,
     read_outage_s: Option<u64>,
     poll_ms: Option<u64>,
+    connections: Option<usize>,
+    connection_age_s: Option<u64>,
 }
 
 impl FileLimits {
@@ -136,6 +160,7 @@ impl FileLimits {
         let seconds = |s: Option<u64>, or| s.map_or(or, Duration::from_secs);
         Limits {
             prompt_bytes: self.prompt_bytes.unwrap_or(base.prompt_bytes),
+            context_bytes: self.context_bytes.unwrap_or(base.context_bytes),
             generation_wall: seconds(self.generation_wall_s, base.generation_wall),
             output_bytes: self.output_bytes.unwrap_or(base.output_bytes),
             running: self.running.unwrap_or(base.running).max(1),
@@ -144,6 +169,9 @@ impl FileLimits {
             write_outage: seconds(self.write_outage_s, base.write_outage),
             read_outage: seconds(self.read_outage_s, base.read_outage),
             poll: self.poll_ms.map_or(base.poll, |ms| Duration::from_millis(ms.max(1))),
+            connections: self.connections.unwrap_or(base.connections).max(1),
+            connection_age: seconds(self.connection_age_s, base.connection_age)
+                .max(Duration::from_secs(1)),
             ..base
         }
     }

@@ -1,0 +1,193 @@
+//! What is shown: the answer on standard output, everything else on standard error.
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::ask::Output;
+use crate::domain::event::{Done, Event, Status};
+
+/// How often the spinner turns.
+pub(super) const TURN: Duration = Duration::from_millis(80);
+/// What came within this time came at once: it has no pace.
+const MEASURABLE: Duration = Duration::from_millis(200);
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+
+/// Standard output and standard error.
+pub(super) struct Terminal {
+    output: Output,
+    /// Both are a terminal: there is somebody to wait with.
+    watched: bool,
+    /// Whether the spinner stands there.
+    turning: bool,
+    turns: usize,
+    begun: Instant,
+    /// When the first token came, thinking included, as the count of tokens does.
+    first: Option<Instant>,
+    /// Whether something of the answer is shown.
+    answers: bool,
+    /// Whether the last character was the end of a line.
+    at_line_start: bool,
+    thinking: bool,
+    /// What was shown of the answer, to be gone on with behind a snapshot.
+    shown: String,
+}
+
+impl Terminal {
+    pub(super) fn new(output: Output) -> Self {
+        let watched = io::stdout().is_terminal() && io::stderr().is_terminal();
+        Self {
+            output,
+            watched,
+            turning: false,
+            turns: 0,
+            begun: Instant::now(),
+            first: None,
+            answers: false,
+            at_line_start: true,
+            thinking: false,
+            shown: String::new(),
+        }
+    }
+
+    /// Turns the spinner, until the first of the answer is there.
+    pub(super) fn turn(&mut self) {
+        if !self.watched || self.answers || self.output.json {
+            return;
+        }
+        let turn = SPINNER.get(self.turns % SPINNER.len()).copied().unwrap_or('.');
+        let what = if self.thinking { "thinking" } else { "waiting" };
+        let seconds = self.begun.elapsed().as_secs_f32();
+        // Whoever closes standard error does not want to see it.
+        let _unseen = write!(io::stderr(), "\r{turn} {what} {seconds:.1} s ");
+        (self.turning, self.turns) = (true, self.turns + 1);
+    }
+
+    /// Shows an event.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub(super) fn event(&mut self, json: &str, event: Option<&Event>) -> io::Result<()> {
+        if self.output.json {
+            return self.raw(format!("{json}\n").as_bytes());
+        }
+        match event {
+            Some(Event::Delta { text } | Event::Refusal { text }) => self.text(text),
+            Some(Event::Reasoning { .. }) => {
+                self.thinking = true;
+                self.first.get_or_insert_with(Instant::now);
+                Ok(())
+            }
+            Some(Event::Superseded { .. }) => {
+                self.note("the model lost its answer and begins again");
+                self.anew("")
+            }
+            Some(Event::Snapshot { text, .. }) => {
+                let more = text.strip_prefix(self.shown.as_str()).map(str::to_owned);
+                match more {
+                    Some(more) => self.text(&more),
+                    None => self.anew(text),
+                }
+            }
+            Some(Event::Notice { code, message }) => {
+                // These two are for programs.
+                if !matches!(code.as_str(), "thinking_signature" | "redacted_thinking") {
+                    self.note(message);
+                }
+                Ok(())
+            }
+            Some(Event::ToolCall(call)) => {
+                if let Some(name) = &call.name {
+                    self.note(&format!("the model asks for the tool {name}"));
+                }
+                Ok(())
+            }
+            Some(Event::Started { .. } | Event::Resumed { .. } | Event::Done(_)) | None => Ok(()),
+        }
+    }
+
+    fn anew(&mut self, text: &str) -> io::Result<()> {
+        if !self.at_line_start {
+            self.text("\n")?;
+        }
+        self.shown.clear();
+        self.text(text)
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.clear();
+        self.first.get_or_insert_with(Instant::now);
+        self.answers = true;
+        self.at_line_start = text.ends_with('\n');
+        self.shown.push_str(text);
+        self.raw(text.as_bytes())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.turning) {
+            let _unseen = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    /// Something beside the answer.
+    pub(super) fn note(&mut self, text: &str) {
+        self.clear();
+        if !self.output.quiet {
+            let line = if self.watched && !self.at_line_start { "\n" } else { "" };
+            let _unseen = writeln!(io::stderr(), "{line}lastword: {text}");
+        }
+    }
+
+    /// Ends the answer's last line.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub(super) fn end_line(&mut self) -> io::Result<()> {
+        self.clear();
+        if self.at_line_start || self.output.json {
+            return Ok(());
+        }
+        self.at_line_start = true;
+        self.raw(b"\n")
+    }
+
+    /// What went wrong, if something did, and the last line.
+    pub(super) fn summary(&mut self, id: &str, done: &Done) {
+        if let Some(error) = &done.error {
+            self.note(&format!("{}: {}", done.status.as_str(), error.message));
+        } else if done.status != Status::Completed {
+            let why = done.finish_reason.and_then(|reason| serde_json::to_value(reason).ok());
+            let why = why.as_ref().and_then(Value::as_str).map(|why| format!(": {why}"));
+            self.note(&format!("{}{}", done.status.as_str(), why.unwrap_or_default()));
+        }
+        self.figures(id, done);
+    }
+
+    /// The last line: how much, and how quickly.
+    pub(super) fn figures(&mut self, id: &str, done: &Done) {
+        let tokens = done.usage.output_tokens;
+        let about = if done.usage.exact { "" } else { "about " };
+        let mut line = format!("{about}{tokens} tokens");
+        if let Some(first) = self.first {
+            let (took, wait) = (first.elapsed(), first - self.begun);
+            if took > MEASURABLE {
+                let took = took.as_secs_f64();
+                #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+                let rate = tokens as f64 / took;
+                line += &format!(" in {took:.1} s, {rate:.0} tokens/s");
+            }
+            line += &format!(", the first after {:.2} s", wait.as_secs_f64());
+        }
+        self.note(&format!("{line} ({id})"));
+    }
+}

@@ -1,0 +1,319 @@
+//! What is counted and measured: each metric by its name, in one place.
+//!
+//! Prometheus' rules for names: base units (seconds, bytes), `_total` for what only grows.
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::domain::event::{ErrorCode, SnapshotReason, Status};
+
+/// From a commit on a fast disk to an outage.
+const WAITS: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+/// From a model on this machine to one that thinks for a minute.
+const MODEL_WAITS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+/// Events of one commit.
+const BATCHES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// One label with its value.
+type Label = [(&'static str, &'static str); 1];
+/// Two labels with their values.
+type Labels = [(&'static str, &'static str); 2];
+
+/// How events reach a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Server-sent events.
+    Sse,
+    /// A WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Everything that one process counts.
+pub struct Metrics {
+    registry: Registry,
+    /// Generations that were started or taken over here.
+    pub started: Counter,
+    ended: Family<Label, Counter>,
+    /// Generations that run or wait here.
+    pub running: Gauge,
+    streams: Family<Labels, Gauge>,
+    /// WebSocket connections that are open.
+    pub sockets: Gauge,
+    /// Events that became durable.
+    pub appended: Counter,
+    delivered_sse: Counter,
+    delivered_websocket: Counter,
+    commit: Histogram,
+    batch: Histogram,
+    lag: Histogram,
+    first_token: Histogram,
+    token_gap: Histogram,
+    upstream_errors: Family<Label, Counter>,
+    /// Generations taken over from a dead owner, or taken up after a restart.
+    pub takeovers: Counter,
+    /// Writers that were stopped because another owner writes.
+    pub fenced: Counter,
+    /// Calls to the log that were answered by nobody.
+    pub log_outages: Counter,
+    /// Times that the listener of hints had to be made anew.
+    pub listener_rebuilds: Counter,
+    snapshots: Family<Label, Counter>,
+    /// Readers that were cut because they took nothing for too long.
+    pub slow_cut: Counter,
+    /// Connections to Postgres, by pool and state.
+    pub pool: Family<Labels, Gauge>,
+    /// Bytes of all event tables with their indexes.
+    pub log_bytes: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lastword"),
+            started: Counter::default(),
+            ended: Family::default(),
+            running: Gauge::default(),
+            streams: Family::default(),
+            sockets: Gauge::default(),
+            appended: Counter::default(),
+            delivered_sse: Counter::default(),
+            delivered_websocket: Counter::default(),
+            commit: Histogram::new(WAITS),
+            batch: Histogram::new(BATCHES),
+            lag: Histogram::new(WAITS),
+            first_token: Histogram::new(MODEL_WAITS),
+            token_gap: Histogram::new(MODEL_WAITS),
+            upstream_errors: Family::default(),
+            takeovers: Counter::default(),
+            fenced: Counter::default(),
+            log_outages: Counter::default(),
+            listener_rebuilds: Counter::default(),
+            snapshots: Family::default(),
+            slow_cut: Counter::default(),
+            pool: Family::default(),
+            log_bytes: Gauge::default(),
+        };
+        metrics.register_generations();
+        metrics.register_readers();
+        metrics.register_log();
+        metrics.begin_at_zero();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register_generations(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "generations_started",
+            "Generations started or taken over here",
+            self.started.clone(),
+        );
+        r.register("generations_ended", "Generations ended here, by status", self.ended.clone());
+        r.register(
+            "generations_running",
+            "Generations that run or wait here",
+            self.running.clone(),
+        );
+        r.register(
+            "time_to_first_token_seconds",
+            "From a generation's acceptance to its first content event",
+            self.first_token.clone(),
+        );
+        r.register(
+            "token_gap_seconds",
+            "Between two content events of a generation",
+            self.token_gap.clone(),
+        );
+        r.register(
+            "upstream_errors",
+            "Attempts that were lost, by the error's code",
+            self.upstream_errors.clone(),
+        );
+        r.register("takeovers", "Generations taken over or taken up again", self.takeovers.clone());
+    }
+
+    fn register_readers(&mut self) {
+        let r = &mut self.registry;
+        r.register("streams", "Open streams, by transport and dialect", self.streams.clone());
+        r.register("sockets", "Open WebSocket connections", self.sockets.clone());
+        let delivered: Family<Label, Counter> = Family::default();
+        self.delivered_sse = delivered.get_or_create_owned(&[("transport", "sse")]);
+        self.delivered_websocket = delivered.get_or_create_owned(&[("transport", "websocket")]);
+        r.register("events_delivered", "Events handed to readers, by transport", delivered);
+        r.register(
+            "delivery_lag_seconds",
+            "From an event's commit until it is handed to a live reader's socket",
+            self.lag.clone(),
+        );
+        r.register(
+            "snapshots_served",
+            "Snapshots in place of events, by reason",
+            self.snapshots.clone(),
+        );
+        r.register(
+            "slow_readers_cut",
+            "Readers that took nothing for too long",
+            self.slow_cut.clone(),
+        );
+    }
+
+    fn register_log(&mut self) {
+        let r = &mut self.registry;
+        r.register("events_appended", "Events that became durable", self.appended.clone());
+        r.register(
+            "commit_seconds",
+            "A group commit, from its statement to its answer",
+            self.commit.clone(),
+        );
+        r.register("commit_events", "Events of one group commit", self.batch.clone());
+        r.register(
+            "writers_fenced",
+            "Writers stopped because another owner writes",
+            self.fenced.clone(),
+        );
+        r.register(
+            "log_outages",
+            "Calls to the log that nobody answered",
+            self.log_outages.clone(),
+        );
+        r.register(
+            "listener_rebuilds",
+            "Times that the listener of hints was made anew",
+            self.listener_rebuilds.clone(),
+        );
+        r.register(
+            "pool_connections",
+            "Connections to Postgres, by pool and state",
+            self.pool.clone(),
+        );
+        r.register(
+            "log_bytes",
+            "Bytes of all event tables with their indexes",
+            self.log_bytes.clone(),
+        );
+        let build: Family<Labels, Gauge> = Family::default();
+        build
+            .get_or_create(&[
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("commit", env!("BUILD_COMMIT")),
+            ])
+            .set(1);
+        r.register("build_info", "Always 1; the labels say what runs", build);
+    }
+
+    /// What did not happen yet is there as zero, so that a rate of its first time is right.
+    fn begin_at_zero(&self) {
+        Status::ALL.into_iter().filter(|s| s.is_ended()).for_each(|s| drop(self.ending(s)));
+        ErrorCode::ALL.into_iter().for_each(|code| drop(self.loss(code)));
+        SnapshotReason::ALL.into_iter().for_each(|reason| drop(self.snapshot(reason)));
+        drop(self.open_streams(Transport::Sse, "native"));
+        drop(self.open_streams(Transport::WebSocket, "native"));
+    }
+
+    /// Generations that ended here with this status.
+    #[must_use]
+    pub fn ending(&self, status: Status) -> Counter {
+        self.ended.get_or_create_owned(&[("status", status.as_str())])
+    }
+
+    /// Attempts that were lost with this code.
+    #[must_use]
+    pub fn loss(&self, code: ErrorCode) -> Counter {
+        self.upstream_errors.get_or_create_owned(&[("code", code.as_str())])
+    }
+
+    /// Snapshots served in place of events for this reason.
+    #[must_use]
+    pub fn snapshot(&self, reason: SnapshotReason) -> Counter {
+        self.snapshots.get_or_create_owned(&[("reason", reason.as_str())])
+    }
+
+    /// A group commit of `events` took `time`.
+    pub fn committed(&self, events: usize, time: Duration) {
+        self.appended.inc_by(events as u64);
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        self.batch.observe(events as f64);
+        self.commit.observe(time.as_secs_f64());
+    }
+
+    /// `events` were handed to a reader; `lag` after they became durable, if it reads live.
+    pub fn handed_out(&self, transport: Transport, events: usize, lag: Option<Duration>) {
+        match transport {
+            Transport::Sse => self.delivered_sse.inc_by(events as u64),
+            Transport::WebSocket => self.delivered_websocket.inc_by(events as u64),
+        };
+        if let Some(lag) = lag {
+            self.lag.observe(lag.as_secs_f64());
+        }
+    }
+
+    /// A generation's first content came so long after it was accepted.
+    pub fn first_token(&self, after: Duration) {
+        self.first_token.observe(after.as_secs_f64());
+    }
+
+    /// Content came so long after the content before it.
+    pub fn token_gap(&self, gap: Duration) {
+        self.token_gap.observe(gap.as_secs_f64());
+    }
+
+    /// The gauge of open streams of one kind.
+    #[must_use]
+    pub fn open_streams(&self, transport: Transport, dialect: &'static str) -> Gauge {
+        self.streams.get_or_create_owned(&[("transport", transport.as_str()), ("dialect", dialect)])
+    }
+
+    /// The Prometheus text exposition.
+    #[must_use]
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => String::new(),
+        }
+    }
+}
+
+/// Holds a gauge up by one for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one more until it is dropped.
+    #[must_use]
+    pub fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
