@@ -1,0 +1,163 @@
+// @ts-check
+/** An answer on the page: thinking, text, tool calls, what became void, how it ended. */
+import { copy, h, icon, iconButton } from './dom.js';
+import { Markdown } from './markdown.js';
+import { api } from './store.js';
+
+/** @typedef {import('./answer.js').Answer} Answer */
+
+/** @type {Record<string, string>} */
+const ENDINGS = {
+  completed: 'Done',
+  incomplete: 'Cut short by a limit',
+  failed: 'Failed',
+  interrupted: 'Interrupted',
+  cancelled: 'Stopped',
+};
+
+/** @type {Record<string, string>} */
+const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke off' };
+
+/** @param {number} n */
+export const whole = (n) => Math.round(n).toLocaleString('en');
+
+/** @param {number} ms */
+const span = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+export class AnswerView {
+  /**
+   * @param {string} id @param {Answer} answer
+   * @param {{ again: (view: AnswerView) => void }} actions
+   */
+  constructor(id, answer, actions) {
+    this.id = id;
+    this.answer = answer;
+    this.version = -1;
+    this.voidsShown = 0;
+    this.voids = h('div', { class: 'voids' });
+    this.thinking = h('div', { class: 'thinking-text', dir: 'auto' });
+    this.fold = h('details', { class: 'thinking', hidden: true }, h('summary', null, icon('chevron'), (this.foldLabel = h('span', null, 'Thinking'))), this.thinking);
+    this.text = h('div', { class: 'text' });
+    this.caret = h('span', { class: 'caret', 'aria-hidden': 'true' });
+    this.rest = h('div', { class: 'rest' });
+    this.note = h('p', { class: 'note', hidden: true });
+    this.facts = h('p', { class: 'facts' });
+    this.switcher = h('span', { class: 'switcher' });
+    this.tools = h('div', { class: 'actions' },
+      iconButton('copy', 'Copy answer', (event) => this.copy(/** @type {HTMLElement} */ (event.currentTarget))),
+      iconButton('again', 'Answer again', () => actions.again(this)),
+      this.switcher);
+    this.foot = h('footer', null, this.tools, this.facts);
+    this.element = h('article', { class: answer.done ? 'message assistant' : 'message assistant running waiting', 'data-id': id },
+      h('h2', { class: 'sr-only' }, 'Answer'), this.voids, this.fold, h('div', { class: 'body' }, this.text, this.caret), this.rest, this.note, this.foot);
+    this.markdown = new Markdown(this.text);
+    this.again = actions.again;
+    this.element.addEventListener('pointerenter', () => this.learn());
+    this.element.addEventListener('focusin', () => this.learn());
+  }
+
+  /** Shows the answer as it is now. Returns whether it can still change. */
+  render() {
+    const { said, done, voided } = this.answer;
+    const running = !done;
+    this.element.classList.toggle('running', running);
+    this.element.classList.toggle('waiting', running && !said.text && !said.reasoning);
+    this.element.setAttribute('aria-busy', String(running));
+    while (this.voidsShown < voided.length) this.void(voided[this.voidsShown++]);
+    if (said.reasoning) {
+      this.fold.hidden = false;
+      this.foldLabel.textContent = running && !said.text ? 'Thinking…' : 'Thoughts';
+      if (this.thinking.textContent !== said.reasoning) this.thinking.textContent = said.reasoning;
+    }
+    this.markdown.write(said.text, !running);
+    this.caret.hidden = !running || Boolean(said.text);
+    if (this.version !== this.answer.version || said.refusal !== this.refused || done) this.others();
+    if (done && !this.over) this.finish();
+    return running;
+  }
+
+  /** @param {{ text: string, reason: string }} lost */
+  void({ text, reason }) {
+    const words = text.split(/\s+/).filter(Boolean).length;
+    this.voids.append(h('details', { class: 'void' },
+      h('summary', null, icon('chevron'), h('span', null, `A first try of ${whole(words)} words is void: ${LOSSES[reason] ?? reason}`)),
+      h('del', { dir: 'auto' }, text)));
+  }
+
+  others() {
+    const { said, version } = this.answer;
+    this.version = version;
+    this.refused = said.refusal;
+    this.rest.replaceChildren();
+    for (const tool of said.tools.filter(Boolean)) this.rest.append(toolCard(tool));
+    if (said.refusal) this.rest.append(h('p', { class: 'refusal', dir: 'auto' }, said.refusal));
+  }
+
+  finish() {
+    this.over = true;
+    const { status, error } = this.answer.done;
+    this.facts.textContent = this.summary();
+    this.element.classList.add(`is-${status}`);
+    if (status === 'completed' || this.card) return;
+    const words = status === 'cancelled' ? 'Stopped. What was said is kept.' : `${ENDINGS[status] ?? status}${error?.message ? `: ${error.message}` : '.'}`;
+    this.card = h('div', { class: 'ending' }, h('p', null, words));
+    if (status === 'failed' || status === 'interrupted') {
+      this.card.setAttribute('role', 'alert');
+      this.card.append(h('button', { type: 'button', class: 'button', onclick: () => this.again(this) }, 'Try again'));
+    }
+    this.rest.after(this.card);
+  }
+
+  /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
+  receipt(receipt) {
+    const text = receipt.cancelled
+      ? `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${whole(receipt.usage?.output_tokens ?? 0)} tokens were used${receipt.usage?.exact === false ? ' (estimated)' : ''}, and what was said is kept.`
+      : `It had already ended: ${ENDINGS[receipt.status] ?? receipt.status}.`;
+    this.note.textContent = text;
+    this.note.hidden = false;
+    this.card?.remove();
+    this.card = this.note;
+    return text;
+  }
+
+  /** One line: how it ended, how long, how fast. */
+  summary() {
+    const { done, first, last, pieces, view } = this.answer;
+    const tokens = done?.usage?.output_tokens ?? pieces;
+    const parts = [ENDINGS[done?.status] ?? 'Generating', `${whole(tokens)} tokens`];
+    const ttft = view?.time_to_first_token_ms;
+    if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
+    const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : last - first;
+    if (ms > 50 && tokens > 1) parts.push(`${whole((tokens / ms) * 1000)} tok/s`);
+    if (this.answer.model) parts.push(this.answer.model);
+    return parts.join(' · ');
+  }
+
+  /** Asks the server for the times, when somebody looks. */
+  async learn() {
+    if (this.asked || !this.over) return;
+    this.asked = true;
+    this.answer.view = await api.generation(this.id).catch(() => null);
+    this.facts.textContent = this.summary();
+  }
+
+  /** @param {HTMLElement} button */
+  async copy(button) {
+    const done = await copy(this.answer.said.text);
+    button.classList.toggle('did', done);
+    setTimeout(() => button.classList.remove('did'), 1200);
+  }
+}
+
+/** @param {{ id: string, name: string, arguments: string }} tool */
+function toolCard(tool) {
+  let shown = tool.arguments;
+  try {
+    shown = JSON.stringify(JSON.parse(tool.arguments), null, 2);
+  } catch {
+    // Not yet whole, or never JSON: as it is.
+  }
+  return h('details', { class: 'tool' },
+    h('summary', null, icon('tool'), h('span', null, 'Tool call'), h('code', null, tool.name || '…')),
+    h('pre', { tabindex: '0', role: 'group', 'aria-label': 'arguments' }, h('code', null, shown)));
+}

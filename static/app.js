@@ -1,0 +1,280 @@
+// @ts-check
+/** The page: connects its parts, and says in one calm line how things are. */
+import { Composer } from './composer.js';
+import { Conversation } from './conversation.js';
+import { byId, copy, h } from './dom.js';
+import { ready } from './markdown.js';
+import { Sidebar } from './sidebar.js';
+import { Outbox, Refused, api, client, signIn, tabs } from './store.js';
+import { Stream } from './stream.js';
+
+/** How long “resumed at …” stays, in ms: long enough to be read. */
+const STAYS = 5000;
+/** The first look is over after so long, in ms: what only a click needs may load. */
+const SETTLED = 1500;
+/** Where no frames tell of others' doings, as over SSE, the page looks every so many ms. */
+const LOOK = 5000;
+
+/** @type {import('./inspector.js').Inspector | undefined} */
+let inspector;
+/** @type {string | undefined} */
+let resumed;
+/** @type {any} */
+let resumedTimer;
+
+const dialogs = () => import('./dialogs.js');
+
+/** Says something to a screen reader, once. @param {string} text */
+function announce(text) {
+  byId('status').textContent = text;
+}
+
+/** @param {string} text */
+function problem(text) {
+  const box = byId('problem');
+  box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => box.replaceChildren() }, 'Dismiss'));
+}
+
+const stream = new Stream({
+  client: client(),
+  transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
+  onState: () => showState(),
+  onResume: (_, seq) => {
+    resumed = `resumed at ${seq}`;
+    inspector?.resumed(seq);
+    clearTimeout(resumedTimer);
+    resumedTimer = setTimeout(() => {
+      resumed = undefined;
+      showState();
+    }, STAYS);
+    announce('Back online.');
+    showState();
+  },
+  onFrame: (frame) => hear(frame),
+  onWire: (wire) => inspector?.add(wire),
+});
+
+const outbox = new Outbox(
+  (entry, receipt) => conversation.arrived(entry, receipt),
+  () => conversation.sync(),
+  (entry) => entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
+);
+
+const conversation = new Conversation(stream, outbox, {
+  announce,
+  problem,
+  changed: () => show(),
+  ended: () => sidebar.load(),
+  withdrawn: (text) => composer.fill(text),
+  moved: (id) => {
+    history.replaceState(null, '', `/c/${id}${location.search}`);
+    sidebar.load();
+  },
+});
+
+const composer = new Composer(conversation, stream);
+
+const sidebar = new Sidebar({ open: (id) => go(id), current: () => conversation.id, problem, announce, dialogs });
+
+// ---- where we are -------------------------------------------------------------------------
+
+/** @param {string | null} id */
+function go(id) {
+  const path = id ? `/c/${id}` : '/';
+  if (location.pathname !== path) history.pushState(null, '', path + location.search);
+  document.body.classList.remove('menu-open');
+  return route();
+}
+
+async function route() {
+  const [, kind, id] = location.pathname.split('/');
+  byId('problem').replaceChildren();
+  hear({ type: 'presence', participants: [] });
+  hear({ type: 'typing', who: [] });
+  if (kind === 'shared') return shared(id);
+  await conversation.open(kind === 'c' ? id : null);
+  composer.open();
+  sidebar.show();
+  show();
+  if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
+}
+
+/** @param {string} token */
+async function shared(token) {
+  await conversation.open(null);
+  try {
+    conversation.showShared(await api.shared(token));
+  } catch (error) {
+    problem(error instanceof Refused && error.status === 404 ? 'This link is void, or never was one.' : String(error));
+  }
+  show();
+}
+
+// ---- what is seen -------------------------------------------------------------------------
+
+let shown = '';
+
+function show() {
+  const title = conversation.info?.title || 'New conversation';
+  if (byId('title').textContent !== title) byId('title').textContent = title;
+  const name = conversation.info ? `${title} · lastword` : 'lastword';
+  if (document.title !== name) document.title = name;
+  composer.show();
+  const { running } = conversation;
+  const cut = ['waiting', 'offline'].includes(stream.state.phase);
+  const line = conversation.stopping ? 'Stopping: waiting for the receipt…'
+    : running && cut ? `Holding at event ${running.answer.seq}`
+      : running ? running.view.summary() : '';
+  if (line !== shown) byId('line').textContent = shown = line;
+  if (!inspector && document.body.classList.contains('inspecting')) inspect();
+}
+
+function showState() {
+  const { phase, transport, retryAt } = stream.state;
+  const chip = byId('chip');
+  const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : 0;
+  const texts = {
+    idle: 'ready',
+    live: resumed ?? 'live',
+    connecting: wasCut ? 'reconnecting…' : 'connecting…',
+    waiting: seconds > 1 ? `reconnecting in ${seconds} s` : 'reconnecting…',
+    offline: 'offline',
+    stopped: 'signed out',
+  };
+  if (phase === 'waiting' || phase === 'offline') {
+    if (!wasCut) announce(phase === 'offline' ? 'Offline.' : 'Reconnecting.');
+    wasCut = true;
+  } else if (phase === 'live' && wasCut) {
+    wasCut = false;
+    outbox.flush();
+    conversation.load();
+    sidebar.load();
+  }
+  if (phase !== 'live') together = false;
+  chip.dataset.phase = phase;
+  byId('chip-text').textContent = resumed && (phase === 'live' || phase === 'idle') ? resumed : texts[phase];
+  chip.title = `Connection: ${texts[phase]}, by ${transport === 'sse' ? 'SSE' : 'WebSocket'}`;
+  byId('retry').hidden = phase !== 'waiting' || seconds <= 1;
+  clearTimeout(counting);
+  if (phase === 'waiting') counting = setTimeout(showState, 500);
+  if (phase === 'stopped' && stream.state.why === '4501') signIn.dispatchEvent(new Event('wanted'));
+  show();
+  inspector?.show();
+}
+
+/** Whether the server tells who is here, and so who asks. */
+let together = false;
+let wasCut = false;
+/** @type {any} */
+let counting;
+
+/** A frame about the conversation: who is there, who types. @param {any} frame */
+function hear(frame) {
+  if (frame.conversation && frame.conversation !== conversation.id) return;
+  if (frame.type === 'typing') {
+    const people = frame.who.filter((/** @type {any} */ who) => who.kind === 'user').map((/** @type {any} */ who) => who.name || 'Somebody');
+    const names = people.length > 2 ? `${people.length} people` : people.join(' and ');
+    byId('typing').textContent = names ? `${names} ${people.length > 1 ? 'are' : 'is'} typing…` : '';
+    const answering = frame.who.some((/** @type {any} */ who) => who.kind === 'model');
+    // Somebody else asked: the list says which answer to follow.
+    if (answering && !conversation.running) conversation.load();
+  } else if (frame.type === 'presence') {
+    together = Boolean(frame.conversation);
+    const others = frame.participants.filter((/** @type {any} */ who) => who.id !== stream.options.client?.id);
+    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => h('li', { title: who.name, 'aria-label': `${who.name || 'Somebody'} is here` }, (who.name || '?').slice(0, 1).toUpperCase())));
+  }
+}
+
+/** The protocol inspector, loaded when it is first opened. */
+async function inspect() {
+  const open = !document.body.classList.contains('inspecting') || !inspector;
+  if (open && !inspector) {
+    const { Inspector } = await import('./inspector.js');
+    inspector ??= new Inspector(stream, () => inspect());
+  }
+  document.body.classList.toggle('inspecting', open);
+  byId('inspector').hidden = !open;
+  byId('inspect').setAttribute('aria-expanded', String(open));
+}
+
+// ---- what is pressed ----------------------------------------------------------------------
+
+/** @param {KeyboardEvent} event */
+function key(event) {
+  const command = event.ctrlKey || event.metaKey;
+  const pressed = event.key.toLowerCase();
+  const writing = event.target instanceof HTMLElement && event.target.matches('input, textarea, select');
+  if (event.key === 'Escape' && !document.querySelector('dialog[open], [popover]:popover-open')) {
+    if (document.body.classList.contains('menu-open')) document.body.classList.remove('menu-open');
+    else if (conversation.running) conversation.stop();
+    else return;
+  } else if (command && pressed === 'k') {
+    document.body.classList.add('menu-open');
+    byId('search').focus();
+  } else if (command && event.shiftKey && pressed === 'o') go(null);
+  else if (command && event.shiftKey && pressed === 'c') copyLast();
+  else if (command && pressed === 'i' && !event.shiftKey) inspect();
+  else if (event.key === '?' && !writing && !command) dialogs().then(({ help }) => help());
+  else return;
+  event.preventDefault();
+}
+
+async function copyLast() {
+  const text = conversation.lastAnswer?.answer.said.text;
+  if (text && (await copy(text))) announce('Copied.');
+}
+
+async function tune() {
+  const { tune: dialog } = await dialogs();
+  const { id, info } = conversation;
+  const chosen = await dialog(info?.system ?? null, Boolean(id));
+  if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
+  stream.options.client = client();
+}
+
+let asking = false;
+signIn.addEventListener('wanted', async () => {
+  if (asking) return;
+  asking = true;
+  const signedIn = await dialogs().then(({ signIn: ask }) => ask());
+  asking = false;
+  if (!signedIn) return;
+  stream.cut();
+  stream.retry();
+  composer.models();
+  sidebar.load();
+  await route();
+  outbox.flush();
+});
+
+document.addEventListener('keydown', key);
+addEventListener('popstate', route);
+byId('home').addEventListener('click', (event) => {
+  event.preventDefault();
+  go(null);
+});
+byId('new').addEventListener('click', () => go(null));
+byId('retry').addEventListener('click', () => stream.retry());
+byId('inspect').addEventListener('click', inspect);
+byId('tune').addEventListener('click', tune);
+byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()));
+byId('menu-button').addEventListener('click', () => document.body.classList.toggle('menu-open'));
+byId('veil').addEventListener('click', () => document.body.classList.remove('menu-open'));
+for (const example of document.querySelectorAll('[data-prompt]')) {
+  example.addEventListener('click', () => composer.fill(/** @type {HTMLElement} */ (example).dataset.prompt ?? ''));
+}
+tabs?.addEventListener('message', ({ data }) => {
+  sidebar.load();
+  if (data.changed === conversation.id) conversation.load();
+});
+setInterval(() => {
+  if (!together && !document.hidden && !conversation.running) conversation.load();
+}, LOOK);
+
+await ready;
+stream.connect();
+sidebar.load();
+await route();
+outbox.flush();
+// They open without a network, too.
+setTimeout(() => Promise.all([dialogs(), import('./inspector.js')]).catch(() => {}), SETTLED);

@@ -1,0 +1,134 @@
+// @ts-check
+/** Where prompts are written: draft, model, parameters, send and stop in one place, “is typing”. */
+import { byId, h } from './dom.js';
+import { api, drafts, settings } from './store.js';
+
+/** One “active” per so many ms says that somebody types; the server forgets it after 6 s. */
+const TYPING_EVERY = 3000;
+/** No key for so long, in ms, is a pause. */
+const TYPING_IDLE = 4000;
+
+/** Parameters of a start that settings hold, as numbers. */
+const NUMBERS = ['temperature', 'top_p', 'max_output_tokens', 'seed'];
+
+export class Composer {
+  /** @param {import('./conversation.js').Conversation} conversation @param {import('./stream.js').Stream} stream */
+  constructor(conversation, stream) {
+    this.conversation = conversation;
+    this.stream = stream;
+    this.area = byId('prompt', HTMLTextAreaElement);
+    this.button = byId('send', HTMLButtonElement);
+    this.model = byId('model', HTMLSelectElement);
+    this.typed = 0;
+    conversation.options = () => this.options();
+    byId('composer').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.press();
+    });
+    this.area.addEventListener('keydown', (event) => this.key(event));
+    this.area.addEventListener('input', () => this.input());
+    this.area.addEventListener('blur', () => this.pause());
+    this.model.addEventListener('change', () => settings.set({ ...settings.get(), model: this.model.value }));
+    this.models();
+  }
+
+  async models() {
+    const { data } = await api.models().catch(() => ({ data: [] }));
+    const chosen = settings.get().model;
+    this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
+      const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;
+      return h('option', { value: model.id, selected: chosen ? model.id === chosen : model.default }, name);
+    }));
+    this.known = data.length > 0;
+  }
+
+  /** What a start needs beside the prompt. */
+  options() {
+    const kept = settings.get();
+    /** @type {Record<string, any>} */
+    const options = {};
+    if (this.model.value) options.model = this.model.value;
+    for (const name of NUMBERS) if (kept[name] !== undefined && kept[name] !== '') options[name] = Number(kept[name]);
+    if (kept.stop) options.stop = kept.stop.split('\n').filter(Boolean);
+    if (kept.system && !this.conversation.id) options.system = kept.system;
+    return options;
+  }
+
+  /** The draft of another conversation. */
+  open() {
+    this.area.value = drafts.of(this.conversation.id).get();
+    this.typed = 0;
+    this.show();
+  }
+
+  /** @param {string} text */
+  fill(text) {
+    this.area.value = text;
+    this.area.focus();
+    this.input();
+  }
+
+  input() {
+    drafts.of(this.conversation.id).set(this.area.value || null);
+    this.show();
+    const { id } = this.conversation;
+    if (!id || settings.get().silent) return;
+    const now = performance.now();
+    if (this.area.value && (!this.typed || now - this.typed > TYPING_EVERY)) {
+      this.typed = now;
+      this.stream.typing(id, true);
+    }
+    clearTimeout(this.idle);
+    this.idle = setTimeout(() => this.pause(), TYPING_IDLE);
+    if (!this.area.value) this.pause();
+  }
+
+  pause() {
+    clearTimeout(this.idle);
+    if (this.typed && this.conversation.id) this.stream.typing(this.conversation.id, false);
+    this.typed = 0;
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (this.area.value.trim()) this.send();
+    } else if (event.key === 'ArrowUp' && !this.area.value) {
+      event.preventDefault();
+      this.conversation.editLast();
+    }
+  }
+
+  /** The one button: it stops while an answer is made and nothing else is written. */
+  press() {
+    if (this.button.dataset.does === 'stop') this.conversation.stop();
+    else if (this.area.value.trim()) this.send();
+  }
+
+  send() {
+    const text = this.area.value.trim();
+    const draft = drafts.of(this.conversation.id);
+    this.conversation.send(text, this.options());
+    this.area.value = '';
+    draft.set(null);
+    this.pause();
+    this.show();
+    this.area.focus();
+  }
+
+  /** What the button would do now. */
+  show() {
+    const running = Boolean(this.conversation.running);
+    const written = Boolean(this.area.value.trim());
+    const does = running && !written ? 'stop' : running ? 'queue' : 'send';
+    const label = { stop: this.conversation.stopping ? 'Stopping…' : 'Stop', queue: 'Queue', send: 'Send' }[does];
+    if (this.button.dataset.does !== does || this.button.title !== label) {
+      this.button.dataset.does = does;
+      this.button.title = label;
+      this.button.setAttribute('aria-label', label);
+    }
+    const disabled = does === 'send' && !written;
+    if (this.button.getAttribute('aria-disabled') !== String(disabled)) this.button.setAttribute('aria-disabled', String(disabled));
+  }
+}

@@ -1,0 +1,338 @@
+// @ts-check
+/**
+ * The conversation that is shown: what the server holds, the answers that grow, the prompts on their
+ * way. Elements are kept by the id of what they show, so that nothing flickers when an answer that
+ * was followed becomes a message that is stored.
+ *
+ * @typedef {import('./store.js').Message} Message
+ * @typedef {import('./store.js').Entry} Entry
+ * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
+ * @typedef {{ id: string, element: HTMLElement }} View
+ */
+import { Answer, textOf } from './answer.js';
+import { AnswerView, whole } from './answer-view.js';
+import { byId } from './dom.js';
+import { Scroller } from './scroller.js';
+import { PromptView, switcher } from './prompt-view.js';
+import { Refused, api, settings, tell } from './store.js';
+
+/** A frame's work that took longer, in ms, is followed by a rest, so that input is never starved. */
+const HEAVY = 8;
+/** Sentences are read at most every so many ms, so that they do not cut each other off. */
+const SENTENCES_EVERY = 2000;
+
+export class Conversation {
+  /**
+   * @param {import('./stream.js').Stream} stream @param {import('./store.js').Outbox} outbox
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
+   */
+  constructor(stream, outbox, page) {
+    this.stream = stream;
+    this.outbox = outbox;
+    this.page = page;
+    /** @type {string | null} */
+    this.id = null;
+    /** @type {import('./store.js').Conversation | null} */
+    this.info = null;
+    /** @type {Message[]} */
+    this.messages = [];
+    /** @type {Map<string, Live>} */
+    this.live = new Map();
+    /** @type {Map<string, AnswerView | PromptView>} */
+    this.views = new Map();
+    this.list = byId('transcript');
+    this.scroller = new Scroller(byId('scroller'), this.list, byId('jump'));
+    this.frame = 0;
+    /** Something came that is not drawn yet. */
+    this.stale = false;
+    this.visit = 0;
+    this.readOnly = false;
+    this.stopping = false;
+    this.aloud = false;
+    /** @type {Entry | undefined} */
+    this.pending = undefined;
+    /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
+    this.options = () => ({});
+  }
+
+  /** The answer that is being made on this branch, if any. @returns {Live | undefined} */
+  get running() {
+    return [...this.live.values()].findLast((live) => !live.answer.done);
+  }
+
+  /** The last answer, running or not. @returns {AnswerView | undefined} */
+  get lastAnswer() {
+    const last = this.shown().findLast((view) => view instanceof AnswerView);
+    return last instanceof AnswerView ? last : undefined;
+  }
+
+  /** @param {string | null} id */
+  async open(id) {
+    if (this.id) this.stream.part(this.id);
+    for (const live of this.live.values()) live.following?.close();
+    this.live.clear();
+    this.views.clear();
+    this.list.replaceChildren();
+    Object.assign(this, { id, info: null, messages: [], readOnly: false });
+    this.visit += 1;
+    this.scroller.stick();
+    if (id) this.stream.join(id);
+    this.sync();
+    if (id) await this.load();
+    this.scroller.stick();
+  }
+
+  /** Reads what the server holds; what is followed goes on undisturbed. */
+  async load() {
+    const { id, visit } = this;
+    if (!id) return;
+    try {
+      const [info, branch] = await Promise.all([api.conversation(id), api.messages(id)]);
+      if (visit !== this.visit) return;
+      this.info = info;
+      this.take(branch);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (visit === this.visit && error.status !== 0 && !error.passing) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
+    }
+  }
+
+  /** @param {{ messages?: Message[], data?: Message[], running?: { generation: string, parent_id: string | null }[] }} branch */
+  take(branch) {
+    this.messages = (branch.data ?? branch.messages ?? []).filter((m) => m.role !== 'system');
+    for (const { generation, parent_id } of branch.running ?? []) this.follow(generation, parent_id);
+    this.sync();
+  }
+
+  /** Shows a conversation that is shared: read only, and nothing to follow. @param {any} shared */
+  showShared(shared) {
+    this.readOnly = true;
+    this.info = shared;
+    this.take({ messages: shared.messages });
+  }
+
+  /** @param {string} generation @param {string | null} parent */
+  follow(generation, parent) {
+    if (this.live.has(generation)) return;
+    this.aloud = Boolean(settings.get().sentences);
+    const answer = new Answer();
+    const view = new AnswerView(generation, answer, this);
+    /** @type {Live} */
+    const live = { answer, view, parent };
+    this.live.set(generation, live);
+    this.views.set(generation, view);
+    live.following = this.stream.follow(generation, {
+      event: (event) => {
+        answer.apply(event);
+        this.draw();
+      },
+      end: () => this.ended(generation, live),
+      fail: (problem) => {
+        answer.done ??= { status: 'failed', error: { message: problem.message } };
+        this.ended(generation, live);
+      },
+    });
+    this.sync();
+  }
+
+  /** Whole sentences for who asked to hear them, some at a time: never tokens. @param {Live} live */
+  sentences(live) {
+    if (!this.aloud || (!live.answer.done && performance.now() - (live.spokenAt ?? 0) < SENTENCES_EVERY)) return '';
+    const rest = live.answer.said.text.slice(live.spoken ?? 0);
+    const end = /^[^]*[.!?…](?=\s)|^[^]*[.!?…]$/.exec(rest)?.[0];
+    if (!end) return '';
+    live.spoken = (live.spoken ?? 0) + end.length;
+    live.spokenAt = performance.now();
+    return `${end.replace(/[*_`#>|~]+/g, '').trim()} `;
+  }
+
+  /** @param {string} generation @param {Live} live */
+  ended(generation, live) {
+    const { status } = live.answer.done ?? { status: 'completed' };
+    const words = `${whole(live.answer.words)} words`;
+    const rest = this.sentences(live);
+    if (status === 'completed') this.page.announce(`${rest}Answer ready, ${words}.`);
+    else if (status !== 'cancelled') this.page.announce(`${rest}The answer ended early, after ${words}.`);
+    this.draw();
+    tell(this.id);
+    this.load().then(() => {
+      if (this.messages.some((m) => m.id === generation)) this.live.delete(generation);
+      this.page.ended();
+    });
+    this.outbox.flush();
+    this.page.changed();
+  }
+
+  /** A prompt of ours has arrived. @param {Entry} entry @param {any} receipt */
+  arrived(entry, receipt) {
+    if (this.id === null && entry.conversation && this.pending?.key === entry.key) {
+      this.id = entry.conversation;
+      this.stream.join(this.id);
+      this.page.moved(this.id);
+    }
+    if (entry.conversation !== this.id) return;
+    const view = this.views.get(entry.key);
+    if (view instanceof PromptView && receipt.parent_id) {
+      this.views.delete(entry.key);
+      this.views.set(receipt.parent_id, view);
+      // Stands in until the server's list is read.
+      const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
+      const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);
+      this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: entry.text, siblings: [], created_at: '' }];
+    } else if (entry.parent) {
+      this.messages = this.upTo(entry.parent);
+    }
+    this.page.announce('Generating an answer.');
+    this.follow(receipt.id, receipt.parent_id ?? null);
+    this.load();
+    this.page.changed();
+  }
+
+  /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] */
+  send(text, options, parent) {
+    const entry = this.outbox.add({ conversation: this.id, text, parent, options });
+    if (!this.id) this.pending = entry;
+    this.scroller.stick();
+    this.sync();
+  }
+
+  /** Answers a prompt once more; a double click is one answer. @param {AnswerView} view */
+  again(view) {
+    const message = this.messages.find((m) => m.id === view.id);
+    const parent = message?.parent_id ?? this.live.get(view.id)?.parent;
+    if (!parent || !this.id || this.entries().some((e) => e.parent === parent && e.text === undefined)) return;
+    this.outbox.add({ conversation: this.id, parent, options: this.options() });
+    this.scroller.stick();
+    this.sync();
+  }
+
+  /** Stops the answer, and shows the receipt. */
+  async stop() {
+    const live = this.running;
+    if (!live || this.stopping) return;
+    this.stopping = true;
+    this.page.changed();
+    try {
+      const receipt = await api.cancel(live.view.id);
+      this.page.announce(live.view.receipt(receipt));
+    } catch (error) {
+      this.page.problem(`Not stopped yet: ${error instanceof Error ? error.message : error}`);
+    }
+    this.stopping = false;
+    this.page.changed();
+  }
+
+  /** Opens the last prompt for a change. */
+  editLast() {
+    const view = this.shown().findLast((v) => v instanceof PromptView && !v.marked);
+    if (view instanceof PromptView) view.edit();
+  }
+
+  /** Shows another branch: the newest below `id`. @param {string} id */
+  async branch(id) {
+    const tree = await api.messages(/** @type {string} */ (this.id), '?all=true');
+    /** @type {Message[]} */
+    const all = tree.data ?? [];
+    let leaf = id;
+    for (let next; (next = all.findLast((m) => m.parent_id === leaf)); leaf = next.id);
+    await api.change(/** @type {string} */ (this.id), { active_leaf: leaf });
+    await this.load();
+    tell(this.id);
+    byId('prompt').focus();
+  }
+
+  // ---- on the page ------------------------------------------------------------------------
+
+  /** Our prompts on their way to this conversation. */
+  entries() {
+    const mine = (/** @type {Entry} */ e) => (this.id ? e.conversation === this.id : e.key === this.pending?.key);
+    return this.outbox.entries.filter(mine);
+  }
+
+  /** The branch down to a message. @param {string | null} id */
+  upTo(id) {
+    return this.messages.slice(0, this.messages.findIndex((m) => m.id === id) + 1);
+  }
+
+  /** What is shown, from top to bottom. @returns {(AnswerView | PromptView)[]} */
+  shown() {
+    let path = this.messages;
+    const entries = this.entries();
+    const running = [...this.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
+    const live = running.findLast((l) => l.parent === null || path.some((m) => m.id === l.parent));
+    const turned = entries.findLast((e) => e.parent !== undefined);
+    if (turned) path = this.upTo(turned.parent ?? null);
+    else if (live?.parent) path = this.upTo(live.parent);
+    const views = path.map((m) => this.viewOf(m));
+    if (live && !turned) views.push(live.view);
+    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, e.text ?? '', e))];
+  }
+
+  /** @param {Message} message @returns {AnswerView | PromptView} */
+  viewOf(message) {
+    if (message.role !== 'assistant') {
+      const view = this.prompt(message.id, textOf(message.content));
+      view.parent = message.parent_id;
+      switcher(view.switcher, message, (id) => this.branch(id));
+      return view;
+    }
+    let view = this.views.get(message.id);
+    if (!(view instanceof AnswerView)) {
+      view = new AnswerView(message.id, Answer.of(message), this);
+      view.render();
+      this.views.set(message.id, view);
+    }
+    switcher(view.switcher, message, (id) => this.branch(id));
+    return view;
+  }
+
+  /** @param {string} key @param {string} text @param {Entry} [entry] */
+  prompt(key, text, entry) {
+    let view = this.views.get(key);
+    if (!(view instanceof PromptView)) {
+      view = new PromptView(key, text, this);
+      this.views.set(key, view);
+    }
+    view.mark(entry);
+    return view;
+  }
+
+  /** Puts what is shown in its place, without touching what is there already. */
+  sync() {
+    const views = this.shown();
+    views.forEach((view, i) => {
+      if (this.list.children[i] !== view.element) this.list.insertBefore(view.element, this.list.children[i] ?? null);
+    });
+    while (this.list.children.length > views.length) this.list.lastChild?.remove();
+    document.body.classList.toggle('fresh', !this.id && !views.length && !this.readOnly);
+    document.body.classList.toggle('read-only', Boolean(this.readOnly));
+    this.draw();
+    this.page.changed();
+  }
+
+  /** Draws what grew, once per frame. */
+  draw() {
+    this.stale = true;
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      const began = performance.now();
+      this.stale = false;
+      for (const live of this.live.values()) {
+        if (live.view.over) continue;
+        live.view.render();
+        const sentences = this.sentences(live);
+        if (sentences) this.page.announce(sentences);
+      }
+      this.scroller.follow();
+      this.page.changed();
+      if (performance.now() - began < HEAVY) this.frame = 0;
+      else {
+        this.frame = -1;
+        setTimeout(() => {
+          this.frame = 0;
+          if (this.stale) this.draw();
+        }, HEAVY * 4);
+      }
+    });
+  }
+}

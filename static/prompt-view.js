@@ -1,0 +1,114 @@
+// @ts-check
+/** A prompt on the page, its state on the way, and its other versions. */
+import { copy, h, iconButton } from './dom.js';
+
+/** @typedef {import('./store.js').Entry} Entry */
+
+export class PromptView {
+  /** @param {string} id @param {string} text @param {import('./conversation.js').Conversation} conversation */
+  constructor(id, text, conversation) {
+    this.id = id;
+    this.text = text;
+    /** @type {string | null} */
+    this.parent = null;
+    this.conversation = conversation;
+    /** @type {string | undefined} */
+    this.marked = undefined;
+    /** @type {string | undefined} */
+    this.why = undefined;
+    this.bubble = h('div', { class: 'bubble', dir: 'auto' }, text);
+    this.state = h('p', { class: 'queued', hidden: true });
+    this.switcher = h('span', { class: 'switcher' });
+    this.actions = h('div', { class: 'actions' },
+      this.switcher,
+      iconButton('edit', 'Edit and send again', () => this.edit(), { class: 'icon-button edit' }),
+      iconButton('copy', 'Copy prompt', () => copy(this.text)));
+    this.foot = h('footer', null, this.actions);
+    this.element = h('article', { class: 'message user', 'data-id': id }, h('h2', { class: 'sr-only' }, 'You'), this.bubble, this.state, this.foot);
+  }
+
+  /** Shows how far a prompt is on its way; without an entry it has arrived. @param {Entry} [entry] */
+  mark(entry) {
+    const state = entry?.state ?? '';
+    if (state === this.marked && entry?.why === this.why) return;
+    this.marked = state;
+    this.why = entry?.why;
+    this.element.dataset.state = state;
+    this.foot.hidden = Boolean(entry);
+    this.state.hidden = !entry || (entry.state === 'sending' && !entry.why);
+    if (!entry) return this.state.replaceChildren();
+    const { outbox } = this.conversation;
+    const drop = h('button', { type: 'button', class: 'link', onclick: () => this.withdraw(entry) }, 'Take back');
+    if (entry.state === 'failed') {
+      const again = h('button', { type: 'button', class: 'link', onclick: () => {
+        outbox.change(entry.key, { state: 'queued', why: undefined });
+        outbox.flush();
+      } }, 'Try again');
+      this.state.replaceChildren(`Not sent: ${entry.why ?? ''} `, again, ' ', drop);
+    } else {
+      this.state.replaceChildren(entry.why && !navigator.onLine ? 'Queued: you are offline ' : 'Queued ', drop);
+    }
+  }
+
+  /** @param {Entry} entry */
+  withdraw(entry) {
+    this.conversation.outbox.change(entry.key, null);
+    this.conversation.page.withdrawn(this.text);
+    this.conversation.sync();
+  }
+
+  /** Another version of this prompt becomes a branch of its own. */
+  edit() {
+    if (this.editor) return;
+    const area = h('textarea', { 'aria-label': 'Edit your message', rows: '2', dir: 'auto' });
+    area.value = this.text;
+    const close = () => {
+      this.editor?.replaceWith(this.bubble);
+      this.editor = undefined;
+      this.foot.hidden = false;
+      document.getElementById('prompt')?.focus();
+    };
+    const send = () => {
+      const text = area.value.trim();
+      close();
+      if (text) this.conversation.send(text, this.conversation.options(), this.parent);
+    };
+    area.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        send();
+      } else if (event.key === 'Escape') {
+        event.preventDefault();
+        event.stopPropagation();
+        close();
+      }
+    });
+    this.editor = h('form', { class: 'editor', onsubmit: (/** @type {Event} */ e) => {
+      e.preventDefault();
+      send();
+    } }, area, h('div', { class: 'row' }, h('button', { type: 'button', class: 'button quiet', onclick: close }, 'Cancel'), h('button', { class: 'button' }, 'Send')));
+    this.bubble.replaceWith(this.editor);
+    this.foot.hidden = true;
+    area.focus();
+    area.setSelectionRange(area.value.length, area.value.length);
+  }
+}
+
+/**
+ * “2 of 3”, where a message has other versions.
+ * @param {HTMLElement} place @param {import('./store.js').Message} message @param {(id: string) => void} go
+ */
+export function switcher(place, message, go) {
+  const { siblings = [], id } = message;
+  const at = siblings.indexOf(id);
+  if (place.dataset.at === `${at} ${siblings.length}`) return;
+  place.dataset.at = `${at} ${siblings.length}`;
+  place.replaceChildren();
+  if (siblings.length < 2) return;
+  const step = (/** @type {number} */ by, /** @type {string} */ name, /** @type {string} */ label) => {
+    const button = iconButton(name, label, () => go(siblings[at + by]));
+    button.disabled = !siblings[at + by];
+    return button;
+  };
+  place.append(step(-1, 'left', 'Previous version'), h('span', { class: 'count' }, `${at + 1} / ${siblings.length}`), step(1, 'right', 'Next version'));
+}

@@ -1,0 +1,66 @@
+// @ts-check
+/**
+ * Scrolling that never fights the reader: the end is followed while the reader is there, and any
+ * move away from it, by wheel, finger, key or selection, ends that in the same frame.
+ */
+
+/** So near to the end, in px, a reader is at the end. */
+const NEAR = 64;
+
+export class Scroller {
+  /** @param {HTMLElement} box @param {HTMLElement} content @param {HTMLElement} jump */
+  constructor(box, content, jump) {
+    this.box = box;
+    this.jump = jump;
+    this.stuck = true;
+    this.top = 0;
+    const leave = () => this.let();
+    box.addEventListener('wheel', (event) => event.deltaY < 0 && leave(), { passive: true });
+    box.addEventListener('touchmove', leave, { passive: true });
+    box.addEventListener('keydown', (event) => ['PageUp', 'ArrowUp', 'Home'].includes(event.key) && leave());
+    document.addEventListener('selectionchange', () => {
+      const selection = getSelection();
+      if (selection && !selection.isCollapsed && content.contains(selection.anchorNode)) leave();
+    });
+    box.addEventListener('scroll', () => this.moved(), { passive: true });
+    jump.addEventListener('click', () => this.stick());
+    new ResizeObserver(() => this.follow()).observe(content);
+    new ResizeObserver(() => this.follow()).observe(box);
+  }
+
+  get distance() {
+    return this.box.scrollHeight - this.box.clientHeight - this.box.scrollTop;
+  }
+
+  let() {
+    this.stuck = false;
+    this.show();
+  }
+
+  stick() {
+    this.stuck = true;
+    this.follow();
+  }
+
+  moved() {
+    const up = this.box.scrollTop < this.top - 1;
+    this.top = this.box.scrollTop;
+    // Text that got shorter moves the end, not the reader.
+    if (up && this.distance > 1) this.stuck = false;
+    else if (!up && this.distance <= NEAR) this.stuck = true;
+    this.show();
+  }
+
+  /** Called after each change of the text. */
+  follow() {
+    if (this.stuck) {
+      this.box.scrollTop = this.box.scrollHeight;
+      this.top = this.box.scrollTop;
+    }
+    this.show();
+  }
+
+  show() {
+    this.jump.hidden = this.stuck || this.distance <= NEAR;
+  }
+}

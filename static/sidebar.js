@@ -1,0 +1,174 @@
+// @ts-check
+/** The list of conversations: search, rename, delete, export, share. */
+import { byId, download, h, icon, iconButton } from './dom.js';
+import { textOf } from './answer.js';
+import { api, tell } from './store.js';
+
+/** @typedef {import('./store.js').Conversation} Info */
+
+/** A search waits so long, in ms, for the next letter. */
+const NEXT_LETTER = 150;
+
+export class Sidebar {
+  /** @param {{ open: (id: string | null) => void, current: () => string | null, problem: (text: string) => void, announce: (text: string) => void, dialogs: () => Promise<typeof import('./dialogs.js')> }} page */
+  constructor(page) {
+    this.page = page;
+    this.list = byId('conversations');
+    this.search = byId('search', HTMLInputElement);
+    this.older = byId('older');
+    /** @type {Info[]} */
+    this.shown = [];
+    /** @type {string | null} */
+    this.cursor = null;
+    this.turn = 0;
+    /** @type {any} */
+    this.wait = undefined;
+    this.search.addEventListener('input', () => {
+      clearTimeout(this.wait);
+      this.wait = setTimeout(() => this.load(true), NEXT_LETTER);
+    });
+    this.search.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape' && this.search.value) {
+        event.stopPropagation();
+        this.search.value = '';
+        this.load();
+      }
+    });
+    this.older.addEventListener('click', () => this.more());
+  }
+
+  /** Reads the list again. @param {boolean} [tellCount] */
+  async load(tellCount) {
+    const turn = ++this.turn;
+    const q = this.search.value.trim();
+    try {
+      const { data, next_cursor } = await api.conversations(q, null);
+      if (turn !== this.turn) return;
+      this.shown = data;
+      this.cursor = next_cursor;
+      this.show();
+      if (tellCount && q) this.page.announce(`${data.length} conversations found.`);
+    } catch {
+      // The list stays as it was; the connection's state says why.
+    }
+  }
+
+  async more() {
+    const { data, next_cursor } = await api.conversations(this.search.value.trim(), this.cursor);
+    this.shown = [...this.shown, ...data];
+    this.cursor = next_cursor;
+    this.show();
+  }
+
+  show() {
+    const current = this.page.current();
+    const focused = document.activeElement?.closest?.('#conversations a, #conversations button');
+    const key = focused?.getAttribute('data-key');
+    this.list.replaceChildren(...this.shown.map((info) => this.row(info, info.id === current)));
+    if (key) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${key}"]`))?.focus();
+    this.older.hidden = !this.cursor;
+    byId('none').hidden = this.shown.length > 0;
+    byId('none').textContent = this.search.value.trim() ? 'Nothing found.' : 'Your conversations will be listed here.';
+  }
+
+  /** @param {Info} info @param {boolean} here */
+  row(info, here) {
+    const title = info.title || 'New conversation';
+    const link = h('a', { href: `/c/${info.id}`, 'data-key': info.id, 'aria-current': here ? 'page' : null, title, onclick: (/** @type {MouseEvent} */ event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.page.open(info.id);
+    } }, info.running?.length ? h('span', { class: 'pulse', role: 'img', 'aria-label': 'answering' }) : null, h('span', { class: 'name', dir: 'auto' }, title));
+    const menu = iconButton('more', `Actions for ${title}`, (event) => this.menu(info, /** @type {HTMLElement} */ (event.currentTarget)), { 'data-key': `menu ${info.id}`, 'aria-haspopup': 'menu' });
+    return h('li', { class: here ? 'here' : null }, link, menu);
+  }
+
+  /** What can be done with a conversation. @param {Info} info @param {HTMLElement} anchor */
+  menu(info, anchor) {
+    document.getElementById('menu')?.remove();
+    const does = (/** @type {() => any} */ action) => () => {
+      menu.hidePopover();
+      Promise.resolve(action()).catch((error) => this.page.problem(error.message));
+    };
+    const item = (/** @type {string} */ name, /** @type {string} */ label, /** @type {() => any} */ action, danger = false) =>
+      h('button', { type: 'button', role: 'menuitem', class: danger ? 'danger' : null, onclick: does(action) }, icon(name), label);
+    const menu = h('div', { id: 'menu', class: 'menu', popover: 'auto', role: 'menu', 'aria-label': `Actions for ${info.title || 'the conversation'}` },
+      item('edit', 'Rename', () => this.rename(info)),
+      item('share', 'Share a read-only link', () => this.share(info)),
+      item('download', 'Export as Markdown', () => this.exportMarkdown(info)),
+      item('download', 'Export as JSON', () => this.exportJson(info)),
+      item('delete', 'Delete', () => this.erase(info), true));
+    menu.addEventListener('keydown', (event) => step(menu, event));
+    menu.addEventListener('toggle', (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState === 'closed') {
+        menu.remove();
+        // The list may have been drawn anew meanwhile.
+        const button = this.list.querySelector(`[data-key="menu ${info.id}"]`) ?? anchor;
+        /** @type {HTMLElement} */ (button).focus();
+      }
+    });
+    document.body.append(menu);
+    menu.showPopover();
+    const place = anchor.getBoundingClientRect();
+    menu.style.left = `${Math.max(8, Math.min(place.left, innerWidth - menu.offsetWidth - 8))}px`;
+    menu.style.top = `${Math.min(place.bottom + 4, innerHeight - menu.offsetHeight - 8)}px`;
+    /** @type {HTMLElement} */ (menu.firstElementChild).focus();
+  }
+
+  /** @param {Info} info */
+  async rename(info) {
+    const { ask } = await this.page.dialogs();
+    const title = await ask('Rename the conversation', info.title ?? '');
+    if (!title) return;
+    await api.change(info.id, { title });
+    tell(info.id);
+    await this.load();
+    if (this.page.current() === info.id) this.page.open(info.id);
+  }
+
+  /** @param {Info} info */
+  async erase(info) {
+    const { confirm } = await this.page.dialogs();
+    if (!(await confirm('Delete this conversation?', `“${info.title || 'New conversation'}” and all its answers are erased for good.`, 'Delete'))) return;
+    await api.erase(info.id);
+    tell(info.id);
+    this.page.announce('Deleted.');
+    if (this.page.current() === info.id) this.page.open(null);
+    await this.load();
+  }
+
+  /** @param {Info} info */
+  async share(info) {
+    const { shared } = await this.page.dialogs();
+    const { token, url } = await api.share(info.id);
+    const address = new URL(url ?? `/shared/${token}`, location.origin);
+    await shared(address.pathname.startsWith('/v1/') ? new URL(`/shared/${token}`, location.origin).href : address.href, () => api.unshare(info.id));
+  }
+
+  /** @param {Info} info */
+  async exportMarkdown(info) {
+    const { data } = await api.messages(info.id);
+    const title = info.title || 'Conversation';
+    const parts = data.map((/** @type {any} */ m) => `## ${m.role === 'user' ? 'You' : (m.model ?? 'Answer')}\n\n${textOf(m.content)}\n`);
+    download(`${fileName(title)}.md`, 'text/markdown', [`# ${title}\n`, ...parts].join('\n'));
+  }
+
+  /** @param {Info} info */
+  async exportJson(info) {
+    const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, '?all=true')]);
+    download(`${fileName(info.title || 'conversation')}.json`, 'application/json', JSON.stringify({ ...conversation, messages: data }, null, 2));
+  }
+}
+
+/** @param {string} title */
+const fileName = (title) => title.replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-|-$/g, '').slice(0, 60) || 'conversation';
+
+/** Arrows walk through a menu. @param {HTMLElement} menu @param {KeyboardEvent} event */
+function step(menu, event) {
+  const items = [...menu.children];
+  const at = items.indexOf(/** @type {Element} */ (document.activeElement));
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  /** @type {HTMLElement} */ (items.at(to % items.length)).focus();
+}

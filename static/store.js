@@ -1,0 +1,230 @@
+// @ts-check
+/**
+ * What the page asks of the server, and what it keeps in the browser: drafts, settings, and prompts
+ * that are not yet known to have arrived.
+ *
+ * @typedef {{ id: string, title: string | null, system: string | null, metadata: any, active_leaf: string | null, created_at: string, updated_at: string, running: string[] }} Conversation
+ * @typedef {{ id: string, parent_id: string | null, role: string, content: any, reasoning?: string, refusal?: string, tool_calls?: any[], status?: string, generation_id?: string, model?: string, usage?: any, siblings: string[], created_at: string, finish_reason?: string, error?: any }} Message
+ * @typedef {{ key: string, conversation: string | null, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, at: number, options: Record<string, any> }} Entry
+ */
+
+/** An answer that is no success. `code` is the server's, or `unreachable`. */
+export class Refused extends Error {
+  /** @param {number} status @param {any} problem @param {number} wait in ms */
+  constructor(status, problem, wait) {
+    super(problem.detail ?? problem.title ?? `status ${status}`);
+    this.status = status;
+    this.code = problem.code ?? 'refused';
+    this.problem = problem;
+    this.wait = wait;
+  }
+
+  /** Whether the same request may succeed later. */
+  get passing() {
+    return this.status === 0 || this.status >= 500 || [408, 425, 429].includes(this.status);
+  }
+}
+
+/** Hears when the server wants to know who we are. */
+export const signIn = new EventTarget();
+
+/**
+ * @param {string} method @param {string} path @param {any} [body] @param {Record<string, string>} [headers]
+ * @returns {Promise<any>}
+ */
+export async function call(method, path, body, headers = {}) {
+  const init = { method, headers: { accept: 'application/json', ...headers }, body: /** @type {string | undefined} */ (undefined) };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { ...init.headers, ...{ 'content-type': 'application/json' } };
+  }
+  let response;
+  try {
+    response = await fetch(path, init);
+  } catch {
+    throw new Refused(0, { code: 'unreachable', detail: 'The server cannot be reached.' }, 0);
+  }
+  const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  if (response.ok) return answer;
+  if (response.status === 401) signIn.dispatchEvent(new Event('wanted'));
+  throw new Refused(response.status, answer ?? {}, Number(response.headers.get('retry-after') ?? 0) * 1000);
+}
+
+export const api = {
+  models: () => call('GET', '/v1/models'),
+  conversations: (/** @type {string} */ q, /** @type {string | null} */ cursor) =>
+    call('GET', `/v1/conversations?${new URLSearchParams({ limit: '40', ...(q && { q }), ...(cursor && { cursor }) })}`),
+  create: (/** @type {any} */ fields) => call('POST', '/v1/conversations', fields),
+  conversation: (/** @type {string} */ id) => call('GET', `/v1/conversations/${id}`),
+  change: (/** @type {string} */ id, /** @type {any} */ fields) => call('PATCH', `/v1/conversations/${id}`, fields),
+  erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
+  messages: (/** @type {string} */ id, query = '') => call('GET', `/v1/conversations/${id}/messages${query}`),
+  share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
+  unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
+  shared: (/** @type {string} */ token) => call('GET', `/v1/shared/${encodeURIComponent(token)}`),
+  generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
+  cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
+  start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),
+};
+
+/** A value in the browser's storage, which may be full, shut or shared with other tabs. */
+class Kept {
+  /** @param {string} name @param {any} usual */
+  constructor(name, usual) {
+    this.name = `lastword.${name}`;
+    this.usual = usual;
+  }
+
+  get() {
+    try {
+      return JSON.parse(localStorage.getItem(this.name) ?? 'null') ?? this.usual;
+    } catch {
+      return this.usual;
+    }
+  }
+
+  /** @param {any} value */
+  set(value) {
+    try {
+      if (value === null || value === undefined) localStorage.removeItem(this.name);
+      else localStorage.setItem(this.name, JSON.stringify(value));
+    } catch {
+      // Private windows and full disks: the page works, it only forgets.
+    }
+  }
+}
+
+export const settings = new Kept('settings', {});
+export const drafts = {
+  /** @param {string | null} conversation */
+  of: (conversation) => new Kept(`draft.${conversation ?? 'new'}`, ''),
+};
+
+/** Who we are to the others of a conversation: the same in all tabs of this browser. */
+export function client() {
+  const kept = new Kept('client', null);
+  const id = kept.get() ?? crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  kept.set(id);
+  return { id, name: settings.get().name || `Guest ${id.slice(0, 4)}` };
+}
+
+/** A name for one start, so that it never happens twice, whatever is sent again. */
+export function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** What other tabs of this browser do. */
+export const tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('lastword');
+
+/** @param {string | null} conversation */
+export function tell(conversation) {
+  tabs?.postMessage({ changed: conversation });
+}
+
+/** How long after a failed attempt the next one comes, in ms. */
+const LATER = [500, 1000, 2000, 5000, 10_000];
+
+/**
+ * Prompts on their way. Each is kept before it is sent and until its generation is known, with the
+ * key that makes a repeat the same start.
+ */
+export class Outbox {
+  /**
+   * @param {(entry: Entry, receipt: any) => void} arrived
+   * @param {() => void} changed
+   * @param {(entry: Entry) => boolean} busy whether its conversation still answers another prompt
+   */
+  constructor(arrived, changed, busy) {
+    this.kept = new Kept('outbox', []);
+    this.arrived = arrived;
+    this.changed = changed;
+    this.busy = busy;
+    this.tries = 0;
+    this.running = false;
+    addEventListener('online', () => this.flush());
+  }
+
+  /** @returns {Entry[]} */
+  get entries() {
+    return this.kept.get();
+  }
+
+  /** @param {Omit<Entry, 'key' | 'state' | 'at'>} entry */
+  add(entry) {
+    const added = /** @type {Entry} */ ({ ...entry, key: newKey(), state: 'queued', at: Date.now() });
+    this.kept.set([...this.entries, added]);
+    this.changed();
+    this.flush();
+    return added;
+  }
+
+  /** @param {string} key @param {Partial<Entry> | null} change */
+  change(key, change) {
+    const entries = this.entries;
+    this.kept.set(change ? entries.map((e) => (e.key === key ? { ...e, ...change } : e)) : entries.filter((e) => e.key !== key));
+    this.changed();
+  }
+
+  /** Sends what can be sent, one tab at a time. */
+  async flush() {
+    clearTimeout(this.timer);
+    if (this.running) return void (this.more = true);
+    this.running = true;
+    const work = () => this.sendAll();
+    try {
+      if (navigator.locks) await navigator.locks.request('lastword.outbox', work);
+      else await work();
+    } finally {
+      this.running = false;
+    }
+    if (this.more) {
+      this.more = false;
+      this.flush();
+    }
+  }
+
+  async sendAll() {
+    for (const entry of this.entries) {
+      if (entry.state === 'failed' || this.busy(entry)) continue;
+      try {
+        await this.send(entry);
+        this.tries = 0;
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        this.failed(entry, error);
+        if (error.passing) return;
+      }
+    }
+  }
+
+  /** @param {Entry} entry */
+  async send(entry) {
+    this.change(entry.key, { state: 'sending' });
+    const { system, ...options } = entry.options;
+    if (!entry.conversation) {
+      entry.conversation = (await api.create(system ? { system } : {})).id;
+      this.change(entry.key, { conversation: entry.conversation });
+    }
+    const body = {
+      conversation_id: entry.conversation,
+      ...(entry.text === undefined ? {} : { prompt: entry.text }),
+      ...(entry.parent === undefined ? {} : { parent_id: entry.parent }),
+      ...options,
+    };
+    const receipt = await api.start(body, entry.key);
+    this.change(entry.key, null);
+    this.arrived(entry, receipt);
+    tell(entry.conversation);
+  }
+
+  /** @param {Entry} entry @param {Refused} error */
+  failed(entry, error) {
+    const busy = error.code === 'conversation_busy';
+    const later = busy || error.passing || error.status === 401;
+    this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message });
+    if (!later) return;
+    const wait = Math.max(error.wait, LATER[Math.min(this.tries++, LATER.length - 1)]);
+    this.timer = setTimeout(() => this.flush(), wait * (0.5 + Math.random() / 2));
+  }
+}

@@ -1,0 +1,203 @@
+/** What people do with a conversation. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { openPage } from './harness.js';
+import { servers } from './servers.js';
+
+const QUICK = (/** @type {number} */ seed, tokens = 12) => `/demo tokens=${tokens} tps=0 ttft_ms=0 seed=${seed}`;
+const LONG = '/demo tokens=3000 tps=40 seed=1';
+
+/** A page with one whole answer. */
+async function begun(server, seed) {
+  const page = await openPage(server);
+  await page.ask(QUICK(seed));
+  await page.whole();
+  return page;
+}
+
+const id = (page) => new URL(page.url()).pathname.split('/')[2];
+
+test('Esc stops, and shows a receipt that is true', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  await page.ask(LONG);
+  await page.grown(60);
+  assert.equal(await page.locator('#send').getAttribute('aria-label'), 'Stop');
+  await page.keyboard.press('Escape');
+  const note = page.locator('.message.assistant .note');
+  await note.waitFor();
+  const view = await server.get(`/v1/generations/${await page.whole()}`);
+  assert.equal(view.status, 'cancelled');
+  assert.match(await note.innerText(), new RegExp(`Stopped at event ${view.last_seq}\\b.*${view.usage.output_tokens} tokens`));
+  assert.equal((await page.locator('.text').innerText()).replace(/\s+/g, ' ').trim(), view.text.replace(/\s+/g, ' ').trim());
+  await page.done();
+});
+
+test('another answer, another question, and the way between them', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 11);
+  await page.getByRole('button', { name: 'Answer again' }).click();
+  await page.getByText('2 / 2').waitFor();
+  await page.getByRole('button', { name: 'Previous version' }).click();
+  await page.getByText('1 / 2').waitFor();
+  await page.locator('.message.user').hover();
+  await page.getByRole('button', { name: 'Edit and send again' }).click();
+  await page.getByLabel('Edit your message').fill(QUICK(12));
+  await page.keyboard.press('Enter');
+  await page.locator('.message.user .count').waitFor();
+  assert.equal(await page.locator('.message.user .bubble').innerText(), QUICK(12));
+  await page.whole();
+  assert.equal(await page.locator('.message').count(), 2);
+  await page.locator('.message.user').getByRole('button', { name: 'Previous version' }).click();
+  await page.locator('.bubble', { hasText: QUICK(11) }).waitFor();
+  const { data } = await server.get(`/v1/conversations/${id(page)}/messages?all=true`);
+  assert.equal(data.length, 5, 'nothing was overwritten');
+  await page.done();
+});
+
+test('a prompt that is written while an answer comes waits for its turn', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  const slow = '/demo tokens=20000 tps=50 seed=13';
+  await page.ask(slow);
+  await page.grown(10);
+  await page.fill('#prompt', QUICK(14));
+  assert.equal(await page.locator('#send').getAttribute('aria-label'), 'Queue');
+  await page.keyboard.press('Enter');
+  await page.getByText('Queued').waitFor();
+  await page.keyboard.press('Escape');
+  await page.whole(1);
+  assert.deepEqual(await page.locator('.bubble').allInnerTexts(), [slow, QUICK(14)]);
+  const { data } = await server.get(`/v1/conversations/${id(page)}/messages`);
+  assert.deepEqual(data.map((m) => m.role), ['user', 'assistant', 'user', 'assistant']);
+  await page.done();
+});
+
+test('a prompt that is written offline is sent once, when the network is back', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 15);
+  await page.context().setOffline(true);
+  await page.locator('#chip[data-phase="offline"]').waitFor();
+  await page.ask(QUICK(16));
+  await page.getByText('Queued: you are offline').waitFor();
+  await page.context().setOffline(false);
+  await page.whole(1);
+  const { data } = await server.get(`/v1/conversations/${id(page)}/messages?all=true`);
+  assert.equal(data.length, 4);
+  assert.deepEqual(await page.evaluate(() => JSON.parse(localStorage['lastword.outbox'])), []);
+  await page.done();
+});
+
+test('a start whose answer is lost is not made twice', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 17);
+  let lost = 0;
+  await page.route('**/v1/generations', async (route) => {
+    if (route.request().method() !== 'POST' || lost > 0) return route.continue();
+    lost += 1;
+    await route.fetch();
+    await route.abort('connectionreset');
+  });
+  await page.ask(QUICK(18));
+  await page.whole(1);
+  assert.equal(lost, 1);
+  const { data } = await server.get(`/v1/generations?conversation_id=${id(page)}`);
+  assert.equal(data.length, 2);
+  await page.done();
+});
+
+test('a failure offers another try', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  let body;
+  await page.route('**/v1/generations', async (route) => {
+    if (route.request().method() !== 'POST' || body) return route.continue();
+    body = { ...route.request().postDataJSON(), model: 'nobody' };
+    await route.continue({ postData: JSON.stringify(body) });
+  });
+  await page.ask(QUICK(19));
+  await page.getByText(/Not sent: .*nobody/).waitFor();
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.whole();
+  assert.equal(await page.locator('.message').count(), 2);
+  await page.done();
+});
+
+test('search, rename, export, share and delete', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 20);
+  const list = page.locator('#conversations li');
+  const act = async (/** @type {string} */ name) => {
+    await list.filter({ has: page.locator('[aria-current]') }).getByRole('button').click();
+    await page.getByRole('menuitem', { name }).click();
+  };
+  await act('Rename');
+  await page.getByRole('dialog').getByRole('textbox').fill('Zebras and quaggas');
+  await page.keyboard.press('Enter');
+  await page.locator('h1', { hasText: 'Zebras and quaggas' }).waitFor();
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('quagga');
+  await page.locator('#conversations li:only-child', { hasText: 'Zebras' }).waitFor();
+  for (const [name, ending] of [['Export as Markdown', 'md'], ['Export as JSON', 'json']]) {
+    const [download] = await Promise.all([page.waitForEvent('download'), act(name)]);
+    assert.equal(download.suggestedFilename(), `Zebras-and-quaggas.${ending}`);
+    const text = readFileSync(await download.path(), 'utf8');
+    assert.ok(text.includes(QUICK(20)), text);
+    if (ending === 'json') assert.equal(JSON.parse(text).messages.length, 2);
+  }
+  await act('Share a read-only link');
+  const link = await page.getByLabel('Link', { exact: true }).inputValue();
+  const guest = await openPage(server, { path: new URL(link).pathname });
+  await guest.locator('.message.assistant').waitFor();
+  assert.equal(await guest.locator('#composer').isVisible(), false);
+  assert.equal(await guest.locator('.bubble').innerText(), QUICK(20));
+  await page.getByRole('button', { name: 'Stop sharing' }).click();
+  await page.getByText('are void now').waitFor();
+  await guest.reload();
+  await guest.getByText('This link is void').waitFor();
+  await guest.done();
+  await page.keyboard.press('Escape');
+  const gone = id(page);
+  await act('Delete');
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await page.waitForURL(/\/(\?.*)?$/);
+  assert.equal((await server.get(`/v1/conversations/${gone}`)).code, 'not_found');
+  await page.done();
+});
+
+test('settings reach the model, a draft survives', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await page.getByLabel('System prompt').fill('Be brief.');
+  await page.getByLabel('Most tokens of an answer').fill('7');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.ask('/demo tokens=50 tps=0');
+  await page.whole();
+  const { data } = await server.get(`/v1/conversations/${id(page)}/messages`);
+  assert.equal(data[1].usage.output_tokens, 7);
+  assert.equal((await server.get(`/v1/conversations/${id(page)}`)).system, 'Be brief.');
+  assert.match(await page.locator('.message.assistant .ending').innerText(), /Cut short by a limit/);
+  await page.fill('#prompt', 'half a thought');
+  await page.reload();
+  await page.locator('.message.assistant').waitFor();
+  assert.equal(await page.inputValue('#prompt'), 'half a thought');
+  await page.done();
+});
+
+test('thinking is folded, tools are cards, a refusal is said', async () => {
+  const page = await openPage(await servers.first());
+  await page.ask('/demo tokens=10 tps=0 reasoning tool_call');
+  await page.whole();
+  assert.equal(await page.locator('.thinking-text').isVisible(), false);
+  await page.getByText('Thoughts').click();
+  assert.match(await page.locator('.thinking-text').innerText(), /Let me see/);
+  assert.match(await page.locator('.tool summary').innerText(), /look_up/);
+  await page.reload();
+  await page.locator('.tool').waitFor();
+  await page.ask('/demo refusal tps=0');
+  await page.whole(1);
+  assert.match(await page.locator('.refusal').innerText(), /rather not/);
+  await page.done();
+});

@@ -1,0 +1,21 @@
+/** The API reference: everything of the server's description is on the page, and nothing goes wrong. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openPage } from './harness.js';
+import { servers } from './servers.js';
+
+test('the reference shows every operation, frame and object', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  await page.goto(`${server.base}/docs#readEvents`);
+  await page.waitForSelector('body[data-ready]');
+  const [api, socket] = [await server.get('/openapi.json'), await server.get('/asyncapi.json')];
+  const operations = Object.values(api.paths).flatMap((path) => Object.values(path).map((of) => of.operationId));
+  const frames = Object.keys(socket.components.messages).map((name) => `frame-${name}`);
+  const schemas = Object.keys(socket.components.schemas).map((name) => `schema-${name}`);
+  const shown = await page.evaluate(() => [...document.querySelectorAll('main section')].map((section) => section.id));
+  assert.deepEqual(shown.toSorted(), [...operations, ...frames, ...schemas, 'close-codes'].toSorted());
+  const broken = await page.evaluate(() => [...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute('href').slice(1)).filter((id) => !document.getElementById(id)));
+  assert.deepEqual(broken, [], 'every link leads somewhere');
+  await page.done();
+});

@@ -1,0 +1,158 @@
+/** For everybody: keyboards, screen readers, phones, at night, and answers that do not end. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+import { openPage } from './harness.js';
+import { servers } from './servers.js';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const RICH = '/demo tokens=420 tps=0 ttft_ms=0 seed=2 markdown reasoning tool_call';
+
+/** What axe finds. It runs by the debugger's hand, which no policy binds. */
+async function audit(page, what) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  const found = violations.map((v) => `${what}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any?.[0]?.message ?? ''}`).join(' | ')}`);
+  assert.deepEqual(found, []);
+}
+
+for (const [name, options] of /** @type {const} */ ([
+  ['by day', { colorScheme: 'light' }],
+  ['at night', { colorScheme: 'dark' }],
+  ['on a phone', { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }],
+])) {
+  test(`no barrier that a machine can find, ${name}`, async () => {
+    const page = await openPage(await servers.first(), { ...options, reducedMotion: 'reduce' });
+    await audit(page, 'empty');
+    await page.ask(RICH);
+    await page.whole();
+    await page.locator('.hl-keyword').first().waitFor({ state: 'attached' });
+    await audit(page, 'answer');
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${wide} px too wide`);
+    await page.getByRole('button', { name: 'Protocol inspector' }).click();
+    await page.getByText('Cut the connection').waitFor();
+    await audit(page, 'inspector');
+    await page.getByRole('button', { name: 'Close the inspector' }).click();
+    await page.getByRole('button', { name: 'Settings' }).click();
+    await page.getByRole('dialog').waitFor();
+    await audit(page, 'settings');
+    await page.keyboard.press('Escape');
+    if (name === 'on a phone') {
+      await page.getByRole('button', { name: 'Conversations', exact: true }).click();
+      await page.locator('#conversations a').first().waitFor();
+      await audit(page, 'list');
+    }
+    await page.done();
+  });
+}
+
+test('a screen reader hears how it stands, and no tokens', async () => {
+  const page = await openPage(await servers.first());
+  await page.evaluate(() => {
+    window.said = [];
+    new MutationObserver(() => window.said.push(document.getElementById('status').textContent)).observe(document.getElementById('status'), { childList: true, characterData: true, subtree: true });
+  });
+  await page.ask('/demo tokens=60 tps=100 seed=8');
+  await page.whole();
+  await page.getByText(/Answer ready/).waitFor({ state: 'attached' });
+  const said = await page.evaluate(() => window.said);
+  assert.deepEqual(said.filter((text) => !/^(Generating an answer\.|Answer ready, \d+ words\.|Back online\.|Reconnecting\.)$/.test(text)), []);
+  assert.equal(await page.locator('#transcript').getAttribute('aria-live'), 'off');
+  await page.done();
+});
+
+test('sentences are read as they come, if one wants that', async () => {
+  const page = await openPage(await servers.first());
+  await page.evaluate(() => {
+    localStorage['lastword.settings'] = JSON.stringify({ sentences: true });
+    window.said = [];
+    new MutationObserver(() => window.said.push(document.getElementById('status').textContent)).observe(document.getElementById('status'), { childList: true });
+  });
+  await page.ask('/demo tokens=120 tps=25 seed=8');
+  await page.whole();
+  await page.getByText(/Answer ready/).waitFor({ state: 'attached' });
+  const said = await page.evaluate(() => window.said);
+  const heard = said.map((text) => text.replace(/^(Generating|Back|Reconn).*|Answer ready.*/, '').trim()).filter(Boolean);
+  assert.ok(heard.length > 1, `${heard}`);
+  for (const text of heard) assert.match(text, /[.!?]$/);
+  assert.ok((await page.says()).startsWith(heard[0].replace(/[^\p{L}\p{N}]+/gu, ' ').trim()));
+  await page.done();
+});
+
+test('whoever scrolled up stays there', async () => {
+  const page = await openPage(await servers.first(), { viewport: { width: 1000, height: 420 } });
+  await page.ask('/demo tokens=600 tps=150 seed=9');
+  await page.grown(1200);
+  await page.locator('#scroller').hover();
+  await page.mouse.wheel(0, -500);
+  await page.locator('#jump').waitFor();
+  const top = await page.evaluate(() => document.getElementById('scroller').scrollTop);
+  await page.grown(2400);
+  assert.equal(await page.evaluate(() => document.getElementById('scroller').scrollTop), top);
+  await page.locator('#jump').click();
+  await page.whole();
+  const rest = await page.evaluate(() => {
+    const box = document.getElementById('scroller');
+    return box.scrollHeight - box.clientHeight - box.scrollTop;
+  });
+  assert.ok(rest <= 1, `${rest} px from the end`);
+  await page.done();
+});
+
+test('everything by keyboard', async () => {
+  const page = await openPage(await servers.first());
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.id ?? '');
+  await page.locator('#prompt:focus').waitFor();
+  await page.keyboard.type('/demo tokens=2000 tps=50');
+  await page.keyboard.press('Enter');
+  await page.grown(30);
+  assert.equal(await focused(), 'prompt', 'the focus stays where one writes');
+  await page.keyboard.press('Escape');
+  await page.locator('.note').waitFor();
+  await page.keyboard.press('ArrowUp');
+  assert.equal(await focused(), 'Edit your message');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('/demo tokens=9 tps=0');
+  await page.keyboard.press('Enter');
+  await page.locator('.message.user .count').waitFor();
+  await page.whole();
+  await page.keyboard.press('Control+k');
+  assert.equal(await focused(), 'search');
+  // On through the list: a conversation, then its menu, then out of it.
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  assert.match(await focused(), /^Actions for/);
+  await page.keyboard.press('Enter');
+  await page.locator('[role="menuitem"]:focus', { hasText: 'Rename' }).waitFor();
+  await page.keyboard.press('ArrowUp');
+  await page.locator('[role="menuitem"]:focus', { hasText: 'Delete' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.match(await focused(), /^Actions for/);
+  await page.keyboard.press('?');
+  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+Shift+o');
+  await page.waitForURL(/\/(\?.*)?$/);
+  await page.locator('.empty').waitFor();
+  await page.done();
+});
+
+test('an answer of 20,000 tokens', async (t) => {
+  const page = await openPage(await servers.first());
+  await page.evaluate(() => {
+    window.long = [];
+    new PerformanceObserver((list) => window.long.push(...list.getEntries().map((e) => Math.round(e.duration)))).observe({ type: 'longtask' });
+  });
+  await page.ask('/demo tokens=20000 tps=4000 ttft_ms=0 seed=10 markdown');
+  const id = await page.whole();
+  const view = await (await servers.first()).get(`/v1/generations/${id}`);
+  assert.equal(view.usage.output_tokens, 20000);
+  // Figures for people; on a busy machine they say little, so that nothing is decided by them.
+  const long = await page.evaluate(() => window.long);
+  t.diagnostic(`long tasks: ${long.length}, longest ${Math.max(0, ...long)} ms, together ${long.reduce((a, b) => a + b, 0)} ms`);
+  const blocks = await page.locator('.text > *').count();
+  assert.ok(blocks > 300, `${blocks} blocks`);
+  await page.done();
+});

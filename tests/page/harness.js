@@ -1,0 +1,127 @@
+/** Real servers and a real Chromium for the page's tests. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+/** A wait that takes longer, in ms, has failed; nothing is decided by less. */
+export const PATIENCE = 60_000;
+
+/** The usual places; CHROMIUM names another. */
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+/** What a browser does of its own accord, and must not while tests run. */
+const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
+
+/** `lastword serve`, on the tests' database. */
+export class Server {
+  /** @param {{ port?: number }} [options] */
+  static async start({ port = 0 } = {}) {
+    const server = new Server();
+    server.dir = mkdtempSync(join(tmpdir(), 'lastword-page-'));
+    const args = ['serve', '--data-dir', server.dir, '--listen', `127.0.0.1:${port}`];
+    const env = { ...process.env, LASTWORD_NO_DETECT: 'true', LASTWORD_LEASE_S: '2', RUST_LOG: 'warn' };
+    server.child = spawn(process.env.SERVER_BINARY, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    server.ended = once(server.child, 'exit');
+    for await (const line of createInterface({ input: server.child.stdout })) {
+      const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
+      if (found) server.port = Number(found[1]);
+      if (server.port && line.includes('model ')) break;
+    }
+    assert.ok(server.port, 'the server starts');
+    server.base = `http://127.0.0.1:${server.port}`;
+    return server;
+  }
+
+  /** SIGKILL, and waits until it is gone. */
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.ended;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  async get(path) {
+    return (await fetch(this.base + path)).json();
+  }
+
+  async post(path, body, headers = {}) {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) };
+    return (await fetch(this.base + path, init)).json();
+  }
+
+  /** A generation's final view. */
+  async view(id) {
+    const events = await fetch(`${this.base}/v1/generations/${id}/events`);
+    await events.text();
+    return this.get(`/v1/generations/${id}`);
+  }
+}
+
+let shared;
+
+/** One browser for all. */
+export function browser() {
+  shared ??= chromium.launch({ executablePath: CHROMIUM, args: QUIET });
+  return shared;
+}
+
+export async function closeBrowser() {
+  if (shared) await (await shared).close();
+}
+
+/**
+ * A page in a profile of its own, that fails its test when anything goes wrong in it unseen.
+ * @param {{ base: string }} server @param {any} [options] of the context, and `path`
+ */
+export async function openPage(server, { path = '/', context: given, ...options } = {}) {
+  const context = given ?? (await (await browser()).newContext({ viewport: { width: 1200, height: 800 }, ...options }));
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  const wrong = [];
+  page.on('pageerror', (error) => wrong.push(error.stack ?? String(error)));
+  // What a cut network makes the browser say is the point of many tests.
+  page.on('console', (message) => {
+    const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|status of (401|404|409|422|503)/;
+    if (['error', 'warning'].includes(message.type()) && !harmless.test(message.text())) wrong.push(message.text());
+  });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+  });
+  await page.goto(server.base + path);
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  return Object.assign(page, {
+    /** Nothing went wrong, and no policy was violated. */
+    async fine() {
+      assert.deepEqual(await page.evaluate(() => window.violations), []);
+      assert.deepEqual(wrong, []);
+    },
+    async done() {
+      await this.fine();
+      if (!given) await context.close();
+      else await page.close();
+    },
+    wrong,
+    ask: async (text) => {
+      await page.fill('#prompt', text);
+      await page.keyboard.press('Enter');
+    },
+    /** Waits for the nth answer (from 0) to be whole. @returns its generation's id */
+    whole: async (n = 0) => {
+      const answer = page.locator('.message.assistant').nth(n);
+      await answer.and(page.locator(':not(.running)')).waitFor();
+      return answer.getAttribute('data-id');
+    },
+    /** Waits until the last answer has so many characters. */
+    grown: (least) => page.waitForFunction((n) => ([...document.querySelectorAll('.message.assistant .text')].at(-1)?.textContent ?? '').length >= n, least),
+    /** What the nth answer says, as words: Markdown's marks are gone from both sides. */
+    says: async (n = 0) => words(await page.locator('.message.assistant').nth(n).locator('.text').innerText()),
+  });
+}
+
+/** Only the letters and digits, so that what is shown and what is stored compare. @param {string} text */
+export const words = (text) => text.replace(/[^\p{L}\p{N}]+/gu, ' ').trim();

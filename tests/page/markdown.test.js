@@ -1,0 +1,136 @@
+/** The renderer, in a real browser under the real policy. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { openPage } from './harness.js';
+import { servers } from './servers.js';
+import { CORPUS } from './xss.js';
+
+const DOCUMENTS = ['README.md', 'docs/protocol.md', 'docs/models.md', 'ARCHITECTURE.md'];
+const HARD = [
+  'Setext\n===\n\nand another\n---\n\ntext',
+  '- a\n\n  b\n\n- c\n    1. d\n    2. e\n\ntext',
+  '~~~\ncode ``` inside\n~~~\n\n```rust\nfn main() {}\n```',
+  'a **b *c* d** ~~e~~ `f` \\* &amp; &#8212; &nope; <b>g</b>',
+  '| a | b |\n|:--|--:|\n| 1 | `2|3` |\n\nafter',
+  '- [ ] to do\n- [x] done\n',
+  '[link](https://a.example "t") <https://b.example> https://c.example/d_e [ref]\n\n[ref]: https://d.example\n',
+  'money: $5 and $6, but $x^2$ and \\(y\\)\n\n$$\n\\frac{1}{2}\n$$\n\nend',
+  '> quote\n> goes on\n\n> another\n\n***\n\nשלום **עולם**\n',
+  'line one  \nline two\\\nline three\n\n    indented\n\n    code\n\ntext',
+];
+
+test('text that comes in any pieces ends as text that came at once', async () => {
+  const page = await openPage(await servers.first());
+  const root = new URL('../../', import.meta.url);
+  const texts = [...HARD, ...DOCUMENTS.map((name) => readFileSync(new URL(name, root), 'utf8'))];
+  const different = await page.evaluate(async (texts) => {
+    const { Markdown, ready } = await import('/static/markdown.js');
+    await ready;
+    const wrong = [];
+    const bare = (node) => {
+      // Colours and formulas come when they come: the text decides.
+      for (const code of node.querySelectorAll('code')) code.textContent = code.textContent;
+      for (const formula of node.querySelectorAll('[data-tex]')) formula.textContent = '';
+      return node.innerHTML;
+    };
+    for (const text of texts) {
+      const whole = document.createElement('div');
+      new Markdown(whole).write(text, true);
+      for (const step of text.length < 2000 ? [1, 2, 7] : [13, 101]) {
+        const pieces = document.createElement('div');
+        const view = new Markdown(pieces);
+        for (let end = step; end < text.length; end += step) view.write(text.slice(0, end));
+        view.write(text, true);
+        if (bare(pieces) !== bare(whole)) wrong.push({ text: text.slice(0, 60), step, pieces: pieces.innerHTML.slice(0, 400), whole: whole.innerHTML.slice(0, 400) });
+      }
+    }
+    return wrong;
+  }, texts);
+  assert.deepEqual(different, []);
+  await page.done();
+});
+
+test('nothing runs, loads or leaks, wherever the text is cut', async () => {
+  const page = await openPage(await servers.first());
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  const wrong = await page.evaluate(async (corpus) => {
+    const { Markdown, ready } = await import('/static/markdown.js');
+    await ready;
+    const allowed = /^(DIV|SPAN|P|H[1-6]|UL|OL|LI|A|CODE|PRE|BLOCKQUOTE|STRONG|EM|DEL|BR|HR|TABLE|THEAD|TBODY|TR|TH|TD|INPUT|BUTTON|SVG|USE)$/i;
+    const wrong = [];
+    const look = (root, text) => {
+      for (const node of root.querySelectorAll('*')) {
+        if (node.closest('[data-tex]') && !node.matches('[data-tex]')) continue;
+        if (!allowed.test(node.tagName)) wrong.push(`${node.tagName} of ${text}`);
+        for (const { name, value } of node.attributes) {
+          if (/^on|^style$|^src/i.test(name)) wrong.push(`${name} of ${text}`);
+          if (/href/i.test(name) && !/^(https?:|mailto:|#i-)/.test(value)) wrong.push(`${name}=${value} of ${text}`);
+        }
+      }
+    };
+    for (const text of corpus) {
+      const root = document.createElement('div');
+      document.body.append(root);
+      const view = new Markdown(root);
+      for (let end = 1; end <= text.length; end += 1) {
+        view.write(text.slice(0, end));
+        if (end % 5 === 0) look(root, text.slice(0, end));
+      }
+      view.write(text, true);
+      look(root, text);
+      for (const node of root.querySelectorAll('*')) {
+        for (const type of ['mouseover', 'focus', 'pointerenter']) node.dispatchEvent(new Event(type, { bubbles: true }));
+        if (!node.closest('a')) node.click?.();
+      }
+      await new Promise((resolve) => setTimeout(resolve));
+      if (window.ran) wrong.push(`it ran: ${text}`);
+      for (const link of root.querySelectorAll('[data-tex] a')) wrong.push(`a link of ${text}: ${link.href}`);
+      root.remove();
+    }
+    return wrong;
+  }, CORPUS);
+  assert.deepEqual(wrong, []);
+  assert.deepEqual(asked.filter((url) => !/\/(static|v1|healthz)/.test(new URL(url).pathname)), []);
+  assert.equal(await page.evaluate(() => window.ran), undefined);
+  await page.done();
+});
+
+test('what is complete is never touched again, and a selection survives', async () => {
+  const page = await openPage(await servers.first());
+  const result = await page.evaluate(async () => {
+    const { Markdown, ready } = await import('/static/markdown.js');
+    await ready;
+    const root = document.createElement('div');
+    document.body.append(root);
+    const view = new Markdown(root);
+    let text = 'The first paragraph.\n\nThe second one has **a few** words and ';
+    view.write(text);
+    const first = root.querySelector('p');
+    const strong = root.querySelector('strong');
+    getSelection().selectAllChildren(strong);
+    const before = getSelection().toString();
+    for (let i = 0; i < 200; i += 1) view.write((text += `word${i} `));
+    view.write((text += '\n\n```js\nlet x = 1;\n```\n\nend'), true);
+    return { same: root.querySelector('p') === first, strong: root.querySelector('strong') === strong, before, after: getSelection().toString() };
+  });
+  assert.deepEqual(result, { same: true, strong: true, before: 'a few', after: 'a few' });
+  await page.done();
+});
+
+test('code is coloured when its block closes, and formulas are set', async () => {
+  const page = await openPage(await servers.first());
+  await page.evaluate(async () => {
+    const { Markdown, ready } = await import('/static/markdown.js');
+    await ready;
+    const root = Object.assign(document.createElement('div'), { id: 'here' });
+    document.body.append(root);
+    new Markdown(root).write('```rust\nfn main() { let x = "y"; }\n```\n\nThen $x^2$ is it.\n\n$$\n\\frac{1}{2}\n$$\n', true);
+  });
+  await page.locator('#here .hl-keyword').first().waitFor({ state: 'attached' });
+  await page.locator('#here .math .katex').waitFor({ state: 'attached' });
+  await page.locator('#here .mathblock .katex-display').waitFor({ state: 'attached' });
+  assert.equal(await page.locator('#here pre').innerText(), 'fn main() { let x = "y"; }');
+  await page.done();
+});

@@ -1,0 +1,39 @@
+/** The pictures of the README: `make screenshots`. */
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Server, closeBrowser, openPage } from './harness.js';
+
+const into = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+mkdirSync(into, { recursive: true });
+const server = await Server.start();
+
+/** A conversation worth looking at. */
+async function talk(options) {
+  const page = await openPage(server, options);
+  await page.ask('What is worth knowing about rivers, and why do old ones meander?');
+  await page.whole();
+  await page.ask('/demo tokens=150 tps=0 seed=2 markdown');
+  await page.whole(1);
+  return page;
+}
+
+const page = await talk({ viewport: { width: 1120, height: 700 } });
+await page.screenshot({ path: `${into}page.png` });
+await page.getByRole('button', { name: 'Protocol inspector' }).click();
+await page.ask('/demo tokens=150 tps=40 seed=5');
+await page.grown(300);
+await page.getByText('Cut the connection').click();
+await page.getByText(/resumed at \d+/).waitFor();
+
+await page.evaluate(() => {
+  document.querySelector('.wire .cut').scrollIntoView({ block: 'center' });
+});
+await page.screenshot({ path: `${into}resume.png` });
+await page.done();
+
+const night = await talk({ viewport: { width: 390, height: 700 }, colorScheme: 'dark', hasTouch: true, isMobile: true });
+await night.screenshot({ path: `${into}phone.png` });
+await night.done();
+
+await server.kill();
+await closeBrowser();
