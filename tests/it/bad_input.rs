@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::client::assert_whole;
 use crate::harness::TestApp;
-use crate::raw::{Answer, exchange, request};
+use crate::raw::{Answer, RawStream, exchange, request};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const START: &str = "POST /v1/generations";
@@ -20,7 +20,7 @@ async fn server() -> TestApp {
 }
 
 /// A refusal in its one form.
-fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
     let shown = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, status, "{shown}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{shown}");
@@ -261,6 +261,8 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/healthz", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
         ("/v1/models", "GET, HEAD"),
+        ("/v1/session", "GET, HEAD, POST, DELETE"),
+        ("/v1/tickets", "POST"),
         ("/v1/generations", "GET, HEAD, POST"),
         (one.as_str(), "GET, HEAD, DELETE"),
         (events.as_str(), "GET"),
@@ -281,5 +283,60 @@ async fn a_wrong_method_is_told_the_right_ones() {
         let expected = if allow.contains("HEAD") { get.status } else { 405 };
         assert_eq!((head.status, head.body.len()), (expected, 0), "HEAD {path}");
     }
+    app.stop().await;
+}
+
+/// What never reaches a route: refused by the server's HTTP itself, without a body.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_http_is_refused_before_any_route() {
+    let app = server().await;
+    let many: String = (0..120).map(|n| format!("X-{n}: y\r\n")).collect();
+    let huge = format!("X-Huge: {}\r\n", "y".repeat(200 * 1024));
+    let uri = format!("GET /v1/models?{}", "y".repeat(70 * 1024));
+    let get = "GET /v1/models HTTP/1.1\r\n";
+    let rows: Vec<(&str, Vec<u8>, &[u16])> = vec![
+        ("too many headers", request("GET /v1/models", &many, b""), &[431]),
+        ("too large headers", request("GET /v1/models", &huge, b""), &[431]),
+        ("a long address", request(&uri, "", b""), &[400, 414, 431]),
+        ("no host", format!("{get}\r\n").into(), &[400]),
+        ("two hosts", format!("{get}Host: a\r\nHost: b\r\n\r\n").into(), &[400]),
+        ("two lengths", request(START, "Content-Length: 1\r\n", b"{}"), &[400]),
+        ("a length and chunks", request(START, "Transfer-Encoding: chunked\r\n", b"{}"), &[400]),
+        ("a NUL", request("GET /v1/models", "X: a\0b\r\n", b""), &[400]),
+        ("a line break in a header", request("GET /v1/models", "X: a\n b\r\n", b""), &[200, 400]),
+        ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[400]),
+        ("half a head", b"GET /v1/models HTTP/1.1\r\nHost: a\r\n".to_vec(), &[408]),
+    ];
+    for (name, bytes, statuses) in rows {
+        let answer = exchange(app.address, &bytes).await;
+        assert!(statuses.contains(&answer.status), "{name}: {}", answer.status);
+        let good = exchange(app.address, &request("GET /v1/models", "", b"")).await;
+        assert_eq!(good.status, 200, "after {name}");
+    }
+    assert_eq!(app.database.number("select count(*) from generations").await, 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_told_so() {
+    let app = TestApp::with(|config| config.limits.connections = 3).await;
+    let id = {
+        let body = b"{\"prompt\":\"/demo tokens=1000000 tps=5\"}";
+        let started = exchange(app.address, &request(START, JSON, body)).await;
+        started.json()["id"].as_str().unwrap().to_owned()
+    };
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut reader = RawStream::events(app.address, &id, "").await;
+        reader.until("event: started", 1).await;
+        readers.push(reader);
+    }
+    let refused = exchange(app.address, &request("GET /v1/models", "", b"")).await;
+    assert_eq!(assert_problem(&refused, 503, "overloaded")["limit"], "connections");
+    assert_eq!(refused.header("connection"), Some("close"));
+    drop(readers);
+    while exchange(app.address, &request("GET /v1/models", "", b"")).await.status != 200 {}
+    let cancel = format!("POST /v1/generations/{id}/cancel");
+    assert_eq!(exchange(app.address, &request(&cancel, "", b"")).await.status, 200);
     app.stop().await;
 }

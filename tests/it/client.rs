@@ -9,12 +9,39 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::socket::Socket;
+
 /// Longer than anything here takes: a test that waits for so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a reader gets its events: the same ones, whichever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Sse,
+    WebSocket,
+}
+
+/// Runs each scenario over both transports: what comes must be the same.
+macro_rules! over_both {
+    ($($scenario:ident),+ $(,)?) => {
+        $(mod $scenario {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_sse() {
+                super::$scenario($crate::client::Transport::Sse).await;
+            }
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_web_socket() {
+                super::$scenario($crate::client::Transport::WebSocket).await;
+            }
+        })+
+    };
+}
+pub(crate) use over_both;
 
 /// Talks to one server.
 #[derive(Clone)]
 pub(crate) struct Client {
+    pub(crate) over: Transport,
     pub(crate) base: String,
     pub(crate) http: reqwest::Client,
 }
@@ -39,7 +66,23 @@ impl Client {
         // The first of many tests wins; all want the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { base: format!("http://{address}"), http }
+        Self { over: Transport::Sse, base: format!("http://{address}"), http }
+    }
+
+    /// The same, with another way to read.
+    pub(crate) fn over(&self, over: Transport) -> Self {
+        Self { over, ..self.clone() }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.base.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    /// A connection for each request, as behind a balancer.
+    pub(crate) fn single_use(address: SocketAddr) -> Self {
+        let client = Self::new(address);
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        Self { http: http.pool_max_idle_per_host(0).build().unwrap(), ..client }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -84,6 +127,9 @@ impl Client {
     }
 
     pub(crate) async fn events(&self, id: &str, after: u64) -> Reader {
+        if self.over == Transport::WebSocket {
+            return Reader::of_socket(Socket::following(self.address(), id, after).await);
+        }
         let response = self.try_events(id, after).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         Reader::new(response)
@@ -97,16 +143,27 @@ impl Client {
 
 /// Reads one event stream. Dropping it cuts the connection.
 pub(crate) struct Reader {
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    source: Source,
     buffer: Vec<u8>,
     /// Comment lines that came.
     pub(crate) comments: Vec<String>,
 }
 
+enum Source {
+    Body(BoxStream<'static, reqwest::Result<Bytes>>),
+    Socket(Box<Socket>),
+}
+
 impl Reader {
     pub(crate) fn new(response: Response) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { body: response.bytes_stream().boxed(), buffer: Vec::new(), comments: Vec::new() }
+        let source = Source::Body(response.bytes_stream().boxed());
+        Self { source, buffer: Vec::new(), comments: Vec::new() }
+    }
+
+    fn of_socket(socket: Socket) -> Self {
+        let source = Source::Socket(Box::new(socket));
+        Self { source, buffer: Vec::new(), comments: Vec::new() }
     }
 
     /// The next event; `None` when the body has ended, in whatever way.
@@ -118,7 +175,11 @@ impl Reader {
                     return Some(event);
                 }
             }
-            let more = timeout(PATIENCE, self.body.next()).await.expect("an event in time");
+            let body = match &mut self.source {
+                Source::Socket(socket) => return socket.event().await,
+                Source::Body(body) => body,
+            };
+            let more = timeout(PATIENCE, body.next()).await.expect("an event in time");
             self.buffer.extend_from_slice(&more?.ok()?);
         }
     }

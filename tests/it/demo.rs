@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 fn attempt(prompt: &str, so_far: &str) -> Attempt {
-    let messages = vec![Message { role: Role::User, content: prompt.into() }];
+    let messages = vec![Message::text(Role::User, prompt)];
     let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
-    Attempt { prompt, so_far: so_far.into() }
+    Attempt { prompt, so_far: so_far.into(), resume: None }
 }
 
 async fn play(attempt: Attempt) -> Vec<Result<Delta, ProviderError>> {

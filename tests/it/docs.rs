@@ -1,6 +1,7 @@
 //! What the documents show is what the server says.
 use serde_json::json;
 
+use crate::conversation::Talk;
 use crate::harness::TestApp;
 use crate::raw::RawStream;
 
@@ -38,5 +39,28 @@ async fn the_examples_of_the_protocol_are_true() {
     let coalesced = app.client.get(&format!("/v1/generations/{id}/events?coalesce=true")).await;
     let said = coalesced.text().await.unwrap();
     assert!(said.contains(example("coalesced").trim_end()), "{said}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_conversations_are_true() {
+    let app = TestApp::start().await;
+    let talk = Talk::open(&app.client, &json!({"title": "Colours"})).await;
+    let conversation = talk.get("").await;
+    let times = [&conversation["created_at"], &conversation["updated_at"]];
+    let mut said = conversation.to_string().replace(&talk.id, "<id>");
+    for time in times {
+        said = said.replace(time.as_str().unwrap(), "<time>");
+    }
+    assert_eq!(said, example("conversation").trim_end());
+
+    let turn = talk.prompt("/demo tokens=2 tps=0 seed=1").await;
+    let messages = talk.get("/messages").await;
+    let mut said = messages.to_string();
+    for message in messages["data"].as_array().unwrap() {
+        said = said.replace(message["created_at"].as_str().unwrap(), "<time>");
+    }
+    let said = said.replace(&turn.id, "<answer>").replace(&turn.parent, "<question>");
+    assert_eq!(said, example("messages").trim_end());
     app.stop().await;
 }

@@ -8,8 +8,10 @@ use lastword::domain::generation::{OnDisconnect, Request};
 use lastword::domain::id::{GenerationId, InstanceId, Seq, Tenant};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::domain::transcript::Transcript;
-use lastword::engine::{Engine, Item, Limits, Model, Models, OnLoss, Opened, Session, Start};
-use lastword::ports::{Address, Log};
+use lastword::engine::{
+    Caller, Engine, Item, Leaves, Limits, Model, Models, OnLoss, Opened, Session, Start,
+};
+use lastword::ports::{Address, Log, Silence};
 use lastword::providers::demo::Demo;
 use lastword::tasks::Tasks;
 use sqlx::Row;
@@ -25,15 +27,20 @@ const TOKENS: usize = 200;
 /// Much longer than anything here is silent.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// An engine without HTTP: an instance that can be left without upkeep.
-fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
-    let demo = Model {
+/// The demo model, which goes on where it was.
+pub(crate) fn demo() -> Model {
+    Model {
         name: "demo".into(),
         provider: Arc::new(Demo),
         on_loss: OnLoss::Continue,
         max_attempts: 3,
         fallback: None,
-    };
+        context_tokens: None,
+    }
+}
+
+/// An engine without HTTP: an instance that can be left without upkeep.
+fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
     let limits = Limits {
         lease: Duration::from_secs(1),
         poll: Duration::from_millis(10),
@@ -41,26 +48,30 @@ fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
         ..Limits::default()
     };
     let instance = InstanceId::random();
-    let models = Models::new(vec![demo], "demo".into());
-    (Engine::new(log, models, limits, instance, Tasks::new()), instance)
+    let models = Models::new(vec![demo()], "demo".into());
+    let leaves = Leaves { log, signals: Arc::new(Silence), models };
+    (Engine::new(leaves, limits, instance, Tasks::new()), instance)
 }
 
-async fn start(engine: &Engine, prompt: &str) -> Address {
-    let message = Message { role: Role::User, content: prompt.into() };
+pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
+    let message = Message::text(Role::User, prompt);
     let prompt = Prompt::parse(vec![message], Parameters::default(), 10_000).unwrap();
     let request = Request {
         model: "demo".into(),
         prompt,
         metadata: serde_json::Map::new(),
         on_disconnect: OnDisconnect::Continue,
+        echo: serde_json::Map::new(),
+        chat: None,
+        wall_s: None,
     };
     let tenant = Tenant::anonymous();
-    let start = Start { tenant: tenant.clone(), request, idempotency: None };
+    let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };
     let started = engine.start(start).await.unwrap();
     Address { tenant, id: started.generation.id }
 }
 
-async fn session(engine: &Engine, at: &Address) -> Session {
+pub(crate) async fn session(engine: &Engine, at: &Address) -> Session {
     match engine.open(at, Seq::ZERO).await.unwrap() {
         Opened::Events(session) => *session,
         Opened::Complete => panic!("a fresh cursor is not at the end"),
@@ -129,7 +140,8 @@ async fn stalled_owner(mistake: Mistake) -> Result<(), String> {
     let (old, instance) = engine(old_log.clone());
     // It has no upkeep, so its lease is what we say.
     old_log.heartbeat(instance, Duration::from_secs(60)).await.unwrap();
-    let at = start(&old, &format!("/demo tokens={TOKENS} tps=100 seed=1")).await;
+    // Slowly enough that a claim, which loses to an append that is faster, wins on a busy machine.
+    let at = start(&old, &format!("/demo tokens={TOKENS} tps=40 seed=1")).await;
     assert!(until(&mut session(&old, &at).await, "delta").await);
     old_log.release(instance).await.unwrap();
     let (new, _) = engine(new_log);

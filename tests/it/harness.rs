@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use lastword::app::{App, AppError};
 use lastword::config::{Config, ModelConfig, ProviderEnvironment};
-use lastword::engine::{Engine, Limits};
+use lastword::engine::{Anonymous, Engine, Limits};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, PATIENCE};
+use crate::client::{Client, PATIENCE, Transport};
 use crate::database::TestDatabase;
 use crate::upstream::{Script, Upstream};
 
@@ -35,6 +35,10 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
+        anonymous: Anonymous::Here,
+        cors_origins: Vec::new(),
+        tls: None,
+        h2c: false,
         data_dir: "set at the start".into(),
         database_url: Some(database.url.clone()),
         allow_unsafe_durability: false,
@@ -51,8 +55,15 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
             lease: Duration::from_secs(2),
             ..Limits::default()
         },
+        notify: notify_by_environment(),
         shutdown_grace: Duration::from_secs(20),
     }
+}
+
+/// All tests hold with and without hints between instances: `LASTWORD_NOTIFY=off` runs them without.
+#[expect(clippy::disallowed_methods, reason = "a test is its own program")]
+fn notify_by_environment() -> bool {
+    !std::env::var("LASTWORD_NOTIFY").is_ok_and(|word| word == "off" || word == "false")
 }
 
 /// A model as the file describes it, without its `[[models]]`.
@@ -118,6 +129,20 @@ impl TestApp {
         ended.unwrap().unwrap();
         assert_eq!(self.engine.running(), 0, "a generation is left running");
         (self.database, self.config, self.dir)
+    }
+
+    /// Its client reads over this transport.
+    pub(crate) fn over(self, over: Transport) -> Self {
+        Self { client: self.client.over(over), ..self }
+    }
+
+    /// Waits until so many WebSockets are open.
+    pub(crate) async fn until_sockets(&self, count: i64) {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        while self.engine.metrics().sockets.get() != count {
+            assert!(tokio::time::Instant::now() < give_up, "not {count} sockets in time");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Begins to drain without waiting for the end.

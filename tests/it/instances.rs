@@ -2,7 +2,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::{assert_whole, text};
+use crate::client::{Transport, assert_whole, over_both, text};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
@@ -15,9 +15,11 @@ async fn two() -> (TestApp, TestApp) {
     (one, two)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_elsewhere_gets_the_same_bytes() {
+over_both!(a_reader_elsewhere_gets_the_same_bytes);
+
+async fn a_reader_elsewhere_gets_the_same_bytes(over: Transport) {
     let (one, two) = two().await;
+    let two = two.over(over);
     let id = one.client.start_prompt("/demo tokens=150 tps=100 unicode seed=6").await;
     let (near, far) = tokio::join!(one.client.all(&id, 0), two.client.all(&id, 0));
     assert_whole(&near);
@@ -40,6 +42,22 @@ async fn a_cancel_elsewhere_is_the_same_receipt() {
     assert_eq!(receipt["last_seq"], seen.last().unwrap().id);
     assert_eq!(receipt["text"], text(&seen));
     assert_eq!(one.client.cancel(&id).await, receipt);
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_elsewhere_is_heard_at_once() {
+    let database = TestDatabase::create().await;
+    let mut config = config(&database);
+    // The upkeep would see the request long after the canceller has given up waiting.
+    config.limits.lease = std::time::Duration::from_secs(600);
+    config.notify = true;
+    let one = TestApp::on(database.clone(), config.clone()).await;
+    let two = TestApp::on(database, config).await;
+    let id = one.client.start_prompt("/demo tokens=100000 tps=50 ttft_ms=0").await;
+    one.client.events(&id, 0).await.take(3).await;
+    assert_eq!(two.client.cancel(&id).await["status"], "cancelled");
     one.stop().await;
     two.stop().await;
 }

@@ -27,7 +27,7 @@ async fn delete(client: &Client, id: &str) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "attempts",
     "conversation_id",
     "created_at",
@@ -38,6 +38,7 @@ const FIELDS: [&str; 20] = [
     "last_seq",
     "metadata",
     "model",
+    "parent_id",
     "provider",
     "reasoning",
     "refusal",
@@ -69,7 +70,7 @@ async fn the_view_while_it_runs_and_after() {
     assert_fields(&running, false);
     let expected = json!({
         "id": id, "status": "running", "model": "scripted", "provider": "openai",
-        "conversation_id": null, "text": "Hel", "reasoning": "", "refusal": "", "tool_calls": [],
+        "conversation_id": null, "parent_id": null, "text": "Hel", "reasoning": "", "refusal": "", "tool_calls": [],
         "last_seq": 2, "usage": null, "finish_reason": null, "error": null, "attempts": 1,
         "created_at": running["created_at"], "started_at": running["started_at"],
         "finished_at": null, "time_to_first_token_ms": running["time_to_first_token_ms"],

@@ -1,16 +1,19 @@
 //! What every log must do, whoever implements it: the engine relies on nothing else.
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lastword::domain::entry::Entry;
 use lastword::domain::event::{Done, Event, Status, Usage};
-use lastword::domain::generation::{Idempotency, NewGeneration, OnDisconnect, Outcome, Request};
+use lastword::domain::generation::{
+    Idempotency, Kept, NewGeneration, OnDisconnect, Outcome, Request,
+};
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::domain::transcript::Answer;
 use lastword::ports::{
-    Address, Append, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphans, RowChange,
-    Tail,
+    Address, Append, Claim, Claimed, Created, Deleted, Filter, Log, LogError, LogWriter, Orphans,
+    RowChange, Tail,
 };
 
 use crate::database::TestDatabase;
@@ -34,8 +37,9 @@ async fn bench() -> Bench {
 
 impl Bench {
     fn fresh(&self, key: Option<(&str, u8)>) -> NewGeneration {
-        let message = Message { role: Role::User, content: "hi".into() };
+        let message = Message::text(Role::User, "hi");
         NewGeneration {
+            key: None,
             id: GenerationId::random(),
             tenant: Tenant::anonymous(),
             request: Request {
@@ -43,12 +47,16 @@ impl Bench {
                 prompt: Prompt::parse(vec![message], Parameters::default(), 100).unwrap(),
                 metadata: serde_json::Map::new(),
                 on_disconnect: OnDisconnect::Continue,
+                echo: serde_json::Map::new(),
+                chat: None,
+                wall_s: None,
             },
             provider: "demo".into(),
             owner: self.owner,
             queued: false,
             idempotency: key
                 .map(|(key, hash)| Idempotency { key: key.into(), fingerprint: vec![hash] }),
+            place: None,
         }
     }
 
@@ -56,7 +64,7 @@ impl Bench {
     async fn generation(&self) -> Address {
         let new = self.fresh(None);
         let created = self.log.create(&new).await.unwrap();
-        assert!(matches!(created, Created::New(_, first) if first.seq == Seq(1)));
+        assert!(matches!(created, Created::New(_, first) if first[0].seq == Seq(1)));
         Address { tenant: new.tenant, id: new.id }
     }
 
@@ -74,6 +82,13 @@ fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u64>) -> Appe
     let entry = |n: u64| Entry::encode(Seq(n), &Event::Delta { text: format!("\"{n}\n\u{1F600}") });
     let entries = seqs.map(entry).collect();
     Append { at: at.clone(), epoch: Epoch(epoch), entries, row: RowChange::None }
+}
+
+/// Only the row changes: no entry that could collide.
+fn keeping(at: &Address, epoch: i32, answer: &str) -> Append {
+    let kept = Kept { model: "m".into(), answer: answer.into(), attempt: 1 };
+    let row = RowChange::Kept(Some(kept));
+    Append { at: at.clone(), epoch: Epoch(epoch), entries: Vec::new(), row }
 }
 
 fn ending(at: &Address, epoch: i32, seq: u64) -> Append {
@@ -164,14 +179,15 @@ async fn a_take_over_needs_an_expired_lease_and_happens_once() {
     let bench = bench().await;
     let at = bench.generation().await;
     let (one, two) = (claim(&at, bench.owner, 2, 2), claim(&at, bench.owner, 2, 2));
-    assert!(!bench.log.take_over(&one).await.unwrap(), "the owner is alive");
+    assert_eq!(bench.log.take_over(&one).await.unwrap(), Claimed::No, "the owner is alive");
     assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
     assert_eq!(bench.tail(&at).await.seq, Seq(1), "a refused claim leaves nothing");
 
     bench.log.release(bench.owner).await.unwrap();
     assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
     let (a, b) = tokio::join!(bench.log.take_over(&one), bench.log.take_over(&two));
-    assert!(a.unwrap() ^ b.unwrap(), "one of two is faster");
+    let ours = |claimed| matches!(claimed, Claimed::Ours { .. });
+    assert!(ours(a.unwrap()) ^ ours(b.unwrap()), "one of two is faster");
     assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(2), epoch: Epoch(2) });
 
     let mut old = bench.log.writer();
@@ -185,8 +201,10 @@ async fn a_take_over_loses_to_an_append_that_was_faster() {
     let at = bench.generation().await;
     bench.log.release(bench.owner).await.unwrap();
     append(bench.log.writer().as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
-    assert!(!bench.log.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap());
-    assert!(bench.log.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap());
+    let late = bench.log.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap();
+    assert_eq!(late, Claimed::No);
+    let next = bench.log.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap();
+    assert_eq!(next, Claimed::Ours { cancel_requested: false });
 }
 
 #[tokio::test]
@@ -236,4 +254,113 @@ async fn old_days_go_and_what_they_came_to_stays() {
     let row = bench.log.generation(&at).await.unwrap().unwrap();
     assert!(!row.events_retained);
     assert_eq!((row.last_seq, row.result.unwrap().answer.text.as_str()), (Seq(2), "all"));
+}
+
+#[tokio::test]
+async fn a_cancel_and_a_take_over_at_once_never_miss_each_other() {
+    let bench = bench().await;
+    bench.log.release(bench.owner).await.unwrap();
+    for _ in 0..30 {
+        let at = bench.generation().await;
+        let claim = claim(&at, bench.owner, 2, 2);
+        let (claimed, told) =
+            tokio::join!(bench.log.take_over(&claim), bench.log.request_cancel(&at));
+        match (claimed.unwrap(), told.unwrap()) {
+            (Claimed::Ours { cancel_requested: true }, Some(_)) => {}
+            (Claimed::Ours { cancel_requested: false }, Some(owner)) => {
+                assert_eq!(owner, claim.owner, "whoever asks later learns the new owner");
+            }
+            (claimed, told) => panic!("{claimed:?}, {told:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
+    let bench = bench().await;
+    let (at, ended) = (bench.generation().await, bench.generation().await);
+    append(bench.log.writer().as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    bench.log.give_up(&at, bench.owner, Epoch(2)).await.unwrap();
+    bench.log.give_up(&at, InstanceId::random(), Epoch(1)).await.unwrap();
+    bench.log.give_up(&ended, bench.owner, Epoch(1)).await.unwrap();
+    assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
+    assert!(bench.log.lost(bench.owner, &[at.id, ended.id]).await.unwrap().is_empty());
+    bench.log.give_up(&at, bench.owner, Epoch(1)).await.unwrap();
+    assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
+    let gone = GenerationId::random();
+    assert_eq!(bench.log.lost(bench.owner, &[at.id, gone]).await.unwrap(), [at.id, gone]);
+    let claimed = bench.log.take_over(&claim(&at, InstanceId::NOBODY, 2, 2)).await.unwrap();
+    assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
+    let told = bench.log.request_cancel(&ended).await.unwrap();
+    assert_eq!(told, None, "nobody is to be told of a cancel that comes too late");
+}
+
+#[tokio::test]
+async fn of_two_that_leave_the_second_finds_nobody_to_hand_over_to() {
+    let bench = bench().await;
+    assert!(!bench.log.leave(bench.owner).await.unwrap(), "it is alone");
+    let other = InstanceId::random();
+    bench.log.arrive(bench.owner, LEASE).await.unwrap();
+    bench.log.arrive(other, LEASE).await.unwrap();
+    assert!(bench.log.leave(bench.owner).await.unwrap());
+    bench.log.heartbeat(bench.owner, LEASE).await.unwrap();
+    assert!(!bench.log.leave(other).await.unwrap(), "the other one takes nothing any more");
+    bench.log.arrive(bench.owner, LEASE).await.unwrap();
+    assert!(bench.log.leave(other).await.unwrap(), "it has come back");
+}
+
+#[tokio::test]
+async fn many_logs_are_read_at_once_each_behind_its_own_cursor() {
+    let bench = bench().await;
+    let (one, two, three) =
+        (bench.generation().await, bench.generation().await, bench.generation().await);
+    let mut writer = bench.log.writer();
+    let (first, second) = (deltas(&one, 1, 2..=9), deltas(&two, 1, 2..=4));
+    writer.append(&[&first, &second]).await.unwrap();
+    let foreign = Address { tenant: Tenant::named("other".into()), id: two.id };
+    let wanted = [(one.clone(), Seq(3)), (two.clone(), Seq(1)), (three, Seq(1))];
+    let found = bench.log.read_many(&wanted, 4).await.unwrap();
+    assert_eq!(found.len(), 2, "those without news are missing");
+    assert_eq!(found[&one.id], first.entries[2..6], "no more than the limit of each");
+    assert_eq!(found[&two.id], second.entries);
+    assert!(bench.log.read_many(&[(foreign, Seq(0))], 4).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn readers_elsewhere_count_where_it_matters() {
+    let bench = bench().await;
+    let kept = bench.generation().await;
+    let mut new = bench.fresh(None);
+    new.request.on_disconnect = OnDisconnect::CancelAfter(5);
+    bench.log.create(&new).await.unwrap();
+    let left = Address { tenant: new.tenant, id: new.id };
+    let ended = bench.generation().await;
+    append(bench.log.writer().as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    assert_eq!(bench.log.unread_elsewhere(&left).await.unwrap(), None, "never read");
+    let all = [kept.clone(), left.clone(), ended];
+    let owners = bench.log.renew_readers(&all, LEASE).await.unwrap();
+    assert_eq!(owners.len(), 2, "of what goes on");
+    assert!(owners.values().all(|owner| *owner == bench.owner));
+    assert_eq!(bench.log.unread_elsewhere(&left).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(bench.log.unread_elsewhere(&kept).await.unwrap(), None, "nothing to write there");
+    let foreign = Address { tenant: Tenant::named("other".into()), id: left.id };
+    assert!(bench.log.renew_readers(from_ref(&foreign), LEASE).await.unwrap().is_empty());
+    bench.log.renew_readers(&all, Duration::ZERO).await.unwrap();
+    let unread = bench.log.unread_elsewhere(&left).await.unwrap().unwrap();
+    assert!(unread > Duration::ZERO && unread < LEASE, "{unread:?}");
+}
+
+#[tokio::test]
+async fn what_an_upstream_keeps_is_told_by_the_owner_alone() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.writer();
+    writer.append(&[&keeping(&at, 1, "resp_1")]).await.unwrap();
+    writer.append(&[&keeping(&at, 2, "of another owner")]).await.unwrap();
+    let mine = Orphans::Unattended { owner: bench.owner, running: vec![], young_too: true };
+    let orphan = bench.log.orphans(&mine, 10).await.unwrap().remove(0);
+    assert_eq!(orphan.kept.unwrap().answer, "resp_1");
+    let forgotten = Append { row: RowChange::Kept(None), ..deltas(&at, 1, 2..=2) };
+    writer.append(&[&keeping(&at, 1, "resp_2"), &forgotten]).await.unwrap();
+    assert_eq!(bench.log.orphans(&mine, 10).await.unwrap().remove(0).kept, None, "in their order");
 }

@@ -1,14 +1,14 @@
 //! An answer that breaks off, in every way, for every policy, seen through the real server.
 use futures_util::future::join_all;
-use lastword::app::{App, ModelsError};
 use lastword::config::ModelConfig;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Received, assert_whole, text};
-use crate::database::TestDatabase;
-use crate::harness::{TestApp, config, model_config};
+use crate::harness::{TestApp, model_config};
 use crate::process::{Server, command};
-use crate::upstream::{Answer, Model, Request, Script, Upstream};
+use crate::upstream::{Answer, Events, Model, Request, Script, Upstream};
+
+mod refused;
 
 /// What the model says in all, and after how many of these tokens it breaks off.
 const TOKENS: usize = 60;
@@ -20,16 +20,21 @@ const REPEATED: usize = 24;
 const LOSSES: [&str; 5] = ["clean end", "cut", "reset", "stall", "error"];
 const ON_LOSS: [&str; 3] = ["continue", "restart", "interrupt"];
 /// The wire, and how its upstream goes on from a text.
-const UPSTREAMS: [(&str, &str); 5] = [
+const UPSTREAMS: [(&str, &str); 7] = [
     ("openai", "none"),
     ("openai", "instruct"),
     ("openai", "prefix"),
     ("anthropic", "instruct"),
     ("anthropic", "prefix"),
+    ("responses", "none"),
+    ("responses", "instruct"),
 ];
 
 fn says(wire: &str, text: &str) -> Answer {
     let tokens: Vec<&str> = text.split_inclusive(' ').collect();
+    if wire == "responses" {
+        return Events::begin("resp_1").says(0, tokens.into_iter()).all();
+    }
     if wire == "anthropic" {
         Answer::sse().message_start().says(&tokens)
     } else {
@@ -38,7 +43,10 @@ fn says(wire: &str, text: &str) -> Answer {
 }
 
 fn ends(wire: &str, answer: Answer) -> Answer {
-    if wire == "anthropic" {
+    if wire == "responses" {
+        let ending = Events::default().end("resp_1", "completed", json!({}));
+        answer.raw(ending.frames(0, 1))
+    } else if wire == "anthropic" {
         answer.stop_reason("end_turn").message_stop()
     } else {
         answer.finish("stop").usage(7, 40).done()
@@ -55,9 +63,18 @@ fn breaks(answer: Answer, loss: &str) -> Answer {
     }
 }
 
+/// Who speaks it, for the file.
+fn spoken(wire: &str) -> String {
+    match wire {
+        "responses" => "provider = 'openai'\nwire = 'responses'".into(),
+        _ => format!("provider = '{wire}'"),
+    }
+}
+
 /// The text that the request asks to be continued, and whether it may be repeated.
 fn asked_behind(request: &Request) -> (String, bool) {
-    let messages = request.body["messages"].as_array().unwrap();
+    let messages = request.body["messages"].as_array().or(request.body["input"].as_array());
+    let messages = messages.unwrap();
     let of = |m: &Value, role: &str| {
         (m["role"] == role).then(|| m["content"].as_str().unwrap().to_owned())
     };
@@ -103,9 +120,12 @@ impl Cell {
         let base = self.upstream.base_url();
         let base = base.strip_suffix("/v1").filter(|_| self.wire == "anthropic").unwrap_or(&base);
         model_config(&format!(
-            "name = '{}'\nprovider = '{}'\nbase_url = '{base}'\ncontinuation = '{}'\n\
+            "name = '{}'\n{}\nbase_url = '{base}'\ncontinuation = '{}'\n\
              on_loss = '{}'\nidle_bytes_timeout_s = 0.5",
-            self.name, self.wire, self.continuation, self.on_loss
+            self.name,
+            spoken(self.wire),
+            self.continuation,
+            self.on_loss
         ))
     }
 
@@ -133,7 +153,7 @@ impl Cell {
             (&json!("completed"), &json!(2)),
             "{name}"
         );
-        assert!(output >= if self.wire == "openai" { 40 } else { 7 }, "{name}: {done}");
+        assert!(output >= if self.wire == "anthropic" { 7 } else { 40 }, "{name}: {done}");
         assert_eq!(self.upstream.requests().len(), 2, "{name}");
         let continues = self.on_loss == "continue" && self.continuation != "none";
         // A reset may overtake all that was said: then there is nothing to go on from.
@@ -312,32 +332,6 @@ async fn another_model_goes_on_where_the_first_broke_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fallbacks_that_lead_nowhere_are_refused() {
-    let database = TestDatabase::create().await;
-    let refused = async |models: &[&str]| {
-        let mut config = config(&database);
-        let dir = tempfile::TempDir::new().unwrap();
-        config.data_dir = dir.path().into();
-        config.models = models.iter().map(|m| model_config(m)).collect();
-        let error = App::build(&config).await.err().unwrap_or_else(|| panic!("{models:?}"));
-        let lastword::app::AppError::Models(error) = error else { panic!("{error}") };
-        error
-    };
-    let one = "name = 'one'\nprovider = 'demo'\nfallback = 'too'";
-    let two = "name = 'two'\nprovider = 'demo'\nfallback = 'one'";
-    let error = refused(&[one, two]).await;
-    assert!(matches!(error, ModelsError::NoFallback(..)));
-    assert!(error.to_string().contains("`two`?"), "{error}");
-    let one = one.replace("too", "two");
-    assert!(matches!(refused(&[&one, two]).await, ModelsError::FallbackCycle(_)));
-    let resume =
-        "name = 'a'\nprovider = 'openai'\nbase_url = 'http://a'\ncontinuation = 'provider_resume'";
-    assert!(refused(&[resume]).await.to_string().contains("not supported; say prefix"));
-    let late = "name = 'a'\nprovider = 'openai'\nbase_url = 'http://a'\nconnect_timeout_s = 0.0";
-    assert!(refused(&[late]).await.to_string().contains("connect_timeout_s must be between"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_ours_is_continued_by_the_same_means() {
     for (wire, continuation) in UPSTREAMS {
         let upstream = Upstream::start(script(wire, "stall")).await;
@@ -346,8 +340,8 @@ async fn a_crash_of_ours_is_continued_by_the_same_means() {
         let base = base.strip_suffix("/v1").filter(|_| wire == "anthropic").unwrap_or(&base);
         let file = dir.path().join("lastword.toml");
         let model = format!(
-            "[[models]]\nname = 'm'\nprovider = '{wire}'\nbase_url = '{base}'\n\
-             continuation = '{continuation}'"
+            "[[models]]\nname = 'm'\n{}\nbase_url = '{base}'\ncontinuation = '{continuation}'",
+            spoken(wire)
         );
         std::fs::write(&file, model).unwrap();
         let start = || {

@@ -2,11 +2,23 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod ask;
+#[cfg(test)]
+mod assets;
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod balancer;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
 mod client;
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
+mod conversations;
 #[cfg(test)]
 mod cpu;
 #[cfg(test)]
@@ -16,25 +28,53 @@ mod demo;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod first_run;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod hand_over;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod log_contract;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod neighbours;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
@@ -46,18 +86,38 @@ mod raw;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
+mod sdk;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod simulators;
+#[cfg(test)]
+mod socket;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod timeouts;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod torture;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod watch;
+#[cfg(test)]
 mod wrong;
+#[cfg(test)]
+mod ws;

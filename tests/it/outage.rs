@@ -15,7 +15,7 @@ use crate::process::{Server, command};
 use crate::upstream::{Answer, Upstream};
 
 /// An immediate stop, as a crash is, and the start after it.
-async fn crash_and_start(server: &mut Embedded) {
+pub(crate) async fn crash_and_start(server: &mut Embedded) {
     kill(Pid::from_raw(server.pid().try_into().unwrap()), Signal::SIGQUIT).unwrap();
     while !server.revive().await.unwrap() {
         tokio::task::yield_now().await;

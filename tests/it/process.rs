@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::client::{Client, PATIENCE};
@@ -17,12 +17,18 @@ pub(crate) struct Server {
     /// What it said at its start.
     pub(crate) said: Vec<String>,
     _stdout: Lines<BufReader<ChildStdout>>,
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 /// The command, on a free port, in `dir`.
 pub(crate) fn command(dir: &Path) -> Command {
+    command_at(dir, SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// The same at an address: that of one before, whose readers come back to it.
+pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
-    command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", "127.0.0.1:0"]);
+    command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", &listen.to_string()]);
     for name in
         ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "ANTHROPIC_API_KEY"]
     {
@@ -39,21 +45,44 @@ pub(crate) fn command(dir: &Path) -> Command {
 
 impl Server {
     /// Starts it and waits for its start-up lines.
-    pub(crate) async fn start(mut command: Command) -> Self {
+    pub(crate) async fn start(command: Command) -> Self {
+        Self::try_start(command).await.expect("it starts")
+    }
+
+    /// The same; `None` if it ends before it serves.
+    pub(crate) async fn try_start(mut command: Command) -> Option<Self> {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
         let mut address = None;
         while address.is_none() || !said.iter().any(|l: &String| l.contains("model ")) {
             let line = timeout(PATIENCE, stdout.next_line()).await.expect("it starts in time");
-            let line = line.unwrap().expect("it starts");
-            if let Some((_, found)) = line.split_once("http://") {
+            let line = line.unwrap()?;
+            if let Some((_, found)) = line.split_once("://").filter(|_| address.is_none()) {
                 address = Some(found.parse().unwrap());
             }
             said.push(line);
         }
         let address = address.unwrap();
-        Self { child, client: Client::new(address), address, said, _stdout: stdout }
+        let client = Client::new(address);
+        Some(Self { child, client, address, said, _stdout: stdout, log: None })
+    }
+
+    /// Waits for a line of its log; standard error has to be piped.
+    pub(crate) async fn logs(&mut self, text: &str) {
+        let log = self.child.stderr.take().map(|log| BufReader::new(log).lines());
+        let log = self.log.get_or_insert_with(|| log.expect("piped"));
+        loop {
+            let line = timeout(PATIENCE, log.next_line()).await.expect("it logs in time");
+            if line.unwrap().expect("it goes on").contains(text) {
+                return;
+            }
+        }
+    }
+
+    /// Its log from here on; standard error has to be piped.
+    pub(crate) fn take_log(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("piped")
     }
 
     /// SIGKILL, and waits until it is gone.

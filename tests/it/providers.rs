@@ -16,6 +16,8 @@ mod endings;
 mod flow;
 mod messages;
 mod refusals;
+mod responses;
+mod tools;
 
 const KEY: &str = "sk-very-secret-0123";
 
@@ -41,9 +43,9 @@ fn patient(upstream: &Upstream) -> OpenAi {
 }
 
 fn attempt(prompt: &str, so_far: &str) -> Attempt {
-    let messages = vec![Message { role: Role::User, content: prompt.into() }];
+    let messages = vec![Message::text(Role::User, prompt)];
     let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
-    Attempt { prompt, so_far: so_far.into() }
+    Attempt { prompt, so_far: so_far.into(), resume: None }
 }
 
 /// All deltas and how it was lost, if it was.

@@ -20,6 +20,8 @@ pub(crate) struct Proxy {
     /// Replies to inserts that are still to be lost.
     to_lose: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
+    /// Connections that were there when this was last raised are black holes.
+    holes: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -30,15 +32,16 @@ impl Proxy {
         let listener = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
         let (to_lose, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut tasks = JoinSet::new();
-        let counters = (to_lose.clone(), lost.clone());
+        let holes = Arc::new(AtomicUsize::new(0));
+        let counters =
+            Counters { to_lose: to_lose.clone(), lost: lost.clone(), holes: holes.clone() };
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (to_lose, lost) = counters.clone();
-                connections.spawn(carry(client, behind.clone(), to_lose, lost));
+                connections.spawn(carry(client, behind.clone(), counters.clone()));
             }
         });
-        Self { dir, to_lose, lost, _tasks: tasks }
+        Self { dir, to_lose, lost, holes, _tasks: tasks }
     }
 
     /// The database as it looks through the proxy.
@@ -54,26 +57,48 @@ impl Proxy {
     pub(crate) fn lost(&self) -> usize {
         self.lost.load(Ordering::SeqCst)
     }
+
+    /// The connections that are there swallow everything from now on, and never close.
+    pub(crate) fn black_hole(&self) {
+        self.holes.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
-async fn carry(
-    client: UnixStream,
-    behind: impl AsRef<Path>,
+#[derive(Clone)]
+struct Counters {
     to_lose: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
-) {
+    holes: Arc<AtomicUsize>,
+}
+
+/// What becomes of bytes on their way.
+enum Fate {
+    Pass,
+    Swallow,
+    Cut,
+}
+
+async fn carry(client: UnixStream, behind: impl AsRef<Path>, counters: Counters) {
+    let Counters { to_lose, lost, holes } = counters;
+    let born = holes.load(Ordering::SeqCst);
+    let hole = || holes.load(Ordering::SeqCst) != born;
     let Ok(server) = UnixStream::connect(behind).await else { return };
     let (mut client_out, mut client_in) = client.into_split();
     let (mut server_out, mut server_in) = server.into_split();
-    let up = copy(&mut client_out, &mut server_in, |_| true);
+    let up =
+        copy(&mut client_out, &mut server_in, |_| if hole() { Fate::Swallow } else { Fate::Pass });
     let down = copy(&mut server_out, &mut client_in, |bytes| {
+        if hole() {
+            return Fate::Swallow;
+        }
         let insert = bytes.windows(INSERTED.len()).any(|w| w == INSERTED);
         let take = |n: usize| n.checked_sub(1);
         let lose = insert && to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok();
         if lose {
             lost.fetch_add(1, Ordering::SeqCst);
+            return Fate::Cut;
         }
-        !lose
+        Fate::Pass
     });
     tokio::select! {
         () = up => {}
@@ -85,13 +110,18 @@ async fn carry(
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    pass: impl Fn(&[u8]) -> bool,
+    fate: impl Fn(&[u8]) -> Fate,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count) = from.read(&mut buffer).await {
         let bytes = &buffer[..count];
-        if bytes.is_empty() || !pass(bytes) || to.write_all(bytes).await.is_err() {
+        if bytes.is_empty() {
             return;
+        }
+        match fate(bytes) {
+            Fate::Pass if to.write_all(bytes).await.is_err() => return,
+            Fate::Pass | Fate::Swallow => {}
+            Fate::Cut => return,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A cut reader resumes: whatever is killed, what was seen is a prefix of what will be.
 use serde_json::json;
 
-use crate::client::{Client, Received, assert_whole, text};
+use crate::client::{Client, Received, Transport, assert_whole, over_both, text};
 use crate::harness::TestApp;
 use crate::process::{Server, command};
 use crate::upstream::{Model, Upstream};
@@ -17,9 +17,10 @@ impl Dice {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_client_is_cut_fifty_times() {
-    let app = TestApp::start().await;
+over_both!(the_client_is_cut_fifty_times);
+
+async fn the_client_is_cut_fifty_times(over: Transport) {
+    let app = TestApp::start().await.over(over);
     let id = app.client.start_prompt("/demo tokens=600 tps=400 unicode reasoning seed=3").await;
     let mut undisturbed = app.client.events(&id, 0).await;
     let mut dice = Dice(7);

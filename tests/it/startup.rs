@@ -58,6 +58,26 @@ async fn a_database_that_may_lose_commits_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_too_old_is_refused() {
+    let database = TestDatabase::create().await;
+    let name = database.options.get_database().unwrap();
+    // What an old server would say of itself, said by this one: first in its search path.
+    let old = "create schema old; create function old.current_setting(text) returns text \
+               language sql as $$ select case $1 when 'server_version_num' then '130022' \
+               when 'server_version' then '13.22' else pg_catalog.current_setting($1) end $$";
+    let path = format!("alter database {name} set search_path = old, pg_catalog, public");
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(old).execute(&mut connection).await.unwrap();
+    sqlx::query(AssertSqlSafe(path)).execute(&mut connection).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let mut serve = command(dir.path());
+    serve.args(["--database-url", &database.url]);
+    let (code, said) = refused(serve).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("this is PostgreSQL 13.22; lastword needs 14 or later"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_says_why() {
     let dir = TempDir::new().unwrap();
     let server = Server::start(command(dir.path())).await;

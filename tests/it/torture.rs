@@ -9,6 +9,7 @@ use crate::harness::{TestApp, model_config};
 use crate::upstream::{Answer, Upstream};
 
 mod dialects;
+mod responses;
 
 /// What it is, what the upstream does, the text, the status, and the finish reason or error code.
 type Row = (&'static str, Answer, &'static str, &'static str, &'static str);
@@ -191,12 +192,18 @@ fn refusals() -> Vec<Row> {
 }
 
 /// The model `m{n}`, asked once and with short patience.
-fn numbered((n, upstream): (usize, &Upstream)) -> ModelConfig {
-    model_config(&format!(
-        "name = 'm{n}'\nprovider = 'openai'\nbase_url = '{}'\nmax_attempts = 1\n\
-         first_byte_timeout_s = 3\nidle_bytes_timeout_s = 1.5\nidle_events_timeout_s = 2.5",
-        upstream.base_url()
-    ))
+fn numbered(numbered: (usize, &Upstream)) -> ModelConfig {
+    numbered_with("")(numbered)
+}
+
+fn numbered_with(settings: &str) -> impl Fn((usize, &Upstream)) -> ModelConfig {
+    move |(n, upstream)| {
+        model_config(&format!(
+            "name = 'm{n}'\nprovider = 'openai'\nbase_url = '{}'\nmax_attempts = 1\n{settings}\n\
+             first_byte_timeout_s = 3\nidle_bytes_timeout_s = 1.5\nidle_events_timeout_s = 2.5",
+            upstream.base_url()
+        ))
+    }
 }
 
 async fn row(client: &Client, n: usize, row: &Row, upstream: &Upstream) -> Option<String> {
@@ -217,13 +224,17 @@ async fn row(client: &Client, n: usize, row: &Row, upstream: &Upstream) -> Optio
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_ends_as_it_should() {
-    let rows = [whole(), broken(), refusals()].concat();
+    all_rows(&[whole(), broken(), refusals()].concat(), "").await;
+}
+
+async fn all_rows(rows: &[Row], settings: &str) {
     let mut upstreams = Vec::new();
-    for row in &rows {
+    for row in rows {
         upstreams.push(Upstream::start(row.1.clone()).await);
     }
     let app = TestApp::with(|c| {
-        c.models = upstreams.iter().enumerate().map(numbered).collect();
+        let numbered = upstreams.iter().enumerate().map(numbered_with(settings));
+        c.models = numbered.collect();
     })
     .await;
     let ends = rows.iter().zip(&upstreams).enumerate();

@@ -24,8 +24,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 mod messages;
+mod responses;
 mod script;
 
+pub(crate) use responses::{Break, Events, Keeper};
 pub(crate) use script::{Answer, Gate, Model, Script};
 use script::{Respond, Step};
 

@@ -1,5 +1,7 @@
 //! The two mistakes that a durable log invites, kept alive: tests that use them must fail.
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,8 +9,8 @@ use lastword::domain::entry::Entry;
 use lastword::domain::generation::{Generation, NewGeneration};
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::ports::{
-    Address, Append, Claim, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan, Orphans,
-    Tail,
+    Address, Append, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError,
+    LogWriter, Orphan, Orphans, Pool, Tail,
 };
 use lastword::store::PgLog;
 
@@ -27,6 +29,9 @@ pub(crate) enum Mistake {
 pub(crate) struct WrongLog {
     pub(crate) real: PgLog,
     pub(crate) mistake: Mistake,
+    /// Reads by one reader, and reads for many.
+    pub(crate) read: AtomicUsize,
+    pub(crate) read_many: AtomicUsize,
 }
 
 struct WrongWriter {
@@ -83,6 +88,9 @@ impl LogWriter for WrongWriter {
 
 #[async_trait]
 impl Log for WrongLog {
+    fn conversations(&self) -> Arc<dyn Conversations> {
+        self.real.conversations()
+    }
     fn writer(&self) -> Box<dyn LogWriter> {
         Box::new(WrongWriter { real: self.real.writer(), mistake: self.mistake })
     }
@@ -97,10 +105,32 @@ impl Log for WrongLog {
         self.real.repeated(tenant, key).await
     }
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
         self.real.read(at, after, limit).await
+    }
+    async fn read_many(
+        &self,
+        wanted: &[(Address, Seq)],
+        limit: u32,
+    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+        self.read_many.fetch_add(1, Ordering::Relaxed);
+        self.real.read_many(wanted, limit).await
+    }
+    async fn renew_readers(
+        &self,
+        which: &[Address],
+        lasting: Duration,
+    ) -> Result<HashMap<GenerationId, InstanceId>, LogError> {
+        self.real.renew_readers(which, lasting).await
+    }
+    async fn unread_elsewhere(&self, at: &Address) -> Result<Option<Duration>, LogError> {
+        self.real.unread_elsewhere(at).await
     }
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
         self.real.generation(at).await
+    }
+    async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError> {
+        self.real.newest_of(tenant, chat).await
     }
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
         self.real.list(tenant, filter).await
@@ -108,11 +138,27 @@ impl Log for WrongLog {
     async fn delete(&self, at: &Address) -> Result<Deleted, LogError> {
         self.real.delete(at).await
     }
-    async fn request_cancel(&self, at: &Address) -> Result<(), LogError> {
+    async fn request_cancel(&self, at: &Address) -> Result<Option<InstanceId>, LogError> {
         self.real.request_cancel(at).await
     }
     async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
         self.real.cancel_requests(owner).await
+    }
+    async fn lost(
+        &self,
+        owner: InstanceId,
+        running: &[GenerationId],
+    ) -> Result<Vec<GenerationId>, LogError> {
+        self.real.lost(owner, running).await
+    }
+    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.real.arrive(owner, lease).await
+    }
+    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError> {
+        self.real.leave(owner).await
+    }
+    async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
+        self.real.give_up(at, owner, epoch).await
     }
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         self.real.heartbeat(owner, lease).await
@@ -123,12 +169,20 @@ impl Log for WrongLog {
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
         self.real.orphans(which, limit).await
     }
-    async fn take_over(&self, claim: &Claim) -> Result<bool, LogError> {
+    async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         self.real.take_over(claim).await
     }
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.real.retain(days).await
     }
+    fn pools(&self) -> Vec<Pool> {
+        self.real.pools()
+    }
+
+    async fn bytes(&self) -> Result<i64, LogError> {
+        self.real.bytes().await
+    }
+
     async fn ping(&self) -> Result<(), LogError> {
         self.real.ping().await
     }
@@ -138,5 +192,5 @@ impl Log for WrongLog {
 pub(crate) async fn wrong_log(url: &str, mistake: Mistake) -> Arc<WrongLog> {
     let durability = lastword::store::Durability::Required;
     let real = lastword::store::connect(url.parse().unwrap(), durability).await.unwrap();
-    Arc::new(WrongLog { real, mistake })
+    Arc::new(WrongLog { real, mistake, read: 0.into(), read_many: 0.into() })
 }

@@ -52,6 +52,7 @@ async fn the_request() {
         top_p: Some(0.9),
         stop: vec!["END".into()],
         seed: Some(7),
+        ..Parameters::default()
     };
     drain(patient(&upstream).start(first).await).await;
     let request = upstream.requests().remove(0);

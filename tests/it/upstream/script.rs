@@ -235,10 +235,10 @@ impl Model {
     }
 }
 
-pub(super) type Respond = dyn Fn(&Request, usize) -> Answer + Send + Sync;
+pub(crate) type Respond = dyn Fn(&Request, usize) -> Answer + Send + Sync;
 
 /// What each request gets; the number of the request, from 0, decides too.
-pub(crate) struct Script(pub(super) Box<Respond>);
+pub(crate) struct Script(pub(crate) Box<Respond>);
 
 impl Script {
     /// What the function makes of each request and its number.

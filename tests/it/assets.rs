@@ -1,0 +1,110 @@
+//! The chat page and its files, as a browser asks for them.
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, IF_NONE_MATCH};
+use reqwest::{Response, StatusCode};
+
+use crate::client::Client;
+use crate::harness::TestApp;
+
+/// The first load, compressed, in bytes: a phone on a bad line has it in a second.
+const FIRST_LOAD: usize = 100 * 1024;
+
+async fn browse(client: &Client, path: &str) -> Response {
+    let request = client.http.get(format!("{}{path}", client.base));
+    let request = request.header(ACCEPT, "text/html,*/*;q=0.8").header(ACCEPT_ENCODING, "gzip, br");
+    request.send().await.unwrap()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// What the page loads before anyone touches it.
+async fn files_of_page(client: &Client) -> Vec<String> {
+    let request = client.http.get(format!("{}/", client.base)).header(ACCEPT, "text/html");
+    let html = request.send().await.unwrap().text().await.unwrap();
+    let parts = html.split('"').filter(|part| part.starts_with("/static/"));
+    parts.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_the_page_and_curl_the_commands() {
+    let app = TestApp::start().await;
+    for path in ["/", "/c/0199aaaa-0000-7000-8000-000000000000", "/shared/token"] {
+        let page = browse(&app.client, path).await;
+        assert_eq!(header(page.headers(), "content-type"), "text/html; charset=utf-8", "{path}");
+        assert_eq!(header(page.headers(), "cache-control"), "no-cache", "{path}");
+        assert!(header(page.headers(), "vary").contains("accept"), "{path}");
+    }
+    let welcome = app.client.get("/").await;
+    assert_eq!(header(welcome.headers(), "content-type"), "text/plain; charset=utf-8");
+    assert!(header(welcome.headers(), "vary").starts_with("accept"));
+    let head = app.client.http.head(format!("{}/static/app.js", app.client.base)).send().await;
+    let head = head.unwrap();
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.text().await.unwrap(), "");
+    for nothing in
+        ["/static/", "/static/nothing.js", "/static/../Cargo.toml", "/static/package.json"]
+    {
+        let problem = browse(&app.client, nothing).await;
+        assert_eq!(problem.status(), StatusCode::NOT_FOUND, "{nothing}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_is_guarded_and_the_first_load_is_small() {
+    let app = TestApp::start().await;
+    let mut files = files_of_page(&app.client).await;
+    assert!(files.len() > 8, "{files:?}");
+    assert!(files.iter().any(|file| file.ends_with("/app.js")), "{files:?}");
+    files.push("/".into());
+    let mut sum = 0;
+    for path in &files {
+        let answer = browse(&app.client, path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let headers = answer.headers().clone();
+        assert_eq!(header(&headers, "content-encoding"), "gzip", "{path}");
+        assert_eq!(header(&headers, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header(&headers, "referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header(&headers, "cross-origin-opener-policy"), "same-origin", "{path}");
+        let policy = header(&headers, "content-security-policy");
+        for rule in ["default-src 'none'", "trusted-types 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(rule), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        sum += answer.bytes().await.unwrap().len();
+    }
+    println!("first load: {} files, {sum} bytes compressed", files.len());
+    assert!(sum <= FIRST_LOAD, "{sum} bytes");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_is_cached_for_ever_and_the_rest_is_asked_for() {
+    let app = TestApp::start().await;
+    let files = files_of_page(&app.client).await;
+    let of_build = files.iter().find(|file| file.ends_with("/style.css")).unwrap();
+    let known = browse(&app.client, of_build).await;
+    // A debug build reads the disk: what it serves may change at any time.
+    let caching =
+        if cfg!(debug_assertions) { "no-cache" } else { "public, max-age=31536000, immutable" };
+    assert_eq!(header(known.headers(), "cache-control"), caching);
+    let tag = header(known.headers(), "etag").to_owned();
+    let body = known.bytes().await.unwrap();
+    // Of another build: what we have, for a page that was loaded before a deploy, but not cached.
+    for path in ["/static/style.css", "/static/0123456789abcdef/style.css"] {
+        let answer = browse(&app.client, path).await;
+        assert_eq!(header(answer.headers(), "cache-control"), "no-cache", "{path}");
+        assert_eq!(answer.bytes().await.unwrap(), body, "{path}");
+        let again = app.client.http.get(format!("{}{path}", app.client.base));
+        let again = again.header(ACCEPT_ENCODING, "gzip").header(IF_NONE_MATCH, &tag).send();
+        let again = again.await.unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{path}");
+        assert_eq!(header(again.headers(), "etag"), tag, "{path}");
+    }
+    let plain = app.client.get(of_build).await;
+    assert_eq!(header(plain.headers(), "content-encoding"), "");
+    assert_ne!(header(plain.headers(), "etag"), tag, "another form has another tag");
+    assert!(plain.text().await.unwrap().contains("--accent"));
+    app.stop().await;
+}

@@ -1,0 +1,156 @@
+//! Who comes in, who does not, and what each is told.
+use serde_json::{Value, json};
+
+use crate::bad_input::assert_problem;
+use crate::harness::TestApp;
+use crate::keys::{locked, make_key, told};
+use crate::raw::{Answer, exchange, request};
+
+async fn ask(app: &TestApp, line: &str, head: &str) -> Answer {
+    exchange(app.address, &request(line, head, b"")).await
+}
+
+fn bearer(key: &str) -> String {
+    format!("Authorization: Bearer {key}\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_and_nothing_else_does() {
+    let (app, key) = locked(&[]).await;
+    let other = key.replace(&key[10..12], "00");
+    for head in [
+        bearer(&key),
+        format!("authorization: bearer  {key} \r\n"),
+        format!("X-Api-Key: {key}\r\n"),
+        format!("{}X-Api-Key: nonsense\r\n", bearer(&key)),
+    ] {
+        assert_eq!(ask(&app, "GET /v1/models", &head).await.status, 200, "{head}");
+    }
+    let code = async |head: &str, code: &str| {
+        let answer = ask(&app, "GET /v1/models", head).await;
+        assert_problem(&answer, 401, code);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"lastword\""));
+    };
+    code("", "unauthenticated").await;
+    code("Authorization: Basic dXNlcjpwYXNz\r\n", "unauthenticated").await;
+    for bad in ["", "x", "sk-unused", &other, &key[1..], &format!("{key}0"), "lw_é"] {
+        code(&bearer(bad), "invalid_api_key").await;
+    }
+    code(&format!("{}{}", bearer(&key), bearer(&key)), "invalid_api_key").await;
+    code(&format!("X-Api-Key: {other}\r\n"), "invalid_api_key").await;
+    for method in ["GET", "HEAD"] {
+        // A link is its own credential.
+        let nowhere = ask(&app, &format!("{method} /v1/shared/lws_x"), "").await;
+        assert_eq!(nowhere.status, 404, "{method}");
+    }
+    for public in ["/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json", "/docs"] {
+        assert_eq!(ask(&app, &format!("GET {public}"), "").await.status, 200, "{public}");
+    }
+    for unknown in ["/nothing", "/v1", "/v1/%67enerations", "//v1/models", "/static/../v1/models"] {
+        let status = ask(&app, &format!("GET {unknown}"), "").await.status;
+        assert!(matches!(status, 401 | 404), "{unknown}: {status}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_says_how() {
+    let (app, _) = locked(&[]).await;
+    let expired = make_key(&app.database, &["--expires", "1h"]).await;
+    let sql = "update keys set expires_at = now() where expires_at is not null";
+    sqlx::query(sql).execute(&mut app.database.connect().await).await.unwrap();
+    assert_problem(&ask(&app, "GET /v1/models", &bearer(&expired)).await, 401, "key_expired");
+    let revoked = make_key(&app.database, &["--name", "gone"]).await;
+    told(&app.database, &["revoke", "gone"]).await;
+    assert_problem(&ask(&app, "GET /v1/models", &bearer(&revoked)).await, 401, "key_revoked");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_is_what_it_says() {
+    let (app, read) = locked(&["--scope", "read"]).await;
+    let write = make_key(&app.database, &["--scope", "write"]).await;
+    assert_eq!(ask(&app, "GET /v1/models", &bearer(&read)).await.status, 200);
+    let refused = ask(&app, "POST /v1/generations", &bearer(&read)).await;
+    assert_eq!(assert_problem(&refused, 403, "insufficient_scope")["scope"], "write");
+    let refused = ask(&app, "GET /v1/models", &bearer(&write)).await;
+    assert_eq!(assert_problem(&refused, 403, "insufficient_scope")["scope"], "read");
+    let unheard = ask(&app, "POST /v1/generations", &bearer(&write)).await;
+    assert_problem(&unheard, 415, "unsupported_media_type");
+    for key in [&read, &write] {
+        let metrics = ask(&app, "GET /%6detrics", &bearer(key)).await;
+        assert_eq!(assert_problem(&metrics, 403, "insufficient_scope")["scope"], "metrics");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_loopback_no_key_is_needed_and_a_wrong_one_is_wrong() {
+    let app = TestApp::start().await;
+    app.engine.ready().await.unwrap();
+    let wrong = format!("lw_{}", "x".repeat(43));
+    assert_eq!(ask(&app, "GET /v1/models", "").await.status, 200);
+    let answer = ask(&app, "GET /v1/models", &bearer(&wrong)).await;
+    assert_problem(&answer, 401, "invalid_api_key");
+    for (host, status) in [
+        ("localhost:7878", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:7878", 200),
+        ("test", 200),
+        ("lastword.localhost", 200),
+        ("evil.example:7878", 403),
+        ("localhost.evil.example", 403),
+    ] {
+        let line = format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(app.address, line.as_bytes()).await;
+        assert_eq!(answer.status, status, "{host}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_url_is_refused_whatever_its_name() {
+    let (app, key) = locked(&[]).await;
+    for query in [
+        format!("key={key}"),
+        format!("api_key={key}"),
+        "token=x".to_owned(),
+        "a=b&ACCESS_TOKEN=x".to_owned(),
+        "%6bey=x".to_owned(),
+        format!("other={key}"),
+    ] {
+        let line = format!("GET /v1/models?{query}");
+        let answer = ask(&app, &line, &bearer(&key)).await;
+        assert_problem(&answer, 400, "credentials_in_url");
+        assert!(!String::from_utf8_lossy(&answer.body).contains(&key));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_requests_are_told_when_to_come_back() {
+    let (app, key) = locked(&["--rpm", "5"]).await;
+    for _ in 0..5 {
+        assert_eq!(ask(&app, "GET /v1/models", &bearer(&key)).await.status, 200);
+    }
+    let answer = ask(&app, "GET /v1/models", &bearer(&key)).await;
+    assert_eq!(assert_problem(&answer, 429, "rate_limited")["limit"], "requests_per_minute");
+    let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=13).contains(&seconds), "{seconds}");
+    assert_eq!(ask(&app, "GET /healthz", "").await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_routes_refuse_in_openais_words() {
+    let (app, _) = locked(&[]).await;
+    for path in ["/v1/responses", "/v1/responses/x", "/v1/chat/completions"] {
+        let answer = ask(&app, &format!("POST {path}"), "").await;
+        assert_eq!((answer.status, answer.header("content-type")), (401, Some("application/json")));
+        let expected = json!("unauthenticated");
+        let error: Value = answer.json()["error"].clone();
+        assert_eq!(error["code"], expected);
+        assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
+    }
+    app.stop().await;
+}

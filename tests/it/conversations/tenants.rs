@@ -1,0 +1,93 @@
+//! What is another tenant's does not exist, on every way into the store.
+use lastword::domain::conversation::{Change, Content, ParentAsked, Said, TurnAsked};
+use lastword::domain::generation::Request;
+use lastword::domain::id::{ConversationId, MessageId, Tenant};
+use lastword::domain::prompt::{Parameters, Prompt, Role};
+use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
+use lastword::ports::{ConversationAt, Log, Page, Search};
+use serde_json::{Map, json};
+
+use crate::conversation::Talk;
+use crate::harness::TestApp;
+use crate::wrong::{Mistake, wrong_log};
+
+fn page(search: Option<Search>) -> Page {
+    Page { before: None, search, limit: 10 }
+}
+
+fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
+    let text = "/demo tokens=1 tps=0";
+    let turn = TurnAsked {
+        conversation: id,
+        parent,
+        concurrent: true,
+        system: None,
+        messages: vec![Said { role: Role::User, content: Content::Text(text.into()) }],
+    };
+    let request = Request {
+        model: "demo".into(),
+        prompt: Prompt::parse_turn(Vec::new(), Parameters::default(), 100).unwrap(),
+        metadata: Map::new(),
+        on_disconnect: lastword::domain::generation::OnDisconnect::Continue,
+        echo: Map::new(),
+        chat: None,
+        wall_s: None,
+    };
+    Start { caller: Caller::keyless(tenant.clone()), request, idempotency: None, turn: Some(turn) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenant_sees_and_changes_nothing() {
+    let app = TestApp::start().await;
+    let talk = Talk::open(&app.client, &json!({"title": "mine"})).await;
+    let turn = talk.prompt("/demo tokens=1 tps=0").await;
+    let log = wrong_log(&app.database.url, Mistake::None).await;
+    let store = log.conversations();
+    let other = Tenant::named("other".into());
+    let id: ConversationId = talk.id.parse().unwrap();
+    let (leaf, question): (MessageId, MessageId) =
+        (turn.id.parse().unwrap(), turn.parent.parse().unwrap());
+    let at = ConversationAt { tenant: other.clone(), id };
+    let before = (talk.get("").await, talk.get("/messages").await);
+
+    assert!(store.find(&at).await.unwrap().is_none());
+    for search in
+        [None, Some(Search::Words("demo".into())), Some(Search::Characters("demo".into()))]
+    {
+        assert!(store.list(&other, &page(search)).await.unwrap().is_empty());
+    }
+    assert!(store.branch(&at, leaf, 10).await.unwrap().is_empty());
+    assert!(store.tree(&at, None, 10).await.unwrap().is_empty());
+    assert!(store.running(&at).await.unwrap().is_empty());
+    assert!(store.question(&at, leaf).await.unwrap().is_none());
+    assert!(store.context(&at, leaf, 1000).await.unwrap().is_none());
+    assert!(!store.share(&at, b"hash").await.unwrap());
+    assert!(!store.unshare(&at).await.unwrap());
+    let change = Change { title: Some(Some("theirs".into())), ..Change::default() };
+    let engine = &app.engine;
+    assert!(matches!(engine.change_conversation(&at, &change).await, Err(ConverseError::NotFound)));
+    let change = Change { active_leaf: Some(Some(question)), ..Change::default() };
+    assert!(matches!(engine.change_conversation(&at, &change).await, Err(ConverseError::NotFound)));
+    assert!(matches!(engine.erase_conversation(&at).await, Err(ConverseError::NotFound)));
+    let page = MessagePage { cursor: None, limit: 10 };
+    assert!(matches!(engine.messages(&at, Which::Tree, page).await, Err(ConverseError::NotFound)));
+    let start = engine.start(said(&other, id, ParentAsked::Active)).await;
+    assert!(matches!(start, Err(StartError::NoConversation)), "{start:?}");
+
+    // Nor a message of it below one's own.
+    let own = engine
+        .new_conversation(&lastword::domain::conversation::NewConversation {
+            tenant: other.clone(),
+            title: None,
+            system: None,
+            metadata: Map::new(),
+        })
+        .await
+        .unwrap();
+    for foreign in [leaf, question] {
+        let start = engine.start(said(&other, own.id, ParentAsked::Message(foreign))).await;
+        assert!(matches!(start, Err(StartError::NoMessage)), "{start:?}");
+    }
+    assert_eq!((talk.get("").await, talk.get("/messages").await), before);
+    app.stop().await;
+}

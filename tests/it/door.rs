@@ -1,0 +1,260 @@
+//! Browsers, tickets, foreign pages, and how what was opened ends with what opened it.
+use std::time::Duration;
+
+use lastword::engine::Anonymous;
+use reqwest::header::{COOKIE, ORIGIN, SET_COOKIE};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Reader, assert_whole};
+use crate::database::TestDatabase;
+use crate::harness::{TestApp, config};
+use crate::keys::{locked, make_key};
+
+/// Never ends by itself.
+const ENDLESS: &str = "/demo tokens=1000000 tps=20 ttft_ms=0";
+
+fn get(client: &Client, path: &str) -> RequestBuilder {
+    client.http.get(format!("{}{path}", client.base))
+}
+
+fn post(client: &Client, path: &str, body: &Value) -> RequestBuilder {
+    client.http.post(format!("{}{path}", client.base)).json(body)
+}
+
+async fn code(response: Response, status: u16) -> String {
+    assert_eq!(response.status(), status);
+    let problem: Value = response.json().await.unwrap();
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+async fn start(client: &Client, key: &str, prompt: &str) -> String {
+    let body = json!({ "prompt": prompt });
+    let started = post(client, "/v1/generations", &body).bearer_auth(key).send().await.unwrap();
+    assert_eq!(started.status(), StatusCode::CREATED);
+    started.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+fn events(id: &str) -> String {
+    format!("/v1/generations/{id}/events")
+}
+
+async fn two_locked(notify: bool) -> (TestApp, TestApp) {
+    let database = TestDatabase::create().await;
+    make_key(&database, &["--name", "spare"]).await;
+    let mut config = config(&database);
+    (config.anonymous, config.notify) = (Anonymous::Refused, notify);
+    let one = TestApp::on(database.clone(), config.clone()).await;
+    (one, TestApp::on(database, config).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_loses_its_streams_on_every_instance() {
+    for notify in [true, false] {
+        let (one, two) = two_locked(notify).await;
+        let key = make_key(&one.database, &["--name", "leaked"]).await;
+        let other = make_key(&one.database, &["--name", "other"]).await;
+        let id = start(&one.client, &key, ENDLESS).await;
+        let open = async |app: &TestApp, key: &str| {
+            let response = get(&app.client, &events(&id)).bearer_auth(key).send().await.unwrap();
+            let mut reader = Reader::new(response);
+            reader.take(2).await;
+            reader
+        };
+        let (mut near, mut far) = (open(&one, &key).await, open(&two, &key).await);
+        let mut stays = open(&two, &other).await;
+        let args = ["revoke", "leaked"];
+        crate::keys::told_by(&one.config, &args).await;
+        near.rest().await;
+        far.rest().await;
+        for app in [&one, &two] {
+            let again = get(&app.client, &events(&id)).bearer_auth(&key).send().await.unwrap();
+            assert_eq!(code(again, 401).await, "key_revoked");
+        }
+        stays.take(3).await;
+        let path = format!("/v1/generations/{id}/cancel");
+        let ended = post(&two.client, &path, &json!({})).bearer_auth(&other).send().await;
+        assert_eq!(ended.unwrap().status(), 200);
+        one.stop().await;
+        two.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_key_loses_its_streams() {
+    let (app, _) = locked(&[]).await;
+    let key = make_key(&app.database, &["--expires", "3s"]).await;
+    let id = start(&app.client, &key, ENDLESS).await;
+    let stream = get(&app.client, &events(&id)).bearer_auth(&key).send().await.unwrap();
+    let mut reader = Reader::new(stream);
+    reader.rest().await;
+    let again = get(&app.client, &events(&id)).bearer_auth(&key).send().await.unwrap();
+    assert_eq!(code(again, 401).await, "key_expired");
+    let cancel = "update generations set status = 'cancelling'";
+    sqlx::query(cancel).execute(&mut app.database.connect().await).await.unwrap();
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_connection_ends_and_its_reader_comes_back() {
+    let app = TestApp::with(|config| config.limits.connection_age = Duration::from_secs(1)).await;
+    let id = app.client.start_prompt("/demo tokens=60 tps=40 ttft_ms=0 seed=3").await;
+    let mut seen = Vec::new();
+    let mut connections = 0;
+    while seen.last().is_none_or(|event: &crate::client::Received| event.name != "done") {
+        seen.extend(app.client.events(&id, seen.len() as u64).await.rest().await);
+        connections += 1;
+    }
+    assert_whole(&seen);
+    assert!(connections > 1, "it was cut");
+    app.stop().await;
+}
+
+/// The session's cookie, as a browser sends it back, and as the server set it.
+async fn sign_in(client: &Client, key: &str) -> (String, String) {
+    let signed = post(client, "/v1/session", &json!({ "key": key })).send().await.unwrap();
+    assert_eq!(signed.status(), 200);
+    let set = signed.headers()[SET_COOKIE].to_str().unwrap().to_owned();
+    (set.split(';').next().unwrap().to_owned(), set)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_signs_in_and_out() {
+    let (app, key) = locked(&["--tenant", "acme"]).await;
+    let client = &app.client;
+    let wrong = json!({ "key": format!("lw_{}", "0".repeat(43)) });
+    let refused = post(client, "/v1/session", &wrong).send().await.unwrap();
+    assert_eq!(code(refused, 401).await, "invalid_api_key");
+
+    let (cookie, set) = sign_in(client, &key).await;
+    assert!(cookie.starts_with("lastword=lws_") && !set.contains(&key), "{set}");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=604800"] {
+        assert!(set.contains(part), "{set}");
+    }
+    let secure = post(client, "/v1/session", &json!({ "key": key }))
+        .header("x-forwarded-proto", "https")
+        .send()
+        .await
+        .unwrap();
+    let set = secure.headers()[SET_COOKIE].to_str().unwrap();
+    assert!(set.starts_with("__Host-lastword=") && set.contains("Secure"), "{set}");
+
+    let who = get(client, "/v1/session").header(COOKIE, &cookie).send().await.unwrap();
+    let who: Value = who.json().await.unwrap();
+    assert_eq!((&who["tenant"], &who["name"]), (&json!("acme"), &json!("test")));
+    let as_key = get(client, "/v1/session").bearer_auth(cookie.split_once('=').unwrap().1);
+    assert_eq!(code(as_key.send().await.unwrap(), 401).await, "invalid_api_key");
+
+    let body = json!({ "prompt": ENDLESS });
+    let write = || post(client, "/v1/generations", &body).header(COOKIE, &cookie);
+    assert_eq!(code(write().send().await.unwrap(), 403).await, "csrf_failed");
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let refused = write().header(name, value).send().await.unwrap();
+        assert_eq!(code(refused, 403).await, "csrf_failed", "{name}: {value}");
+    }
+    let started = write().header(ORIGIN, &client.base).send().await.unwrap();
+    assert_eq!(started.status(), 201);
+    let id = started.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let stream = || get(client, &events(&id)).header(COOKIE, &cookie);
+    let refused = stream().header(ORIGIN, "https://evil.example").send().await.unwrap();
+    assert_eq!(code(refused, 403).await, "origin_not_allowed");
+    let mut reader =
+        Reader::new(stream().header("sec-fetch-site", "same-origin").send().await.unwrap());
+    reader.take(2).await;
+
+    let out = client.http.delete(format!("{}/v1/session", client.base)).header(COOKIE, &cookie);
+    let out = out.send().await.unwrap();
+    assert_eq!(out.status(), 204);
+    assert!(out.headers()[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    reader.rest().await;
+    let gone = get(client, "/v1/models").header(COOKIE, &cookie).send().await.unwrap();
+    assert!(gone.headers()[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    assert_eq!(code(gone, 401).await, "invalid_api_key");
+    let cancel = post(client, &format!("/v1/generations/{id}/cancel"), &json!({}));
+    assert_eq!(cancel.bearer_auth(&key).send().await.unwrap().status(), 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_opens_one_stream_on_any_instance() {
+    let (one, two) = two_locked(false).await;
+    let key = make_key(&one.database, &[]).await;
+    let id = start(&one.client, &key, "/demo tokens=2 tps=0").await;
+    let ticket = async || {
+        let issued = post(&one.client, "/v1/tickets", &json!({})).bearer_auth(&key).send().await;
+        let issued = issued.unwrap();
+        assert_eq!(issued.status(), 201);
+        let issued: Value = issued.json().await.unwrap();
+        assert_eq!(issued["expires_in_s"], 30);
+        issued["ticket"].as_str().unwrap().to_owned()
+    };
+    let path = |ticket: &str| format!("{}?ticket={ticket}", events(&id));
+    let first = ticket().await;
+    let stream = get(&two.client, &path(&first)).send().await.unwrap();
+    assert_whole(&Reader::new(stream).rest().await);
+    let again = get(&two.client, &path(&first)).send().await.unwrap();
+    assert_eq!(code(again, 401).await, "invalid_api_key");
+    let late = ticket().await;
+    let expire = "update tickets set expires_at = now()";
+    sqlx::query(expire).execute(&mut one.database.connect().await).await.unwrap();
+    let late = get(&two.client, &path(&late)).send().await.unwrap();
+    assert_eq!(code(late, 401).await, "invalid_api_key");
+    let none = post(&one.client, "/v1/tickets", &json!({})).send().await.unwrap();
+    assert_eq!(code(none, 401).await, "unauthenticated");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listed_pages_may_ask_and_others_get_no_header() {
+    let listed = "https://app.example";
+    let app = TestApp::with(|config| config.cors_origins = vec![listed.into()]).await;
+    let preflight = |origin: &str| {
+        app.client
+            .http
+            .request(reqwest::Method::OPTIONS, format!("{}/v1/generations", app.client.base))
+            .header(ORIGIN, origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type")
+    };
+    let allow = "access-control-allow-origin";
+    let good = preflight(listed).send().await.unwrap();
+    assert_eq!((good.status(), &good.headers()[allow]), (StatusCode::OK, &listed.parse().unwrap()));
+    let models = |origin: &str| {
+        get(&app.client, "/v1/models").header(ORIGIN, origin).header("sec-fetch-site", "cross-site")
+    };
+    let good = models(listed).send().await.unwrap();
+    assert_eq!((good.status(), &good.headers()[allow]), (StatusCode::OK, &listed.parse().unwrap()));
+    for foreign in ["https://evil.example", "https://app.example.evil.example", "null", "*"] {
+        let refused = preflight(foreign).send().await.unwrap();
+        assert!(!refused.status().is_success(), "{foreign}");
+        assert!(!refused.headers().contains_key(allow), "{foreign}");
+        let refused = models(foreign).send().await.unwrap();
+        assert!(!refused.headers().contains_key(allow), "{foreign}");
+        assert_eq!(code(refused, 403).await, "origin_not_allowed", "{foreign}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_page_cannot_use_that_the_browser_is_here() {
+    let app = TestApp::start().await;
+    let body = json!({ "prompt": "/demo tokens=1 tps=0" });
+    let write = || post(&app.client, "/v1/generations", &body);
+    for (name, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        let refused = write().header(name, value).send().await.unwrap();
+        assert_eq!(code(refused, 403).await, "csrf_failed");
+    }
+    for (name, value) in [("origin", app.client.base.as_str()), ("sec-fetch-site", "same-origin")] {
+        assert_eq!(write().header(name, value).send().await.unwrap().status(), 201);
+    }
+    let link = get(&app.client, "/v1/models").header("sec-fetch-site", "cross-site");
+    let link = link.header("sec-fetch-mode", "navigate").send().await.unwrap();
+    assert_eq!(link.status(), 200, "who follows a link sees the page");
+    app.stop().await;
+}

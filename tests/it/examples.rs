@@ -1,0 +1,94 @@
+//! The examples for other languages do what they say, also when every stream ends early.
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::client::{PATIENCE, text};
+use crate::harness::TestApp;
+
+#[expect(dead_code, reason = "its own main")]
+#[path = "../../examples/follow.rs"]
+mod follow;
+
+const PROMPT: &str = "/demo tokens=80 tps=80 ttft_ms=0 seed=5 unicode";
+
+fn root(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+}
+
+/// A server whose streams end after some tenths of a second, and what it says to the prompt.
+async fn app() -> (TestApp, String) {
+    let app = TestApp::with(|c| c.limits.connection_age = Duration::from_millis(200)).await;
+    let id = app.client.start_prompt(&PROMPT.replace("tps=80", "tps=0")).await;
+    let said = text(&app.client.all(&id, 0).await);
+    (app, said)
+}
+
+async fn run(mut example: Command) -> String {
+    let (app, said) = app().await;
+    example.arg(PROMPT).env("LASTWORD_SERVER", &app.client.base).env_remove("LASTWORD_API_KEY");
+    let child = example.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, child).await.expect("it ends").unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    app.stop().await;
+    if example.as_std().get_program() == "bash" {
+        return out;
+    }
+    assert!(error.contains("[completed]"), "{error}");
+    assert_eq!(out.trim_end(), said.trim_end());
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl() {
+    let mut bash = Command::new("bash");
+    bash.arg(root("examples/follow.sh"));
+    let out = run(bash).await;
+    let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=82).collect::<Vec<_>>(), "each event once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python() {
+    let python = root(".simulators/python/bin/python");
+    assert!(python.exists(), "run `scripts/setup test`, which installs httpx-sse");
+    let mut python = Command::new(python);
+    python.arg(root("examples/follow.py"));
+    run(python).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_with_fetch() {
+    let mut node = Command::new("node");
+    node.arg(root("examples/follow-fetch.mjs"));
+    run(node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_with_event_source() {
+    let mut node = Command::new("node");
+    node.arg("--experimental-eventsource").arg(root("examples/follow-eventsource.mjs"));
+    run(node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rust() {
+    let (app, said) = app().await;
+    let (mut heard, mut seqs) = (String::new(), Vec::new());
+    let told = |event: Value| {
+        seqs.push(event["seq"].as_u64().unwrap());
+        if event["type"] == "delta" {
+            heard.push_str(event["text"].as_str().unwrap());
+        }
+    };
+    follow::follow(&app.client.base, PROMPT, told).await.unwrap();
+    assert_eq!((heard, seqs), (said, (1..=82).collect()));
+    app.stop().await;
+}

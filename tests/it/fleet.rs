@@ -1,0 +1,149 @@
+//! Several instances of the real program on one Postgres, behind a dumb balancer; each with its
+//! own way to the database, its own directory and its own fate.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::balancer::Balancer;
+use crate::client::Client;
+use crate::database::TestDatabase;
+use crate::process::{Server, command};
+use crate::proxy::Proxy;
+
+/// More starts in vain mean that something is wrong with the program.
+const TRIES: usize = 50;
+
+/// The instances. All end when it is dropped.
+pub(crate) struct Fleet {
+    pub(crate) database: TestDatabase,
+    pub(crate) balancer: Arc<Balancer>,
+    pub(crate) members: Vec<Member>,
+}
+
+/// What only some of them have.
+type Change = Arc<dyn Fn(usize, &mut Command) + Send + Sync>;
+
+/// One instance, which may be gone for a while.
+pub(crate) struct Member {
+    n: usize,
+    dir: TempDir,
+    pub(crate) proxy: Proxy,
+    server: Option<Server>,
+    balancer: Arc<Balancer>,
+    url: String,
+    config: Option<PathBuf>,
+    change: Change,
+}
+
+impl Fleet {
+    /// So many on a database of their own, with the demo model.
+    pub(crate) async fn start(size: usize) -> Self {
+        Self::on(TestDatabase::create().await, size, None).await
+    }
+
+    pub(crate) async fn on(database: TestDatabase, size: usize, config: Option<&Path>) -> Self {
+        Self::with(database, size, config, |_, _| {}).await
+    }
+
+    pub(crate) async fn with(
+        database: TestDatabase,
+        size: usize,
+        config: Option<&Path>,
+        change: impl Fn(usize, &mut Command) + Send + Sync + 'static,
+    ) -> Self {
+        let balancer = Arc::new(Balancer::start(size).await);
+        let change: Change = Arc::new(change);
+        let mut members = Vec::new();
+        for n in 0..size {
+            let proxy = Proxy::start(&database);
+            let mut member = Member {
+                n,
+                dir: TempDir::new().unwrap(),
+                url: proxy.url(&database),
+                proxy,
+                server: None,
+                balancer: balancer.clone(),
+                config: config.map(Path::to_owned),
+                change: change.clone(),
+            };
+            member.boot().await;
+            members.push(member);
+        }
+        Self { database, balancer, members }
+    }
+
+    /// Talks to any of them.
+    pub(crate) fn any(&self) -> &Client {
+        &self.balancer.client
+    }
+
+    /// Talks to this one.
+    pub(crate) fn client(&self, n: usize) -> Client {
+        self.members[n].server().client.clone()
+    }
+
+    /// All of them, in order; nothing may be left behind.
+    pub(crate) async fn stop(mut self) {
+        for member in self.members.iter_mut().filter(|member| member.server.is_some()) {
+            member.terminate().await;
+        }
+    }
+}
+
+impl Member {
+    /// Starts it, again and again as a supervisor does: the database may just be away.
+    pub(crate) async fn boot(&mut self) {
+        let mut tries = 0..TRIES;
+        while tries.next().is_some() && self.server.is_none() {
+            self.server = Server::try_start(self.command()).await;
+        }
+        self.balancer.set(self.n, Some(self.server().address));
+    }
+
+    fn command(&self) -> Command {
+        let mut serve = command(self.dir.path());
+        serve.args(["--database-url", &self.url]);
+        serve.args(["--lease-s", "2", "--heartbeat-s", "1", "--shutdown-grace-s", "30"]);
+        if let Some(file) = &self.config {
+            serve.arg("--config").arg(file);
+        }
+        (self.change)(self.n, &mut serve);
+        serve
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("it runs")
+    }
+
+    fn gone(&mut self) -> Server {
+        self.balancer.set(self.n, None);
+        self.server.take().expect("it runs")
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(&mut self) {
+        self.gone().kill().await;
+    }
+
+    /// SIGTERM, and waits until it has ended by itself.
+    pub(crate) async fn terminate(&mut self) {
+        assert!(self.gone().terminate().await.success(), "it stops in order");
+    }
+
+    /// Stops it where it stands, until it is woken.
+    pub(crate) fn pause(&self) {
+        self.send(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.send(Signal::SIGCONT);
+    }
+
+    fn send(&self, signal: Signal) {
+        kill(Pid::from_raw(self.server().pid().try_into().unwrap()), signal).unwrap();
+    }
+}

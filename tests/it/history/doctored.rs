@@ -1,0 +1,196 @@
+//! The checker sees what it is there for: a true history, and one lie at a time.
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{Connection, History, Started};
+use crate::client::Received;
+
+const ID: &str = "the-generation";
+
+fn event(id: u64, name: &str, mut fields: serde_json::Value) -> Received {
+    fields["seq"] = id.into();
+    fields["type"] = name.into();
+    Received { id, name: name.into(), data: fields.to_string() }
+}
+
+/// Started, "Hel", taken over, "lo", done.
+fn log() -> Vec<Received> {
+    vec![
+        event(1, "started", json!({ "generation": ID })),
+        event(2, "delta", json!({ "text": "Hel" })),
+        event(3, "resumed", json!({ "reason": "takeover", "attempt": 2 })),
+        event(4, "delta", json!({ "text": "lo" })),
+        event(5, "done", json!({ "status": "completed", "usage": { "output_tokens": 2 } })),
+    ]
+}
+
+fn connection(after: u64, events: &[Received]) -> Connection {
+    Connection { after, status: StatusCode::OK, events: events.to_vec() }
+}
+
+fn truth() -> History {
+    let log = log();
+    let usage = json!({ "output_tokens": 2 });
+    let view = json!({ "status": "completed", "text": "Hello", "last_seq": 5, "usage": usage });
+    let mut receipt = view.clone();
+    receipt["cancelled"] = false.into();
+    let end = Connection { after: 5, status: StatusCode::NO_CONTENT, events: vec![] };
+    History {
+        id: ID.into(),
+        starts: vec![
+            Started { id: ID.into(), replayed: false },
+            Started { id: ID.into(), replayed: true },
+        ],
+        readers: vec![
+            vec![connection(0, &log)],
+            vec![connection(0, &log[..2]), connection(2, &[]), connection(2, &log[2..]), end],
+        ],
+        views: vec![json!({ "status": "running", "text": "Hel", "last_seq": 3 }), view.clone()],
+        receipts: vec![receipt],
+        log,
+        view,
+        text: Some("Hello".into()),
+        restored: false,
+    }
+}
+
+/// A lie, and a word of the rule that it breaks.
+type Lie = (&'static str, fn(&mut History), &'static str);
+
+fn lies_of_the_log() -> Vec<Lie> {
+    vec![
+        ("a hole", |h| drop(h.log.remove(2)), "a gap or a repeat in the log"),
+        ("a repeat", |h| h.log.insert(3, h.log[3].clone()), "a gap or a repeat in the log"),
+        ("no ending", |h| drop(h.log.pop()), "does not end in `done`"),
+        ("two endings", |h| h.log.push(event(6, "done", json!({}))), "2 endings"),
+        (
+            "a word behind the end",
+            |h| h.log.push(event(6, "delta", json!({ "text": "!" }))),
+            "does not end in `done`",
+        ),
+        (
+            "a second start",
+            |h| h.log[2] = event(3, "started", json!({})),
+            "`started` at the log's place 3",
+        ),
+        (
+            "a false seq",
+            |h| h.log[1].data = h.log[1].data.replace("\"seq\":2", "\"seq\":3"),
+            "contradicts itself",
+        ),
+        ("another's log", |h| h.log[0] = event(1, "started", json!({})), "another generation's"),
+        ("empty", |h| h.log.clear(), "0 endings"),
+    ]
+}
+
+fn lies_of_readers() -> Vec<Lie> {
+    vec![
+        ("a hole", |h| drop(h.readers[0][0].events.remove(2)), "4 follows 2"),
+        ("a repeat", |h| h.readers[1][2].events.insert(0, log()[1].clone()), "2 follows 2"),
+        ("a jump at the reconnect", |h| drop(h.readers[1][2].events.remove(0)), "4 follows 2"),
+        ("other bytes", |h| h.readers[0][0].events[1].data.push(' '), "differs from the log's"),
+        (
+            "an event that nobody else has",
+            |h| {
+                h.log.truncate(4);
+                h.log.push(event(5, "done", json!({ "status": "failed" })));
+            },
+            "differs from the log's",
+        ),
+        (
+            "an event beyond the log",
+            |h| h.readers[0][0].events.push(event(6, "delta", json!({ "text": "!" }))),
+            "6 is not in the log",
+        ),
+        (
+            "a word behind the end",
+            |h| h.readers[0][0].events.push(event(6, "delta", json!({ "text": "!" }))),
+            "something follows `done`",
+        ),
+        ("let in too early", |h| h.readers[1][3].after = 4, "204 No Content behind 4"),
+        ("turned away", |h| h.readers[1][1].status = StatusCode::NOT_FOUND, "404 Not Found"),
+        (
+            "told to forget",
+            |h| {
+                h.readers[0][0].events[1] = event(2, "snapshot", json!({ "text": "Hel" }));
+            },
+            "told to forget",
+        ),
+        (
+            "a false snapshot",
+            |h| {
+                h.restored = true;
+                h.readers[0][0].events[1] = event(2, "snapshot", json!({ "text": "Hey" }));
+            },
+            "not the log's text",
+        ),
+    ]
+}
+
+fn lies_of_answers() -> Vec<Lie> {
+    vec![
+        ("another text", |h| h.view["text"] = "Hell".into(), "differ in their text"),
+        ("another status", |h| h.view["status"] = "failed".into(), "differ in status"),
+        ("another usage", |h| h.view["usage"] = json!({}), "differ in usage"),
+        ("another length", |h| h.view["last_seq"] = 4.into(), "GET says 4 events"),
+        ("a view that went back", |h| h.views.swap(0, 1), "GET went back from 5 to 3"),
+        (
+            "a view ahead of the log",
+            |h| h.views[0]["text"] = "Hello".into(),
+            "what the log does not hold",
+        ),
+        ("a view that changed", |h| h.views[1]["attempts"] = 1.into(), "changed after the end"),
+        ("a false receipt", |h| h.receipts[0]["last_seq"] = 4.into(), "not true"),
+        (
+            "a receipt of a cancel that was none",
+            |h| h.receipts[0]["cancelled"] = true.into(),
+            "contradicts itself",
+        ),
+        (
+            "cancelled by nobody",
+            |h| {
+                h.receipts.clear();
+                h.log[4] = event(5, "done", json!({ "status": "cancelled" }));
+            },
+            "nobody had asked",
+        ),
+        ("two generations", |h| h.starts[1].id = "another".into(), "several generations"),
+        ("two starts", |h| h.starts[1].replayed = false, "several starts"),
+        ("a word too few", |h| h.text = Some("Hello!".into()), "said something else"),
+        (
+            "a word twice",
+            |h| {
+                h.log[3] = event(4, "delta", json!({ "text": "Hello" }));
+            },
+            "said something else",
+        ),
+    ]
+}
+
+#[test]
+fn the_truth_breaks_no_rule() {
+    assert_eq!(truth().check(), [""; 0]);
+    let mut reader_left = truth();
+    reader_left.readers[0][0].events.truncate(4);
+    assert_eq!(reader_left.check(), [""; 0], "a reader may leave before the end");
+    let mut restored = truth();
+    restored.restored = true;
+    restored.readers[0] = vec![
+        connection(0, &[log()[0].clone(), event(2, "delta", json!({ "text": "lost" }))]),
+        connection(2, &[event(1, "snapshot", json!({ "text": "" }))]),
+        connection(1, &log()[1..]),
+    ];
+    assert_eq!(restored.check(), [""; 0], "a restored log may be told");
+}
+
+#[test]
+fn every_lie_is_seen() {
+    let lies = [lies_of_the_log(), lies_of_readers(), lies_of_answers()].concat();
+    for (name, doctor, rule) in &lies {
+        let mut history = truth();
+        doctor(&mut history);
+        let found = history.check();
+        assert!(found.iter().any(|v| v.contains(rule)), "{name}: {found:#?}");
+    }
+    println!("{} lies", lies.len());
+}

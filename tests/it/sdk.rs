@@ -1,0 +1,165 @@
+//! The clients that people use, as they are published: `openai` (PyPI and npm), LangChain, the
+//! AI SDK, Durable Streams; each against two instances behind a proxy that knows nothing.
+//! `scripts/setup test` installs them from tests/sdk.
+mod pair;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+use crate::upstream::{Answer, Script, Upstream};
+use pair::Pair;
+
+fn installed(below: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sdk").join(below);
+    let how = "run `scripts/setup test`, which installs it and says why it cannot";
+    assert!(path.exists(), "{} is not there: {how}", path.display());
+    path
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
+}
+
+/// Models that misbehave, as one file.
+struct Misbehaving {
+    upstreams: [Upstream; 3],
+}
+
+impl Misbehaving {
+    async fn start() -> Self {
+        let error = r#"{"error":{"message":"the GPU is gone","type":"server_error","code":500}}"#;
+        let limited = Answer::status(429).header("content-type", "application/json").raw(
+            r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#,
+        );
+        let broken = Answer::sse().text("Hel").data(error);
+        let whole = Answer::sse().text("Hel").text("lo").complete();
+        let lost = Answer::sse().text("Once").cut();
+        // Every first attempt is lost, every second one is whole.
+        let restarts =
+            Script::with(
+                move |_, number| {
+                    if number.is_multiple_of(2) { lost.clone() } else { whole.clone() }
+                },
+            );
+        let upstreams = [
+            Upstream::start(limited).await,
+            Upstream::start(broken).await,
+            Upstream::start(restarts).await,
+        ];
+        Self { upstreams }
+    }
+
+    fn toml(&self) -> String {
+        let model = |(name, upstream, more): (&str, &Upstream, &str)| {
+            format!(
+                "[[models]]\nname = '{name}'\nprovider = 'openai'\nbase_url = '{}'\n{more}\n",
+                upstream.base_url()
+            )
+        };
+        let [limited, broken, restarts] = &self.upstreams;
+        [
+            ("limited", limited, "max_attempts = 1"),
+            ("broken", broken, "max_attempts = 1\non_loss = 'interrupt'"),
+            ("restarts", restarts, "max_attempts = 2\non_loss = 'restart'"),
+        ]
+        .map(model)
+        .concat()
+    }
+}
+
+/// Runs a client's script to its end; what it asks for is done to the pair.
+async fn run(pair: &mut Pair, mut command: Command) {
+    command.env("BASE", pair.base()).env("KILLS", "1").env("MODELS", "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.expect("it goes on").unwrap()
+    {
+        match line.split_once(' ') {
+            Some(("kill", id)) => pair.kill_owner(id).await,
+            _ if line == "heal" => pair.heal().await,
+            _ => {
+                println!("{line}");
+                continue;
+            }
+        }
+        stdin.write_all(b"done\n").await.unwrap();
+    }
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).await.unwrap();
+    let status = child.wait().await.unwrap();
+    assert!(status.success(), "{said}");
+}
+
+fn python(name: &str) -> Command {
+    let mut command = Command::new(installed("python/bin/python"));
+    command.arg(script(name));
+    command
+}
+
+fn node(name: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(script(name)).env("NODE_PATH", installed("node_modules"));
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_and_langchain_from_pypi() {
+    let models = Misbehaving::start().await;
+    let mut pair = Pair::start(&models.toml()).await;
+    run(&mut pair, python("openai_python.py")).await;
+    run(&mut pair, python("langchain_python.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_from_npm() {
+    let models = Misbehaving::start().await;
+    let mut pair = Pair::start(&models.toml()).await;
+    run(&mut pair, node("openai_node.cjs")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ai_sdk_in_a_browser() {
+    let mut pair = Pair::start("").await;
+    run(&mut pair, node("ai_sdk_browser.cjs")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_streams_from_npm() {
+    let mut pair = Pair::start("").await;
+    run(&mut pair, node("durable_node.cjs")).await;
+}
+
+/// The README's example under that mark, pointed at `base`.
+fn example(mark: &str, base: &str) -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, rest) = readme.split_once(&format!("<!-- test: {mark} -->")).unwrap();
+    let code = rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1;
+    assert!(code.contains("http://localhost:7878/v1"), "{code}");
+    code.replace("http://localhost:7878/v1", base)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_readme_run() {
+    let pair = Pair::start("").await;
+    for (mark, program) in [
+        ("openai_python", installed("python/bin/python")),
+        ("langchain_python", installed("python/bin/python")),
+        ("openai_node", "node".into()),
+    ] {
+        let mut command = Command::new(program);
+        command.arg(if mark.ends_with("node") { "-e" } else { "-c" });
+        command.arg(example(mark, &pair.base())).env("NODE_PATH", installed("node_modules"));
+        let output = command.output().await.unwrap();
+        let (said, errors) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+        assert!(output.status.success(), "{mark}: {}", errors.unwrap());
+        assert!(said.unwrap().contains("lastword's built-in demo"), "{mark}");
+    }
+}

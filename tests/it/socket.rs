@@ -1,0 +1,139 @@
+//! A WebSocket client as its users write one.
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::client::{PATIENCE, Received};
+
+/// One connection. Dropping it cuts it.
+pub(crate) struct Socket {
+    stream: WebSocketStream<TcpStream>,
+    /// The subprotocol that the server chose.
+    pub(crate) protocol: Option<String>,
+    /// The code that the server closed with.
+    pub(crate) closed: Option<u16>,
+    /// The end of the followed generation was seen.
+    over: bool,
+}
+
+impl Socket {
+    /// Opens one, and hears the welcome.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let mut socket = Self::with(address, &[("Sec-WebSocket-Protocol", "lastword.v1")]).await;
+        let welcome = socket.frame().await.expect("a welcome");
+        assert_eq!(welcome["type"], "welcome");
+        socket
+    }
+
+    /// Opens one with these headers.
+    pub(crate) async fn with(address: SocketAddr, headers: &[(&str, &str)]) -> Self {
+        let uri = format!("ws://{address}/v1/ws").parse().unwrap();
+        let mut request = ClientRequestBuilder::new(uri);
+        for (name, value) in headers {
+            request = request.with_header(*name, *value);
+        }
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let (stream, response) = client_async(request, tcp).await.unwrap();
+        let protocol = response.headers().get("sec-websocket-protocol");
+        let protocol = protocol.map(|name| name.to_str().unwrap().to_owned());
+        Self { protocol, ..Self::of(stream) }
+    }
+
+    /// One that is open.
+    pub(crate) fn of(stream: WebSocketStream<TcpStream>) -> Self {
+        Self { stream, protocol: None, closed: None, over: false }
+    }
+
+    /// Follows one generation behind a cursor.
+    pub(crate) async fn following(address: SocketAddr, id: &str, after: u64) -> Self {
+        let mut socket = Self::open(address).await;
+        socket
+            .send(&json!({"type": "subscribe", "ref": 1, "generation": id, "after": after}))
+            .await;
+        let ack = socket.frame().await.expect("an ack");
+        assert_eq!((&ack["type"], &ack["ref"]), (&json!("ack"), &json!(1)), "{ack}");
+        socket.over = ack["complete"] == true;
+        socket
+    }
+
+    pub(crate) async fn send(&mut self, frame: &Value) {
+        self.send_raw(Message::text(frame.to_string())).await;
+    }
+
+    /// The connection may be gone, as it is when a server closes first.
+    pub(crate) async fn send_raw(&mut self, message: Message) {
+        let _ = self.stream.send(message).await;
+    }
+
+    /// The next text; `None` when the connection has ended, in whatever way.
+    pub(crate) async fn text(&mut self) -> Option<String> {
+        loop {
+            let next = timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            match next?.ok()? {
+                Message::Text(text) => return Some(text.to_string()),
+                Message::Close(frame) => {
+                    self.closed = frame.map(|CloseFrame { code, .. }| code.into());
+                    return None;
+                }
+                // Answered by the library.
+                Message::Ping(_) | Message::Pong(_) => {}
+                other @ (Message::Binary(_) | Message::Frame(_)) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn frame(&mut self) -> Option<Value> {
+        Some(serde_json::from_str(&self.text().await?).unwrap())
+    }
+
+    /// The answer to a frame; events that come before it are left out.
+    pub(crate) async fn ask(&mut self, frame: &Value) -> Value {
+        self.send(frame).await;
+        loop {
+            let answer = self.frame().await.expect("an answer");
+            if answer.get("ref") == frame.get("ref") && answer["type"] != "event" {
+                return answer;
+            }
+        }
+    }
+
+    /// The next event of the one generation that is followed; `None` behind its end, or when it
+    /// is lost.
+    pub(crate) async fn event(&mut self) -> Option<Received> {
+        if self.over {
+            return None;
+        }
+        let event = event(&self.text().await?)?;
+        self.over = event.name == "done";
+        Some(event)
+    }
+}
+
+/// The event in a frame, byte for byte.
+pub(crate) fn event(text: &str) -> Option<Received> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        #[serde(borrow)]
+        event: Option<&'a RawValue>,
+    }
+    let frame: Frame = serde_json::from_str(text).unwrap();
+    if frame.kind == "error" {
+        return None;
+    }
+    assert_eq!(frame.kind, "event", "{text}");
+    let data = frame.event.unwrap().get().to_owned();
+    let json: Value = serde_json::from_str(&data).unwrap();
+    let name = json["type"].as_str().unwrap().to_owned();
+    Some(Received { id: json["seq"].as_u64().unwrap(), name, data })
+}

@@ -1,0 +1,215 @@
+//! A model of who may write to a generation's log: append, take-over, fence, unknown outcomes,
+//! cancel, end, pause, crash and hand-over, every order of them for small sizes.
+//!
+//! It mirrors `src/store/append.rs`, `src/store/takeover.rs`, `src/engine/recorder/lane.rs` and
+//! `src/engine/recover.rs`, and is to be changed with them. Four mistakes that the protocol
+//! invites live here, too; the checker must find them, or it sees nothing.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+#[path = "model/actions.rs"]
+mod actions;
+#[path = "model/instance.rs"]
+mod instance;
+#[path = "model/log.rs"]
+mod log;
+#[path = "model/properties.rs"]
+mod properties;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actions::Action;
+use instance::Instance;
+use log::{Append, Kind, Rows, Statement};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
+use tokio::time::Instant;
+
+/// The protocol, or a mistake in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    Right,
+    /// Whoever appends, appends at the end, and nobody looks whose turn it is.
+    NoFence,
+    /// An append whose outcome is unknown is simply made again, at the end.
+    BlindRetry,
+    /// A writer that lost its generation still writes what it had handed in.
+    NeverStops,
+    /// A take-over raises the epoch without an entry of its own.
+    SilentClaim,
+}
+
+/// How much of everything there is.
+#[derive(Clone, Debug)]
+struct Protocol {
+    variant: Variant,
+    instances: usize,
+    generations: usize,
+    /// Of each answer.
+    tokens: u8,
+    /// Crashes, pauses, lost replies, lapsed leases and hand-overs together.
+    faults: u8,
+    cancels: u8,
+    /// Whether who died or was paused comes back.
+    comes_back: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct State {
+    log: Vec<Rows>,
+    instances: Vec<Instance>,
+    /// Transactions whose senders no longer wait for them: they may still be carried out.
+    stray: Vec<Statement>,
+    faults: u8,
+    cancels: u8,
+    /// A writer was refused, and the log does not say why.
+    puzzled: bool,
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let mut instances = vec![Instance::up(self.generations); self.instances];
+        for generation in 0..self.generations {
+            let first = Append { generation, epoch: 1, seq: 1, kind: Kind::Started };
+            instances[0].run(first, 0);
+        }
+        vec![State {
+            log: vec![Rows::started(); self.generations],
+            instances,
+            stray: Vec::new(),
+            faults: self.faults,
+            cancels: self.cancels,
+            puzzled: false,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for i in 0..self.instances {
+            self.work(state, i, actions);
+            self.upkeep(state, i, actions);
+            self.misfortune(state, i, actions);
+        }
+        actions.extend((0..state.stray.len()).flat_map(|n| [Action::Arrive(n), Action::Vanish(n)]));
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        self.apply(&mut state, action);
+        state.stray.sort();
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
+
+/// Far more than it takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const SMALL: Protocol = Protocol {
+    variant: Variant::Right,
+    instances: 2,
+    generations: 1,
+    tokens: 2,
+    faults: 2,
+    cancels: 1,
+    comes_back: true,
+};
+
+/// Visits every state that can be reached, or those until a rule is broken; prints how many there
+/// were, and what it found.
+fn explore(name: &str, protocol: Protocol) -> HashMap<&'static str, String> {
+    let watch = Instant::now();
+    let checker = protocol
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .timeout(LIMIT)
+        .spawn_bfs()
+        .join();
+    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
+    println!("{name}: {states} states, {depth} deep, {:.1} s", watch.elapsed().as_secs_f64());
+    assert!(watch.elapsed() < LIMIT, "not all states were visited");
+    let found = checker.discoveries();
+    found.into_iter().map(|(name, path)| (name, format!("{:#?}", path.into_actions()))).collect()
+}
+
+/// Nothing forbidden is reached, and what must be reachable, or it tests nothing, is.
+fn holds(name: &str, protocol: Protocol) {
+    let cancels = protocol.cancels > 0;
+    let two_faults = protocol.faults > 1;
+    let found = explore(name, protocol);
+    for property in properties::all() {
+        let way = found.get(property.name);
+        match property.expectation {
+            Expectation::Sometimes => {
+                let out_of_reach = (property.name.contains("cancel") && !cancels)
+                    || (property.name == properties::ABSENT_OWNER && !two_faults);
+                assert_eq!(way.is_none(), out_of_reach, "reached: {}", property.name);
+            }
+            Expectation::Always | Expectation::Eventually => {
+                assert!(way.is_none(), "{}: {}", property.name, way.unwrap());
+            }
+        }
+    }
+}
+
+/// The mistake is found; by which of these rules.
+fn fails(protocol: Protocol, rules: &[&str]) {
+    let variant = protocol.variant;
+    let found = explore(&format!("{variant:?}"), protocol);
+    let broken = rules.iter().find(|rule| found.contains_key(**rule));
+    let broken = broken.unwrap_or_else(|| panic!("{variant:?} breaks none of {rules:?}"));
+    println!("broken: {broken}, by {}", found[broken]);
+}
+
+#[test]
+fn two_instances_and_one_generation() {
+    holds("two instances, one generation", SMALL);
+}
+
+#[test]
+fn three_instances() {
+    holds("three instances", Protocol { instances: 3, tokens: 1, cancels: 0, ..SMALL });
+}
+
+#[test]
+fn two_generations_in_one_transaction() {
+    let both = Protocol { generations: 2, tokens: 1, faults: 1, cancels: 0, ..SMALL };
+    holds("two generations", both);
+}
+
+#[test]
+fn every_run_ends_whatever_its_order() {
+    let checked = properties::all_runs_end(&SMALL).unwrap();
+    println!("all runs of {checked} states end");
+    let alone = Protocol { comes_back: false, faults: 1, ..SMALL };
+    properties::all_runs_end(&alone).unwrap();
+}
+
+#[test]
+fn without_the_fence_the_log_is_torn() {
+    let wrong = Protocol { variant: Variant::NoFence, ..SMALL };
+    fails(wrong, &[properties::NO_REPEAT, properties::ONE_WRITER]);
+}
+
+#[test]
+fn a_blind_retry_repeats_what_was_committed() {
+    let wrong = Protocol { variant: Variant::BlindRetry, ..SMALL };
+    fails(wrong, &[properties::NO_REPEAT]);
+}
+
+#[test]
+fn a_writer_that_goes_on_behind_its_loss_leaves_a_hole() {
+    let wrong = Protocol { variant: Variant::NeverStops, ..SMALL };
+    fails(wrong, &[properties::NO_GAP, properties::ONE_WRITER]);
+}
+
+#[test]
+fn a_take_over_without_an_entry_fences_nobody() {
+    let wrong = Protocol { variant: Variant::SilentClaim, ..SMALL };
+    fails(wrong, &[properties::DURABLE, properties::ONE_WRITER, properties::NO_REPEAT]);
+}

@@ -1,0 +1,361 @@
+"""openai (PyPI) against two instances behind a dumb proxy: see tests/it/sdk.rs.
+
+Every case is a function; the process ends with an error at the first that fails. `tell` asks the
+test that runs it to kill the instance that owns a generation, and waits until that is done.
+"""
+
+import os
+import sys
+
+import openai
+from openai import OpenAI, Stream
+from openai.types.chat import ChatCompletionChunk
+
+BASE = os.environ["BASE"]
+client = OpenAI(base_url=BASE, api_key="none", max_retries=0)
+KILLS = os.environ.get("KILLS") == "1"
+MODELS = os.environ.get("MODELS") == "1"
+
+
+def tell(word):
+    print(word, flush=True)
+    assert sys.stdin.readline() == "done\n"
+
+
+def dump(events):
+    return [event.to_dict() for event in events]
+
+
+def text_of(events):
+    return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+def numbered(events, first=0):
+    numbers = [e.sequence_number for e in events]
+    assert numbers == list(range(first, first + len(events))), numbers
+
+
+def raises(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} expected")
+
+
+def responses_in_one_piece():
+    response = client.responses.create(
+        model="demo",
+        input="/demo tokens=20 tps=0 seed=1",
+        instructions="be brief",
+        metadata={"a": "b"},
+        max_output_tokens=100,
+        temperature=0.5,
+        store=True,
+        user="somebody",
+        service_tier="auto",
+        parallel_tool_calls=True,
+        truncation="disabled",
+        reasoning={"summary": "auto"},
+    )
+    assert response.status == "completed" and response.id.startswith("resp_"), response
+    assert response.output_text and response.usage.output_tokens == 20
+    assert response.instructions == "be brief" and response.metadata == {"a": "b"}
+    assert response.temperature == 0.5 and response.max_output_tokens == 100
+    again = client.responses.retrieve(response.id)
+    assert again == response, (again, response)
+    items = client.responses.input_items.list(response.id).data
+    assert [item.role for item in items] == ["system", "user"]
+
+
+def responses_streamed_and_resumed_anywhere():
+    stream = client.responses.create(
+        model="demo", input="/demo tokens=30 tps=200 reasoning tool_call unicode seed=2", stream=True
+    )
+    events = list(stream)
+    numbered(events)
+    assert events[0].type == "response.created" and events[-1].type == "response.completed"
+    final = events[-1].response
+    assert final.output_text == text_of(events)
+    assert [item.type for item in final.output] == ["reasoning", "message", "function_call"]
+    everything = dump(events)
+    for after in [0, 1, 5, len(events) // 2, len(events) - 2, len(events) - 1]:
+        rest = client.responses.retrieve(final.id, stream=True, starting_after=after)
+        assert dump(rest) == everything[after + 1 :], after
+    assert dump(client.responses.retrieve(final.id, stream=True)) == everything
+    ahead = client.responses.retrieve
+    error = raises(
+        openai.BadRequestError, lambda: ahead(final.id, stream=True, starting_after=len(events))
+    )
+    assert error.code == "cursor_ahead", error
+
+
+def responses_in_the_background_and_cancelled():
+    response = client.responses.create(
+        model="demo", input="/demo tokens=100000 tps=100", background=True
+    )
+    assert response.status in ("queued", "in_progress") and response.background
+    stream = client.responses.retrieve(response.id, stream=True)
+    seen = [next(stream) for _ in range(20)]
+    assert [e.type for e in seen[:3]] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    cancelled = client.responses.cancel(response.id)
+    assert cancelled.status == "cancelled", cancelled
+    seen += list(stream)
+    numbered(seen)
+    assert seen[-1].type == "response.incomplete" and seen[-1].response.status == "cancelled"
+    assert seen[-1].response.output_text == cancelled.output_text == text_of(seen)
+    assert client.responses.cancel(response.id) == cancelled
+    client.responses.delete(response.id)
+    raises(openai.NotFoundError, lambda: client.responses.retrieve(response.id))
+
+
+def the_helper_resumes_by_a_full_replay():
+    response = client.responses.create(
+        model="demo", input="/demo tokens=40 tps=100 seed=3", background=True
+    )
+    with client.responses.stream(response_id=response.id, starting_after=5) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert events[0].sequence_number == 6 and events[-1].type == "response.completed"
+    assert final.output_text and final.status == "completed"
+
+
+def a_killed_instance_is_not_noticed_but_for_a_pause():
+    stream = client.responses.create(
+        model="demo", input="/demo tokens=300 tps=100 ttft_ms=0 seed=8", stream=True, background=True
+    )
+    seen = []
+    for event in stream:
+        seen.append(event)
+        if len(seen) == 40:
+            break
+    tell("kill " + seen[0].response.id)
+    try:
+        for event in stream:
+            seen.append(event)
+    except openai.APIConnectionError:
+        pass
+    else:
+        raise AssertionError("the connection was cut")
+    last = seen[-1].sequence_number
+    for event in client.responses.retrieve(
+        seen[0].response.id, stream=True, starting_after=last
+    ):
+        seen.append(event)
+    numbered(seen)
+    assert seen[-1].type == "response.completed", seen[-1]
+    assert seen[-1].response.output_text == text_of(seen)
+    replay = client.responses.retrieve(seen[0].response.id, stream=True)
+    assert dump(replay) == dump(seen)
+    tell("heal")
+
+
+def a_turn_goes_on_below_another():
+    tools = [{"type": "function", "name": "look_up", "parameters": {"type": "object"}}]
+    first = client.responses.create(
+        model="demo", input="/demo tokens=3 tps=0 tool_call", tools=tools, instructions="one"
+    )
+    call = first.output[-1]
+    assert call.type == "function_call" and call.name == "look_up" and call.call_id
+    second = client.responses.create(
+        model="demo",
+        previous_response_id=first.id,
+        input=[
+            {"type": "function_call_output", "call_id": call.call_id, "output": "42"},
+            {"role": "user", "content": [{"type": "input_text", "text": "/demo tokens=2 tps=0"}]},
+        ],
+        tools=tools,
+    )
+    assert second.previous_response_id == first.id and second.output_text
+    kinds = [item.type for item in client.responses.input_items.list(second.id).data]
+    assert kinds == ["message", "message", "function_call", "function_call_output", "message"], kinds
+    error = raises(
+        openai.NotFoundError,
+        lambda: client.responses.create(model="demo", input="x", previous_response_id="resp_1"),
+    )
+    assert error.param == "previous_response_id", error
+
+
+def chat_in_one_piece_and_streamed():
+    ask = [{"role": "user", "content": "/demo tokens=20 tps=0 seed=4 unicode"}]
+    whole = client.chat.completions.create(model="demo", messages=ask)
+    assert whole.object == "chat.completion" and whole.id.startswith("chatcmpl-")
+    assert whole.choices[0].finish_reason == "stop" and whole.usage.completion_tokens == 20
+    stream = client.chat.completions.create(
+        model="demo",
+        messages=ask,
+        stream=True,
+        stream_options={"include_usage": True},
+        n=1,
+        store=False,
+        logprobs=None,
+        parallel_tool_calls=True,
+    )
+    chunks = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == 20
+    text = "".join(c.choices[0].delta.content or "" for c in chunks[:-1])
+    assert text == whole.choices[0].message.content
+    assert len({chunk.id for chunk in chunks}) == 1
+    with client.chat.completions.stream(
+        model="demo", messages=[{"role": "user", "content": "/demo tokens=3 tps=0 tool_call"}]
+    ) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].finish_reason == "tool_calls"
+    assert final.choices[0].message.tool_calls[0].function.name == "look_up"
+
+
+def chat_is_resumed():
+    stream = client.chat.completions.create(
+        model="demo",
+        messages=[{"role": "user", "content": "/demo tokens=60 tps=100 seed=5"}],
+        stream=True,
+        stream_options={"include_usage": True},
+        extra_headers={"Lastword-On-Disconnect": "continue"},
+    )
+    seen = [next(stream) for _ in range(10)]
+    stream.close()
+    path = f"/chat/completions/{seen[0].id}"
+
+    def after(number):
+        return list(
+            client.get(
+                path,
+                cast_to=ChatCompletionChunk,
+                options={"params": {"stream": "true", "starting_after": number}},
+                stream=True,
+                stream_cls=Stream[ChatCompletionChunk],
+            )
+        )
+
+    seen += after(seen[-1].sequence_number)
+    numbered(seen)
+    text = "".join(c.choices[0].delta.content or "" for c in seen if c.choices)
+    whole = client.chat.completions.retrieve(seen[0].id)
+    assert whole.choices[0].message.content == text and whole.choices[0].finish_reason == "stop"
+    assert seen[-1].usage == whole.usage
+    assert dump(after(4)) == dump(seen[5:])
+
+
+def errors_have_their_class():
+    ask = [{"role": "user", "content": "hi"}]
+    chat = client.chat.completions.create
+    error = raises(openai.NotFoundError, lambda: chat(model="gpt-9", messages=ask))
+    assert error.code == "model_not_found" and error.param == "model", error
+    raises(openai.NotFoundError, lambda: client.responses.retrieve("resp_unknown"))
+    error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, n=2))
+    assert error.param == "n" and error.type == "invalid_request_error", error
+    error = raises(
+        openai.BadRequestError,
+        lambda: client.responses.create(model="demo", input="x", extra_body={"inputs": 1}),
+    )
+    assert error.param == "inputs" and "Did you mean `input`" in error.message, error
+    error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, temperature=9))
+    assert error.param == "temperature", error
+    stranger = OpenAI(base_url=BASE, api_key="lw_" + "0" * 43, max_retries=0)
+    error = raises(openai.AuthenticationError, lambda: stranger.responses.retrieve("resp_1"))
+    assert error.code == "invalid_api_key", error
+    names = [model.id for model in client.models.list()]
+    assert "demo" in names and client.models.retrieve("demo").id == "demo"
+    raises(openai.NotFoundError, lambda: client.models.retrieve("no/such"))
+
+
+def an_upstream_that_says_no():
+    ask = [{"role": "user", "content": "hi"}]
+    chat = client.chat.completions.create
+    error = raises(openai.RateLimitError, lambda: chat(model="limited", messages=ask))
+    assert error.code == "upstream_rate_limited", error
+    raises(openai.RateLimitError, lambda: client.responses.create(model="limited", input="hi"))
+    seen = []
+
+    def stream():
+        for chunk in chat(model="broken", messages=ask, stream=True):
+            seen.append(chunk)
+
+    error = raises(openai.APIError, stream)
+    assert seen[1].choices[0].delta.content == "Hel", seen
+    assert error.code == "upstream_unavailable", error
+    events = list(client.responses.create(model="broken", input="hi", stream=True))
+    numbered(events)
+    assert events[-1].type == "response.failed", events[-1]
+    assert events[-1].response.error.code == "server_error"
+    assert text_of(events) == "Hel"
+
+
+def an_answer_that_begins_again():
+    with client.responses.stream(model="restarts", input="hi") as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    numbered(events)
+    items = [e.item for e in events if e.type == "response.output_item.done"]
+    assert [item.status for item in items] == ["incomplete", "completed"], items
+    assert items[0].content[0].text == "Once" and final.output_text == "Hello", final
+    assert [item.id for item in final.output] == [items[1].id]
+    assert dump(client.responses.retrieve(final.id, stream=True)) == dump(
+        client.responses.retrieve(final.id, stream=True)
+    )
+
+    seen = []
+
+    def chat():
+        for chunk in client.chat.completions.create(
+            model="restarts",
+            messages=[{"role": "user", "content": "hi"}],
+            stream=True,
+            extra_headers={"Lastword-On-Disconnect": "continue"},
+        ):
+            seen.append(chunk)
+
+    error = raises(openai.APIError, chat)
+    assert error.code == "superseded", error
+    after = error.body["sequence_number"] if "sequence_number" in error.body else len(seen)
+    rest = client.get(
+        f"/chat/completions/{seen[0].id}",
+        cast_to=ChatCompletionChunk,
+        options={"params": {"stream": "true", "starting_after": after}},
+        stream=True,
+        stream_cls=Stream[ChatCompletionChunk],
+    )
+    assert "".join(c.choices[0].delta.content or "" for c in rest) == "Hello"
+    replay = client.get(
+        f"/chat/completions/{seen[0].id}",
+        cast_to=ChatCompletionChunk,
+        options={"params": {"stream": "true"}},
+        stream=True,
+        stream_cls=Stream[ChatCompletionChunk],
+    )
+    assert "".join(c.choices[0].delta.content or "" for c in replay) == "Hello"
+
+
+def a_start_is_idempotent():
+    def create():
+        return client.responses.create(
+            model="demo", input="/demo tokens=2 tps=0", extra_headers={"Idempotency-Key": "k-1"}
+        )
+
+    assert create().id == create().id
+
+
+cases = [
+    responses_in_one_piece,
+    responses_streamed_and_resumed_anywhere,
+    responses_in_the_background_and_cancelled,
+    the_helper_resumes_by_a_full_replay,
+    a_turn_goes_on_below_another,
+    chat_in_one_piece_and_streamed,
+    chat_is_resumed,
+    errors_have_their_class,
+    a_start_is_idempotent,
+]
+if MODELS:
+    cases += [an_upstream_that_says_no, an_answer_that_begins_again]
+if KILLS:
+    cases += [a_killed_instance_is_not_noticed_but_for_a_pause]
+for case in cases:
+    case()
+    print("ok", case.__name__, flush=True)
