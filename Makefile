@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench
+.PHONY: help run test check bench chaos assets screenshots dist
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start lastword; ARGS="--listen 127.0.0.1:9000" passes options on
 	@scripts/setup run
@@ -17,10 +17,27 @@ check: ## Format, lints, docs and licences, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@if [ -x tests/page/node_modules/.bin/tsc ]; then tests/page/node_modules/.bin/tsc -p tests/page; else \
+	  echo "skipped the types of static/: scripts/setup test installs their checker"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else \
 	  echo "skipped licences and sources: cargo install --locked cargo-deny"; fi
 
-bench: ## Measure; SCENARIO=durable, gateway or upstream, ARGS="--tps 100" passes options on
+assets: ## Fetch the chat page's libraries into static/vendor
+	@scripts/assets
+
+screenshots: ## Make the pictures of the README anew
+	@scripts/setup test
+	cargo build --release
+	SERVER_BINARY=target/release/lastword node tests/page/screenshots.js
+
+dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
+	@scripts/dist
+
+bench: ## Measure; SCENARIO=durable, gateway, upstream or wakeup, ARGS="--tps 100" passes options on
 	@scripts/setup run
 	cargo build --release
 	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)
+
+chaos: ## Break things for ten minutes; ARGS="--minutes 1 --seed 7 --at-once 20" passes options on
+	@scripts/setup run
+	cargo test --release --test chaos -- $(ARGS)

@@ -5,7 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Failure;
 
-const USAGE: &str = "usage: bench durable|gateway|upstream [options]
+const USAGE: &str = "usage: bench durable|gateway|upstream|wakeup [options]
   --generations N     generations at the same time, one reader each (1000)
   --tps N             tokens per second of each (50)
   --seconds N         how long each lasts, at least 4 (10)
@@ -20,6 +20,8 @@ pub(crate) enum Scenario {
     Durable,
     /// From an OpenAI upstream over a socket.
     Gateway,
+    /// From the demo model, to readers on two instances.
+    Wakeup,
     /// From that upstream, through the provider only: no server, no log.
     Upstream,
 }
@@ -43,6 +45,7 @@ impl Args {
             Some("durable") => Scenario::Durable,
             Some("gateway") => Scenario::Gateway,
             Some("upstream") => Scenario::Upstream,
+            Some("wakeup") => Scenario::Wakeup,
             Some(_) | None => return Err(USAGE.into()),
         };
         let beside = std::env::current_exe().map_err(|e| e.to_string())?;

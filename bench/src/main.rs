@@ -2,7 +2,8 @@
 //!
 //! `make bench` lets the built-in demo model produce the tokens;
 //! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
-//! alone makes of that, next to the bare bytes. Every token carries the time at which
+//! alone makes of that, next to the bare bytes; `-- wakeup` how long a reader on another instance
+//! waits. Every token carries the time at which
 //! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
 //! over a second and a warm-up second follows; both are outside the measured window.
 mod args;
@@ -17,6 +18,7 @@ mod sse;
 mod tests;
 mod ttft;
 mod upstream;
+mod wakeup;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         Scenario::Durable => None,
         Scenario::Gateway => Some(Upstream::start()?),
         Scenario::Upstream => return path::run(args).await,
+        Scenario::Wakeup => return wakeup::run(args).await,
     };
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;

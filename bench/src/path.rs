@@ -5,9 +5,11 @@ use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Delta, Provider};
-use lastword::providers::endpoint::Settings;
+use lastword::providers::anthropic::Anthropic;
+use lastword::providers::endpoint::{Settings, SettingsError};
 use lastword::providers::guard::Timeouts;
 use lastword::providers::openai::OpenAi;
+use lastword::providers::responses::Responses;
 
 use crate::Failure;
 use crate::args::Args;
@@ -21,8 +23,8 @@ const FLOOD: u64 = 300_000;
 enum Path {
     /// reqwest's bytes, unread.
     Bytes(reqwest::Client),
-    /// The whole provider: guard, framing, async-openai, mapping.
-    Provider(Box<OpenAi>),
+    /// The whole provider: guard, framing, parsing, mapping.
+    Provider(Box<dyn Provider>),
 }
 
 /// Measures each path paced, and as fast as it goes; whether every stream was complete.
@@ -30,16 +32,24 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let upstream = Upstream::start()?;
     let base_url = format!("http://{}/v1", upstream.address);
-    let provider = OpenAi::new(Settings {
+    let settings = Settings {
         base_url: base_url.clone(),
         api_key: None,
         upstream_model: MODEL.into(),
         continuation: Continuation::None,
         timeouts: Timeouts::default(),
-    });
-    let provider = Path::Provider(Box::new(provider.map_err(|e| e.to_string())?));
+    };
+    let bad = |e: SettingsError| e.to_string();
+    let openai = Box::new(OpenAi::new(settings.clone()).map_err(bad)?);
+    let responses = Box::new(Responses::new(settings.clone()).map_err(bad)?);
+    let anthropic = Box::new(Anthropic::new(settings).map_err(bad)?);
     let http = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
-    let paths = [("reqwest bytes", Path::Bytes(http)), ("openai provider", provider)];
+    let paths = [
+        ("reqwest bytes", Path::Bytes(http)),
+        ("openai chat", Path::Provider(openai)),
+        ("openai responses", Path::Provider(responses)),
+        ("anthropic", Path::Provider(anthropic)),
+    ];
     let mut out = io::stdout();
     let head = format!("{} streams x {} tokens/s, then one unpaced", args.generations, args.tps);
     let _ = writeln!(out, "{head}\n\n{:<18}{:>18}{:>18}", "", "paced us/token", "unpaced us/token");
@@ -84,9 +94,9 @@ async fn one(path: &Path, base_url: &str, tokens: u64, tps: u64) -> Result<(), F
             last.is_some_and(|bytes| bytes.ends_with(b"[DONE]\n\n"))
         }
         Path::Provider(provider) => {
-            let messages = vec![Message { role: Role::User, content: prompt }];
+            let messages = vec![Message::text(Role::User, prompt)];
             let prompt = Prompt { messages, parameters: Parameters::default() };
-            let attempt = Attempt { prompt, so_far: String::new() };
+            let attempt = Attempt { prompt, so_far: String::new(), resume: None };
             let mut deltas = provider.start(attempt).await.map_err(|e| e.to_string())?;
             let mut texts = 0;
             while let Some(delta) = deltas.next().await {

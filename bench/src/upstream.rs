@@ -1,4 +1,4 @@
-//! A model that does as the prompt says, spoken to as OpenAI's chat completions over a socket.
+//! A model that does as the prompt says, spoken to over a socket in the wires that providers know.
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ async fn converse(mut stream: TcpStream) -> io::Result<()> {
     let mut read = Vec::new();
     while let Some(request) = next_request(&mut stream, &mut read).await? {
         if request.starts_with("POST") {
-            answer(&mut stream, Script::from(request.as_str())).await?;
+            answer(&mut stream, Script::from(request.as_str()), Wire::of(&request)).await?;
         } else {
             let body = format!(
                 "{{\"object\":\"list\",\"data\":[{{\"id\":\"{MODEL}\",\"object\":\"model\",\"created\":0,\"owned_by\":\"bench\"}}]}}"
@@ -111,30 +111,111 @@ impl From<&str> for Script {
     }
 }
 
-async fn answer(stream: &mut TcpStream, script: Script) -> io::Result<()> {
+async fn answer(stream: &mut TcpStream, script: Script, wire: Wire) -> io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&wire.begin()).await?;
     let begun = Instant::now() + script.ttft;
     for n in 0..script.tokens {
         let due = begun + script.interval * u32::try_from(n).unwrap_or(u32::MAX);
         if due > Instant::now() {
             sleep_until(due).await;
         }
-        let token = format!("{{\"content\":\"@{:016} \"}}", now_us());
-        stream.write_all(&chunk(&token, "null")).await?;
+        stream.write_all(&wire.token(&format!("@{:016} ", now_us()))).await?;
     }
+    let mut last = wire.end(script.tokens);
+    last.extend(b"0\r\n\r\n");
+    stream.write_all(&last).await
+}
+
+/// How it is spoken to.
+#[derive(Clone, Copy)]
+enum Wire {
+    Chat,
+    Messages,
+    Responses,
+}
+
+impl Wire {
+    fn of(request: &str) -> Self {
+        let is = |path: &str| request.starts_with(&format!("POST {path} "));
+        if is("/v1/messages") {
+            Self::Messages
+        } else if is("/v1/responses") {
+            Self::Responses
+        } else {
+            Self::Chat
+        }
+    }
+
+    fn begin(self) -> Vec<u8> {
+        match self {
+            Self::Chat => Vec::new(),
+            Self::Messages => {
+                let usage = r#"{"input_tokens":1,"output_tokens":1}"#;
+                let mut begin =
+                    event("message_start", &format!(r#","message":{{"usage":{usage}}}"#));
+                let block = r#","index":0,"content_block":{"type":"text","text":""}"#;
+                begin.extend(event("content_block_start", block));
+                begin
+            }
+            Self::Responses => event("response.created", r#","response":{"id":"resp_bench"}"#),
+        }
+    }
+
+    fn token(self, text: &str) -> Vec<u8> {
+        match self {
+            Self::Chat => chunk(&format!("{{\"content\":\"{text}\"}}"), "null"),
+            Self::Messages => {
+                let delta = format!(r#"{{"type":"text_delta","text":"{text}"}}"#);
+                event("content_block_delta", &format!(r#","index":0,"delta":{delta}"#))
+            }
+            Self::Responses => {
+                let place = r#""item_id":"msg_bench","output_index":0,"content_index":0"#;
+                let rest = r#""logprobs":[],"sequence_number":4,"obfuscation":"x""#;
+                let fields = format!(r#",{place},"delta":"{text}",{rest}"#);
+                event("response.output_text.delta", &fields)
+            }
+        }
+    }
+
+    fn end(self, tokens: u64) -> Vec<u8> {
+        match self {
+            Self::Chat => end_of_chat(tokens),
+            Self::Messages => {
+                let mut end = event("content_block_stop", r#","index":0"#);
+                let usage = format!(r#","usage":{{"output_tokens":{tokens}}}"#);
+                let delta = format!(r#","delta":{{"stop_reason":"end_turn"}}{usage}"#);
+                end.extend(event("message_delta", &delta));
+                end.extend(event("message_stop", ""));
+                end
+            }
+            Self::Responses => {
+                let usage = format!(r#"{{"input_tokens":1,"output_tokens":{tokens}}}"#);
+                let response = format!(r#","response":{{"status":"completed","usage":{usage}}}"#);
+                event("response.completed", &response)
+            }
+        }
+    }
+}
+
+/// An event that is named as its type is.
+fn event(kind: &str, fields: &str) -> Vec<u8> {
+    framed(&format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{fields}}}\n\n"))
+}
+
+fn end_of_chat(tokens: u64) -> Vec<u8> {
     let usage = format!(
         "data: {{{PREFIX},\"choices\":[],\"usage\":{{\"prompt_tokens\":1,\
          \"completion_tokens\":{0},\"total_tokens\":{1}}}}}\n\n",
-        script.tokens,
-        script.tokens + 1
+        tokens,
+        tokens + 1
     );
     let mut last = chunk("{}", "\"stop\"");
     last.extend(framed(&usage));
     last.extend(framed("data: [DONE]\n\n"));
-    last.extend(b"0\r\n\r\n");
-    stream.write_all(&last).await
+    last
 }
 
 const PREFIX: &str = "\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\
