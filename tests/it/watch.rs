@@ -69,7 +69,7 @@ pub(crate) async fn cancel(client: &Client, id: &str) -> Value {
 /// One reader, up to `done`, coming back as often as it is cut.
 pub(crate) struct Follower {
     client: Client,
-    id: String,
+    pub(crate) id: String,
     cursor: u64,
     open: Option<Reader>,
     pub(crate) connections: Vec<Connection>,
