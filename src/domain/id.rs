@@ -251,7 +251,7 @@ impl Epoch {
     #[must_use]
     pub fn next(self) -> Self {
         // The low bits of a UUIDv7 are random.
-        let [.., high, low] = uuid::Uuid::now_v7().into_bytes();
+        let [.., high, low] = GenerationId::random().0.into_bytes();
         Self(self.0.saturating_add(1 + i32::from(u16::from_be_bytes([high, low]))))
     }
 }
