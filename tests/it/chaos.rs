@@ -22,6 +22,7 @@ mod proxy;
 #[path = "chaos/report.rs"]
 mod report;
 mod socket;
+mod twin;
 mod upstream;
 mod watch;
 
