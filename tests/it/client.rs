@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::socket::Socket;
+use crate::twin::Twin;
 
 /// Longer than anything here takes: a test that waits for so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,24 +20,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Transport {
     Sse,
     WebSocket,
+    /// Over both at once, which must agree byte for byte: what every scenario does that does not
+    /// say otherwise.
+    Both,
 }
-
-/// Runs each scenario over both transports: what comes must be the same.
-macro_rules! over_both {
-    ($($scenario:ident),+ $(,)?) => {
-        $(mod $scenario {
-            #[tokio::test(flavor = "multi_thread")]
-            async fn over_sse() {
-                super::$scenario($crate::client::Transport::Sse).await;
-            }
-            #[tokio::test(flavor = "multi_thread")]
-            async fn over_web_socket() {
-                super::$scenario($crate::client::Transport::WebSocket).await;
-            }
-        })+
-    };
-}
-pub(crate) use over_both;
 
 /// Talks to one server.
 #[derive(Clone)]
@@ -66,7 +53,7 @@ impl Client {
         // The first of many tests wins; all want the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { over: Transport::Sse, base: format!("http://{address}"), http }
+        Self { over: Transport::Both, base: format!("http://{address}"), http }
     }
 
     /// The same, with another way to read.
@@ -127,12 +114,44 @@ impl Client {
     }
 
     pub(crate) async fn events(&self, id: &str, after: u64) -> Reader {
-        if self.over == Transport::WebSocket {
-            return Reader::of_socket(Socket::following(self.address(), id, after).await);
+        match self.over {
+            Transport::Sse => {
+                let response = self.try_events(id, after).await.unwrap();
+                assert_eq!(response.status(), StatusCode::OK);
+                Reader::new(response)
+            }
+            Transport::WebSocket => {
+                let socket = Socket::following(self.address(), id, after).await;
+                Reader::of(Source::Socket(Box::new(socket)))
+            }
+            Transport::Both => {
+                Reader::of(Source::Both(Box::new(Twin::open(self, id, after).await)))
+            }
         }
-        let response = self.try_events(id, after).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        Reader::new(response)
+    }
+
+    /// Asks for the events over one transport; `None` where no server answers. The status is HTTP's,
+    /// or what the socket's answer would be there.
+    pub(crate) async fn ask_events(
+        &self,
+        id: &str,
+        after: u64,
+    ) -> Option<(StatusCode, Option<Reader>)> {
+        if self.over == Transport::Sse {
+            let response = self.try_events(id, after).await.ok()?;
+            let status = response.status();
+            return Some((status, (status == StatusCode::OK).then(|| Reader::new(response))));
+        }
+        let (socket, answer) = Socket::try_following(self.address(), id, after).await?;
+        Some(match (answer["type"].as_str()?, answer["code"].as_str()) {
+            ("ack", _) if answer["complete"] == true => (StatusCode::NO_CONTENT, None),
+            ("ack", _) => (StatusCode::OK, Some(Reader::of(Source::Socket(Box::new(socket))))),
+            (_, Some("not_found")) => (StatusCode::NOT_FOUND, None),
+            (_, Some("storage_unavailable" | "draining")) => {
+                (StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            (_, _) => panic!("{answer}"),
+        })
     }
 
     /// All events behind `after`, up to the end of the body.
@@ -152,17 +171,16 @@ pub(crate) struct Reader {
 enum Source {
     Body(BoxStream<'static, reqwest::Result<Bytes>>),
     Socket(Box<Socket>),
+    Both(Box<Twin>),
 }
 
 impl Reader {
     pub(crate) fn new(response: Response) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let source = Source::Body(response.bytes_stream().boxed());
-        Self { source, buffer: Vec::new(), comments: Vec::new() }
+        Self::of(Source::Body(response.bytes_stream().boxed()))
     }
 
-    fn of_socket(socket: Socket) -> Self {
-        let source = Source::Socket(Box::new(socket));
+    fn of(source: Source) -> Self {
         Self { source, buffer: Vec::new(), comments: Vec::new() }
     }
 
@@ -177,6 +195,7 @@ impl Reader {
             }
             let body = match &mut self.source {
                 Source::Socket(socket) => return socket.event().await,
+                Source::Both(twin) => return twin.next().await,
                 Source::Body(body) => body,
             };
             let more = timeout(PATIENCE, body.next()).await.expect("an event in time");

@@ -6,7 +6,7 @@ use reqwest::header::{COOKIE, ORIGIN, SET_COOKIE};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Reader, assert_whole};
+use crate::client::{Client, Reader, Received, Transport, assert_whole};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::keys::{locked, make_key};
@@ -99,14 +99,19 @@ async fn an_expired_key_loses_its_streams() {
 async fn an_old_connection_ends_and_its_reader_comes_back() {
     let app = TestApp::with(|config| config.limits.connection_age = Duration::from_secs(1)).await;
     let id = app.client.start_prompt("/demo tokens=60 tps=40 ttft_ms=0 seed=3").await;
-    let mut seen = Vec::new();
-    let mut connections = 0;
-    while seen.last().is_none_or(|event: &crate::client::Received| event.name != "done") {
-        seen.extend(app.client.events(&id, seen.len() as u64).await.rest().await);
-        connections += 1;
-    }
-    assert_whole(&seen);
-    assert!(connections > 1, "it was cut");
+    let read = async |over| {
+        let client = app.client.over(over);
+        let (mut seen, mut connections) = (Vec::<Received>::new(), 0);
+        while seen.last().is_none_or(|event| event.name != "done") {
+            seen.extend(client.events(&id, seen.len() as u64).await.rest().await);
+            connections += 1;
+        }
+        assert_whole(&seen);
+        assert!(connections > 1, "it was cut over {over:?}");
+        seen
+    };
+    let (sse, socket) = tokio::join!(read(Transport::Sse), read(Transport::WebSocket));
+    assert_eq!(sse, socket);
     app.stop().await;
 }
 

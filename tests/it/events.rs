@@ -10,16 +10,10 @@ use sqlx::Row;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::client::{Client, Reader, Received, Transport, assert_whole, over_both, text};
+use crate::client::{Client, Reader, Received, assert_whole, text};
 use crate::harness::TestApp;
 use crate::raw::{RawStream, exchange, request};
 use crate::upstream::{Answer, Gate};
-
-over_both!(
-    a_cursor_ahead_of_an_ended_log_gets_a_snapshot_and_the_ending,
-    a_cursor_ahead_of_a_running_log_gets_a_snapshot_and_what_follows,
-    every_reader_gets_the_same_bytes,
-);
 
 /// A generation that has ended, and its events.
 async fn ended(client: &Client, prompt: &str) -> (String, Vec<Received>) {
@@ -117,8 +111,9 @@ async fn a_cursor_is_a_whole_number_and_the_header_wins() {
     app.stop().await;
 }
 
-async fn a_cursor_ahead_of_an_ended_log_gets_a_snapshot_and_the_ending(over: Transport) {
-    let app = TestApp::start().await.over(over);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_ahead_of_an_ended_log_gets_a_snapshot_and_the_ending() {
+    let app = TestApp::start().await;
     let (id, events) = ended(&app.client, "/demo tokens=20 tps=0 reasoning").await;
     let done = events.last().unwrap();
     let got = app.client.all(&id, 5000).await;
@@ -137,10 +132,10 @@ fn assert_snapshot(event: &Received, reason: &str, view: &Value) {
     }
 }
 
-async fn a_cursor_ahead_of_a_running_log_gets_a_snapshot_and_what_follows(over: Transport) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_ahead_of_a_running_log_gets_a_snapshot_and_what_follows() {
     let gate = Gate::default();
     let (app, _upstream) = TestApp::scripted(hello(&gate), |_| {}).await;
-    let app = app.over(over);
     let id = app.client.start_prompt("hi").await;
     app.client.events(&id, 0).await.take(2).await;
     let mut reader = app.client.events(&id, 77).await;
@@ -299,8 +294,9 @@ async fn a_reader_that_never_reads_delays_nobody() {
     app.stop().await;
 }
 
-async fn every_reader_gets_the_same_bytes(over: Transport) {
-    let app = TestApp::start().await.over(over);
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reader_gets_the_same_bytes() {
+    let app = TestApp::start().await;
     let prompt = "/demo tokens=400 tps=2000 unicode reasoning tool_call";
     let id = app.client.start_prompt(prompt).await;
     let live = app.client.all(&id, 0).await;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, PATIENCE, Transport};
+use crate::client::{Client, PATIENCE};
 use crate::database::TestDatabase;
 use crate::upstream::{Script, Upstream};
 
@@ -129,11 +129,6 @@ impl TestApp {
         ended.unwrap().unwrap();
         assert_eq!(self.engine.running(), 0, "a generation is left running");
         (self.database, self.config, self.dir)
-    }
-
-    /// Its client reads over this transport.
-    pub(crate) fn over(self, over: Transport) -> Self {
-        Self { client: self.client.over(over), ..self }
     }
 
     /// Waits until so many WebSockets are open.

@@ -2,7 +2,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::{Transport, assert_whole, over_both, text};
+use crate::client::{assert_whole, text};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
@@ -15,11 +15,9 @@ async fn two() -> (TestApp, TestApp) {
     (one, two)
 }
 
-over_both!(a_reader_elsewhere_gets_the_same_bytes);
-
-async fn a_reader_elsewhere_gets_the_same_bytes(over: Transport) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_elsewhere_gets_the_same_bytes() {
     let (one, two) = two().await;
-    let two = two.over(over);
     let id = one.client.start_prompt("/demo tokens=150 tps=100 unicode seed=6").await;
     let (near, far) = tokio::join!(one.client.all(&id, 0), two.client.all(&id, 0));
     assert_whole(&near);

@@ -6,14 +6,13 @@ use futures_util::future::join_all;
 use socket2::SockRef;
 use tempfile::TempDir;
 
-use crate::client::{Transport, assert_whole, over_both};
+use crate::client::assert_whole;
 use crate::harness::TestApp;
 use crate::process::{Server, command};
 
-over_both!(a_thousand_readers_get_the_same_bytes);
-
-async fn a_thousand_readers_get_the_same_bytes(over: Transport) {
-    let app = TestApp::start().await.over(over);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_readers_get_the_same_bytes() {
+    let app = TestApp::start().await;
     let id = app.client.start_prompt("/demo tokens=100 tps=50 ttft_ms=0 unicode seed=9").await;
     app.client.events(&id, 0).await.take(8).await;
     // They come with different cursors, at different times.

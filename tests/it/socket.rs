@@ -36,16 +36,21 @@ impl Socket {
 
     /// Opens one with these headers.
     pub(crate) async fn with(address: SocketAddr, headers: &[(&str, &str)]) -> Self {
+        Self::try_with(address, headers).await.expect("a handshake")
+    }
+
+    /// `None` where there is no server, or one that goes away.
+    async fn try_with(address: SocketAddr, headers: &[(&str, &str)]) -> Option<Self> {
         let uri = format!("ws://{address}/v1/ws").parse().unwrap();
         let mut request = ClientRequestBuilder::new(uri);
         for (name, value) in headers {
             request = request.with_header(*name, *value);
         }
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let (stream, response) = client_async(request, tcp).await.unwrap();
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let (stream, response) = client_async(request, tcp).await.ok()?;
         let protocol = response.headers().get("sec-websocket-protocol");
         let protocol = protocol.map(|name| name.to_str().unwrap().to_owned());
-        Self { protocol, ..Self::of(stream) }
+        Some(Self { protocol, ..Self::of(stream) })
     }
 
     /// One that is open.
@@ -55,14 +60,26 @@ impl Socket {
 
     /// Follows one generation behind a cursor.
     pub(crate) async fn following(address: SocketAddr, id: &str, after: u64) -> Self {
-        let mut socket = Self::open(address).await;
+        let (socket, answer) = Self::try_following(address, id, after).await.expect("an answer");
+        assert_eq!((&answer["type"], &answer["ref"]), (&json!("ack"), &json!(1)), "{answer}");
         socket
-            .send(&json!({"type": "subscribe", "ref": 1, "generation": id, "after": after}))
-            .await;
-        let ack = socket.frame().await.expect("an ack");
-        assert_eq!((&ack["type"], &ack["ref"]), (&json!("ack"), &json!(1)), "{ack}");
-        socket.over = ack["complete"] == true;
-        socket
+    }
+
+    /// The same, and the answer to the subscription, whatever it is; `None` where no server gives
+    /// one.
+    pub(crate) async fn try_following(
+        address: SocketAddr,
+        id: &str,
+        after: u64,
+    ) -> Option<(Self, Value)> {
+        let protocol = [("Sec-WebSocket-Protocol", "lastword.v1")];
+        let mut socket = Self::try_with(address, &protocol).await?;
+        assert_eq!(socket.frame().await?["type"], "welcome");
+        let ask = json!({"type": "subscribe", "ref": 1, "generation": id, "after": after});
+        socket.send(&ask).await;
+        let answer = socket.frame().await?;
+        socket.over = answer["complete"] == true;
+        Some((socket, answer))
     }
 
     pub(crate) async fn send(&mut self, frame: &Value) {

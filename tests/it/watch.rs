@@ -1,5 +1,6 @@
 //! Clients that come back: they start with a key, read until `done`, and write down what they
 //! saw. They know one address and the protocol, nothing else.
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,7 +12,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{interval, timeout};
 
-use crate::client::{Client, Reader, Received};
+use crate::client::{Client, Reader, Received, Transport};
 use crate::history::{Connection, History, Started};
 
 /// A connection that says nothing for so long is given up; longer than a take-over takes.
@@ -66,19 +67,25 @@ pub(crate) async fn cancel(client: &Client, id: &str) -> Value {
     ask_json(&client.http.post(url).json(&json!({}))).await.1
 }
 
-/// One reader, up to `done`, coming back as often as it is cut.
+/// One reader, up to `done`, coming back as often as it is cut: over SSE, then over a WebSocket, by
+/// turns, so that each of them goes on where the other one was.
 pub(crate) struct Follower {
     client: Client,
-    id: String,
+    pub(crate) id: String,
     cursor: u64,
     open: Option<Reader>,
+    /// Which transport its next connection is over.
+    turn: usize,
     pub(crate) connections: Vec<Connection>,
 }
 
 impl Follower {
     pub(crate) fn new(client: &Client, id: &str) -> Self {
+        // Half of them begin over each.
+        static READERS: AtomicUsize = AtomicUsize::new(0);
         let (client, id) = (client.clone(), id.to_owned());
-        Self { client, id, cursor: 0, open: None, connections: Vec::new() }
+        let turn = READERS.fetch_add(1, Ordering::Relaxed);
+        Self { client, id, cursor: 0, open: None, turn, connections: Vec::new() }
     }
 
     /// The next event; `None` behind `done`.
@@ -109,11 +116,13 @@ impl Follower {
     }
 
     async fn connect(&mut self) {
-        let opened = timeout(SILENCE, self.client.try_events(&self.id, self.cursor)).await;
-        let Ok(Ok(response)) = opened else { return };
-        let status = response.status();
+        let over = [Transport::Sse, Transport::WebSocket][self.turn % 2];
+        self.turn += 1;
+        let client = self.client.over(over);
+        let opened = timeout(SILENCE, client.ask_events(&self.id, self.cursor)).await;
+        let Ok(Some((status, reader))) = opened else { return };
         self.connections.push(Connection { after: self.cursor, status, events: Vec::new() });
-        self.open = (status == StatusCode::OK).then(|| Reader::new(response));
+        self.open = reader;
     }
 
     /// Whether it saw the ending, or was told something that it must not be told.
