@@ -2,6 +2,7 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod admin;
 mod ask;
 #[cfg(test)]
 mod assets;
