@@ -1,4 +1,7 @@
 //! What is wrong with a request is said clearly, stored nowhere, and costs only itself.
+mod rows;
+mod socket;
+
 use serde_json::{Value, json};
 
 use crate::client::assert_whole;
@@ -33,12 +36,23 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value 
     problem
 }
 
+/// The same request, for a stream.
+fn wanting_events(request: &[u8]) -> Vec<u8> {
+    let line = request.windows(2).position(|w| w == b"\r\n").unwrap() + 2;
+    [&request[..line], b"Accept: text/event-stream\r\n", &request[line..]].concat()
+}
+
 /// Sends each, expects its refusal, and sees that the server still serves and has kept nothing.
 async fn refuse(rows: Vec<(&str, Vec<u8>, u16, &str)>) {
     let app = server().await;
     for (name, request, status, code) in rows {
         println!("{name}");
-        assert_problem(&exchange(app.address, &request).await, status, code);
+        let answer = exchange(app.address, &request).await;
+        assert_problem(&answer, status, code);
+        // Who wants a stream is refused in the same words, not in a stream.
+        let streamed = exchange(app.address, &wanting_events(&request)).await;
+        assert_eq!((streamed.status, &streamed.body), (answer.status, &answer.body), "{name}");
+        assert_eq!(streamed.header("content-type"), answer.header("content-type"), "{name}");
         let good = exchange(app.address, &self::request("GET /v1/models", "", b"")).await;
         assert_eq!(good.status, 200, "after {name}");
     }
@@ -50,28 +64,8 @@ async fn refuse(rows: Vec<(&str, Vec<u8>, u16, &str)>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_json() {
-    let nested = |open: &str, close: &str| [open.repeat(200), close.repeat(200)].concat();
-    let deep = format!("{{\"prompt\":\"x\",\"metadata\":{{\"a\":{}}}}}", nested("[", "]"));
-    let bad = |name, body: &[u8]| (name, post(body), 400, "invalid_json");
-    refuse(vec![
-        bad("empty", b""),
-        bad("words", b"hello"),
-        bad("truncated", b"{\"prompt\":\"hi\""),
-        bad("something behind it", b"{\"prompt\":\"hi\"}{"),
-        bad("invalid UTF-8", b"{\"prompt\":\"\xff\xfe\"}"),
-        bad("invalid UTF-8 in a name", b"{\"\xff\":1}"),
-        bad("invalid UTF-8 in metadata", b"{\"prompt\":\"x\",\"metadata\":{\"a\":\"\xc3\"}}"),
-        bad("a lone surrogate", b"{\"prompt\":\"\\ud83d\"}"),
-        bad("surrogates in the wrong order", b"{\"prompt\":\"\\ude00\\ud83d\"}"),
-        bad("a control character", b"{\"prompt\":\"a\x01\"}"),
-        bad("a BOM", b"\xef\xbb\xbf{\"prompt\":\"hi\"}"),
-        bad("too deep", deep.as_bytes()),
-        bad("a name twice", b"{\"prompt\":\"a\",\"prompt\":\"b\"}"),
-        bad("a name twice in a message", b"{\"messages\":[{\"role\":\"user\",\"role\":\"user\"}]}"),
-        bad("NaN", b"{\"prompt\":\"a\",\"temperature\":NaN}"),
-        bad("a comma too many", b"{\"prompt\":\"a\",}"),
-    ])
-    .await;
+    let rows = rows::not_json().into_iter();
+    refuse(rows.map(|(name, body)| (name, post(body), 400, "invalid_json")).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,62 +101,15 @@ async fn what_is_not_a_body_of_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_make_no_sense() {
-    let bad = |body: &'static str, code| (body, post(body), 422, code);
-    refuse(vec![
-        bad("{}", "missing_field"),
-        bad(r#"{"prompt":null}"#, "missing_field"),
-        bad(r#"{"messages":[{"role":"user"}]}"#, "missing_field"),
-        bad(r#"{"promt":"hi"}"#, "unknown_field"),
-        bad(r#"{"prompt":"hi","stream":true}"#, "unknown_field"),
-        bad(r#"{"messages":[{"role":"user","content":"a","nam":"b"}]}"#, "unknown_field"),
-        bad(r#"{"prompt":5}"#, "invalid_type"),
-        bad(r#"{"prompt":["hi"]}"#, "invalid_type"),
-        bad(r#"{"prompt":"hi","metadata":[]}"#, "invalid_type"),
-        bad(r#"{"prompt":"hi","temperature":"1"}"#, "invalid_type"),
-        bad(r#"{"prompt":"hi","max_output_tokens":1.5}"#, "invalid_type"),
-        bad(r#"{"messages":"hi"}"#, "invalid_type"),
-        bad(r#"{"messages":[{"role":"user","content":7}]}"#, "invalid_type"),
-        bad(r#"{"messages":[["user","hi"]]}"#, "invalid_type"),
-        bad(r#"[null,"hi",null,null,null,null,null,null,null,null,null]"#, "invalid_type"),
-        bad("[]", "invalid_type"),
-        bad(r#""hi""#, "invalid_type"),
-        bad("null", "invalid_type"),
-        bad(r#"{"messages":[{"role":"usr","content":"hi"}]}"#, "unsupported_value"),
-        bad(r#"{"prompt":"hi","on_disconnect":"stop"}"#, "unsupported_value"),
-        bad(r#"{"prompt":"hi","on_disconnect":{"cancel_after":1}}"#, "unsupported_value"),
-        bad(r#"{"prompt":"hi","temperature":2.5}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","top_p":-0.1}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","max_output_tokens":0}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","max_output_tokens":-1}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","max_output_tokens":4294967296}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","on_disconnect":{"cancel_after_s":-1}}"#, "out_of_range"),
-        bad(r#"{"prompt":"hi","messages":[]}"#, "conflicting_fields"),
-        bad(r#"{"prompt":""}"#, "prompt_empty"),
-        bad(r#"{"prompt":" \n\t "}"#, "prompt_empty"),
-        bad(r#"{"messages":[]}"#, "prompt_empty"),
-        bad(r#"{"messages":[{"role":"user","content":[]}]}"#, "prompt_empty"),
-        bad(r#"{"prompt":"hi","system":" "}"#, "prompt_empty"),
-        bad(r#"{"prompt":"a\u0000b"}"#, "invalid_character"),
-        bad(r#"{"prompt":"a","stop":"\u0000"}"#, "invalid_character"),
-        bad(r#"{"prompt":"a","metadata":{"x":["\u0000"]}}"#, "invalid_character"),
-        bad(r#"{"prompt":"a","metadata":{"\u0000":1}}"#, "invalid_character"),
-        bad(r#"{"prompt":"hi","model":"dem"}"#, "unknown_model"),
-        bad(r#"{"prompt":"hi","model":""}"#, "unknown_model"),
-    ])
-    .await;
+    let rows = rows::FIELDS.iter().chain(rows::UNKNOWN_FIELDS);
+    refuse(rows.map(|(body, code)| (*body, post(body), 422, *code)).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sizes_that_are_too_much() {
-    let prompt = json!({"prompt": "x".repeat(PROMPT + 1)}).to_string();
-    let metadata = json!({"prompt": "hi", "metadata": {"a": "x".repeat(17_000)}}).to_string();
-    let stops = json!({"prompt": "hi", "stop": vec!["x"; 17]}).to_string();
-    refuse(vec![
-        ("a prompt", post(&prompt), 422, "prompt_too_long"),
-        ("metadata", post(&metadata), 422, "metadata_too_large"),
-        ("stops", post(&stops), 422, "out_of_range"),
-    ])
-    .await;
+    let rows = rows::too_much().into_iter();
+    refuse(rows.map(|(name, body, code)| (name, post(body.to_string()), 422, code)).collect())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,6 +192,7 @@ impl Drive {
     fn done(&mut self, outcome: Outcome) {
         let effects = match outcome {
             Outcome::Identified(reference, caller) => {
+                let caller = caller.filter(|caller| self.may_become(caller));
                 let known = caller.is_some();
                 self.over.set(over(caller.as_ref()));
                 self.worker.caller = caller;
@@ -227,6 +228,14 @@ impl Drive {
             | Outcome::Cancelled(reference, Err(problem)) => refuse(reference, problem),
         };
         self.follow(effects);
+    }
+
+    /// What one tenant has opened is not handed on to another, whose key would keep it open when
+    /// the first one's is revoked.
+    fn may_become(&self, caller: &Caller) -> bool {
+        let known = self.worker.caller.as_ref();
+        let other = known.is_some_and(|known| known.tenant() != caller.tenant());
+        !other || (self.tasks.is_empty() && !self.session.holds())
     }
 
     fn begin(&mut self, generation: GenerationId, slot: Slot, reader: Reader) {

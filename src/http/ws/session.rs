@@ -180,6 +180,11 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether it follows a generation or is in a conversation.
+    pub(super) fn holds(&self) -> bool {
+        !self.following.is_empty() || !self.joined.is_empty()
+    }
+
     /// Whether messages may be heard now.
     pub(super) fn hears(&self) -> bool {
         !matches!(self.phase, Phase::Identifying)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Houses, Names};
+use crate::keys::make_key;
 use crate::socket::Socket;
 
 /// A frame with names to fill in, and the type and code of its answer.
@@ -70,6 +71,28 @@ async fn foreign_and_unknown_look_the_same_to_every_frame() {
     }
     assert_eq!(houses.seen().await, before, "what the stranger asked changed nothing");
     drop(socket);
+    houses.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_hello_does_not_carry_what_is_open_to_another_tenant() {
+    let houses = Houses::new().await;
+    let hello = |key: &str| json!({"type": "hello", "ref": "h", "token": key});
+    // With nothing open, one connection may become another.
+    let mut socket = enter(&houses, &houses.stranger).await;
+    assert_eq!(socket.ask(&hello(&houses.owner)).await["type"], "ack");
+    let running = &houses.foreign[1].generation;
+    let subscribe = json!({"type": "subscribe", "ref": "s", "generation": running});
+    assert_eq!(socket.ask(&subscribe).await["type"], "ack");
+    // Another key of the same tenant renews it, and it goes on.
+    let renewed = make_key(&houses.app.database, &["--name", "next", "--tenant", "owner"]).await;
+    assert_eq!(socket.ask(&hello(&renewed)).await["type"], "ack");
+    assert!(socket.event().await.is_some());
+    socket.send(&hello(&houses.stranger)).await;
+    while let Some(frame) = socket.text().await {
+        assert!(!frame.contains("\"ref\":\"h\""), "{frame}");
+    }
+    assert_eq!(socket.closed, Some(4501));
     houses.stop().await;
 }
 
