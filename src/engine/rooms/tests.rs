@@ -92,7 +92,12 @@ async fn deliver(told: &mut mpsc::Receiver<Signal>, to: &Rooms) {
                 to.heard(from, (tenant, conversation), &hint);
             }
             Signal::RoomsAlive { from } => to.alive(from),
-            other => panic!("{other:?} is not about rooms"),
+            Signal::Cancel { .. }
+            | Signal::Follow { .. }
+            | Signal::Grown { .. }
+            | Signal::TakenOver { .. }
+            | Signal::Released { .. }
+            | Signal::KeyChanged => panic!("{signal:?} is not about rooms"),
         }
     }
 }
