@@ -3,9 +3,9 @@
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
-import { ready } from './markdown.js';
+import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { Outbox, Refused, api, client, signIn, tabs } from './store.js';
+import { Refused, api, client, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
 
 /** How long “resumed at …” stays, in ms: long enough to be read. */
@@ -92,11 +92,14 @@ async function route() {
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
   if (kind === 'shared') return shared(id);
-  await conversation.open(kind === 'c' ? id : null);
+  const opened = conversation.open(kind === 'c' ? id : null);
+  // Before the server answers: what is typed meanwhile stays.
   composer.open();
   sidebar.show();
   show();
   if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
+  await opened;
+  show();
 }
 
 /** @param {string} token */
@@ -271,10 +274,11 @@ setInterval(() => {
   if (!together && !document.hidden && !conversation.running) conversation.load();
 }, LOOK);
 
-await ready;
+// Where we are is settled in the same breath as who listens: no key or click can come between.
+const there = route();
 stream.connect();
 sidebar.load();
-await route();
+await there;
 outbox.flush();
 // They open without a network, too.
 setTimeout(() => Promise.all([dialogs(), import('./inspector.js')]).catch(() => {}), SETTLED);

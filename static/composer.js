@@ -20,6 +20,8 @@ export class Composer {
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
     this.typed = 0;
+    /** What was typed while the scripts still loaded. */
+    this.early = this.area.value;
     conversation.options = () => this.options();
     byId('composer').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -56,7 +58,10 @@ export class Composer {
 
   /** The draft of another conversation. */
   open() {
-    this.area.value = drafts.of(this.conversation.id).get();
+    const draft = drafts.of(this.conversation.id);
+    if (this.early) draft.set(this.early);
+    this.early = '';
+    this.area.value = draft.get();
     this.typed = 0;
     this.show();
   }

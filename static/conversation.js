@@ -5,7 +5,7 @@
  * was followed becomes a message that is stored.
  *
  * @typedef {import('./store.js').Message} Message
- * @typedef {import('./store.js').Entry} Entry
+ * @typedef {import('./outbox.js').Entry} Entry
  * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
  * @typedef {{ id: string, element: HTMLElement }} View
  */
@@ -23,7 +23,7 @@ const SENTENCES_EVERY = 2000;
 
 export class Conversation {
   /**
-   * @param {import('./stream.js').Stream} stream @param {import('./store.js').Outbox} outbox
+   * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
    * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
    */
   constructor(stream, outbox, page) {
@@ -153,6 +153,8 @@ export class Conversation {
     const rest = this.sentences(live);
     if (status === 'completed') this.page.announce(`${rest}Answer ready, ${words}.`);
     else if (status !== 'cancelled') this.page.announce(`${rest}The answer ended early, after ${words}.`);
+    // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
+    live.view.render();
     this.draw();
     tell(this.id);
     this.load().then(() => {

@@ -14,17 +14,15 @@ import { mathExtensions } from './math.js';
 /** @type {Marked | null} */
 let marked = null;
 
-/** Loads the lexer. Without it, in a build that had no npm, text is shown as it is. */
-export const ready = (async () => {
+// The lexer comes first, so that no text is ever shown in two ways. Without it, in a build that had no npm, text is
+// shown as it is.
+try {
   const path = './vendor/marked.esm.js';
-  try {
-    const { Lexer, Marked } = await import(path);
-    const options = new Marked({ gfm: true, extensions: mathExtensions }).defaults;
-    marked = { Lexer, options };
-  } catch {
-    marked = null;
-  }
-})();
+  const { Lexer, Marked } = await import(path);
+  marked = { Lexer, options: new Marked({ gfm: true, extensions: mathExtensions }).defaults };
+} catch {
+  marked = null;
+}
 
 /** @type {Record<string, string>} */
 const ENTITIES = {

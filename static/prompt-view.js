@@ -2,7 +2,7 @@
 /** A prompt on the page, its state on the way, and its other versions. */
 import { copy, h, iconButton } from './dom.js';
 
-/** @typedef {import('./store.js').Entry} Entry */
+/** @typedef {import('./outbox.js').Entry} Entry */
 
 export class PromptView {
   /** @param {string} id @param {string} text @param {import('./conversation.js').Conversation} conversation */

@@ -1,11 +1,9 @@
 // @ts-check
 /**
- * What the page asks of the server, and what it keeps in the browser: drafts, settings, and prompts
- * that are not yet known to have arrived.
+ * What the page asks of the server, and what it keeps in the browser.
  *
  * @typedef {{ id: string, title: string | null, system: string | null, metadata: any, active_leaf: string | null, created_at: string, updated_at: string, running: string[] }} Conversation
  * @typedef {{ id: string, parent_id: string | null, role: string, content: any, reasoning?: string, refusal?: string, tool_calls?: any[], status?: string, generation_id?: string, model?: string, usage?: any, siblings: string[], created_at: string, finish_reason?: string, error?: any }} Message
- * @typedef {{ key: string, conversation: string | null, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, at: number, options: Record<string, any> }} Entry
  */
 
 /** An answer that is no success. `code` is the server's, or `unreachable`. */
@@ -68,7 +66,7 @@ export const api = {
 };
 
 /** A value in the browser's storage, which may be full, shut or shared with other tabs. */
-class Kept {
+export class Kept {
   /** @param {string} name @param {any} usual */
   constructor(name, usual) {
     this.name = `lastword.${name}`;
@@ -91,6 +89,16 @@ class Kept {
     } catch {
       // Private windows and full disks: the page works, it only forgets.
     }
+  }
+}
+
+/** The names of all values whose names begin so. @param {string} beginning */
+export function keptNames(beginning) {
+  try {
+    const whole = `lastword.${beginning}`;
+    return Object.keys(localStorage).filter((name) => name.startsWith(whole)).map((name) => name.slice('lastword.'.length));
+  } catch {
+    return [];
   }
 }
 
@@ -120,111 +128,4 @@ export const tabs = typeof BroadcastChannel === 'undefined' ? null : new Broadca
 /** @param {string | null} conversation */
 export function tell(conversation) {
   tabs?.postMessage({ changed: conversation });
-}
-
-/** How long after a failed attempt the next one comes, in ms. */
-const LATER = [500, 1000, 2000, 5000, 10_000];
-
-/**
- * Prompts on their way. Each is kept before it is sent and until its generation is known, with the
- * key that makes a repeat the same start.
- */
-export class Outbox {
-  /**
-   * @param {(entry: Entry, receipt: any) => void} arrived
-   * @param {() => void} changed
-   * @param {(entry: Entry) => boolean} busy whether its conversation still answers another prompt
-   */
-  constructor(arrived, changed, busy) {
-    this.kept = new Kept('outbox', []);
-    this.arrived = arrived;
-    this.changed = changed;
-    this.busy = busy;
-    this.tries = 0;
-    this.running = false;
-    addEventListener('online', () => this.flush());
-  }
-
-  /** @returns {Entry[]} */
-  get entries() {
-    return this.kept.get();
-  }
-
-  /** @param {Omit<Entry, 'key' | 'state' | 'at'>} entry */
-  add(entry) {
-    const added = /** @type {Entry} */ ({ ...entry, key: newKey(), state: 'queued', at: Date.now() });
-    this.kept.set([...this.entries, added]);
-    this.changed();
-    this.flush();
-    return added;
-  }
-
-  /** @param {string} key @param {Partial<Entry> | null} change */
-  change(key, change) {
-    const entries = this.entries;
-    this.kept.set(change ? entries.map((e) => (e.key === key ? { ...e, ...change } : e)) : entries.filter((e) => e.key !== key));
-    this.changed();
-  }
-
-  /** Sends what can be sent, one tab at a time. */
-  async flush() {
-    clearTimeout(this.timer);
-    if (this.running) return void (this.more = true);
-    this.running = true;
-    const work = () => this.sendAll();
-    try {
-      if (navigator.locks) await navigator.locks.request('lastword.outbox', work);
-      else await work();
-    } finally {
-      this.running = false;
-    }
-    if (this.more) {
-      this.more = false;
-      this.flush();
-    }
-  }
-
-  async sendAll() {
-    for (const entry of this.entries) {
-      if (entry.state === 'failed' || this.busy(entry)) continue;
-      try {
-        await this.send(entry);
-        this.tries = 0;
-      } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        this.failed(entry, error);
-        if (error.passing) return;
-      }
-    }
-  }
-
-  /** @param {Entry} entry */
-  async send(entry) {
-    this.change(entry.key, { state: 'sending' });
-    const { system, ...options } = entry.options;
-    if (!entry.conversation) {
-      entry.conversation = (await api.create(system ? { system } : {})).id;
-      this.change(entry.key, { conversation: entry.conversation });
-    }
-    const body = {
-      conversation_id: entry.conversation,
-      ...(entry.text === undefined ? {} : { prompt: entry.text }),
-      ...(entry.parent === undefined ? {} : { parent_id: entry.parent }),
-      ...options,
-    };
-    const receipt = await api.start(body, entry.key);
-    this.change(entry.key, null);
-    this.arrived(entry, receipt);
-    tell(entry.conversation);
-  }
-
-  /** @param {Entry} entry @param {Refused} error */
-  failed(entry, error) {
-    const busy = error.code === 'conversation_busy';
-    const later = busy || error.passing || error.status === 401;
-    this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message });
-    if (!later) return;
-    const wait = Math.max(error.wait, LATER[Math.min(this.tries++, LATER.length - 1)]);
-    this.timer = setTimeout(() => this.flush(), wait * (0.5 + Math.random() / 2));
-  }
 }

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::event::Event;
-use super::id::Seq;
+use super::id::{Epoch, Seq};
 
 /// An event with its seq, in the JSON form that every transport carries:
 /// `{"seq":2,"type":"delta","text":"Hel"}`.
@@ -13,6 +13,8 @@ pub struct Entry {
     pub seq: Seq,
     /// Which event it is.
     pub kind: Kind,
+    /// The owner that wrote it; none of what is never stored.
+    pub epoch: Option<Epoch>,
     json: Arc<str>,
 }
 
@@ -25,7 +27,7 @@ pub struct BadEntry {
 }
 
 impl Entry {
-    /// Encodes `event` at `seq`. Cannot fail: an event is made of strings and numbers.
+    /// Encodes `event` at `seq`, of no owner yet. Cannot fail: an event is made of strings and numbers.
     #[must_use]
     pub fn encode(seq: Seq, event: &Event) -> Self {
         thread_local! {
@@ -45,7 +47,20 @@ impl Entry {
             }
             std::str::from_utf8(scratch).unwrap_or_default().into()
         });
-        Self { seq, kind: Kind::of(event), json }
+        Self { seq, kind: Kind::of(event), epoch: None, json }
+    }
+
+    /// The same, written by `epoch`.
+    #[must_use]
+    pub fn by(self, epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// Whether it can come right behind an entry of `before`: another owner begins with how it
+    /// goes on. If not, the log is not the one that `before` was read from.
+    #[must_use]
+    pub fn continues(&self, before: Option<Epoch>) -> bool {
+        before.is_none() || self.epoch == before || self.kind.opens()
     }
 
     /// An entry from its stored columns; the inverse of [`Entry::kind`] and [`Entry::data_tail`].
@@ -58,7 +73,7 @@ impl Entry {
         let rest = data.strip_prefix('{').ok_or_else(|| bad("data is not an object"))?;
         let comma = if rest == "}" { "" } else { "," };
         let json = format!("{{\"seq\":{seq},\"type\":\"{kind}\"{comma}{rest}").into();
-        Ok(Self { seq, kind: known, json })
+        Ok(Self { seq, kind: known, epoch: None, json })
     }
 
     /// Texts of one kind from `from` to `seq` as one entry, for a reader that asked for it.
@@ -66,7 +81,7 @@ impl Entry {
         let text = serde_json::Value::from(text);
         let name = kind.as_str();
         let json = format!("{{\"seq\":{seq},\"from\":{from},\"type\":\"{name}\",\"text\":{text}}}");
-        Self { seq, kind, json: json.into() }
+        Self { seq, kind, epoch: None, json: json.into() }
     }
 
     /// The whole object, as readers get it.
@@ -136,6 +151,11 @@ impl Kind {
         Self::Notice,
         Self::Done,
     ];
+
+    /// Whether an owner that took over may begin with it.
+    fn opens(self) -> bool {
+        matches!(self, Self::Resumed | Self::Superseded | Self::Done)
+    }
 
     fn of(event: &Event) -> Self {
         match event {

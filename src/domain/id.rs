@@ -238,7 +238,7 @@ impl FromStr for Seq {
 #[error("a cursor is the whole number of the last event seen, such as 17")]
 pub struct InvalidCursor;
 
-/// Counts the owners that a generation has had; a row's epoch says which of them wrote it.
+/// An owner of a generation, later ones higher; an event's epoch says which of them wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub i32);
 
@@ -246,10 +246,13 @@ impl Epoch {
     /// The owner that started the generation.
     pub const FIRST: Self = Self(1);
 
-    /// The epoch of whoever takes over from this one.
+    /// The epoch of whoever takes over from this one: higher by a random step, so that owners of
+    /// two histories, before and after the database was restored to an older state, differ.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        // The low bits of a UUIDv7 are random.
+        let [.., high, low] = GenerationId::random().0.into_bytes();
+        Self(self.0.saturating_add(1 + i32::from(u16::from_be_bytes([high, low]))))
     }
 }
 

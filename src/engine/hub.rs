@@ -146,7 +146,9 @@ impl Engine {
 
 /// Shows what follows the tail's head; false if it does not: the log is not the one it was.
 fn publish(tail: &Tail, entries: Vec<Entry>) -> bool {
-    let follows = entries.first().is_none_or(|first| first.seq == tail.head().next());
+    let last = tail.last_epoch();
+    let follows = |first: &Entry| first.seq == tail.head().next() && first.continues(last);
+    let follows = entries.first().is_none_or(follows);
     if follows {
         tail.publish(entries);
     }

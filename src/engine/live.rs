@@ -1,7 +1,7 @@
 //! The generations that run here, and the last durable entries of each for its readers.
 //!
 //! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stops::Stop;
 use crate::domain::entry::{Entry, Kind};
-use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::Address;
 
 /// Entries that a tail keeps: about five seconds of a fast model.
@@ -24,6 +24,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Live {
     tails: RwLock<HashMap<GenerationId, Arc<Tail>>>,
+    starting: Arc<Mutex<HashSet<GenerationId>>>,
     /// Cancelled when generations shall move to other instances.
     leaving: CancellationToken,
 }
@@ -31,6 +32,20 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn insert(&self, tail: Arc<Tail>) {
         self.write().insert(tail.id, tail);
+    }
+
+    /// Notes that a generation is about to be stored and run, for as long as the guard lives.
+    pub(super) fn starting(&self, id: GenerationId) -> Starting {
+        let among = Arc::clone(&self.starting);
+        among.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Starting { id, among }
+    }
+
+    /// What this process runs or is about to run: nobody needs to take it up.
+    pub(super) fn attended(&self) -> HashSet<GenerationId> {
+        // Those that start first: meanwhile one of them may have become a running one.
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        starting.into_iter().chain(self.ids()).collect()
     }
 
     /// The tail of a generation of that tenant.
@@ -86,6 +101,18 @@ impl Live {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<GenerationId, Arc<Tail>>> {
         self.tails.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A generation that is about to be stored and run.
+pub(super) struct Starting {
+    id: GenerationId,
+    among: Arc<Mutex<HashSet<GenerationId>>>,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -246,6 +273,11 @@ impl Tail {
     /// The seq of the last durable entry.
     pub(super) fn head(&self) -> Seq {
         *self.head.borrow()
+    }
+
+    /// Who wrote the last entry, while the tail has it.
+    pub(super) fn last_epoch(&self) -> Option<Epoch> {
+        self.window().entries.back().and_then(|entry| entry.epoch)
     }
 
     /// Whether `done` is durable.

@@ -5,7 +5,7 @@ use super::{Engine, EngineError};
 use crate::domain::entry::Entry;
 use crate::domain::event::{Event, SnapshotReason, Status};
 use crate::domain::generation::Generation;
-use crate::domain::id::Seq;
+use crate::domain::id::{Epoch, Seq};
 use crate::domain::transcript::Answer;
 use crate::ports::{Address, LogError};
 
@@ -33,12 +33,12 @@ impl Engine {
         {
             return Ok(self.follow(at, cursor, Vec::new()));
         }
-        match self.preface(at, cursor).await {
+        match self.preface(at, Read::up_to(cursor)).await {
             Ok(Preface::Complete) => Ok(Opened::Complete),
             Ok(Preface::Events(cursor, first)) => Ok(self.follow(at, cursor, first)),
-            Err(EngineError::Log(LogError::Unavailable(_))) => {
-                Ok(Opened::Events(Box::new(Session::unopened(self.clone(), at.clone(), cursor))))
-            }
+            Err(EngineError::Log(LogError::Unavailable(_))) => Ok(Opened::Events(Box::new(
+                Session::unopened(self.clone(), at.clone(), Read::up_to(cursor)),
+            ))),
             Err(error) => Err(error),
         }
     }
@@ -57,13 +57,16 @@ impl Engine {
     }
 
     fn follow(&self, at: &Address, cursor: Seq, first: Vec<Entry>) -> Opened {
-        Opened::Events(Box::new(Session::new(self.clone(), at.clone(), cursor, first)))
+        Opened::Events(Box::new(Session::new(self.clone(), at.clone(), Read::up_to(cursor), first)))
     }
 
-    /// What the log says to a cursor.
-    pub(super) async fn preface(&self, at: &Address, cursor: Seq) -> Result<Preface, EngineError> {
+    /// What the log says to a reader that has read so far.
+    pub(super) async fn preface(&self, at: &Address, read: Read) -> Result<Preface, EngineError> {
         let row = self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)?;
-        let ended = row.result.is_some();
+        let (ended, cursor) = (row.result.is_some(), read.cursor);
+        if cursor <= row.last_seq && row.events_retained && self.is_another(at, read).await? {
+            return self.snapshot(at, row, SnapshotReason::CursorAhead).await;
+        }
         if ended && cursor == row.last_seq {
             return Ok(Preface::Complete);
         }
@@ -74,6 +77,15 @@ impl Engine {
             return self.snapshot(at, row, SnapshotReason::CursorExpired).await;
         }
         Ok(Preface::Events(cursor, Vec::new()))
+    }
+
+    /// Whether the log has another event at the cursor than the one that was read there: it went
+    /// back in time, and has grown since.
+    async fn is_another(&self, at: &Address, read: Read) -> Result<bool, EngineError> {
+        let Some(epoch) = read.epoch else { return Ok(false) };
+        let before = Seq(read.cursor.0.saturating_sub(1));
+        let there = self.inner.log.read(at, before, 1).await?;
+        Ok(there.first().is_some_and(|entry| entry.epoch != Some(epoch)))
     }
 
     /// Replaces everything up to the last event, but for the ending, which readers wait for.
@@ -97,6 +109,21 @@ impl Engine {
         let snapshot = Event::Snapshot { reason, text, reasoning, status };
         let first = std::iter::once(Entry::encode(seq, &snapshot)).chain(done).collect();
         Ok(Preface::Events(head, first))
+    }
+}
+
+/// How far a reader has read.
+#[derive(Clone, Copy)]
+pub(super) struct Read {
+    /// The last event.
+    pub(super) cursor: Seq,
+    /// Who wrote it, if it was read here.
+    pub(super) epoch: Option<Epoch>,
+}
+
+impl Read {
+    fn up_to(cursor: Seq) -> Self {
+        Self { cursor, epoch: None }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::live::{Behind, Reading};
-use super::open::Preface;
+use super::open::{Preface, Read};
 use super::{Engine, EngineError, PAGE};
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::id::Seq;
@@ -32,7 +32,7 @@ pub enum Item {
 pub struct Session {
     engine: Engine,
     at: Address,
-    cursor: Seq,
+    read: Read,
     state: State,
     following: Option<Following>,
     heartbeat: Instant,
@@ -69,21 +69,21 @@ enum State {
 }
 
 impl Session {
-    pub(super) fn new(engine: Engine, at: Address, cursor: Seq, first: Vec<Entry>) -> Self {
+    pub(super) fn new(engine: Engine, at: Address, read: Read, first: Vec<Entry>) -> Self {
         let state = if first.is_empty() { State::Following } else { State::First(first) };
-        Self::in_state(engine, at, cursor, state)
+        Self::in_state(engine, at, read, state)
     }
 
-    pub(super) fn unopened(engine: Engine, at: Address, cursor: Seq) -> Self {
-        Self::in_state(engine, at, cursor, State::Unopened)
+    pub(super) fn unopened(engine: Engine, at: Address, read: Read) -> Self {
+        Self::in_state(engine, at, read, State::Unopened)
     }
 
-    fn in_state(engine: Engine, at: Address, cursor: Seq, state: State) -> Self {
+    fn in_state(engine: Engine, at: Address, read: Read, state: State) -> Self {
         let heartbeat = Instant::now() + engine.inner.limits.heartbeat;
         // Counted as a reader from the start: before its first event, too, it reads.
         let following = engine.tail_of(&at);
         let alarm = Box::pin(sleep_until(heartbeat));
-        Self { engine, at, cursor, state, following, heartbeat, alarm, outage: None, counted: None }
+        Self { engine, at, read, state, following, heartbeat, alarm, outage: None, counted: None }
     }
 
     /// Counts it, and what it hands out, as a stream of this transport and dialect.
@@ -120,12 +120,14 @@ impl Session {
 
     /// Looks at the cursor, now that the log may be back.
     async fn open(&mut self) -> Option<Option<Item>> {
-        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.cursor);
-        let preface = self.engine.aside(async move { engine.preface(&at, cursor).await }).await;
+        let (engine, at, read) = (self.engine.clone(), self.at.clone(), self.read);
+        let preface = self.engine.aside(async move { engine.preface(&at, read).await }).await;
         match preface.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into())) {
             Ok(Preface::Events(cursor, first)) => {
                 self.outage = None;
-                self.cursor = cursor;
+                if !first.is_empty() {
+                    self.read = Read { cursor, epoch: None };
+                }
                 self.state = if first.is_empty() { State::Following } else { State::First(first) };
                 None
             }
@@ -143,18 +145,17 @@ impl Session {
         if self.following.as_ref().is_some_and(|f| f.reading.tail.is_detached()) {
             // The log that comes next may have been restored to an older state, and its events
             // after our cursor may belong to another history.
-            self.following = None;
-            self.state = State::Unopened;
-            return None;
+            return self.reopen();
         }
         if self.following.is_none() {
             self.following = self.engine.tail_of(&self.at);
         }
         let ready = match &self.following {
-            Some(following) => following.reading.tail.after(self.cursor),
+            Some(following) => following.reading.tail.after(self.read.cursor),
             None => Behind::Log,
         };
         match ready {
+            Behind::Entries(entries) if self.is_elsewhere(&entries) => self.reopen(),
             Behind::Entries(entries) => {
                 let lag = self.following.as_ref().map(|f| f.reading.tail.lag());
                 Some(Some(self.hand_out(entries, lag)))
@@ -164,17 +165,30 @@ impl Session {
         }
     }
 
+    /// Whether these entries do not continue what was read: the log was restored to an older state.
+    fn is_elsewhere(&self, entries: &[Entry]) -> bool {
+        entries.first().is_some_and(|first| !first.continues(self.read.epoch))
+    }
+
+    #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
+    fn reopen(&mut self) -> Option<Option<Item>> {
+        self.following = None;
+        self.state = State::Unopened;
+        None
+    }
+
     async fn catch_up(&mut self) -> Option<Option<Item>> {
         match self.page().await {
             Ok(entries) if entries.is_empty() && self.following.is_some() => {
                 self.look_again().await
             }
+            Ok(entries) if self.is_elsewhere(&entries) => self.reopen(),
             Ok(entries) => {
                 self.outage = None;
                 let at_end = entries.len() < PAGE as usize;
                 let item = (!entries.is_empty()).then(|| Some(self.hand_out(entries, None)));
                 if at_end && self.following.is_none() && !matches!(self.state, State::Over) {
-                    self.following = self.engine.join(&self.at, self.cursor);
+                    self.following = self.engine.join(&self.at, self.read.cursor);
                     if self.following.is_none() {
                         return self.over();
                     }
@@ -192,7 +206,7 @@ impl Session {
     /// The next page of the log, read aside: a reader that is not asked for more for a while must
     /// not keep a connection of the pool.
     async fn page(&self) -> Result<Vec<Entry>, LogError> {
-        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.cursor);
+        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.read.cursor);
         let page = async move { engine.inner.log.read(&at, cursor, PAGE).await };
         let page = self.engine.aside(page).await;
         page.unwrap_or_else(|e| Err(LogError::Broken(e.to_string())))
@@ -250,7 +264,9 @@ impl Session {
             self.engine.metrics().handed_out(*transport, entries.len(), lag);
         }
         if let Some(last) = entries.last() {
-            self.cursor = self.cursor.max(last.seq);
+            if last.seq >= self.read.cursor {
+                self.read = Read { cursor: last.seq, epoch: last.epoch };
+            }
             if last.kind == Kind::Done {
                 self.state = State::Over;
             }

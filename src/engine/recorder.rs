@@ -198,7 +198,7 @@ impl Writer {
         let mut entries = Vec::with_capacity(events.len());
         for event in events {
             self.last = self.last.next();
-            entries.push(Entry::encode(self.last, event));
+            entries.push(Entry::encode(self.last, event).by(self.epoch));
         }
         let append = Append { at: self.at.clone(), epoch: self.epoch, entries, row };
         let slot = Arc::clone(&self.slot);

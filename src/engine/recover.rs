@@ -1,5 +1,4 @@
 //! Generations without an owner are taken over.
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
@@ -14,7 +13,7 @@ use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
 use crate::domain::generation::Outcome;
-use crate::domain::id::{GenerationId, Seq};
+use crate::domain::id::Seq;
 use crate::domain::transcript::Transcript;
 use crate::ports::{
     Address, Append, Claim, Claimed, LogError, Orphan, Orphans, RowChange, Signal, To,
@@ -32,11 +31,7 @@ impl Engine {
             return;
         }
         let inner = &self.inner;
-        let unattended = Orphans::Unattended {
-            owner: inner.instance,
-            running: inner.live.ids(),
-            young_too: false,
-        };
+        let unattended = self.unattended();
         let expired = others_too.then_some(Orphans::LeaseExpired);
         for which in expired.into_iter().chain([unattended]) {
             match inner.log.orphans(&which, ROUND).await {
@@ -46,10 +41,17 @@ impl Engine {
         }
     }
 
+    /// What is on record for this instance and neither runs nor starts here.
+    pub(super) fn unattended(&self) -> Orphans {
+        let attended = self.inner.live.attended().into_iter().collect();
+        Orphans::Unattended { owner: self.inner.instance, attended }
+    }
+
     pub(super) async fn adopt_all(&self, mut orphans: Vec<Orphan>) -> usize {
-        // A lease that ran out in an outage is no reason to take a generation from oneself.
-        let running: HashSet<GenerationId> = self.inner.live.ids().into_iter().collect();
-        orphans.retain(|orphan| !running.contains(&orphan.row.id));
+        // A lease that ran out in an outage is no reason to take a generation from oneself, and a
+        // start may have been stored since we asked.
+        let attended = self.inner.live.attended();
+        orphans.retain(|orphan| !attended.contains(&orphan.row.id));
         // Each instance in an order of its own: those who look at once do not all want the same.
         let order = RandomState::new();
         orphans.sort_by_cached_key(|orphan| order.hash_one(orphan.row.id));
@@ -76,7 +78,7 @@ impl Engine {
         let event = self.first_event(&orphan, model.as_ref(), &transcript);
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
-        let entry = Entry::encode(seq, &event);
+        let entry = Entry::encode(seq, &event).by(epoch);
         transcript
             .apply(seq, &event)
             .map_err(|e| LogError::Broken(format!("generation {}: {e}", row.id)))?;
@@ -99,7 +101,8 @@ impl Engine {
             None => RowChange::None,
         };
         let append = Append { at, epoch, entries: vec![entry.clone()], row: row_change };
-        let claim = Claim { owner: self.inner.instance, from: orphan.owner, append };
+        let from = (orphan.owner, row.epoch);
+        let claim = Claim { owner: self.inner.instance, from, append };
         let cancel_requested = match self.inner.log.take_over(&claim).await? {
             Claimed::Ours { cancel_requested } => cancel_requested,
             Claimed::No => return Ok(false),

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::recover::ROUND;
-use crate::ports::{LogError, Orphans};
+use crate::ports::LogError;
 
 /// Between two looks at the days' tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
@@ -23,12 +23,7 @@ impl Engine {
         inner.log.arrive(inner.instance, inner.limits.lease).await?;
         let mut taken = 0;
         loop {
-            let mine = Orphans::Unattended {
-                owner: inner.instance,
-                running: inner.live.ids(),
-                young_too: true,
-            };
-            let left = inner.log.orphans(&mine, ROUND).await?;
+            let left = inner.log.orphans(&self.unattended(), ROUND).await?;
             let now = self.adopt_all(left).await;
             taken += now;
             // None left, or none that can be taken: the upkeep goes on trying.

@@ -221,10 +221,8 @@ pub enum Orphans {
     Unattended {
         /// This instance.
         owner: InstanceId,
-        /// What its process runs.
-        running: Vec<GenerationId>,
-        /// Whether to take young ones, which a running server may just be starting.
-        young_too: bool,
+        /// What its process runs, or is about to run.
+        attended: Vec<GenerationId>,
     },
 }
 
@@ -246,8 +244,8 @@ pub struct Orphan {
 pub struct Claim {
     /// The new owner.
     pub owner: InstanceId,
-    /// The owner on record, who must still be it.
-    pub from: InstanceId,
+    /// The owner on record and its epoch, who must still be it.
+    pub from: (InstanceId, Epoch),
     /// The new owner's first entries, with its new epoch.
     pub append: Append,
 }

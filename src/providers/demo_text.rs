@@ -102,24 +102,26 @@ impl DemoText {
         part.replace('#', &"#".repeat(1 + usize::from(number > 0)))
     }
 
-    /// Fills a template: `{a|b}` is one of the words, `@` a topic.
+    /// Fills a template: `{a|b}` is one of the words, `@` a topic; braces without a choice are code.
     fn expand(&mut self, template: &str) -> String {
         let mut text = String::with_capacity(template.len());
         let mut rest = template;
         while let Some(at) = rest.find(['{', '@']) {
             text.push_str(&rest[..at]);
-            let (tail, end) = (&rest[at..], rest[at..].find('}'));
-            match end.filter(|_| tail.starts_with('{')) {
-                Some(end) => {
-                    let words: Vec<&str> = tail[1..end].split('|').collect();
+            let (topic, tail) = (rest[at..].starts_with('@'), &rest[at + 1..]);
+            rest = tail;
+            if topic {
+                let topic = self.chance.below(self.topics.len());
+                text.push_str(&self.topics[topic]);
+                continue;
+            }
+            match tail.split_once('}').filter(|(choice, _)| choice.contains('|')) {
+                Some((choice, behind)) => {
+                    let words: Vec<&str> = choice.split('|').collect();
                     text.push_str(self.chance.pick(&words));
-                    rest = &tail[end + 1..];
+                    rest = behind;
                 }
-                None => {
-                    let topic = self.chance.below(self.topics.len());
-                    text.push_str(&self.topics[topic]);
-                    rest = &tail[1..];
-                }
+                None => text.push('{'),
             }
         }
         text.push_str(rest);
@@ -344,7 +346,10 @@ mod tests {
             }
             assert_eq!(text.contains('|'), style == Style::Markdown);
         }
-        assert!(text(3, Style::Markdown, "rivers", 500).contains("\n\n## Step by step\n\n1. "));
+        let document = text(3, Style::Markdown, "rivers", 500);
+        assert!(document.contains("\n\n## Step by step\n\n1. "));
+        let code = "-> Vec<Event> {\n    log.read(after).collect()\n}\n```";
+        assert!(document.contains(code), "{document}");
     }
 
     #[test]

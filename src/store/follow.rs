@@ -22,9 +22,9 @@ impl PgLog {
         let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
         let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
         let found = sqlx::query(
-            "select w.id, e.seq, e.type, e.data \
+            "select w.id, e.seq, e.epoch, e.type, e.data \
              from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
-             cross join lateral (select seq, type, data::text as data from events \
+             cross join lateral (select seq, epoch, type, data::text as data from events \
                where generation_id = w.id and tenant = w.tenant and seq > w.after \
                order by seq limit $4) e order by w.id, e.seq",
         )

@@ -241,7 +241,7 @@ impl PgLog {
         limit: u32,
     ) -> Result<Vec<Entry>, LogError> {
         let rows = sqlx::query(
-            "select seq, type, data::text as data from events \
+            "select seq, epoch, type, data::text as data from events \
              where generation_id = $1 and tenant = $2 and seq > $3 order by seq limit $4",
         )
         .bind(at.id.0)

@@ -126,7 +126,9 @@ fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outco
 pub(super) fn entry(row: &PgRow) -> Result<Entry, LogError> {
     let kind: &str = row.try_get("type").map_err(error)?;
     let data: &str = row.try_get("data").map_err(error)?;
+    let epoch = Epoch(row.try_get("epoch").map_err(error)?);
     Entry::from_stored(seq(row.try_get("seq").map_err(error)?), kind, data)
+        .map(|entry| entry.by(epoch))
         .map_err(|e| LogError::Broken(e.to_string()))
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn insert_generation(
              'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
          insert into events (generation_id, seq, epoch, tenant, type, data) \
          select g.id, 1, g.epoch, g.tenant, 'started', started.data from g, started \
-         returning seq, type, data::text as data",
+         returning seq, epoch, type, data::text as data",
     )
     .bind(new.id.0)
     .bind(new.tenant.as_str())

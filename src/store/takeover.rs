@@ -9,10 +9,6 @@ use super::turns::tell;
 use crate::domain::id::{Epoch, GenerationId, InstanceId};
 use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, RowChange};
 
-/// A generation younger than this, in seconds, may just be starting: longer than a start's handler
-/// goes on trying.
-const YOUNG_S: u32 = 30;
-
 impl PgLog {
     pub(super) async fn renew(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         sqlx::query(
@@ -102,24 +98,19 @@ impl PgLog {
     ) -> Result<Vec<Orphan>, LogError> {
         let expired = "not exists (select from instances i \
                        where i.id = g.owner and i.lease_until >= clock_timestamp())";
-        let (condition, owner, running) = match which {
-            Orphans::LeaseExpired => (expired.to_owned(), None, &[][..]),
-            Orphans::Unattended { owner, running, young_too } => {
-                let age = if *young_too { 0 } else { YOUNG_S };
-                let old =
-                    format!("g.created_at <= clock_timestamp() - make_interval(secs => {age})");
-                (old, Some(owner), running.as_slice())
-            }
+        let (condition, owner, attended) = match which {
+            Orphans::LeaseExpired => (expired, None, &[][..]),
+            Orphans::Unattended { owner, attended } => ("true", Some(owner), attended.as_slice()),
         };
         let sql = format!(
             "select {GENERATION} from generations g \
              where g.status in ('queued', 'running', 'cancelling') and {condition} \
              and ($1::uuid is null or g.owner = $1) and g.id <> all($2) order by g.id limit $3"
         );
-        let running: Vec<uuid::Uuid> = running.iter().map(|id| id.0).collect();
+        let attended: Vec<uuid::Uuid> = attended.iter().map(|id| id.0).collect();
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(owner.map(|o| o.0))
-            .bind(&running)
+            .bind(&attended)
             .bind(i64::from(limit))
             .fetch_all(&self.workers)
             .await
@@ -150,7 +141,7 @@ impl PgLog {
             "update generations g set owner = $2, epoch = $3, \
              status = case g.status when 'queued' then 'running' else g.status end, \
              started_at = coalesce(g.started_at, clock_timestamp()) \
-             where g.id = $1 and g.epoch = $3 - 1 and g.owner = $4 \
+             where g.id = $1 and g.owner = $4 and g.epoch = $5 \
              and g.status in ('queued', 'running', 'cancelling') \
              and (g.owner = $2 or not exists (select from instances i \
                   where i.id = g.owner and i.lease_until >= clock_timestamp())) \
@@ -159,7 +150,8 @@ impl PgLog {
         .bind(append.at.id.0)
         .bind(claim.owner.0)
         .bind(append.epoch.0)
-        .bind(claim.from.0)
+        .bind(claim.from.0.0)
+        .bind(claim.from.1.0)
         .fetch_optional(&mut *transaction)
         .await
         .map_err(error)?;

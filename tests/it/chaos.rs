@@ -125,8 +125,9 @@ async fn run(args: Args) -> bool {
     over.cancel();
     let calm = storms.join_next().await.is_some_and(|ended| ended.is_ok());
     let ended = timeout(AFTERWARDS, all(clients)).await;
-    let epochs =
-        database.number("select coalesce(sum(epoch - 1), 0)::bigint from generations").await;
+    let epochs = database
+        .number("select count(distinct (generation_id, epoch)) from events where epoch > 1")
+        .await;
     let open = "select count(*) from generations where done is null";
     let left = database.number(open).await;
     let (text, right) = report.conclude(epochs);

@@ -10,6 +10,7 @@ mod deploy;
 mod disk;
 mod model;
 mod owner;
+mod restore;
 mod rivals;
 
 /// How often the logs say that another owner went on.

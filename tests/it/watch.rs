@@ -71,7 +71,7 @@ pub(crate) async fn cancel(client: &Client, id: &str) -> Value {
 /// turns, so that each of them goes on where the other one was.
 pub(crate) struct Follower {
     client: Client,
-    id: String,
+    pub(crate) id: String,
     cursor: u64,
     open: Option<Reader>,
     /// Which transport its next connection is over.

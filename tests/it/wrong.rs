@@ -48,7 +48,7 @@ impl WrongWriter {
             let mut seq = tails[0].seq;
             for entry in &mut append.entries {
                 seq = seq.next();
-                *entry = Entry::encode(seq, &entry.decode().unwrap());
+                *entry = Entry::encode(seq, &entry.decode().unwrap()).by(append.epoch);
             }
         }
         Ok(moved)

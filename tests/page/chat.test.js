@@ -85,8 +85,27 @@ test('a prompt that is written offline is sent once, when the network is back', 
   await page.whole(1);
   const { data } = await server.get(`/v1/conversations/${id(page)}/messages?all=true`);
   assert.equal(data.length, 4);
-  assert.deepEqual(await page.evaluate(() => JSON.parse(localStorage['lastword.outbox'])), []);
+  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('lastword.outbox'))), []);
   await page.done();
+});
+
+test('a prompt of a tab that was closed too early is sent by another tab', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 61);
+  const other = await openPage(server, { context: page.context(), path: new URL(page.url()).pathname });
+  await other.whole();
+  await page.context().setOffline(true);
+  await page.locator('#chip[data-phase="offline"]').waitFor();
+  await page.ask(QUICK(62));
+  await page.getByText('Queued: you are offline').waitFor();
+  await other.getByText('Queued: you are offline').waitFor();
+  await page.close();
+  await other.context().setOffline(false);
+  await other.whole(1);
+  const { data } = await server.get(`/v1/generations?conversation_id=${id(other)}`);
+  assert.equal(data.length, 2);
+  await other.done();
+  await other.context().close();
 });
 
 test('a start whose answer is lost is not made twice', async () => {

@@ -17,6 +17,9 @@ const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** What a browser does of its own accord, and must not while tests run. */
 const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
 
+/** Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
+const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type {const} */ ('reduce') };
+
 /** `lastword serve`, on the tests' database. */
 export class Server {
   /** @param {{ port?: number }} [options] */
@@ -78,7 +81,7 @@ export async function closeBrowser() {
  * @param {{ base: string }} server @param {any} [options] of the context, and `path`
  */
 export async function openPage(server, { path = '/', context: given, ...options } = {}) {
-  const context = given ?? (await (await browser()).newContext({ viewport: { width: 1200, height: 800 }, ...options }));
+  const context = given ?? (await (await browser()).newContext({ ...USUAL, ...options }));
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
   const wrong = [];

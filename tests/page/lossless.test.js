@@ -118,20 +118,55 @@ test('what another page asks shows up here, too', async () => {
 test('eight tabs of one browser starve nobody', async () => {
   const server = await servers.first();
   const context = await (await browser()).newContext();
-  const pages = [];
-  for (let i = 0; i < 8; i += 1) {
+  const pages = await Promise.all(Array.from({ length: 8 }, async (_, i) => {
     const page = await openPage(server, { context });
-    await page.ask(`/demo tokens=60 tps=15 seed=${i}`);
-    await page.grown(1);
-    pages.push(page);
-  }
+    await page.ask(`/demo tokens=20000 tps=20 seed=${i}`);
+    await page.locator('.message.assistant').waitFor({ state: 'attached' });
+    return page;
+  }));
+  // All eight follow their answers by now, and none may be without its own.
   for (const page of pages) {
     // A tab in the background draws nothing, as it should.
     await page.bringToFront();
-    await same(page, server);
+    await page.grown(1);
+    await page.keyboard.press('Escape');
+    await page.locator('.note').waitFor();
+    await same(page, server, 0, 'cancelled');
     await page.done();
   }
   await context.close();
+});
+
+test('what is typed before the page is up is kept', async () => {
+  const server = await servers.first();
+  const context = await (await browser()).newContext();
+  const page = await context.newPage();
+  let arrive;
+  const scripts = new Promise((resolve) => (arrive = resolve));
+  await page.route('**/composer.js', async (route) => {
+    await scripts;
+    await route.continue();
+  });
+  await page.goto(server.base, { waitUntil: 'commit' });
+  await page.fill('#prompt', 'half a thought');
+  arrive();
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  assert.equal(await page.inputValue('#prompt'), 'half a thought');
+  await page.reload();
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  assert.equal(await page.inputValue('#prompt'), 'half a thought');
+  await context.close();
+});
+
+test('an answer that ends where nothing is drawn is whole all the same', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  await page.evaluate(() => {
+    window.requestAnimationFrame = () => 1;
+  });
+  await page.ask('/demo tokens=40 tps=0 ttft_ms=0 seed=21');
+  await same(page, server);
+  await page.done();
 });
 
 test('what became void is folded and struck', async () => {

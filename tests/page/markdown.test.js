@@ -25,8 +25,7 @@ test('text that comes in any pieces ends as text that came at once', async () =>
   const root = new URL('../../', import.meta.url);
   const texts = [...HARD, ...DOCUMENTS.map((name) => readFileSync(new URL(name, root), 'utf8'))];
   const different = await page.evaluate(async (texts) => {
-    const { Markdown, ready } = await import('/static/markdown.js');
-    await ready;
+    const { Markdown } = await import('/static/markdown.js');
     const wrong = [];
     const bare = (node) => {
       // Colours and formulas come when they come: the text decides.
@@ -56,8 +55,7 @@ test('nothing runs, loads or leaks, wherever the text is cut', async () => {
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
   const wrong = await page.evaluate(async (corpus) => {
-    const { Markdown, ready } = await import('/static/markdown.js');
-    await ready;
+    const { Markdown } = await import('/static/markdown.js');
     const allowed = /^(DIV|SPAN|P|H[1-6]|UL|OL|LI|A|CODE|PRE|BLOCKQUOTE|STRONG|EM|DEL|BR|HR|TABLE|THEAD|TBODY|TR|TH|TD|INPUT|BUTTON|SVG|USE)$/i;
     const wrong = [];
     const look = (root, text) => {
@@ -100,8 +98,7 @@ test('nothing runs, loads or leaks, wherever the text is cut', async () => {
 test('what is complete is never touched again, and a selection survives', async () => {
   const page = await openPage(await servers.first());
   const result = await page.evaluate(async () => {
-    const { Markdown, ready } = await import('/static/markdown.js');
-    await ready;
+    const { Markdown } = await import('/static/markdown.js');
     const root = document.createElement('div');
     document.body.append(root);
     const view = new Markdown(root);
@@ -122,8 +119,7 @@ test('what is complete is never touched again, and a selection survives', async 
 test('code is coloured when its block closes, and formulas are set', async () => {
   const page = await openPage(await servers.first());
   await page.evaluate(async () => {
-    const { Markdown, ready } = await import('/static/markdown.js');
-    await ready;
+    const { Markdown } = await import('/static/markdown.js');
     const root = Object.assign(document.createElement('div'), { id: 'here' });
     document.body.append(root);
     new Markdown(root).write('```rust\nfn main() { let x = "y"; }\n```\n\nThen $x^2$ is it.\n\n$$\n\\frac{1}{2}\n$$\n', true);

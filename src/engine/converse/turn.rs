@@ -10,7 +10,7 @@ use crate::domain::context::fit;
 use crate::domain::conversation::{ParentAsked, Place, Said, Turn, TurnAsked, title_of};
 use crate::domain::entry::Entry;
 use crate::domain::generation::NewGeneration;
-use crate::domain::id::{GenerationId, MessageId, Seq};
+use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
 use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
 
@@ -151,5 +151,5 @@ fn as_prompt(said: &Said) -> Message {
 fn cut(left_out: u64) -> Entry {
     let messages = if left_out == 1 { "message" } else { "messages" };
     let text = format!("{left_out} older {messages} did not fit into the model's context");
-    Entry::encode(Seq(2), &notice("context_cut", &text))
+    Entry::encode(Seq(2), &notice("context_cut", &text)).by(Epoch::FIRST)
 }

@@ -150,6 +150,9 @@ impl Lane {
 
     /// This writer stops for good.
     fn lose(&self, submission: &Submission, why: &str) {
+        if submission.slot.tail.is_detached() {
+            return;
+        }
         tracing::warn!(generation = %submission.append.at.id, why, "this writer stops");
         self.metrics.fenced.inc();
         submission.slot.tail.detach();

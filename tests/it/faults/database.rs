@@ -15,7 +15,7 @@ fn stop(server: &Embedded, how: Signal) {
     kill(Pid::from_raw(server.pid().try_into().unwrap()), how).unwrap();
 }
 
-async fn revive(server: &mut Embedded) {
+pub(super) async fn revive(server: &mut Embedded) {
     while !server.revive().await.unwrap() {
         tokio::task::yield_now().await;
     }

@@ -63,9 +63,6 @@ async fn a_generation_whose_task_panics_is_taken_up_again() {
     let id = app.client.start_prompt("go").await;
     let mut reader = app.client.events(&id, 0).await;
     let mut seen = reader.take(2).await;
-    // What is young may just be starting: it is not worth half a minute here.
-    let age = "update generations set created_at = created_at - interval '1 minute'";
-    sqlx::query(age).execute(&mut app.database.connect().await).await.unwrap();
     now.notify_one();
     seen.extend(reader.rest().await);
     assert_whole(&seen);
