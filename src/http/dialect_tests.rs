@@ -31,6 +31,7 @@ fn row() -> Generation {
             echo: Map::from_iter([("background".to_owned(), json!(true))]),
             chat: None,
             wall_s: None,
+            trace: None,
         },
         provider: "demo".into(),
         epoch: Epoch::FIRST,
