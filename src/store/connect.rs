@@ -10,6 +10,9 @@ use super::postgres::PgLog;
 const OLDEST: i32 = 140_000;
 /// How long a request waits for a free connection: longer, and its client gives up first.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// A connection that was used so recently is not asked whether it still works: that would double
+/// the time of most queries, and those that lose theirs to a restart are tried again.
+const UNTESTED: Duration = Duration::from_millis(500);
 /// Connections for readers, so that they never wait for writers or the other way round.
 const READERS: u32 = 10;
 /// Connections for starts, cancels, leases and take-overs.
@@ -68,16 +71,45 @@ pub async fn connect(
     let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
     refuse_pool(&mut first, &options).await?;
     check(&mut first, durability).await?;
-    sqlx::migrate!().run(&mut first).await?;
+    migrate(&mut first).await?;
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
     // A polite goodbye is not worth failing for.
     let _ = first.close().await;
-    let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+    let pool = |most| {
+        let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+        pool.test_before_acquire(false).before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > UNTESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+    };
     Ok(PgLog {
         readers: pool(READERS).connect_lazy_with(options.clone()),
         workers: pool(WORKERS).connect_lazy_with(options.clone()),
         options,
     })
+}
+
+/// Applies what is missing. What a newer version has added beside it does not keep this one from
+/// starting: during a deploy an instance of the old version may have to start again.
+async fn migrate(first: &mut PgConnection) -> Result<(), ConnectError> {
+    let mut ours = sqlx::migrate!();
+    ours.set_ignore_missing(true).run(&mut *first).await?;
+    let program = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let newest = "select max(version) from _sqlx_migrations";
+    let database: Option<i64> =
+        sqlx::query_scalar(newest).fetch_one(first).await.map_err(ConnectError::Unreachable)?;
+    if let Some(database) = database.filter(|database| *database > program) {
+        tracing::warn!(
+            database,
+            program,
+            "the database is newer than this program, which goes on beside the next minor version only"
+        );
+    }
+    Ok(())
 }
 
 /// What a refused connection means.

@@ -115,7 +115,11 @@ mod tls;
 #[cfg(test)]
 mod torture;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod twin;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
