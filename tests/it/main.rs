@@ -3,6 +3,7 @@
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
 mod admin;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod assets;
