@@ -33,7 +33,7 @@ screenshots: ## Make the pictures of the README anew
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist
 
-bench: ## Measure; SCENARIO=durable, gateway, upstream or wakeup, ARGS="--tps 100" passes options on
+bench: ## Measure; SCENARIO=durable, gateway, upstream, wakeup, sockets or multiplex, ARGS="--tps 100" passes options on
 	@scripts/setup run
 	cargo build --release
 	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)

@@ -5,8 +5,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Failure;
 
-const USAGE: &str = "usage: bench durable|gateway|upstream|wakeup [options]
-  --generations N     generations at the same time, one reader each (1000)
+const USAGE: &str = "usage: bench durable|gateway|upstream|wakeup|sockets|multiplex [options]
+  --generations N     generations at the same time, one reader each (1000; multiplex: 200)
+  --connections N     idle connections of each kind, for sockets (10000)
   --tps N             tokens per second of each (50)
   --seconds N         how long each lasts, at least 4 (10)
   --binary FILE       the server (lastword, beside this program)
@@ -24,6 +25,10 @@ pub(crate) enum Scenario {
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
     Upstream,
+    /// From nobody: what an idle connection holds.
+    Sockets,
+    /// From the demo model, to one socket or as many SSE streams.
+    Multiplex,
 }
 
 /// What to measure.
@@ -31,6 +36,7 @@ pub(crate) enum Scenario {
 pub(crate) struct Args {
     pub(crate) scenario: Scenario,
     pub(crate) generations: u64,
+    pub(crate) connections: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) binary: PathBuf,
@@ -46,12 +52,15 @@ impl Args {
             Some("gateway") => Scenario::Gateway,
             Some("upstream") => Scenario::Upstream,
             Some("wakeup") => Scenario::Wakeup,
+            Some("sockets") => Scenario::Sockets,
+            Some("multiplex") => Scenario::Multiplex,
             Some(_) | None => return Err(USAGE.into()),
         };
         let beside = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut args = Self {
             scenario,
-            generations: 1000,
+            generations: if scenario == Scenario::Multiplex { 200 } else { 1000 },
+            connections: 10_000,
             tps: 50,
             seconds: 10,
             binary: beside.with_file_name("lastword"),
@@ -62,6 +71,7 @@ impl Args {
             let value = words.next().ok_or(USAGE)?;
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
+                "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
                 "--binary" => args.binary = value.into(),
@@ -72,6 +82,9 @@ impl Args {
         }
         if args.seconds < 4 || args.tps > 1000 {
             return Err(format!("--seconds is at least 4, --tps at most 1000\n{USAGE}"));
+        }
+        if args.scenario == Scenario::Multiplex && args.generations > 256 {
+            return Err(format!("one socket follows at most 256 generations\n{USAGE}"));
         }
         Ok(args)
     }
@@ -84,12 +97,15 @@ impl Args {
     /// Lets this process and the server, which inherits it, have enough sockets.
     pub(crate) fn raise_file_limit(&self) -> Result<(), Failure> {
         // A reader and, for the gateway, both ends of its upstream connection.
-        let needed = self.generations * 3 + 200;
+        let needed = match self.scenario {
+            Scenario::Sockets => self.connections + 1000,
+            _ => self.generations * 3 + 200,
+        };
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
-        if hard < needed {
-            return Err(format!("{needed} open files are needed, {hard} allowed (ulimit -Hn)"));
-        }
-        setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard), hard).map_err(|e| e.to_string())
+        // Only root may raise the hard one.
+        let most = hard.max(needed);
+        setrlimit(Resource::RLIMIT_NOFILE, soft.max(most), most)
+            .map_err(|_| format!("{needed} open files are needed, {hard} allowed (ulimit -Hn)"))
     }
 }
 

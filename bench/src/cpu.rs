@@ -113,6 +113,11 @@ pub(crate) fn memory(pid: u32) -> Memory {
     }
 }
 
+/// Resident memory of a process now; bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    kib(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
 fn kib(file: &str, field: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next());

@@ -83,7 +83,11 @@ fn prompt(args: &Args, i: u64) -> String {
     let phase_ms = i * 7 % (1000 / tps).max(1);
     match args.scenario {
         Scenario::Durable => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
-        Scenario::Gateway | Scenario::Upstream | Scenario::Wakeup => {
+        Scenario::Gateway
+        | Scenario::Upstream
+        | Scenario::Wakeup
+        | Scenario::Sockets
+        | Scenario::Multiplex => {
             format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}")
         }
     }

@@ -3,16 +3,20 @@
 //! `make bench` lets the built-in demo model produce the tokens;
 //! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
 //! alone makes of that, next to the bare bytes; `-- wakeup` how long a reader on another instance
-//! waits. Every token carries the time at which
+//! waits; `-- sockets` what an idle connection holds; `-- multiplex` what one socket costs next to
+//! as many SSE streams. Every token carries the time at which
 //! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
 //! over a second and a warm-up second follows; both are outside the measured window.
 mod args;
 mod cpu;
 mod http;
 mod load;
+mod multiplex;
 mod path;
 mod report;
 mod server;
+mod socket;
+mod sockets;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -65,11 +69,17 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         Scenario::Gateway => Some(Upstream::start()?),
         Scenario::Upstream => return path::run(args).await,
         Scenario::Wakeup => return wakeup::run(args).await,
+        Scenario::Sockets => return told(&sockets::run(args).await?),
+        Scenario::Multiplex => return told(&multiplex::run(args).await?),
     };
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;
     server.stop(result.is_err()).await;
-    let report = result?;
+    told(&result?)
+}
+
+/// Writes it down and shows it; whether all went as it should.
+fn told(report: &report::Report) -> Result<bool, Failure> {
     let path = report.write()?;
     // Whoever stops reading, as `head` does, has the file.
     let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());

@@ -118,6 +118,8 @@ mod trace;
 #[cfg(test)]
 mod twin;
 #[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod watch;
