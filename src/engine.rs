@@ -22,6 +22,7 @@ mod recover;
 mod remote;
 mod rooms;
 mod start;
+mod starting;
 mod stops;
 mod tell;
 mod upkeep;
