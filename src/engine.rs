@@ -23,6 +23,7 @@ mod recover;
 mod remote;
 mod rooms;
 mod start;
+mod starting;
 mod stops;
 mod tell;
 mod upkeep;
