@@ -1,5 +1,6 @@
 //! The borders of the engine: the log, the conversations beside it, the keys, the models, and hints
 //! between instances.
+mod carried;
 mod conversations;
 mod keys;
 mod log;
@@ -7,6 +8,7 @@ mod operations;
 mod provider;
 mod signals;
 
+pub use carried::Carried;
 pub use conversations::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Page, Search, Shared,
 };

@@ -2,7 +2,7 @@
 use futures_util::StreamExt;
 
 use super::Engine;
-use crate::ports::{Received, Signal};
+use crate::ports::{Carried, Received, Signal};
 
 impl Engine {
     /// Spawns the task that heeds hints; it ends at the hard stop.
@@ -39,8 +39,14 @@ impl Engine {
             Received::Signal(Signal::Follow { reader, generation, after }) => {
                 self.followed(*reader, *generation, *after);
             }
-            Received::Signal(Signal::Grown { generation }) => {
-                self.inner.remotes.grown(*generation, false);
+            Received::Signal(Signal::Grown { generation, entries }) => {
+                let carried: Result<Vec<_>, _> = entries.iter().map(Carried::entry).collect();
+                let remotes = &self.inner.remotes;
+                let shown =
+                    |entries: Vec<_>| !entries.is_empty() && remotes.extend(*generation, entries);
+                if !carried.is_ok_and(shown) {
+                    remotes.grown(*generation, false);
+                }
             }
             Received::Signal(Signal::TakenOver { generation }) => {
                 self.inner.remotes.grown(*generation, true);

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 use super::Engine;
 use super::live::Tail;
 use super::read::Following;
-use crate::domain::entry::Entry;
 use crate::domain::id::Seq;
 use crate::ports::{Address, LogError, Signal, To};
 
@@ -103,7 +102,7 @@ impl Engine {
         for tail in tails {
             let Some(entries) = found.get(&tail.id) else { continue };
             let full = entries.len() >= share;
-            if !publish(tail, entries.clone()) {
+            if !tail.extend(entries.clone()) {
                 remotes.detach(&tail.tenant, tail.id);
             } else if tail.ended() {
                 remotes.ended(tail);
@@ -142,15 +141,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// Shows what follows the tail's head; false if it does not: the log is not the one it was.
-fn publish(tail: &Tail, entries: Vec<Entry>) -> bool {
-    let last = tail.last_epoch();
-    let follows = |first: &Entry| first.seq == tail.head().next() && first.continues(last);
-    let follows = entries.first().is_none_or(follows);
-    if follows {
-        tail.publish(entries);
-    }
-    follows
 }

@@ -142,6 +142,29 @@ struct Window {
     ended: bool,
 }
 
+impl Window {
+    /// The last entry's seq, and who wrote it if it is still here.
+    fn last(&self) -> (Seq, Option<Epoch>) {
+        self.entries.back().map_or((self.before, None), |entry| (entry.seq, entry.epoch))
+    }
+
+    /// Takes entries in and lets go of the oldest; the last one's seq.
+    fn push(&mut self, entries: Vec<Entry>) -> Seq {
+        for entry in entries {
+            self.bytes += entry.json().len();
+            self.ended |= entry.kind == Kind::Done;
+            self.entries.push_back(entry);
+        }
+        let (last, _) = self.last();
+        while self.entries.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some(gone) = self.entries.pop_front() else { break };
+            self.before = gone.seq;
+            self.bytes -= gone.json().len();
+        }
+        last
+    }
+}
+
 /// What a tail has for a reader.
 pub(super) enum Behind {
     /// These come next.
@@ -220,19 +243,30 @@ impl Tail {
 
     /// Shows entries that have become durable.
     pub(super) fn publish(&self, entries: Vec<Entry>) {
-        let Some(last) = entries.last().map(|entry| entry.seq) else { return };
+        if entries.is_empty() {
+            return;
+        }
+        let last = self.window().push(entries);
+        self.show(last);
+    }
+
+    /// The same for what comes from elsewhere, by several ways: what is there already is left
+    /// out. False if the rest does not follow: the log is not the one it was, or some is missing.
+    pub(super) fn extend(&self, mut entries: Vec<Entry>) -> bool {
         let mut window = self.window();
-        for entry in entries {
-            window.bytes += entry.json().len();
-            window.ended |= entry.kind == Kind::Done;
-            window.entries.push_back(entry);
+        let (head, epoch) = window.last();
+        entries.retain(|entry| entry.seq > head);
+        let Some(first) = entries.first() else { return true };
+        if first.seq != head.next() || !first.continues(epoch) {
+            return false;
         }
-        while window.entries.len() > KEPT || window.bytes > KEPT_BYTES {
-            let Some(gone) = window.entries.pop_front() else { break };
-            window.before = gone.seq;
-            window.bytes -= gone.json().len();
-        }
-        drop(window);
+        let last = window.push(entries);
+        // Under the lock, so that the head never goes back.
+        self.show(last);
+        true
+    }
+
+    fn show(&self, last: Seq) {
         let age = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.published.store(age, Ordering::Relaxed);
         self.head.send_replace(last);
@@ -260,11 +294,6 @@ impl Tail {
     /// The seq of the last durable entry.
     pub(super) fn head(&self) -> Seq {
         *self.head.borrow()
-    }
-
-    /// Who wrote the last entry, while the tail has it.
-    pub(super) fn last_epoch(&self) -> Option<Epoch> {
-        self.window().entries.back().and_then(|entry| entry.epoch)
     }
 
     /// Whether `done` is durable.
@@ -359,6 +388,19 @@ mod tests {
         tail.publish(entries(8..=7 + KEPT as u64));
         assert_eq!(seqs(tail.after(Seq(6))), None, "the window has moved on");
         assert_eq!(seqs(tail.after(Seq(7))).map(|s| s.len()), Some(KEPT));
+    }
+
+    #[test]
+    fn what_comes_by_two_ways_is_shown_once_and_never_behind_a_hole() {
+        let tail = Tail::new(Tenant::anonymous(), GenerationId(uuid::Uuid::nil()), Seq(4));
+        let by = |epoch, seqs| entries(seqs).into_iter().map(|e| e.by(Epoch(epoch))).collect();
+        assert!(
+            tail.extend(by(1, 5..=6)) && tail.extend(by(1, 5..=7)) && tail.extend(by(1, 6..=7))
+        );
+        assert_eq!(seqs(tail.after(Seq(4))), Some(vec![5, 6, 7]));
+        assert!(!tail.extend(by(1, 9..=9)), "8 is missing");
+        assert!(!tail.extend(by(2, 8..=8)), "another owner begins with how it goes on");
+        assert_eq!(tail.head(), Seq(7));
     }
 
     #[test]

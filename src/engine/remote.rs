@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::live::{Reading, Tail};
+use crate::domain::entry::Entry;
 use crate::domain::id::{GenerationId, Seq, Tenant};
 use crate::ports::Address;
 
@@ -82,6 +83,17 @@ impl Remotes {
         self.wake.notify_one();
     }
 
+    /// It has grown by these. False if they do not follow what is here: it is to be read.
+    pub(super) fn extend(&self, id: GenerationId, entries: Vec<Entry>) -> bool {
+        // Nobody reads it here any more, or not yet: whoever comes reads the log first.
+        let Some(tail) = self.state().tails.get(&id).cloned() else { return true };
+        let extended = tail.extend(entries);
+        if tail.ended() {
+            self.ended(&tail);
+        }
+        extended
+    }
+
     /// All of them may have grown.
     pub(super) fn read_all(&self) {
         let mut state = self.state();
@@ -149,7 +161,6 @@ impl Remotes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::entry::Entry;
     use crate::domain::event::Event;
 
     fn at() -> Address {

@@ -7,9 +7,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
 use super::hub::BELIEVED;
-use super::live::Tail;
+use super::live::{Behind, Tail};
 use crate::domain::id::{GenerationId, InstanceId, Seq};
-use crate::ports::{Signal, To};
+use crate::ports::{Carried, Signal, To};
+
+/// Bytes of entries that a hint carries: a few tokens. More are read, all at once and for all.
+const CARRIED: usize = 512;
 
 impl Engine {
     /// Readers at `reader` have the generation up to `after`, and want to hear of more.
@@ -18,27 +21,30 @@ impl Engine {
         // Before the look at the head: what comes after it is told by the task.
         let heads = tail.heads();
         let new = tail.followed_by(reader, Instant::now() + BELIEVED);
-        if tail.head() > after {
-            self.inner.signals.send(To::One(reader), Signal::Grown { generation });
+        let told = tail.head();
+        if told > after {
+            self.inner.signals.send(To::One(reader), grown(&tail, after));
         }
         if new {
             let engine = self.clone();
             self.inner.tasks.spawn_service(async move {
                 let hard = engine.inner.tasks.hard().clone();
-                hard.run_until_cancelled(engine.tell(tail, heads)).await;
+                hard.run_until_cancelled(engine.tell(tail, heads, told)).await;
             });
         }
     }
 
     /// Hands in one hint a publication and follower; the outbox makes one of many.
-    async fn tell(&self, tail: Arc<Tail>, mut heads: watch::Receiver<Seq>) {
+    async fn tell(&self, tail: Arc<Tail>, mut heads: watch::Receiver<Seq>, mut told: Seq) {
         loop {
             let Some((followers, until)) = tail.followers(Instant::now()) else { return };
             tokio::select! {
                 changed = heads.changed() => {
-                    let generation = tail.id;
+                    let head = *heads.borrow_and_update();
+                    let hint = grown(&tail, told);
+                    told = head;
                     for follower in followers {
-                        self.inner.signals.send(To::One(follower), Signal::Grown { generation });
+                        self.inner.signals.send(To::One(follower), hint.clone());
                     }
                     if changed.is_err() || tail.ended() || tail.is_detached() {
                         return;
@@ -48,4 +54,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// That there is more behind `after`, and what it is if it is little.
+fn grown(tail: &Tail, after: Seq) -> Signal {
+    let entries = match tail.after(after) {
+        Behind::Entries(entries) => Carried::all(&entries, CARRIED),
+        Behind::Nothing | Behind::Log => Vec::new(),
+    };
+    Signal::Grown { generation: tail.id, entries }
 }

@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 
+use super::carried::Carried;
 use crate::domain::id::{ConversationId, GenerationId, InstanceId, Seq, Tenant};
 use crate::domain::room::RoomHint;
 
@@ -58,6 +59,9 @@ pub enum Signal {
     Grown {
         /// Which.
         generation: GenerationId,
+        /// What has come, if it is so little that it fits: nobody has to read it then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        entries: Vec<Carried>,
     },
     /// It has a new owner, and its log has grown: for all who read it.
     TakenOver {

@@ -20,6 +20,9 @@ use crate::ports::{
     Operations, Orphan, Orphans, Pool,
 };
 
+/// How long the connections may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
+
 /// The durable log of all generations, in Postgres.
 #[derive(Clone, Debug)]
 pub struct PgLog {
@@ -233,10 +236,13 @@ impl Log for PgLog {
 }
 
 impl PgLog {
-    /// Ends the pools' connections.
+    /// Ends the pools' connections, in order if the database takes part: a connection whose other
+    /// end has gone without a word would be waited for without end.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.workers.close().await;
+        let closed = async { tokio::join!(self.readers.close(), self.workers.close()) };
+        if tokio::time::timeout(CLOSING, closed).await.is_err() {
+            tracing::warn!("not all connections to the database closed in order");
+        }
     }
 
     pub(super) async fn read_page(

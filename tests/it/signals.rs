@@ -132,7 +132,8 @@ async fn a_black_hole_is_noticed_on_both_sides() {
     two.signals.send(To::All, there.clone());
     assert_eq!(one.signal().await, there, "the listener came back by another connection");
     one.signals.send(To::All, back.clone());
-    assert_eq!(two.signal().await, back, "so did the sender");
+    // So did the sender, which may have said the first one twice: it never heard that it was taken.
+    while two.signal().await != back {}
     one.stop().await;
     two.stop().await;
 }

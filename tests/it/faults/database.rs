@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use sqlx::Connection;
+use tokio::process::Command;
 
 use crate::database::{TestDatabase, own_server};
 use crate::fleet::Fleet;
@@ -55,7 +56,10 @@ async fn postgres_restarts_fast_and_immediately_under_three_instances() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_elsewhere_go_on_when_the_listeners_are_thrown_out() {
-    let fleet = Fleet::start(2).await;
+    let listening = |_, serve: &mut Command| {
+        serve.env("LASTWORD_NOTIFY", "on");
+    };
+    let fleet = Fleet::with(TestDatabase::create().await, 2, None, listening).await;
     let prompt = demo(200, 100, 3);
     let start = begin(&fleet.client(0), "listeners", &body(&prompt)).await;
     let mut far = Follower::new(&fleet.client(1), &start.id);

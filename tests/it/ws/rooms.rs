@@ -117,6 +117,7 @@ async fn the_assistant_types_while_it_answers_and_the_others_hear_on_every_insta
     let upstream = crate::upstream::Upstream::start(script).await;
     let mut settings = config(&database);
     settings.models.push(crate::harness::model(&upstream));
+    settings.notify = true;
     let one = TestApp::on(database.clone(), settings.clone()).await;
     let two = TestApp::on(database.clone(), settings).await;
     let room = conversation(&one).await;
