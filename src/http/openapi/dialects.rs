@@ -75,6 +75,15 @@ pub(super) fn others() -> Vec<Row> {
         ),
         (
             "get",
+            "/api/chat/ws",
+            Operation::new(TAG, "openChatSocket", "The AI SDK's chat on a WebSocket")
+                .says("For `WebSocketChatTransport`, whose frames it speaks.")
+                .empty(101, "the transport's frames")
+                .refuses(400, &["bad_handshake"])
+                .refuses(426, &["upgrade_required"]),
+        ),
+        (
+            "get",
             "/api/chat/{id}/stream",
             Operation::new(TAG, "resumeChat", "The running answer of a chat")
                 .id("the chat")
