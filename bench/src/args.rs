@@ -5,25 +5,78 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Failure;
 
-const USAGE: &str = "usage: bench durable|gateway|upstream|wakeup [options]
-  --generations N     generations at the same time, one reader each (1000)
-  --tps N             tokens per second of each (50)
-  --seconds N         how long each lasts, at least 4 (10)
+const USAGE: &str = "usage: bench SCENARIO [options]
+  all                 everything below, in at most 20 minutes: one table, target/bench.json, curves
+  durable, gateway    one reader per generation: tokens of the demo model, or of an upstream
+  fanout              few generations, many readers of each, against nchan
+  resumable           one reader each, against resumable-stream with Redis
+  gateways            in front of an upstream, against Portkey and LiteLLM
+  durable-streams     a small load, against @durable-streams/server
+  idle, active        memory of a reader at rest, and of a generation that runs
+  resume, start       time to come back, and to come up
+  curves              latency and CPU over generations and over readers
+  upstream, wakeup    the provider alone; a reader on another instance
+options
+  --generations N     generations at the same time
+  --readers N         readers of each (fanout), or connections (idle)
+  --tps N             tokens per second of each
+  --seconds N         how long each lasts, at least 4
+  --rounds N          pairs of rounds, ours and the peer's
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
-/// Where the tokens come from.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// From the built-in demo model.
+    /// All of them, one after the other.
+    All,
+    /// Tokens from the built-in demo model.
     Durable,
-    /// From an OpenAI upstream over a socket.
+    /// Tokens from an OpenAI upstream over a socket.
     Gateway,
+    /// Many readers, beside nchan.
+    Fanout,
+    /// Beside resumable-stream with Redis.
+    Resumable,
+    /// Beside Portkey and `LiteLLM`.
+    Gateways,
+    /// Beside @durable-streams/server.
+    DurableStreams,
+    /// Memory of readers that wait.
+    Idle,
+    /// Memory of generations that run.
+    Active,
+    /// Readers that come back.
+    Resume,
+    /// From exec to the first answer.
+    Start,
+    /// Growth, drawn.
+    Curves,
     /// From the demo model, to readers on two instances.
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
     Upstream,
+}
+
+impl Scenario {
+    /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
+    const ALL: [(&'static str, Self, [u64; 4]); 14] = [
+        ("all", Self::All, [1000, 1, 50, 10]),
+        ("durable", Self::Durable, [1000, 1, 50, 10]),
+        ("gateway", Self::Gateway, [1000, 1, 50, 10]),
+        ("fanout", Self::Fanout, [20, 75, 50, 6]),
+        ("resumable", Self::Resumable, [400, 1, 50, 6]),
+        ("gateways", Self::Gateways, [100, 1, 50, 6]),
+        ("durable-streams", Self::DurableStreams, [10, 1, 50, 6]),
+        ("idle", Self::Idle, [100, 10_000, 50, 10]),
+        ("active", Self::Active, [1000, 1, 50, 10]),
+        ("resume", Self::Resume, [20, 100, 50, 10]),
+        ("start", Self::Start, [1, 1, 50, 10]),
+        ("curves", Self::Curves, [2000, 1000, 50, 5]),
+        ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
+        ("upstream", Self::Upstream, [1000, 1, 50, 10]),
+    ];
 }
 
 /// What to measure.
@@ -31,8 +84,10 @@ pub(crate) enum Scenario {
 pub(crate) struct Args {
     pub(crate) scenario: Scenario,
     pub(crate) generations: u64,
+    pub(crate) readers: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
+    pub(crate) rounds: u64,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
@@ -41,29 +96,30 @@ pub(crate) struct Args {
 impl Args {
     /// Understands the words after the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let scenario = match words.next().as_deref() {
-            Some("durable") => Scenario::Durable,
-            Some("gateway") => Scenario::Gateway,
-            Some("upstream") => Scenario::Upstream,
-            Some("wakeup") => Scenario::Wakeup,
-            Some(_) | None => return Err(USAGE.into()),
-        };
+        let word = words.next().unwrap_or_default();
+        let (_, scenario, _) =
+            Scenario::ALL.iter().find(|(name, ..)| *name == word).ok_or(USAGE)?;
         let beside = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut args = Self {
-            scenario,
-            generations: 1000,
-            tps: 50,
-            seconds: 10,
+            scenario: *scenario,
+            generations: 0,
+            readers: 0,
+            tps: 0,
+            seconds: 0,
+            rounds: 5,
             binary: beside.with_file_name("lastword"),
             dir: std::env::temp_dir(),
             database_url: None,
-        };
+        }
+        .of(*scenario);
         while let Some(option) = words.next() {
             let value = words.next().ok_or(USAGE)?;
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
+                "--readers" => args.readers = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
+                "--rounds" => args.rounds = positive(&value)?,
                 "--binary" => args.binary = value.into(),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),
@@ -76,6 +132,14 @@ impl Args {
         Ok(args)
     }
 
+    /// The same for another scenario, with its own load.
+    pub(crate) fn of(&self, scenario: Scenario) -> Self {
+        let known = Scenario::ALL.iter().find(|(_, known, _)| *known == scenario);
+        let [generations, readers, tps, seconds] =
+            known.map_or([1000, 1, 50, 10], |(.., load)| *load);
+        Self { scenario, generations, readers, tps, seconds, ..self.clone() }
+    }
+
     /// Tokens of one generation.
     pub(crate) fn tokens(&self) -> u64 {
         self.tps * self.seconds
@@ -83,8 +147,15 @@ impl Args {
 
     /// Lets this process and the server, which inherits it, have enough sockets.
     pub(crate) fn raise_file_limit(&self) -> Result<(), Failure> {
-        // A reader and, for the gateway, both ends of its upstream connection.
-        let needed = self.generations * 3 + 200;
+        let connections = match self.scenario {
+            // A reader and both ends of its upstream connection.
+            Scenario::Gateway | Scenario::Gateways | Scenario::Upstream => self.generations * 3,
+            Scenario::Fanout | Scenario::Resume => self.generations * self.readers,
+            // As many as there may be: it says how many that are.
+            Scenario::Idle => 1,
+            _ => self.generations.max(self.readers),
+        };
+        let needed = connections + 200;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
         if hard < needed {
             return Err(format!("{needed} open files are needed, {hard} allowed (ulimit -Hn)"));

@@ -8,12 +8,19 @@
 //! over a second and a warm-up second follows; both are outside the measured window.
 mod args;
 mod cpu;
+mod figure;
 mod http;
+mod idle;
 mod load;
+mod ours;
+mod pairs;
 mod path;
+mod peers;
 mod report;
+mod resume;
 mod server;
 mod sse;
+mod startup;
 #[cfg(test)]
 mod tests;
 mod ttft;
@@ -57,23 +64,50 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenario; whether every stream was complete.
+/// Runs the scenario; whether every stream was complete and every aim of it was reached.
 async fn run(args: &Args) -> Result<bool, Failure> {
     args.raise_file_limit()?;
-    let upstream = match args.scenario {
-        Scenario::Durable => None,
-        Scenario::Gateway => Some(Upstream::start()?),
+    match args.scenario {
+        Scenario::Durable | Scenario::Gateway => {
+            let report = load_report(args).await?;
+            let path = report.write()?;
+            // Whoever stops reading, as `head` does, has the file.
+            let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
+            return Ok(report.complete());
+        }
         Scenario::Upstream => return path::run(args).await,
         Scenario::Wakeup => return wakeup::run(args).await,
-    };
+        _ => {}
+    }
+    let figures = figures(args).await?;
+    let path = figure::path();
+    figure::write(&path, &figures)?;
+    let _ = writeln!(io::stdout(), "{}{}", figure::table(&figures), path.display());
+    Ok(figures.iter().all(|f| f.reached() != Some(false)))
+}
+
+/// The figures of a scenario.
+async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
+    match args.scenario {
+        Scenario::Fanout => peers::fanout(args).await,
+        Scenario::Resumable => peers::resumable(args).await,
+        Scenario::Gateways => peers::gateways(args).await,
+        Scenario::DurableStreams => peers::durable_streams(args).await,
+        Scenario::Idle => idle::readers(args).await,
+        Scenario::Active => idle::generations(args).await,
+        Scenario::Resume => resume::run(args).await,
+        Scenario::Start => startup::run(args).await,
+        _ => Err("not a scenario with figures".into()),
+    }
+}
+
+/// One reader per generation.
+async fn load_report(args: &Args) -> Result<report::Report, Failure> {
+    let upstream = (args.scenario == Scenario::Gateway).then(Upstream::start).transpose()?;
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;
     server.stop(result.is_err()).await;
-    let report = result?;
-    let path = report.write()?;
-    // Whoever stops reading, as `head` does, has the file.
-    let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
-    Ok(report.complete())
+    result
 }
 
 async fn measure(
