@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos assets screenshots dist
+.PHONY: help run test check bench chaos fuzz assets screenshots dist
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +33,15 @@ screenshots: ## Make the pictures of the README anew
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist
 
-bench: ## Measure; SCENARIO=durable, gateway, upstream or wakeup, ARGS="--tps 100" passes options on
+bench: ## Measure everything, also beside others, in 20 minutes; SCENARIO=fanout ARGS="--rounds 3" measures one thing
 	@scripts/setup run
+	@scripts/peers
 	cargo build --release
-	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)
+	cargo run --release --bin bench -- $(or $(SCENARIO),all) $(ARGS)
 
 chaos: ## Break things for ten minutes; ARGS="--minutes 1 --seed 7 --at-once 20" passes options on
 	@scripts/setup run
 	cargo test --release --test chaos -- $(ARGS)
+
+fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 framer" passes options on
+	@scripts/fuzz $(ARGS)

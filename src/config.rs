@@ -326,6 +326,22 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_has_the_limits_of_the_file() {
+        let file = "[limits]\nstuck_s = 9\n[limits.socket]\nframe_bytes = 1\nframes_per_s = 2\n\
+                    mistakes_per_minute = 3\nsubscriptions = 4\njoins = 5\nhello_s = 6\nping_s = 7";
+        let limits = merged(&[], file).unwrap().limits;
+        let socket = limits.socket;
+        let counts = (socket.frame_bytes, socket.frames_per_s, socket.mistakes_per_minute);
+        assert_eq!((counts, socket.subscriptions, socket.joins), ((1, 2, 3), 4, 5));
+        let times = [socket.hello, socket.ping, limits.stuck].map(|time| time.as_secs());
+        assert_eq!(times, [6, 7, 9]);
+        let nothing = merged(&[], "[limits.socket]\njoins = 0").unwrap_err().to_string();
+        assert!(nothing.contains("joins = 0") && nothing.contains("nonzero"), "{nothing}");
+        let near = merged(&[], "[limits.socket]\nframe_byte = 1").unwrap_err().to_string();
+        assert!(near.contains("Did you mean `frame_bytes`?"), "{near}");
+    }
+
+    #[test]
     fn an_unknown_name_is_refused_with_the_nearest_known_one() {
         let error = merged(&[], "lisen = '127.0.0.1:1'").unwrap_err().to_string();
         assert!(error.contains("`lisen`") && error.contains("Did you mean `listen`?"), "{error}");

@@ -11,5 +11,6 @@ pub mod nearest;
 pub mod prompt;
 pub mod room;
 pub mod share;
+pub mod trace;
 pub mod transcript;
 pub mod utf8;

@@ -28,6 +28,7 @@ mod problem;
 mod prompt;
 mod shares;
 mod sse;
+mod trace;
 mod welcome;
 mod ws;
 

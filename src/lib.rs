@@ -18,6 +18,8 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod engine;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod metrics;
 pub mod ports;

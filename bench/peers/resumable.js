@@ -6,11 +6,9 @@ import { pathToFileURL } from 'node:url';
 
 const require = createRequire(`${process.env.PEERS}/package.json`);
 const load = (name) => import(pathToFileURL(require.resolve(name)).href);
-const { createClient } = await load('redis');
 const { createResumableStreamContext } = await load('resumable-stream');
-
-const client = () => createClient({ url: process.env.REDIS_URL });
-const context = createResumableStreamContext({ waitUntil: null, publisher: client(), subscriber: client() });
+// Without clients of one's own it makes them by REDIS_URL, and connects them.
+const context = createResumableStreamContext({ waitUntil: null });
 
 function generation(tokens, tps, ttft) {
   const begun = Date.now() + ttft;

@@ -12,13 +12,15 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   resumable           one reader each, against resumable-stream with Redis
   gateways            in front of an upstream, against Portkey and LiteLLM
   durable-streams     a small load, against @durable-streams/server
-  idle, active        memory of a reader at rest, and of a generation that runs
+  sockets, active     memory of a connection at rest, and of a generation that runs
+  multiplex           one socket next to as many SSE streams
   resume, start       time to come back, and to come up
   curves              latency and CPU over generations and over readers
   upstream, wakeup    the provider alone; a reader on another instance
 options
   --generations N     generations at the same time
-  --readers N         readers of each (fanout), or connections (idle)
+  --readers N         readers of each (fanout, resume)
+  --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
   --rounds N          pairs of rounds, ours and the peer's
@@ -43,8 +45,6 @@ pub(crate) enum Scenario {
     Gateways,
     /// Beside @durable-streams/server.
     DurableStreams,
-    /// Memory of readers that wait.
-    Idle,
     /// Memory of generations that run.
     Active,
     /// Readers that come back.
@@ -57,11 +57,20 @@ pub(crate) enum Scenario {
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
     Upstream,
+    /// From nobody: what an idle connection holds.
+    Sockets,
+    /// From the demo model, to one socket or as many SSE streams.
+    Multiplex,
 }
 
 impl Scenario {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known, _)| *known == self).map_or("", |(name, ..)| name)
+    }
+
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 14] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 15] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -69,7 +78,8 @@ impl Scenario {
         ("resumable", Self::Resumable, [400, 1, 50, 6]),
         ("gateways", Self::Gateways, [100, 1, 50, 6]),
         ("durable-streams", Self::DurableStreams, [10, 1, 50, 6]),
-        ("idle", Self::Idle, [100, 10_000, 50, 10]),
+        ("sockets", Self::Sockets, [1, 1, 50, 10]),
+        ("multiplex", Self::Multiplex, [200, 1, 50, 10]),
         ("active", Self::Active, [1000, 1, 50, 10]),
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
@@ -85,6 +95,7 @@ pub(crate) struct Args {
     pub(crate) scenario: Scenario,
     pub(crate) generations: u64,
     pub(crate) readers: u64,
+    pub(crate) connections: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) rounds: u64,
@@ -104,6 +115,7 @@ impl Args {
             scenario: *scenario,
             generations: 0,
             readers: 0,
+            connections: 10_000,
             tps: 0,
             seconds: 0,
             rounds: 5,
@@ -117,6 +129,7 @@ impl Args {
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
                 "--readers" => args.readers = positive(&value)?,
+                "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
                 "--rounds" => args.rounds = positive(&value)?,
@@ -128,6 +141,9 @@ impl Args {
         }
         if args.seconds < 4 || args.tps > 1000 {
             return Err(format!("--seconds is at least 4, --tps at most 1000\n{USAGE}"));
+        }
+        if args.scenario == Scenario::Multiplex && args.generations > 256 {
+            return Err(format!("one socket follows at most 256 generations\n{USAGE}"));
         }
         Ok(args)
     }
@@ -151,16 +167,15 @@ impl Args {
             // A reader and both ends of its upstream connection.
             Scenario::Gateway | Scenario::Gateways | Scenario::Upstream => self.generations * 3,
             Scenario::Fanout | Scenario::Resume => self.generations * self.readers,
-            // As many as there may be: it says how many that are.
-            Scenario::Idle => 1,
+            Scenario::Sockets => self.connections + 800,
             _ => self.generations.max(self.readers),
         };
         let needed = connections + 200;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
-        if hard < needed {
-            return Err(format!("{needed} open files are needed, {hard} allowed (ulimit -Hn)"));
-        }
-        setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard), hard).map_err(|e| e.to_string())
+        // Only root may raise the hard one.
+        let most = hard.max(needed);
+        setrlimit(Resource::RLIMIT_NOFILE, soft.max(most), most)
+            .map_err(|_| format!("{needed} open files are needed, {hard} allowed (ulimit -Hn)"))
     }
 }
 

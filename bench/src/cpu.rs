@@ -112,12 +112,7 @@ pub(crate) struct Memory {
     pub(crate) postgres: u64,
 }
 
-/// Resident memory of the process `pid` alone; bytes.
-pub(crate) fn rss(pid: u32) -> u64 {
-    kib(&format!("/proc/{pid}/status"), "VmRSS:")
-}
-
-/// Its highest since its start, or since `forget_peak`; bytes.
+/// The highest resident memory of a process since its start, or since `forget_peak`; bytes.
 pub(crate) fn peak(pid: u32) -> u64 {
     kib(&format!("/proc/{pid}/status"), "VmHWM:")
 }
@@ -131,6 +126,11 @@ pub(crate) fn forget_peak(pid: u32) {
 pub(crate) fn memory(pid: u32) -> Memory {
     let share = |p: u32| kib(&format!("/proc/{p}/smaps_rollup"), "Pss:");
     Memory { server_peak: peak(pid), postgres: descendants(pid).into_iter().map(share).sum() }
+}
+
+/// Resident memory of a process now; bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    kib(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
 fn kib(file: &str, field: &str) -> u64 {

@@ -172,13 +172,41 @@ impl Framing {
 
 /// Status and body of a `GET`.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Failure> {
+    ask(address, ("GET", path), "").await
+}
+
+/// Status and body of any request that is answered in one piece.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    (method, path): (&str, &str),
+    body: &str,
+) -> Result<(u16, String), Failure> {
     let whole = async {
         let stream = TcpStream::connect(address).await?;
-        let response = Response::to(stream, &request("GET", path, "*/*", "")).await?;
+        let response = Response::to(stream, &request(method, path, "*/*", body)).await?;
         Ok((response.status, response.text().await?))
     };
     let result: io::Result<_> = timeout(PATIENCE, whole).await.unwrap_or_else(|e| Err(e.into()));
-    result.map_err(|e| format!("GET {path}: {e}"))
+    result.map_err(|e| format!("{method} {path}: {e}"))
+}
+
+/// Starts a generation of the demo model; its id.
+pub(crate) async fn begin(address: SocketAddr, prompt: &str) -> Result<String, Failure> {
+    let body = serde_json::json!({ "prompt": prompt, "model": BUILT_IN }).to_string();
+    let (status, text) = ask(address, ("POST", "/v1/generations"), &body).await?;
+    let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
+    let id = receipt["id"].as_str().map(str::to_owned);
+    id.ok_or(format!("a start was answered with {status}: {text}"))
+}
+
+/// Ends it, so that the server need not wait for it.
+pub(crate) async fn cancel(address: SocketAddr, id: &str) -> Result<(), Failure> {
+    ask(address, ("POST", &format!("/v1/generations/{id}/cancel")), "{}").await.map(drop)
+}
+
+/// The request for the events behind `after`.
+pub(crate) fn events(id: &str, after: u64) -> Vec<u8> {
+    request("GET", &format!("/v1/generations/{id}/events?after={after}"), "text/event-stream", "")
 }
 
 /// What to call the model `name`: its own name, or with an upstream that the server has its own

@@ -1,26 +1,30 @@
-//! Measures lastword from outside, over real loopback sockets, with one reader per generation.
+//! Measures lastword from outside, over real loopback sockets; the usage lists the scenarios.
 //!
-//! `make bench` lets the built-in demo model produce the tokens;
-//! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
-//! alone makes of that, next to the bare bytes; `-- wakeup` how long a reader on another instance
-//! waits. Every token carries the time at which
-//! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
-//! over a second and a warm-up second follows; both are outside the measured window.
+//! Every token carries the time at which it was made, so latency is what a reader adds up: model,
+//! log, commit, socket. Starts are spread over a second and a warm-up second follows; both are
+//! outside the measured window. Where there is a peer, it gets the same load from the same client,
+//! in turn with ours, and CPU is that of all processes that serve.
+mod all;
 mod args;
 mod cpu;
+mod curves;
 mod figure;
 mod http;
-mod idle;
 mod load;
+mod multiplex;
 mod ours;
 mod pairs;
 mod path;
 mod peers;
 mod report;
 mod resume;
+mod running;
 mod server;
+mod socket;
+mod sockets;
 mod sse;
 mod startup;
+mod svg;
 #[cfg(test)]
 mod tests;
 mod ttft;
@@ -68,8 +72,8 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool, Failure> {
     args.raise_file_limit()?;
     match args.scenario {
-        Scenario::Durable | Scenario::Gateway => {
-            let report = load_report(args).await?;
+        Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
+            let report = report(args).await?;
             let path = report.write()?;
             // Whoever stops reading, as `head` does, has the file.
             let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
@@ -79,7 +83,10 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         Scenario::Wakeup => return wakeup::run(args).await,
         _ => {}
     }
-    let figures = figures(args).await?;
+    let figures = match args.scenario {
+        Scenario::All => all::run(args).await,
+        _ => figures(args).await?,
+    };
     let path = figure::path();
     figure::write(&path, &figures)?;
     let _ = writeln!(io::stdout(), "{}{}", figure::table(&figures), path.display());
@@ -93,16 +100,21 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Resumable => peers::resumable(args).await,
         Scenario::Gateways => peers::gateways(args).await,
         Scenario::DurableStreams => peers::durable_streams(args).await,
-        Scenario::Idle => idle::readers(args).await,
-        Scenario::Active => idle::generations(args).await,
+        Scenario::Active => running::run(args).await,
         Scenario::Resume => resume::run(args).await,
         Scenario::Start => startup::run(args).await,
+        Scenario::Curves => curves::run(args).await,
         _ => Err("not a scenario with figures".into()),
     }
 }
 
-/// One reader per generation.
-async fn load_report(args: &Args) -> Result<report::Report, Failure> {
+/// The figures of a scenario of ours alone.
+async fn report(args: &Args) -> Result<report::Report, Failure> {
+    match args.scenario {
+        Scenario::Sockets => return sockets::run(args).await,
+        Scenario::Multiplex => return multiplex::run(args).await,
+        _ => {}
+    }
     let upstream = (args.scenario == Scenario::Gateway).then(Upstream::start).transpose()?;
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;

@@ -62,15 +62,24 @@ impl Pairs {
         self.rounds.push((ours, peer));
     }
 
+    /// Where one side's streams broke there is no ratio: less work is not cheaper work.
+    fn ratio(&self) -> Figure {
+        let (load, peer) = (&self.load, &self.peer);
+        let name = format!("{load}: CPU per event, ours / {peer}");
+        let broken: usize = self.rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
+        if broken > 0 || self.rounds.is_empty() {
+            return Figure::missing(name, format!("{broken} streams were not complete"));
+        }
+        let ratios: Vec<f64> = self.rounds.iter().map(|(a, b)| a.cpu_us / b.cpu_us).collect();
+        let low = ratios.iter().copied().fold(f64::MAX, f64::min);
+        let high = ratios.iter().copied().fold(0.0, f64::max);
+        Figure::new(format!("{name} ({low:.2} to {high:.2})"), median(ratios), "")
+    }
+
     /// The ratio of CPU per delivered event first; `aim` is its highest.
     pub(crate) fn figures(&self, aim: Option<f64>) -> Vec<Figure> {
         let (load, peer) = (&self.load, &self.peer);
-        let ratios: Vec<f64> = self.rounds.iter().map(|(a, b)| a.cpu_us / b.cpu_us).collect();
-        let (low, high) =
-            ratios.iter().fold((f64::MAX, 0.0), |(l, h): (f64, f64), r| (l.min(*r), h.max(*r)));
-        let name = format!("{load}: CPU per event, ours / {peer} ({low:.2} to {high:.2})");
-        let ratio = Figure::new(name, median(ratios), "");
-        let mut figures = vec![aim.into_iter().fold(ratio, Figure::at_most)];
+        let mut figures = vec![aim.into_iter().fold(self.ratio(), Figure::at_most)];
         let measures: [(&str, &str, Measure); 4] = [
             ("CPU per event", "us", |r| r.cpu_us),
             ("p50", "ms", |r| r.p50_ms),

@@ -77,6 +77,11 @@ impl Report {
         Self { rows, scenario, complete: sum.complete as u64 == args.generations }
     }
 
+    /// Figures as they are.
+    pub(crate) fn of(args: &Args, rows: Vec<(&'static str, Value)>, complete: bool) -> Self {
+        Self { rows, scenario: format!("{:?}", args.scenario).to_lowercase(), complete }
+    }
+
     /// Whether every stream came without a gap and to its `done`.
     pub(crate) fn complete(&self) -> bool {
         self.complete

@@ -7,11 +7,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::Failure;
 use crate::args::Args;
-use crate::cpu::{forget_peak, peak, rss};
+use crate::cpu::{forget_peak, peak, resident};
 use crate::figure::{Figure, permille};
-use crate::http::Response;
-use crate::idle::said;
-use crate::ours::{begin, events};
+use crate::http::{Response, begin, events};
+use crate::running::said;
 use crate::server::Server;
 
 /// What they have missed; as many as a generation keeps in memory.
@@ -131,7 +130,7 @@ async fn read_events(stream: TcpStream, request: &[u8], count: u64) -> Result<u6
 async fn replay(server: &Server) -> Result<[Figure; 2], Failure> {
     let id = begin(server.address, &format!("/demo tokens={} tps=0 ttft_ms=0", LONG - 2)).await?;
     let last = said(server, &id, LONG).await?;
-    let (before, begun) = (rss(server.pid()), Instant::now());
+    let (before, begun) = (resident(server.pid()), Instant::now());
     forget_peak(server.pid());
     let mut coming = JoinSet::new();
     for _ in 0..REPLAYS {

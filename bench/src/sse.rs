@@ -28,6 +28,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Of a reader that has the events up to `last_seq`.
+    pub(crate) fn after(last_seq: u64) -> Self {
+        Self { last_seq, ..Self::default() }
+    }
+
     /// Takes the next part of the body, which was read at `now`. Lines may be cut anywhere.
     pub(crate) fn take(&mut self, body: &[u8], now: u64, window: Window) {
         let mut rest = body;

@@ -152,6 +152,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
         echo: serde_json::Map::new(),
         chat: None,
         wall_s: None,
+        trace: None,
     };
     let tenant = Tenant::anonymous();
     let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };

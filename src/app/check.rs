@@ -122,8 +122,10 @@ async fn one_token(model: &Model) -> Result<(), ProviderError> {
     let messages = vec![Message::text(Role::User, "Say: ok")];
     let parameters = Parameters { max_output_tokens: Some(1), ..Parameters::default() };
     let prompt = Prompt { messages, parameters };
-    let mut deltas =
-        model.provider.start(Attempt { prompt, so_far: String::new(), resume: None }).await?;
+    let mut deltas = model
+        .provider
+        .start(Attempt { prompt, so_far: String::new(), resume: None, trace: None })
+        .await?;
     while let Some(delta) = deltas.next().await {
         if matches!(delta?, Delta::Text(_) | Delta::Reasoning(_) | Delta::Finish { .. }) {
             return Ok(());

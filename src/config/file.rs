@@ -1,6 +1,6 @@
 //! `lastword.toml`.
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use crate::domain::nearest::unknown_name;
-use crate::engine::{Limits, OnLoss};
+use crate::engine::{Limits, OnLoss, SocketLimits};
 
 /// The file, every key optional.
 #[derive(Debug, Default, Deserialize)]
@@ -152,6 +152,46 @@ pub(super) struct FileLimits {
     poll_ms: Option<u64>,
     connections: Option<usize>,
     connection_age_s: Option<u64>,
+    stuck_s: Option<NonZeroU64>,
+    socket: FileSocket,
+}
+
+/// `[limits.socket]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileSocket {
+    frame_bytes: Option<NonZeroUsize>,
+    frames_per_s: Option<NonZeroU32>,
+    mistakes_per_minute: Option<NonZeroU32>,
+    subscriptions: Option<NonZeroUsize>,
+    joins: Option<NonZeroUsize>,
+    hello_s: Option<NonZeroU64>,
+    ping_s: Option<NonZeroU64>,
+}
+
+impl FileSocket {
+    /// These limits over `base`.
+    fn over(&self, base: SocketLimits) -> SocketLimits {
+        let count = |n: Option<NonZeroUsize>, or| n.map_or(or, NonZeroUsize::get);
+        SocketLimits {
+            frame_bytes: count(self.frame_bytes, base.frame_bytes),
+            frames_per_s: self.frames_per_s.map_or(base.frames_per_s, NonZeroU32::get),
+            mistakes_per_minute: self
+                .mistakes_per_minute
+                .map_or(base.mistakes_per_minute, NonZeroU32::get),
+            subscriptions: count(self.subscriptions, base.subscriptions),
+            joins: count(self.joins, base.joins),
+            hello: some_seconds(self.hello_s, base.hello),
+            ping: some_seconds(self.ping_s, base.ping),
+        }
+    }
+}
+
+/// A year is for ever, and a time that no clock can show is none.
+const FOREVER_S: u64 = 365 * 24 * 3600;
+
+fn some_seconds(seconds: Option<NonZeroU64>, or: Duration) -> Duration {
+    seconds.map_or(or, |s| Duration::from_secs(s.get().min(FOREVER_S)))
 }
 
 impl FileLimits {
@@ -172,6 +212,8 @@ impl FileLimits {
             connections: self.connections.unwrap_or(base.connections).max(1),
             connection_age: seconds(self.connection_age_s, base.connection_age)
                 .max(Duration::from_secs(1)),
+            stuck: some_seconds(self.stuck_s, base.stuck),
+            socket: self.socket.over(base.socket),
             ..base
         }
     }

@@ -7,6 +7,7 @@ use super::conversation::Place;
 use super::event::{Done, Failure, FinishReason, Status, Usage};
 use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
 use super::prompt::Prompt;
+use super::trace::TraceParent;
 use super::transcript::Answer;
 
 /// What happens when nobody reads a generation.
@@ -43,6 +44,9 @@ pub struct Request {
     /// Seconds that it may take, where its key allows less than the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_s: Option<u32>,
+    /// In whose trace it is. No part of what is asked: a repeat comes in another trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// A generation to be stored for the first time.

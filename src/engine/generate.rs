@@ -184,6 +184,7 @@ impl Generation {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
             resume: self.resume(),
+            trace: self.request.trace,
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);
@@ -311,6 +312,7 @@ impl Generation {
                     status = status.as_str(),
                     attempts = self.transcript.attempts,
                     tokens,
+                    trace_id = self.request.trace.map(|trace| trace.trace_id()),
                     ms = self.pace.milliseconds(),
                     "generation"
                 );

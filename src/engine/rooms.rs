@@ -4,6 +4,8 @@
 //! what it hears only for conversations in which it has somebody itself. Hints may be lost: a room
 //! is then wrong for a while, and nothing else.
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -12,8 +12,8 @@ use super::dialect_reader::Reader;
 use super::events::parse_cursor;
 use super::generations::{idempotency, idempotency_key, unknown_model};
 use super::problem::Problem;
-use super::{Shared, body, caller, resource, sse, tenant};
-use crate::domain::generation::Generation;
+use super::{Shared, body, caller, resource, sse, tenant, trace};
+use crate::domain::generation::{Generation, Request};
 use crate::domain::id::Seq;
 use crate::engine::{Engine, Start};
 use crate::ports::Address;
@@ -57,7 +57,8 @@ async fn send(
     }
     let key = idempotency_key(&request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let start = Start { caller: caller(&request)?, request: asked, idempotency, turn: None };
+    let (caller, request) = (caller(&request)?, Request { trace: trace::of(&request), ..asked });
+    let start = Start { caller, request, idempotency, turn: None };
     let row = engine.start(start).await?.generation;
     streamed(&engine, &row, Seq::ZERO).await
 }

@@ -31,6 +31,7 @@ fn row() -> Generation {
             echo: Map::from_iter([("background".to_owned(), json!(true))]),
             chat: None,
             wall_s: None,
+            trace: None,
         },
         provider: "demo".into(),
         epoch: Epoch::FIRST,
@@ -141,6 +142,25 @@ fn ui_message_whole() {
     let events = eventful();
     let said = told(&events, ai_sdk::fold::UiMessage::of(&row()), Frames::after(None));
     assert_is("ui_message", &said);
+}
+
+/// What docs/protocol.md shows: an attempt that is void, then one that is continued.
+#[test]
+fn a_loss_and_a_continuation_in_every_dialect() {
+    let text = |text: &str| Event::Delta { text: text.into() };
+    let events = [
+        eventful().remove(0),
+        text("Once"),
+        Event::Superseded { after: Seq(1), reason: LossReason::Upstream },
+        text("Hel"),
+        Event::Resumed { reason: LossReason::Takeover, attempt: 3 },
+        text("lo"),
+        done(Status::Completed, Some(FinishReason::Stop), None),
+    ];
+    assert_is("lost_responses", &told(&events, responses(), Frames::after(Some(5))));
+    assert_is("lost_chat", &told(&events, chat(), Frames::after(Some(0))));
+    let page = ai_sdk::fold::UiMessage::of(&row());
+    assert_is("lost_ui_message", &told(&events, page, Frames::after(Some(2))));
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! `GET /v1/generations/{id}/events`: the log of a generation, from a cursor, live.
+#[cfg(test)]
+mod fuzz;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;

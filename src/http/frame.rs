@@ -1,4 +1,7 @@
 //! The bytes of an event on SSE. WebSocket carries the same JSON.
+#[cfg(test)]
+mod fuzz;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::domain::entry::{Entry, decimal};

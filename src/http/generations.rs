@@ -1,4 +1,7 @@
 //! `/v1/generations`: start one, list them.
+#[cfg(test)]
+mod fuzz;
+
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -10,12 +13,13 @@ use super::events::header_cursor;
 use super::problem::Problem;
 use super::prompt::StartBody;
 use super::sse::{self, GENERATION, Shape};
-use super::{Shared, accept, body, caller, tenant};
+use super::{Shared, accept, body, caller, tenant, trace};
 use crate::domain::conversation::TurnAsked;
 use crate::domain::event::Status;
 use crate::domain::generation::{Idempotency, Request};
 use crate::domain::id::{ConversationId, GenerationId, Seq};
 use crate::domain::nearest;
+use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine, Opened, Start, StartError, Started};
 use crate::ports::{Address, Filter};
 
@@ -39,7 +43,7 @@ pub(super) async fn start(
                       Idempotency-Key, or GET the events of the first";
         return Err(Problem::bad_request("idempotency_key_required", detail));
     }
-    let started = begin(&engine, caller(&request)?, body, key).await?;
+    let started = begin(&engine, caller(&request)?, body, key, trace::of(&request)).await?;
     if accept::wants_events(&request) {
         stream(&engine, &request, started, cursor.unwrap_or_default()).await
     } else {
@@ -54,6 +58,7 @@ pub(super) async fn begin(
     caller: Caller,
     body: StartBody,
     key: Option<String>,
+    trace: Option<TraceParent>,
 ) -> Result<Started, Problem> {
     let (request, turn) =
         body.check(engine.models().default_name(), engine.limits().prompt_bytes)?;
@@ -61,6 +66,7 @@ pub(super) async fn begin(
         return Err(unknown_model(engine, &request.model));
     }
     let idempotency = key.map(|key| idempotency(key, &request, turn.as_ref()));
+    let request = Request { trace, ..request };
     Ok(engine.start(Start { caller, request, idempotency, turn }).await?)
 }
 

@@ -23,6 +23,7 @@ pub async fn journal<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let begun = Instant::now();
     let method = request.method().clone();
+    let trace_id = super::trace::of(request.request()).map(|trace| trace.trace_id());
     let response = next.call(request).await?;
     let generation = response.headers().get(GENERATION).and_then(|id| id.to_str().ok());
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
@@ -34,6 +35,7 @@ pub async fn journal<B: MessageBody + 'static>(
         head_ms: milliseconds(begun),
         generation: generation.map(str::to_owned),
         route,
+        trace_id,
         bytes: 0,
     };
     Ok(response.map_body(move |_, body| Journaled { body: Box::pin(body), line }))
@@ -53,6 +55,7 @@ struct Line {
     /// Until the head of the answer.
     head_ms: u64,
     generation: Option<String>,
+    trace_id: Option<String>,
     bytes: u64,
 }
 
@@ -69,6 +72,7 @@ impl Drop for Line {
             status = self.status,
             tenant = self.tenant,
             generation = self.generation,
+            trace_id = self.trace_id,
             head_ms = self.head_ms,
             ms = milliseconds(self.begun),
             bytes = self.bytes,

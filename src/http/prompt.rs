@@ -166,6 +166,7 @@ impl StartBody {
             echo: Map::new(),
             chat: None,
             wall_s: None,
+            trace: None,
         };
         let turn = asked.map(|turn| TurnAsked { system: self.system, messages: said, ..turn });
         Ok((request, turn))

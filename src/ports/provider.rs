@@ -6,6 +6,7 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usage};
 use crate::domain::prompt::Prompt;
+use crate::domain::trace::TraceParent;
 use crate::domain::transcript::Answer;
 use crate::domain::utf8::without_nul;
 
@@ -76,6 +77,8 @@ pub struct Attempt {
     pub so_far: String,
     /// The answer that the upstream keeps; `None` for a new one.
     pub resume: Option<Resume>,
+    /// In whose trace the generation is, for the upstream to know.
+    pub trace: Option<TraceParent>,
 }
 
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.

@@ -72,7 +72,7 @@ impl Provider for Anthropic {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
         let Some(request) = self.request(&attempt) else { return Err(unsent()) };
-        let response = self.endpoint.guard(probe.clone()).execute(request).await;
+        let response = self.endpoint.guard(probe.clone(), attempt.trace).execute(request).await;
         let response = response.map_err(|loss| {
             let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
             probe.describe(loss, settings.api_key.as_deref().into_iter().chain(texts))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::guard::{Guard, MAX_EVENT, Timeouts};
 use super::probe::Probe;
+use crate::domain::trace::TraceParent;
 use crate::ports::Continuation;
 
 /// A TCP connection without traffic is asked after this time whether it is still alive.
@@ -88,14 +89,20 @@ impl Endpoint {
         Ok(Self { settings, http, host })
     }
 
-    /// The guard of one attempt.
-    pub(crate) fn guard(&self, probe: Arc<Probe>) -> Guard {
-        self.guard_up_to(MAX_EVENT, probe)
+    /// The guard of one attempt, in this trace.
+    pub(crate) fn guard(&self, probe: Arc<Probe>, trace: Option<TraceParent>) -> Guard {
+        self.guard_up_to(MAX_EVENT, probe, trace)
     }
 
     /// The same for a wire with larger events, in bytes.
-    pub(crate) fn guard_up_to(&self, max_event: usize, probe: Arc<Probe>) -> Guard {
+    pub(crate) fn guard_up_to(
+        &self,
+        max_event: usize,
+        probe: Arc<Probe>,
+        trace: Option<TraceParent>,
+    ) -> Guard {
         Guard {
+            trace,
             http: self.http.clone(),
             probe,
             timeouts: self.settings.timeouts,

@@ -1,4 +1,7 @@
 //! Server-sent events out of bytes: strict about what an event is, lenient about how it is cut.
+#[cfg(test)]
+mod fuzz;
+
 use bytes::{Buf, Bytes};
 use serde::de::IgnoredAny;
 

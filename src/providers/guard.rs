@@ -23,6 +23,7 @@ use super::framer::{Frame, Framer, TooLarge};
 use super::probe::Probe;
 use super::text::escape_byte;
 use crate::domain::event::ErrorCode;
+use crate::domain::trace::TraceParent;
 use crate::ports::ProviderError;
 
 /// How many events may be ahead of their consumer: enough to keep a fast model busy, little
@@ -31,6 +32,8 @@ pub(crate) const WINDOW: usize = 64;
 
 /// Larger than any event that a chat model has reason to send, in bytes.
 pub(crate) const MAX_EVENT: usize = 1 << 20;
+
+const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
 
 /// How long to wait for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(crate) struct Guard {
     pub(crate) timeouts: Timeouts,
     /// The largest event, in bytes.
     pub(crate) max_event: usize,
+    /// Passed on as it came: this service adds no span of its own to it.
+    pub(crate) trace: Option<TraceParent>,
     /// async-openai sends `Authorization: Bearer` even without a key: then it is taken off.
     pub(crate) has_key: bool,
 }
@@ -101,6 +106,10 @@ impl Guard {
     ) -> Result<reqwest::Response, ProviderError> {
         if !self.has_key {
             request.headers_mut().remove(AUTHORIZATION);
+        }
+        let trace = self.trace.map(|trace| http::HeaderValue::try_from(trace.to_string()));
+        if let Some(Ok(trace)) = trace {
+            request.headers_mut().insert(TRACEPARENT, trace);
         }
         let first_byte = Instant::now() + self.timeouts.first_byte;
         let sent = tokio::time::timeout_at(first_byte, self.http.execute(request)).await;

@@ -15,6 +15,7 @@ use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::unsent;
 use super::probe::Probe;
 use super::seam;
+use crate::domain::trace::TraceParent;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL; async-openai does it.
@@ -46,8 +47,12 @@ impl OpenAi {
         Ok(Self { endpoint, config, is_openai })
     }
 
-    fn client(&self, probe: Arc<Probe>) -> async_openai::Client<OpenAIConfig> {
-        let guard = self.endpoint.guard(probe);
+    fn client(
+        &self,
+        probe: Arc<Probe>,
+        trace: Option<TraceParent>,
+    ) -> async_openai::Client<OpenAIConfig> {
+        let guard = self.endpoint.guard(probe, trace);
         async_openai::Client::build(self.endpoint.http.clone(), self.config.clone())
             .with_http_service(guard)
     }
@@ -66,7 +71,7 @@ impl Provider for OpenAi {
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
-        let client = self.client(probe.clone());
+        let client = self.client(probe.clone(), attempt.trace);
         let dialect = Dialect {
             model: &settings.upstream_model,
             is_openai: self.is_openai,

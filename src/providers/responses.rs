@@ -89,7 +89,7 @@ impl Provider for Responses {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
         let Some(request) = self.request(&attempt) else { return Err(unsent()) };
-        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone());
+        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
         let response = match guard.execute(request).await {
             Ok(response) => response,
             Err(loss) => {

@@ -10,6 +10,9 @@ use super::postgres::PgLog;
 const OLDEST: i32 = 140_000;
 /// How long a request waits for a free connection: longer, and its client gives up first.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// A connection that was used so recently is not asked whether it still works: that would double
+/// the time of most queries, and those that lose theirs to a restart are tried again.
+const UNTESTED: Duration = Duration::from_millis(500);
 /// Connections for readers, so that they never wait for writers or the other way round.
 const READERS: u32 = 10;
 /// Connections for starts, cancels, leases and take-overs.
@@ -72,7 +75,17 @@ pub async fn connect(
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
     // A polite goodbye is not worth failing for.
     let _ = first.close().await;
-    let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+    let pool = |most| {
+        let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+        pool.test_before_acquire(false).before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > UNTESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+    };
     Ok(PgLog {
         readers: pool(READERS).connect_lazy_with(options.clone()),
         workers: pool(WORKERS).connect_lazy_with(options.clone()),

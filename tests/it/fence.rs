@@ -64,6 +64,7 @@ pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
         echo: serde_json::Map::new(),
         chat: None,
         wall_s: None,
+        trace: None,
     };
     let tenant = Tenant::anonymous();
     let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };

@@ -50,6 +50,7 @@ impl Bench {
                 echo: serde_json::Map::new(),
                 chat: None,
                 wall_s: None,
+                trace: None,
             },
             provider: "demo".into(),
             owner: self.owner,

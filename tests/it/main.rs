@@ -114,6 +114,8 @@ mod tls;
 #[cfg(test)]
 mod torture;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod twin;
 #[cfg(test)]
 mod upstream;

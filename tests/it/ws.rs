@@ -3,5 +3,6 @@ mod chaos;
 mod closing;
 mod conformance;
 mod frames;
+mod keys;
 mod rooms;
 mod slow;

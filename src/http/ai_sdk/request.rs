@@ -92,6 +92,7 @@ impl ChatBody {
             echo,
             chat: Some(chat_id(self.id)?),
             wall_s: None,
+            trace: None,
         })
     }
 }

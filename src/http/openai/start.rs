@@ -11,7 +11,7 @@ use crate::engine::{Engine, Start};
 use crate::http::generations::{idempotency, idempotency_key, unknown_model};
 use crate::http::problem::Problem;
 use crate::http::prompt::check_metadata;
-use crate::http::{caller, tenant};
+use crate::http::{caller, tenant, trace};
 use crate::ports::Address;
 
 /// Starts `asked`; the row, and whether a repeat under the same key would be the same start.
@@ -28,6 +28,7 @@ pub(super) async fn start(
     let key = idempotency_key(request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let repeatable = idempotency.is_some();
+    let asked = Request { trace: trace::of(request), ..asked };
     let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None };
     Ok((engine.start(start).await?.generation, repeatable))
 }

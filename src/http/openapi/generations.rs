@@ -87,6 +87,7 @@ fn start() -> Operation {
         .says("With `Accept: text/event-stream` the response is the event stream itself.")
         .header("Idempotency-Key", key, "a repeat with the same key is the same start")
         .header("Last-Event-ID", seq(), "a reconnect's cursor; needs the key")
+        .header("traceparent", json!({ "type": "string" }), "W3C Trace Context, passed on")
         .body("Start", json!({ "prompt": "/demo tokens=2 tps=0" }), most_bytes())
         .answers(201, "it is durable and runs", "Started")
         .answers(200, "it had been started before by this key, or the stream", "Started")

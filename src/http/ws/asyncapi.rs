@@ -163,6 +163,7 @@ fn client() -> Vec<Frame> {
         Frame::new("generate", "start a generation and follow it: the body of a start, and this")
             .like_on_http("Start", false)
             .may("idempotency_key", json!({ "type": "string", "pattern": "^[!-~]{1,255}$" }))
+            .may("traceparent", json!({ "type": "string" }))
             .may("after", count())
             .may("coalesce", flag());
     vec![

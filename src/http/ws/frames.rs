@@ -100,6 +100,8 @@ pub(super) struct Generate {
 pub(super) struct GenerateOptions {
     /// As the header on HTTP: it holds across connections, where `ref` holds on this one.
     pub(super) idempotency_key: Option<String>,
+    /// As the header on HTTP, which scripts in browsers cannot send with a socket.
+    pub(super) traceparent: Option<String>,
     /// The cursor of a client that has seen some of it.
     #[serde(default)]
     pub(super) after: Seq,

@@ -21,7 +21,8 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn new(per_s: u32, now: Instant) -> Self {
-        Self { per_s: per_s.into(), left: (per_s * BURST_S).into(), at: now }
+        let per_s = f64::from(per_s);
+        Self { per_s, left: per_s * f64::from(BURST_S), at: now }
     }
 
     /// Whether a frame of `bytes` may come now.

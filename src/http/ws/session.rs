@@ -1,5 +1,7 @@
 //! What follows from what a client says. Pure: no socket, no clock, no engine.
 mod answers;
+#[cfg(test)]
+mod fuzz;
 mod rooms;
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,8 @@ impl Worker {
             Some(key) => (Some(checked_key(key)?), false),
             None => (reference.map(|reference| self.key(reference)), true),
         };
-        let started = begin(&self.engine, caller, body, key).await.map_err(|e| {
+        let trace = options.traceparent.and_then(|text| text.parse().ok());
+        let started = begin(&self.engine, caller, body, key, trace).await.map_err(|e| {
             // The client never sent a key: what it used again is its `ref`.
             if by_ref { e.renamed("idempotency_key_reused", "ref_reused") } else { e }
         })?;

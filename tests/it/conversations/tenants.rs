@@ -32,6 +32,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         echo: Map::new(),
         chat: None,
         wall_s: None,
+        trace: None,
     };
     Start { caller: Caller::keyless(tenant.clone()), request, idempotency: None, turn: Some(turn) }
 }

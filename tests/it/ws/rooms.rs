@@ -125,10 +125,8 @@ async fn the_assistant_types_while_it_answers_and_the_others_hear_on_every_insta
     for socket in [&mut ana, &mut ben] {
         hears(socket, "presence", &json!([user("ana"), user("ben")])).await;
     }
-    let since = tokio::time::Instant::now();
     types(&mut ben, &room, "active").await;
     hears(&mut ana, "typing", &json!([user("ben")])).await;
-    println!("typing seen on the other instance after {:?}", since.elapsed());
     types(&mut ben, &room, "paused").await;
     hears(&mut ana, "typing", &json!([])).await;
 
@@ -147,6 +145,30 @@ async fn the_assistant_types_while_it_answers_and_the_others_hear_on_every_insta
     hears(&mut ben, "typing", &json!([])).await;
     drop(ben);
     hears(&mut ana, "presence", &json!([user("ana")])).await;
+    drop(ana);
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_type_on_one_instance_and_each_is_seen_on_the_other() {
+    let [one, two] = crate::remote::instances::<2>(|config| config.notify = true).await;
+    let room = conversation(&one).await;
+    let mut ana = joined(&one, "ana", &room).await;
+    let mut took = Vec::new();
+    for n in 0..30 {
+        let id = format!("p{n}");
+        let mut other = joined(&two, &id, &room).await;
+        hears(&mut ana, "presence", &json!([user("ana"), user(&id)])).await;
+        let since = tokio::time::Instant::now();
+        types(&mut other, &room, "active").await;
+        hears(&mut ana, "typing", &json!([user(&id)])).await;
+        took.push(since.elapsed());
+        drop(other);
+        hears(&mut ana, "presence", &json!([user("ana")])).await;
+    }
+    took.sort_unstable();
+    println!("typing seen on the other instance: p50 {:?}, most {:?}", took[15], took[29]);
     drop(ana);
     one.stop().await;
     two.stop().await;

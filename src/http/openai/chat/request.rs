@@ -127,8 +127,16 @@ pub(super) fn parse(
         echo.insert(INCLUDE_USAGE.into(), true.into());
     }
     let prompt = Prompt::parse(messages, parameters, prompt_bytes)?;
-    let request =
-        Request { model, prompt, metadata, on_disconnect, echo, chat: None, wall_s: None };
+    let request = Request {
+        model,
+        prompt,
+        metadata,
+        on_disconnect,
+        echo,
+        chat: None,
+        wall_s: None,
+        trace: None,
+    };
     Ok(Asked { request, stream })
 }
 

@@ -119,8 +119,16 @@ pub(super) async fn asked(
     let prompt = Prompt::parse(messages, parameters, engine.limits().prompt_bytes)?;
     // Nobody's going away ends a response: that is what makes each of them resumable.
     let on_disconnect = OnDisconnect::Continue;
-    let request =
-        Request { model, prompt, metadata, on_disconnect, echo, chat: None, wall_s: None };
+    let request = Request {
+        model,
+        prompt,
+        metadata,
+        on_disconnect,
+        echo,
+        chat: None,
+        wall_s: None,
+        trace: None,
+    };
     Ok(Asked { request, stream, background })
 }
 
