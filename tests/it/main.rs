@@ -60,6 +60,8 @@ mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod log_contract;
 #[cfg(test)]
 mod logs;
