@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod assets;
