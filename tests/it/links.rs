@@ -67,7 +67,8 @@ fn plain(path: &Path) -> PathBuf {
         match part {
             Component::ParentDir => assert!(plain.pop(), "{} leaves the project", path.display()),
             Component::CurDir => {}
-            other => plain.push(other),
+            Component::Normal(name) => plain.push(name),
+            Component::Prefix(_) | Component::RootDir => panic!("{} is absolute", path.display()),
         }
     }
     plain
