@@ -14,6 +14,7 @@ mod live;
 mod meter;
 mod models;
 mod open;
+mod overview;
 mod pace;
 mod policy;
 mod read;
@@ -22,6 +23,7 @@ mod recover;
 mod remote;
 mod rooms;
 mod start;
+mod starting;
 mod stops;
 mod tell;
 mod upkeep;
@@ -36,11 +38,12 @@ pub use converse::{ConverseError, MessagePage, Messages, Which};
 pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss};
 pub use open::Opened;
+pub use overview::{Here, MOMENTS, Overview};
 pub use read::{Item, Session};
 pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -53,6 +56,7 @@ use crate::metrics::Metrics;
 use crate::ports::{Address, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
 use live::Live;
+use overview::Picture;
 use recorder::Recorder;
 use remote::Remotes;
 use rooms::Rooms;
@@ -92,6 +96,8 @@ struct Inner {
     look: Notify,
     rooms: Rooms,
     metrics: Arc<Metrics>,
+    /// What operators saw last.
+    picture: Mutex<Option<Picture>>,
 }
 
 /// Why a request about one generation is refused.
@@ -137,6 +143,7 @@ impl Engine {
             look: Notify::new(),
             rooms,
             metrics,
+            picture: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
     }

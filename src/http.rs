@@ -1,5 +1,6 @@
 //! The routes: a prompt comes in, events go out. Parses, calls the engine, maps the answer.
 mod accept;
+mod admin;
 mod ai_sdk;
 mod assets;
 mod auth;
@@ -81,6 +82,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/openapi.json", vec![get().to(openapi::read)]))
         .service(resource("/asyncapi.json", vec![get().to(ws::asyncapi)]))
         .configure(conversation_routes)
+        .configure(admin::configure)
         .configure(openai::configure)
         .configure(ai_sdk::configure)
         .configure(durable::configure)
@@ -146,6 +148,7 @@ fn allowed(path: &str) -> &'static [Method] {
         other => openai::allowed(other)
             .or_else(|| ai_sdk::allowed(other))
             .or_else(|| durable::allowed(other))
+            .or_else(|| admin::allowed(other))
             .unwrap_or(&[Method::GET, Method::HEAD]),
     }
 }

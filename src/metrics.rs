@@ -1,6 +1,8 @@
 //! What is counted and measured: each metric by its name, in one place.
 //!
 //! Prometheus' rules for names: base units (seconds, bytes), `_total` for what only grows.
+mod spread;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +12,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use spread::Spread;
+pub use spread::{Counts, quantile};
 
 use crate::domain::event::{ErrorCode, SnapshotReason, Status};
 
@@ -64,6 +69,10 @@ pub struct Metrics {
     commit: Histogram,
     batch: Histogram,
     lag: Histogram,
+    /// The same for who looks at it every second.
+    lags: Spread,
+    /// Open streams of all kinds.
+    readers: Gauge,
     first_token: Histogram,
     token_gap: Histogram,
     upstream_errors: Family<Label, Counter>,
@@ -105,6 +114,8 @@ impl Default for Metrics {
             commit: Histogram::new(WAITS),
             batch: Histogram::new(BATCHES),
             lag: Histogram::new(WAITS),
+            lags: Spread::default(),
+            readers: Gauge::default(),
             first_token: Histogram::new(MODEL_WAITS),
             token_gap: Histogram::new(MODEL_WAITS),
             upstream_errors: Family::default(),
@@ -269,6 +280,7 @@ impl Metrics {
         };
         if let Some(lag) = lag {
             self.lag.observe(lag.as_secs_f64());
+            self.lags.observe(lag);
         }
     }
 
@@ -288,6 +300,34 @@ impl Metrics {
         self.streams.get_or_create_owned(&[("transport", transport.as_str()), ("dialect", dialect)])
     }
 
+    /// Counts one more stream of this kind for as long as what it returns lives.
+    #[must_use]
+    pub fn reading(&self, transport: Transport, dialect: &'static str) -> Counted {
+        let gauges = [self.open_streams(transport, dialect), self.readers.clone()];
+        for gauge in &gauges {
+            gauge.inc();
+        }
+        Counted(gauges.into())
+    }
+
+    /// Open streams of all kinds.
+    #[must_use]
+    pub fn readers(&self) -> i64 {
+        self.readers.get()
+    }
+
+    /// Events handed to readers, whatever their transport.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered_sse.get() + self.delivered_websocket.get()
+    }
+
+    /// How many deliveries took how long, since the start.
+    #[must_use]
+    pub fn lags(&self) -> Counts {
+        self.lags.counts()
+    }
+
     /// The Prometheus text exposition.
     #[must_use]
     pub fn exposition(&self) -> String {
@@ -299,21 +339,23 @@ impl Metrics {
     }
 }
 
-/// Holds a gauge up by one for as long as it lives.
+/// Holds gauges up by one for as long as it lives.
 #[derive(Debug)]
-pub struct Counted(Gauge);
+pub struct Counted(Box<[Gauge]>);
 
 impl Counted {
     /// Counts one more until it is dropped.
     #[must_use]
     pub fn new(gauge: Gauge) -> Self {
         gauge.inc();
-        Self(gauge)
+        Self([gauge].into())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        for gauge in &self.0 {
+            gauge.dec();
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod conversations;
 mod keys;
 mod log;
+mod operations;
 mod provider;
 mod signals;
 
@@ -14,5 +15,6 @@ pub use log::{
     Address, Append, Claim, Claimed, Created, Deleted, Filter, Log, LogError, LogWriter, Orphan,
     Orphans, Pool, RowChange, Tail,
 };
+pub use operations::Operations;
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 pub use signals::{Received, Signal, Signals, Silence, To};

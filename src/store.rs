@@ -7,6 +7,7 @@ pub mod embedded;
 mod follow;
 mod keys;
 mod messages;
+mod operations;
 mod partitions;
 mod postgres;
 mod rows;

@@ -136,11 +136,13 @@ pub enum Scope {
     Write,
     /// The server's figures, which are of all tenants.
     Metrics,
+    /// See and stop what all tenants run; never what it says.
+    Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Metrics];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Metrics, Self::Admin];
 
     /// Its name.
     #[must_use]
@@ -149,6 +151,7 @@ impl Scope {
             Self::Read => "read",
             Self::Write => "write",
             Self::Metrics => "metrics",
+            Self::Admin => "admin",
         }
     }
 }

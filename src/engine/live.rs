@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::starting::Starting;
 use super::stops::Stop;
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
@@ -24,7 +25,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Live {
     tails: RwLock<HashMap<GenerationId, Arc<Tail>>>,
-    starting: Arc<Mutex<HashSet<GenerationId>>>,
+    starting: Starting,
     /// Cancelled when generations shall move to other instances.
     leaving: CancellationToken,
 }
@@ -34,17 +35,15 @@ impl Live {
         self.write().insert(tail.id, tail);
     }
 
-    /// Notes that a generation is about to be stored and run, for as long as the guard lives.
-    pub(super) fn starting(&self, id: GenerationId) -> Starting {
-        let among = Arc::clone(&self.starting);
-        among.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        Starting { id, among }
+    /// Generations that are about to be stored and run.
+    pub(super) fn starting(&self) -> &Starting {
+        &self.starting
     }
 
     /// What this process runs or is about to run: nobody needs to take it up.
     pub(super) fn attended(&self) -> HashSet<GenerationId> {
         // Those that start first: meanwhile one of them may have become a running one.
-        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let starting = self.starting.ids();
         starting.into_iter().chain(self.ids()).collect()
     }
 
@@ -101,18 +100,6 @@ impl Live {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<GenerationId, Arc<Tail>>> {
         self.tails.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A generation that is about to be stored and run.
-pub(super) struct Starting {
-    id: GenerationId,
-    among: Arc<Mutex<HashSet<GenerationId>>>,
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

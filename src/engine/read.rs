@@ -89,8 +89,7 @@ impl Session {
     /// Counts it, and what it hands out, as a stream of this transport and dialect.
     #[must_use]
     pub fn counted_as(mut self, transport: Transport, dialect: &'static str) -> Self {
-        let gauge = self.engine.metrics().open_streams(transport, dialect);
-        self.counted = Some((transport, Counted::new(gauge)));
+        self.counted = Some((transport, self.engine.metrics().reading(transport, dialect)));
         self
     }
 

@@ -149,7 +149,7 @@ impl Engine {
             place: None,
         };
         // Until it runs: the upkeep shall not take for abandoned what is just beginning.
-        let _starting = self.inner.live.starting(new.id);
+        let _starting = self.inner.live.starting().begin(new.id);
         let created = match start.turn {
             None => self.create(&new).await?,
             Some(turn) => self.begin_turn(new, turn, &model).await?,

@@ -62,6 +62,9 @@ static BUILD: LazyLock<String> = LazyLock::new(|| {
 /// The page, with the addresses of this build.
 static PAGE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("index.html"));
 
+/// The operator's page, in the same way.
+static ADMIN: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("admin.html"));
+
 /// The API reference, in the same way.
 static DOCS: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("docs.html"));
 
@@ -97,6 +100,13 @@ pub(super) async fn root(request: HttpRequest) -> Result<HttpResponse, Problem> 
 /// The page, at the address of a conversation or of a shared one: it reads its own address.
 pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let page = if cfg!(debug_assertions) { page("index.html") } else { PAGE.clone() };
+    let page = page.ok_or_else(nothing_here)?;
+    Ok(send(&request, &page, ASK))
+}
+
+/// `/admin`: the operator's page; what it shows, it asks for.
+pub(super) async fn admin(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = if cfg!(debug_assertions) { page("admin.html") } else { ADMIN.clone() };
     let page = page.ok_or_else(nothing_here)?;
     Ok(send(&request, &page, ASK))
 }

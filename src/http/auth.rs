@@ -21,7 +21,7 @@ pub use origin::{InvalidOrigin, Origins};
 pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
 
 /// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.
-const PUBLIC: [(Option<Method>, &str); 12] = [
+const PUBLIC: [(Option<Method>, &str); 13] = [
     (None, "/healthz"),
     (None, "/readyz"),
     (None, "/openapi.json"),
@@ -32,6 +32,7 @@ const PUBLIC: [(Option<Method>, &str); 12] = [
     // The page itself; what it shows, it asks for.
     (None, "/c/"),
     (None, "/shared/"),
+    (None, "/admin"),
     // A link to read a conversation is its own credential.
     (None, "/v1/shared/"),
     (Some(Method::POST), "/v1/session"),
@@ -194,6 +195,7 @@ fn needed(request: &HttpRequest) -> Scope {
     let safe = request.method() == Method::GET || request.method() == Method::HEAD;
     match path(request) {
         "/metrics" => Scope::Metrics,
+        path if path.starts_with("/v1/admin/") => Scope::Admin,
         // What a ticket opens asks again.
         "/v1/tickets" => Scope::Read,
         _ if safe => Scope::Read,

@@ -2,6 +2,7 @@
 //! limits that the routes use themselves, and by hand rather than by derive: most answers are of
 //! the domain, which shall not know how it is documented. tests/it/openapi.rs holds it against
 //! the routes and what they really answer.
+mod admin;
 mod conversations;
 mod dialects;
 mod events;
@@ -74,6 +75,7 @@ fn tags() -> Value {
         { "name": "conversations", "description": "messages as a tree" },
         { "name": "access", "description": "who asks" },
         { "name": "service", "description": "the server itself" },
+        { "name": "admin", "description": "what all tenants run, for operators" },
         { "name": "openai", "description": "OpenAI's APIs over the same log" },
         { "name": "others", "description": "other protocols over the same log" },
     ])
@@ -85,6 +87,7 @@ fn paths() -> Value {
         .into_iter()
         .chain(conversations::operations())
         .chain(service::operations())
+        .chain(admin::operations())
         .chain(dialects::operations())
         .chain(dialects::others());
     for (method, path, operation) in all {

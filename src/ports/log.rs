@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::conversations::Conversations;
+use super::operations::Operations;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{Generation, Idempotency, Kept, NewGeneration, Outcome};
@@ -27,6 +28,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// The conversations beside it, in the same database.
     fn conversations(&self) -> Arc<dyn Conversations>;
+
+    /// What an operator sees of all tenants, in the same database.
+    fn operations(&self) -> Arc<dyn Operations>;
 
     /// A connection of its own for one lane of the recorder.
     fn writer(&self) -> Box<dyn LogWriter>;

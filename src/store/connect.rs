@@ -71,7 +71,7 @@ pub async fn connect(
     let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
     refuse_pool(&mut first, &options).await?;
     check(&mut first, durability).await?;
-    sqlx::migrate!().run(&mut first).await?;
+    migrate(&mut first).await?;
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
     // A polite goodbye is not worth failing for.
     let _ = first.close().await;
@@ -91,6 +91,25 @@ pub async fn connect(
         workers: pool(WORKERS).connect_lazy_with(options.clone()),
         options,
     })
+}
+
+/// Applies what is missing. What a newer version has added beside it does not keep this one from
+/// starting: during a deploy an instance of the old version may have to start again.
+async fn migrate(first: &mut PgConnection) -> Result<(), ConnectError> {
+    let mut ours = sqlx::migrate!();
+    ours.set_ignore_missing(true).run(&mut *first).await?;
+    let program = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let newest = "select max(version) from _sqlx_migrations";
+    let database: Option<i64> =
+        sqlx::query_scalar(newest).fetch_one(first).await.map_err(ConnectError::Unreachable)?;
+    if let Some(database) = database.filter(|database| *database > program) {
+        tracing::warn!(
+            database,
+            program,
+            "the database is newer than this program, which goes on beside the next minor version only"
+        );
+    }
+    Ok(())
 }
 
 /// What a refused connection means.

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::append::PgWriter;
 use super::conversations::PgConversations;
+use super::operations::PgOperations;
 use super::rows::{self, GENERATION, answered, error, stored};
 use super::turns;
 use crate::domain::entry::Entry;
@@ -16,7 +17,7 @@ use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
     Address, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError, LogWriter,
-    Orphan, Orphans, Pool,
+    Operations, Orphan, Orphans, Pool,
 };
 
 /// The durable log of all generations, in Postgres.
@@ -43,6 +44,10 @@ impl Log for PgLog {
 
     fn conversations(&self) -> Arc<dyn Conversations> {
         Arc::new(PgConversations { log: self.clone() })
+    }
+
+    fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(PgOperations { log: self.clone() })
     }
 
     fn writer(&self) -> Box<dyn LogWriter> {

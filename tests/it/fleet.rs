@@ -2,11 +2,13 @@
 //! own way to the database, its own directory and its own fate.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::{Instant, interval};
 
 use crate::balancer::Balancer;
 use crate::client::Client;
@@ -14,8 +16,10 @@ use crate::database::TestDatabase;
 use crate::process::{Server, command};
 use crate::proxy::Proxy;
 
-/// More starts in vain mean that something is wrong with the program.
-const TRIES: usize = 50;
+/// Starts in vain for longer mean that something is wrong with the program.
+const IN_VAIN: Duration = Duration::from_secs(60);
+/// Between two of them, as a supervisor has it.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The instances. All end when it is dropped.
 pub(crate) struct Fleet {
@@ -97,8 +101,10 @@ impl Fleet {
 impl Member {
     /// Starts it, again and again as a supervisor does: the database may just be away.
     pub(crate) async fn boot(&mut self) {
-        let mut tries = 0..TRIES;
-        while tries.next().is_some() && self.server.is_none() {
+        let begun = Instant::now();
+        let mut tries = interval(PAUSE);
+        while self.server.is_none() && begun.elapsed() < IN_VAIN {
+            tries.tick().await;
             self.server = Server::try_start(self.command()).await;
         }
         self.balancer.set(self.n, Some(self.server().address));

@@ -2,6 +2,8 @@
 //! Postgres; only the model is scripted.
 // `cfg(test)` tells clippy that helpers may unwrap, too.
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod assets;
@@ -60,6 +62,8 @@ mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod log_contract;
 #[cfg(test)]
 mod logs;
@@ -117,6 +121,8 @@ mod torture;
 mod trace;
 #[cfg(test)]
 mod twin;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -91,6 +91,9 @@ impl Log for WrongLog {
     fn conversations(&self) -> Arc<dyn Conversations> {
         self.real.conversations()
     }
+    fn operations(&self) -> Arc<dyn lastword::ports::Operations> {
+        self.real.operations()
+    }
     fn writer(&self) -> Box<dyn LogWriter> {
         Box::new(WrongWriter { real: self.real.writer(), mistake: self.mistake })
     }

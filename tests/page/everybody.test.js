@@ -1,21 +1,11 @@
 /** For everybody: keyboards, screen readers, phones, at night, and answers that do not end. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { audit } from './axe.js';
 import { openPage } from './harness.js';
 import { servers } from './servers.js';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RICH = '/demo tokens=420 tps=0 ttft_ms=0 seed=2 markdown reasoning tool_call';
-
-/** What axe finds. It runs by the debugger's hand, which no policy binds. */
-async function audit(page, what) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-  const found = violations.map((v) => `${what}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any?.[0]?.message ?? ''}`).join(' | ')}`);
-  assert.deepEqual(found, []);
-}
 
 for (const [name, options] of /** @type {const} */ ([
   ['by day', { colorScheme: 'light' }],

@@ -1,6 +1,6 @@
 /** Real servers and a real Chromium for the page's tests. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,12 +22,16 @@ const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type
 
 /** `lastword serve`, on the tests' database. */
 export class Server {
-  /** @param {{ port?: number }} [options] */
-  static async start({ port = 0 } = {}) {
+  /**
+   * @param {{ port?: number, keys?: string[][], env?: Record<string, string> }} [options] `keys`: the arguments of
+   * `keys create`, one list each; with any, nobody comes in without
+   */
+  static async start({ port = 0, keys = [], env: more = {} } = {}) {
     const server = new Server();
     server.dir = mkdtempSync(join(tmpdir(), 'lastword-page-'));
-    const args = ['serve', '--data-dir', server.dir, '--listen', `127.0.0.1:${port}`];
-    const env = { ...process.env, LASTWORD_NO_DETECT: 'true', LASTWORD_LEASE_S: '2', RUST_LOG: 'warn' };
+    const args = ['serve', '--data-dir', server.dir, '--listen', `127.0.0.1:${port}`, ...(keys.length ? ['--require-key'] : [])];
+    const env = { ...process.env, LASTWORD_NO_DETECT: 'true', LASTWORD_LEASE_S: '2', RUST_LOG: 'warn', ...more };
+    server.keys = keys.map((options) => execFileSync(process.env.SERVER_BINARY, ['keys', 'create', '--data-dir', server.dir, ...options], { env, encoding: 'utf8' }).split('\n')[0]);
     server.child = spawn(process.env.SERVER_BINARY, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
     server.ended = once(server.child, 'exit');
     for await (const line of createInterface({ input: server.child.stdout })) {
@@ -78,9 +82,9 @@ export async function closeBrowser() {
 
 /**
  * A page in a profile of its own, that fails its test when anything goes wrong in it unseen.
- * @param {{ base: string }} server @param {any} [options] of the context, and `path`
+ * @param {{ base: string }} server @param {any} [options] of the context, `path`, and `ready`: what is there once the page is up
  */
-export async function openPage(server, { path = '/', context: given, ...options } = {}) {
+export async function openPage(server, { path = '/', ready = '#model option', context: given, ...options } = {}) {
   const context = given ?? (await (await browser()).newContext({ ...USUAL, ...options }));
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -88,7 +92,7 @@ export async function openPage(server, { path = '/', context: given, ...options 
   page.on('pageerror', (error) => wrong.push(error.stack ?? String(error)));
   // What a cut network makes the browser say is the point of many tests.
   page.on('console', (message) => {
-    const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|status of (401|404|409|422|503)/;
+    const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|status of (401|403|404|409|422|503)/;
     if (['error', 'warning'].includes(message.type()) && !harmless.test(message.text())) wrong.push(message.text());
   });
   await page.addInitScript(() => {
@@ -96,7 +100,7 @@ export async function openPage(server, { path = '/', context: given, ...options 
     document.addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
   });
   await page.goto(server.base + path);
-  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  await page.locator(ready).first().waitFor({ state: 'attached' });
   return Object.assign(page, {
     /** Nothing went wrong, and no policy was violated. */
     async fine() {

@@ -35,5 +35,13 @@ const night = await talk({ viewport: { width: 390, height: 700 }, colorScheme: '
 await night.screenshot({ path: `${into}phone.png` });
 await night.done();
 
+for (const tps of [25, 60, 90]) await server.post('/v1/generations', { prompt: `/demo tokens=100000 tps=${tps}` });
+const { id } = await server.post('/v1/generations', { prompt: '/demo tokens=300 tps=60 ttft_ms=900 stall_at=60 stall_s=2' });
+await server.view(id);
+const admin = await openPage(server, { path: `/admin#${id}`, ready: '#gaps', viewport: { width: 1120, height: 700 } });
+await admin.locator('#figures > div', { hasText: 'tokens/s' }).filter({ hasNot: admin.locator('dd', { hasText: /^0$/ }) }).waitFor();
+await admin.screenshot({ path: `${into}admin.png`, fullPage: true });
+await admin.done();
+
 await server.kill();
 await closeBrowser();

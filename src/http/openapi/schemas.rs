@@ -2,7 +2,7 @@
 use serde_json::{Map, Value, json};
 
 use super::operation::reference;
-use super::{events, talk};
+use super::{admin, events, talk};
 use crate::domain::event::Status;
 use crate::domain::key::Scope;
 use crate::domain::prompt::Parameters;
@@ -17,6 +17,7 @@ pub(in crate::http) fn all() -> Map<String, Value> {
     all.extend(generations());
     all.extend(access());
     all.extend(service());
+    all.extend(admin::schemas());
     all
 }
 

@@ -110,6 +110,7 @@ async fn what_the_server_answers_is_what_the_document_says() {
     {
         s.ask("GET", path, path, None, 200).await;
     }
+    operators(&mut s).await;
     s.ask("POST", "/v1/session", "/v1/session", Some(json!({ "key": "lw_x" })), 401).await;
     s.ask("DELETE", "/v1/session", "/v1/session", None, 204).await;
     s.ask("POST", "/v1/tickets", "/v1/tickets", None, 201).await;
@@ -129,6 +130,21 @@ async fn what_the_server_answers_is_what_the_document_says() {
     s.ask("POST", path, path, Some(asked), 200).await;
     s.ask("POST", path, path, Some(json!({ "nonsense": 1 })), 400).await;
     s.validate().await;
+}
+
+async fn operators(s: &mut Samples) {
+    let prompt = Some(json!({ "prompt": "/demo tokens=1000 tps=1" }));
+    let started = s.ask("POST", G, G, prompt, 201).await;
+    s.ask("GET", "/v1/admin/overview", "/v1/admin/overview", None, 200).await;
+    let path = format!("/v1/admin/generations/{}", started["id"].as_str().unwrap());
+    let of =
+        |what: &str| (format!("/v1/admin/generations/{{id}}/{what}"), format!("{path}/{what}"));
+    let (template, path) = of("timeline");
+    s.ask("GET", &template, &path, None, 200).await;
+    let (template, path) = of("cancel");
+    s.ask("POST", &template, &path, None, 200).await;
+    let nowhere = "/v1/admin/generations/x/timeline";
+    s.ask("GET", "/v1/admin/generations/{id}/timeline", nowhere, None, 404).await;
 }
 
 async fn generations(s: &mut Samples) {

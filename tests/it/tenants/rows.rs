@@ -40,6 +40,11 @@ pub(super) const ROWS: &[Row] = &[
     nothing("GET /healthz", "the process"),
     nothing("GET /readyz", "the process"),
     nothing("GET /metrics", "the process"),
+    nothing("GET /v1/admin/overview", "for operators: all tenants alike"),
+    nothing("GET /v1/admin/events", "for operators: all tenants alike"),
+    // For operators: a tenant's key is refused whatever the id.
+    alike("GET /v1/admin/generations/{id}/timeline", &[("", "", 403)]),
+    alike("POST /v1/admin/generations/{id}/cancel", &[("", "", 403)]),
     nothing("GET /v1/session", "the caller"),
     nothing("POST /v1/session", "the caller"),
     nothing("DELETE /v1/session", "the caller"),

@@ -1,0 +1,118 @@
+//! Two versions side by side: what a newer one adds to the tables does not disturb this one, which
+//! may run before, during and after, and may start again.
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Row};
+use tempfile::TempDir;
+
+use crate::client::assert_whole;
+use crate::conversation::Talk;
+use crate::database::TestDatabase;
+use crate::harness::{TestApp, config};
+use crate::keys::make_key;
+use crate::process::{Server, command};
+use crate::socket::Socket;
+
+/// Our migrations, and those of a version to come: every table gets columns, as expanding allows.
+async fn newer(database: &TestDatabase) -> Migrator {
+    let tables = "select relname::text from pg_class where relnamespace = 'public'::regnamespace \
+                  and relkind in ('r', 'p') and not relispartition \
+                  and relname <> '_sqlx_migrations' order by 1";
+    let rows = sqlx::query(tables).fetch_all(&mut database.connect().await).await.unwrap();
+    assert!(rows.len() > 5, "{} tables", rows.len());
+    let mut sql =
+        "-- A version to come expands.\ncreate table of_the_future (id int);\n".to_owned();
+    for row in rows {
+        let table: String = row.get(0);
+        sql += &format!(
+            "alter table {table} add column future_word text not null default 'later', \
+             add column future_number bigint;\n"
+        );
+    }
+    let dir = TempDir::new().unwrap();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    for entry in fs::read_dir(ours).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    fs::write(dir.path().join("9999_future.sql"), sql).unwrap();
+    Migrator::new(dir.path()).await.unwrap()
+}
+
+/// Something of everything that reads or writes a table.
+async fn everything(app: &TestApp) {
+    let client = &app.client;
+    let talk = Talk::open(client, &json!({"title": "a talk"})).await;
+    talk.prompt("/demo tokens=2 tps=0").await;
+    talk.get("/messages").await;
+    let shared = client.post(&format!("/v1/conversations/{}/shares", talk.id), &json!({})).await;
+    let shared: Value = shared.json().await.unwrap();
+    assert_eq!(client.get(shared["url"].as_str().unwrap()).await.status(), 200);
+    let id = client.start_prompt("/demo tokens=100000 tps=50").await;
+    let mut socket = Socket::following(app.address, &id, 0).await;
+    socket.event().await.unwrap();
+    assert_eq!(client.cancel(&id).await["status"], "cancelled");
+    for path in ["/v1/generations", "/v1/conversations?q=talk", "/readyz", "/v1/session"] {
+        assert_eq!(client.get(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(client.post("/v1/tickets", &json!({})).await.status(), 201);
+    let key = make_key(&app.database, &["--name", &talk.id]).await;
+    let signed = client.post("/v1/session", &json!({"key": key})).await;
+    assert_eq!(signed.status(), 200);
+    crate::keys::told(&app.database, &["revoke", &talk.id]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
+    let old = TestApp::start().await;
+    everything(&old).await;
+    let running = old.client.start_prompt("/demo tokens=300 tps=100 ttft_ms=0").await;
+    let mut reader = old.client.events(&running, 0).await;
+    let mut seen = reader.take(5).await;
+    let newer = newer(&old.database).await;
+    newer.run(&mut old.database.connect().await).await.unwrap();
+
+    // The one that runs, whose statements were prepared before; and one more that starts.
+    everything(&old).await;
+    let beside = TestApp::on(old.database.clone(), config(&old.database)).await;
+    everything(&beside).await;
+    seen.extend(reader.rest().await);
+    assert_whole(&seen);
+    assert_eq!(beside.client.all(&running, 0).await, seen);
+    beside.stop().await;
+    let (database, config, _dir) = old.stop().await;
+    let again = TestApp::on(database, config).await;
+    everything(&again).await;
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_database_is_named_in_the_log() {
+    let app = TestApp::start().await;
+    let newer = newer(&app.database).await;
+    let (database, ..) = app.stop().await;
+    let dir = TempDir::new().unwrap();
+    for (log, expected) in [("before", false), ("after", true)] {
+        let mut command = command(&dir.path().join("data"));
+        command.env("DATABASE_URL", &database.url).env("RUST_LOG", "info");
+        command.stderr(File::create(dir.path().join(log)).unwrap());
+        assert!(Server::start(command).await.terminate().await.success());
+        let text = fs::read_to_string(dir.path().join(log)).unwrap();
+        assert_eq!(text.contains("the database is newer than this program"), expected, "{text}");
+        newer.run(&mut database.connect().await).await.unwrap();
+    }
+}
+
+/// What was applied under this name before has to be the same: another history is no version of
+/// ours, and is not touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_history_of_the_tables_is_refused() {
+    let (database, config, _dir) = TestApp::start().await.stop().await;
+    let change = "update _sqlx_migrations set checksum = '\\x00' where version = 1";
+    sqlx::query(AssertSqlSafe(change)).execute(&mut database.connect().await).await.unwrap();
+    let error = lastword::app::App::build(&config).await.err().expect("refused").to_string();
+    assert!(error.contains("migration 1 was previously applied but has been modified"), "{error}");
+}
