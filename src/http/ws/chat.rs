@@ -177,7 +177,7 @@ impl Chat {
         match message {
             Message::Text(text) => match parse(&text) {
                 Ok((request, frame)) => self.asked(request, frame),
-                Err((Some(request), problem)) => self.fail(&request, problem),
+                Err((Some(request), problem)) => self.fail(&request, *problem),
                 // The transport sends none: there is nobody whom an answer would reach.
                 Err((None, _)) => self.close(CloseCode::BadFrames),
             },

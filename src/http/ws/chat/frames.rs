@@ -19,21 +19,24 @@ pub(super) enum ClientFrame {
     Abort,
 }
 
+/// A frame that is none of theirs, and the request that it names.
+pub(super) type Malformed = (Option<String>, Box<Problem>);
+
 /// A frame, and the request that it begins or is about.
 ///
 /// # Errors
 /// What is wrong with it, and the request if it has one: without one nobody could be answered.
-pub(super) fn parse(text: &str) -> Result<(String, ClientFrame), (Option<String>, Problem)> {
+pub(super) fn parse(text: &str) -> Result<(String, ClientFrame), Malformed> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Marked {
         request_id: String,
     }
     let bytes = text.as_bytes();
-    let Marked { request_id } = body::parse(bytes).map_err(|problem| (None, problem))?;
+    let Marked { request_id } = body::parse(bytes).map_err(|problem| (None, Box::new(problem)))?;
     match frame(bytes) {
         Ok(frame) => Ok((request_id, frame)),
-        Err(problem) => Err((Some(request_id), problem)),
+        Err(problem) => Err((Some(request_id), Box::new(problem))),
     }
 }
 

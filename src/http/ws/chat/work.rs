@@ -57,8 +57,7 @@ impl Worker {
 
     async fn send(&self, body: ChatBody) -> Result<Opened, Problem> {
         self.admit(Scope::Write)?;
-        let row =
-            begin(&self.engine, self.caller.clone(), body, (None, self.trace.clone())).await?;
+        let row = begin(&self.engine, self.caller.clone(), body, (None, self.trace)).await?;
         self.read(&row, None, false).await
     }
 
