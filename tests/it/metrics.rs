@@ -49,7 +49,7 @@ async fn losses_and_snapshots_are_counted() {
     let (app, _upstream) = TestApp::scripted(Answer::status(400), |_| {}).await;
     let id = app.client.start_prompt("hi").await;
     app.client.all(&id, 0).await;
-    app.client.all(&id, 900).await;
+    app.client.events(&id, 900).await.rest().await;
     let text = scrape(&app.client).await;
     assert_eq!(value(&text, "lastword_upstream_errors_total{code=\"upstream_rejected\"} "), 1.0);
     assert_eq!(value(&text, "lastword_generations_ended_total{status=\"failed\"} "), 1.0);
