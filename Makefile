@@ -12,15 +12,14 @@ test: ## Run all tests; the last line is their sum
 	@scripts/setup test
 	@scripts/test
 
-check: ## Format, lints, docs and licences, as CI does
+check: ## Format, lints, docs, licences and advisories, as CI does
 	@scripts/setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@if [ -x tests/page/node_modules/.bin/tsc ]; then tests/page/node_modules/.bin/tsc -p tests/page; else \
 	  echo "skipped the types of static/: scripts/setup test installs their checker"; fi
-	@if command -v cargo-deny >/dev/null; then cargo deny check; else \
-	  echo "skipped licences and sources: cargo install --locked cargo-deny"; fi
+	@scripts/audit
 
 assets: ## Fetch the chat page's libraries into static/vendor
 	@scripts/assets
@@ -33,10 +32,11 @@ screenshots: ## Make the pictures of the README anew
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist
 
-bench: ## Measure; SCENARIO=durable, gateway, upstream, wakeup, sockets or multiplex, ARGS="--tps 100" passes options on
+bench: ## Measure everything, also beside others, in 20 minutes; SCENARIO=fanout ARGS="--rounds 3" measures one thing
 	@scripts/setup run
+	@scripts/peers
 	cargo build --release
-	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)
+	cargo run --release --bin bench -- $(or $(SCENARIO),all) $(ARGS)
 
 chaos: ## Break things for ten minutes; ARGS="--minutes 1 --seed 7 --at-once 20" passes options on
 	@scripts/setup run

@@ -28,6 +28,8 @@ mod database;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod door;
@@ -61,6 +63,8 @@ mod keys;
 mod lifecycle;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod links;
 #[cfg(test)]
 mod log_contract;
 #[cfg(test)]

@@ -148,6 +148,25 @@ for (let n = 0; n < want; n++) {
 </script>"
 }
 
+/// A page that opens as many streams without being heard out: what is open when the first has said
+/// much, and what opens when that one is closed.
+fn starving_page(events: &str) -> String {
+    let mut page = String::from("<!doctype html><script>\nlet open = 0, before = 0, heard = 0;\n");
+    writeln!(page, "const want = {STREAMS}, events = '{events}';").unwrap();
+    page + "
+const tell = what => fetch('/told', { method: 'POST', body: JSON.stringify(what) });
+for (let n = 0; n < want; n++) {
+  const stream = new EventSource(events);
+  stream.onopen = () => { if (++open > before && before) tell({ before, after: open }); };
+  if (n === 0) stream.addEventListener('delta', () => {
+    if (++heard !== 60) return;
+    before = open;
+    stream.close();
+  });
+}
+</script>"
+}
+
 /// Serves the page until it tells what it saw.
 async fn told(listener: TcpListener, page: String) -> Value {
     'connections: loop {
@@ -213,5 +232,23 @@ async fn a_browser_tab_reads_more_than_six_streams() {
     browser.kill().await.unwrap();
     let cancelled = app.client.post(&format!("/v1/generations/{id}/cancel"), &json!({})).await;
     assert_eq!(cancelled.status(), 200);
+    app.stop().await;
+}
+
+/// Without HTTP/2 the seventh stream waits for one of six connections: so the test above sees
+/// what it is about.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_http2_the_seventh_stream_starves() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let app = TestApp::with(|config| config.cors_origins = vec![origin.clone()]).await;
+    let id = app.client.start_prompt("/demo tokens=1000000 tps=20 ttft_ms=0").await;
+    let events = format!("http://{}/v1/generations/{id}/events", app.address);
+    let profile = TempDir::new().unwrap();
+    let mut browser = chromium(&origin, profile.path()).spawn().expect("chromium is installed");
+    let told = timeout(PATIENCE, told(listener, starving_page(&events))).await.expect("it tells");
+    assert_eq!(told, json!({"before": 6, "after": 7}));
+    browser.kill().await.unwrap();
+    app.client.cancel(&id).await;
     app.stop().await;
 }
