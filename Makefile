@@ -32,10 +32,11 @@ screenshots: ## Make the pictures of the README anew
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist
 
-bench: ## Measure; SCENARIO=durable, gateway, upstream, wakeup, sockets or multiplex, ARGS="--tps 100" passes options on
+bench: ## Measure everything, also beside others, in 20 minutes; SCENARIO=fanout ARGS="--rounds 3" measures one thing
 	@scripts/setup run
+	@scripts/peers
 	cargo build --release
-	cargo run --release --bin bench -- $(or $(SCENARIO),durable) $(ARGS)
+	cargo run --release --bin bench -- $(or $(SCENARIO),all) $(ARGS)
 
 chaos: ## Break things for ten minutes; ARGS="--minutes 1 --seed 7 --at-once 20" passes options on
 	@scripts/setup run

@@ -10,7 +10,7 @@ mod hints;
 mod hub;
 mod keeping;
 mod limits;
-mod live;
+pub mod live;
 mod meter;
 mod models;
 mod open;

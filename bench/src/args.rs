@@ -5,22 +5,54 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Failure;
 
-const USAGE: &str = "usage: bench durable|gateway|upstream|wakeup|sockets|multiplex [options]
-  --generations N     generations at the same time, one reader each (1000; multiplex: 200)
-  --connections N     idle connections of each kind, for sockets (10000)
-  --tps N             tokens per second of each (50)
-  --seconds N         how long each lasts, at least 4 (10)
+const USAGE: &str = "usage: bench SCENARIO [options]
+  all                 everything below, in at most 20 minutes: one table, target/bench.json, curves
+  durable, gateway    one reader per generation: tokens of the demo model, or of an upstream
+  fanout              few generations, many readers of each, against nchan
+  resumable           one reader each, against resumable-stream with Redis
+  gateways            in front of an upstream, against Portkey and LiteLLM
+  durable-streams     a small load, against @durable-streams/server
+  sockets, active     memory of a connection at rest, and of a generation that runs
+  multiplex           one socket next to as many SSE streams
+  resume, start       time to come back, and to come up
+  curves              latency and CPU over generations and over readers
+  upstream, wakeup    the provider alone; a reader on another instance
+options
+  --generations N     generations at the same time
+  --readers N         readers of each (fanout, resume)
+  --connections N     idle connections of each kind (sockets: 10000)
+  --tps N             tokens per second of each
+  --seconds N         how long each lasts, at least 4
+  --rounds N          pairs of rounds, ours and the peer's
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
-/// Where the tokens come from.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// From the built-in demo model.
+    /// All of them, one after the other.
+    All,
+    /// Tokens from the built-in demo model.
     Durable,
-    /// From an OpenAI upstream over a socket.
+    /// Tokens from an OpenAI upstream over a socket.
     Gateway,
+    /// Many readers, beside nchan.
+    Fanout,
+    /// Beside resumable-stream with Redis.
+    Resumable,
+    /// Beside Portkey and `LiteLLM`.
+    Gateways,
+    /// Beside @durable-streams/server.
+    DurableStreams,
+    /// Memory of generations that run.
+    Active,
+    /// Readers that come back.
+    Resume,
+    /// From exec to the first answer.
+    Start,
+    /// Growth, drawn.
+    Curves,
     /// From the demo model, to readers on two instances.
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
@@ -31,14 +63,42 @@ pub(crate) enum Scenario {
     Multiplex,
 }
 
+impl Scenario {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known, _)| *known == self).map_or("", |(name, ..)| name)
+    }
+
+    /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
+    const ALL: [(&'static str, Self, [u64; 4]); 15] = [
+        ("all", Self::All, [1000, 1, 50, 10]),
+        ("durable", Self::Durable, [1000, 1, 50, 10]),
+        ("gateway", Self::Gateway, [1000, 1, 50, 10]),
+        ("fanout", Self::Fanout, [20, 75, 50, 6]),
+        ("resumable", Self::Resumable, [400, 1, 50, 6]),
+        ("gateways", Self::Gateways, [100, 1, 50, 6]),
+        ("durable-streams", Self::DurableStreams, [10, 1, 50, 6]),
+        ("sockets", Self::Sockets, [1, 1, 50, 10]),
+        ("multiplex", Self::Multiplex, [200, 1, 50, 10]),
+        ("active", Self::Active, [1000, 1, 50, 10]),
+        ("resume", Self::Resume, [20, 100, 50, 10]),
+        ("start", Self::Start, [1, 1, 50, 10]),
+        ("curves", Self::Curves, [2000, 1000, 50, 5]),
+        ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
+        ("upstream", Self::Upstream, [1000, 1, 50, 10]),
+    ];
+}
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) scenario: Scenario,
     pub(crate) generations: u64,
+    pub(crate) readers: u64,
     pub(crate) connections: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
+    pub(crate) rounds: u64,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
@@ -47,33 +107,32 @@ pub(crate) struct Args {
 impl Args {
     /// Understands the words after the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let scenario = match words.next().as_deref() {
-            Some("durable") => Scenario::Durable,
-            Some("gateway") => Scenario::Gateway,
-            Some("upstream") => Scenario::Upstream,
-            Some("wakeup") => Scenario::Wakeup,
-            Some("sockets") => Scenario::Sockets,
-            Some("multiplex") => Scenario::Multiplex,
-            Some(_) | None => return Err(USAGE.into()),
-        };
+        let word = words.next().unwrap_or_default();
+        let (_, scenario, _) =
+            Scenario::ALL.iter().find(|(name, ..)| *name == word).ok_or(USAGE)?;
         let beside = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut args = Self {
-            scenario,
-            generations: if scenario == Scenario::Multiplex { 200 } else { 1000 },
+            scenario: *scenario,
+            generations: 0,
+            readers: 0,
             connections: 10_000,
-            tps: 50,
-            seconds: 10,
+            tps: 0,
+            seconds: 0,
+            rounds: 5,
             binary: beside.with_file_name("lastword"),
             dir: std::env::temp_dir(),
             database_url: None,
-        };
+        }
+        .of(*scenario);
         while let Some(option) = words.next() {
             let value = words.next().ok_or(USAGE)?;
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
+                "--readers" => args.readers = positive(&value)?,
                 "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
+                "--rounds" => args.rounds = positive(&value)?,
                 "--binary" => args.binary = value.into(),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),
@@ -89,6 +148,14 @@ impl Args {
         Ok(args)
     }
 
+    /// The same for another scenario, with its own load.
+    pub(crate) fn of(&self, scenario: Scenario) -> Self {
+        let known = Scenario::ALL.iter().find(|(_, known, _)| *known == scenario);
+        let [generations, readers, tps, seconds] =
+            known.map_or([1000, 1, 50, 10], |(.., load)| *load);
+        Self { scenario, generations, readers, tps, seconds, ..self.clone() }
+    }
+
     /// Tokens of one generation.
     pub(crate) fn tokens(&self) -> u64 {
         self.tps * self.seconds
@@ -96,11 +163,14 @@ impl Args {
 
     /// Lets this process and the server, which inherits it, have enough sockets.
     pub(crate) fn raise_file_limit(&self) -> Result<(), Failure> {
-        // A reader and, for the gateway, both ends of its upstream connection.
-        let needed = match self.scenario {
-            Scenario::Sockets => self.connections + 1000,
-            _ => self.generations * 3 + 200,
+        let connections = match self.scenario {
+            // A reader and both ends of its upstream connection.
+            Scenario::Gateway | Scenario::Gateways | Scenario::Upstream => self.generations * 3,
+            Scenario::Fanout | Scenario::Resume => self.generations * self.readers,
+            Scenario::Sockets => self.connections + 800,
+            _ => self.generations.max(self.readers),
         };
+        let needed = connections + 200;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| e.to_string())?;
         // Only root may raise the hard one.
         let most = hard.max(needed);

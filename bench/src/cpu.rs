@@ -16,9 +16,9 @@ pub(crate) struct Sample {
 /// CPU time between two samples; nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
-    /// The server's own process.
+    /// The servers' own processes.
     pub(crate) server: u64,
-    /// All processes below it: its PostgreSQL.
+    /// All processes below them: of ours, its PostgreSQL.
     pub(crate) postgres: u64,
     /// This process without the upstream.
     pub(crate) client: u64,
@@ -26,14 +26,22 @@ pub(crate) struct Spent {
     pub(crate) upstream: u64,
 }
 
+impl Spent {
+    /// Of all that serves, and not of what measures.
+    pub(crate) fn serving(&self) -> u64 {
+        self.server + self.postgres
+    }
+}
+
 impl Sample {
-    /// Now, for the server `pid` and all below it.
-    pub(crate) fn take(pid: u32) -> Self {
+    /// Now, for the servers `pids` and all below them.
+    pub(crate) fn take(pids: &[u32]) -> Self {
         let own = std::process::id();
         let upstream = tasks(own, |name| name == crate::upstream::THREAD);
+        let below = pids.iter().flat_map(|pid| descendants(*pid));
         Self {
-            server: tasks(pid, |_| true),
-            children: descendants(pid).into_iter().map(|p| (p, tasks(p, |_| true))).collect(),
+            server: pids.iter().map(|pid| tasks(*pid, |_| true)).sum(),
+            children: below.map(|p| (p, tasks(p, |_| true))).collect(),
             client: tasks(own, |_| true) - upstream,
             upstream,
         }
@@ -104,13 +112,20 @@ pub(crate) struct Memory {
     pub(crate) postgres: u64,
 }
 
+/// The highest resident memory of a process since its start, or since `forget_peak`; bytes.
+pub(crate) fn peak(pid: u32) -> u64 {
+    kib(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// Lets `peak` begin anew. Without the right to, it is too high, never too low.
+pub(crate) fn forget_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 /// Memory of the server `pid` and of all below it.
 pub(crate) fn memory(pid: u32) -> Memory {
     let share = |p: u32| kib(&format!("/proc/{p}/smaps_rollup"), "Pss:");
-    Memory {
-        server_peak: kib(&format!("/proc/{pid}/status"), "VmHWM:"),
-        postgres: descendants(pid).into_iter().map(share).sum(),
-    }
+    Memory { server_peak: peak(pid), postgres: descendants(pid).into_iter().map(share).sum() }
 }
 
 /// Resident memory of a process now; bytes.

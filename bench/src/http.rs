@@ -20,8 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, path: &str, accept: &str, body: &str) -> Vec<u8> {
+    request_with((method, path), accept, "", body)
+}
+
+/// The same with further `fields` of its head, each with its line's end.
+pub(crate) fn request_with(
+    (method, path): (&str, &str),
+    accept: &str,
+    fields: &str,
+    body: &str,
+) -> Vec<u8> {
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n{fields}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -32,12 +32,25 @@ pub(crate) struct Load {
     pub(crate) spent: Spent,
 }
 
+/// What is to be read from one server, one request per stream.
+pub(crate) struct Work {
+    pub(crate) address: SocketAddr,
+    /// All processes that serve it, without those below them.
+    pub(crate) pids: Vec<u32>,
+    pub(crate) requests: Vec<Vec<u8>>,
+    /// From the first start to the end of the window.
+    pub(crate) seconds: u64,
+    /// A stream is complete with so many tokens, whether or not its body ends; `None`: at its end.
+    pub(crate) enough: Option<u64>,
+}
+
 struct Plan {
     address: SocketAddr,
     requests: Vec<Vec<u8>>,
     begin: Instant,
     deadline: Instant,
     window: Window,
+    enough: Option<u64>,
 }
 
 /// Runs the whole load against `server`.
@@ -46,25 +59,38 @@ pub(crate) async fn run(
     server: &Server,
     model: Option<&str>,
 ) -> Result<Load, Failure> {
+    let work = Work {
+        address: server.address,
+        pids: vec![server.pid()],
+        requests: (0..args.generations).map(|i| start(model, &prompt(args, i))).collect(),
+        seconds: args.seconds,
+        enough: None,
+    };
+    Ok(read_all(work).await)
+}
+
+/// Reads all that there is in `work`, and takes the CPU time of the window.
+pub(crate) async fn read_all(work: Work) -> Load {
     let begin = Instant::now() + LEAD;
     let begin_us = now_us() + micros(LEAD);
-    let (from, to) = (RAMP + WARM_UP, Duration::from_secs(args.seconds));
+    let (from, to) = (RAMP + WARM_UP, Duration::from_secs(work.seconds));
     let window = Window { from: begin_us + micros(from), to: begin_us + micros(to) };
     let plan = Arc::new(Plan {
-        address: server.address,
-        requests: (0..args.generations).map(|i| start(model, &prompt(args, i))).collect(),
+        address: work.address,
+        requests: work.requests,
         begin,
         deadline: begin + RAMP + to + GRACE,
         window,
+        enough: work.enough,
     });
     let mut readers = JoinSet::new();
     for i in 0..plan.requests.len() {
         readers.spawn(read(plan.clone(), i));
     }
     sleep_until(begin + from).await;
-    let before = Sample::take(server.pid());
+    let before = Sample::take(&work.pids);
     sleep_until(begin + to).await;
-    let spent = Sample::take(server.pid()).since(&before);
+    let spent = Sample::take(&work.pids).since(&before);
 
     let (mut streams, mut failures) = (Vec::new(), Vec::new());
     while let Some(joined) = readers.join_next().await {
@@ -74,7 +100,7 @@ pub(crate) async fn run(
             Err(e) => failures.push(e.to_string()),
         }
     }
-    Ok(Load { streams, failures, window: to - from, spent })
+    Load { streams, failures, window: to - from, spent }
 }
 
 /// Tokens of different generations are born evenly spread, not all at the same time.
@@ -82,14 +108,8 @@ fn prompt(args: &Args, i: u64) -> String {
     let (tokens, tps) = (args.tokens(), args.tps);
     let phase_ms = i * 7 % (1000 / tps).max(1);
     match args.scenario {
-        Scenario::Durable => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
-        Scenario::Gateway
-        | Scenario::Upstream
-        | Scenario::Wakeup
-        | Scenario::Sockets
-        | Scenario::Multiplex => {
-            format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}")
-        }
+        Scenario::Gateway => format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}"),
+        _ => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
     }
 }
 
@@ -110,6 +130,9 @@ async fn read(plan: Arc<Plan>, i: usize) -> Result<Seen, Failure> {
         while response.read(&mut body).await.map_err(|e| e.to_string())? {
             seen.take(&body, now_us(), plan.window);
             body.clear();
+            if plan.enough.is_some_and(|enough| seen.tokens >= enough) {
+                break;
+            }
         }
         Ok(seen)
     };

@@ -1,23 +1,30 @@
-//! Measures lastword from outside, over real loopback sockets, with one reader per generation.
+//! Measures lastword from outside, over real loopback sockets; the usage lists the scenarios.
 //!
-//! `make bench` lets the built-in demo model produce the tokens;
-//! `-- gateway` serves them as a scripted OpenAI upstream; `-- upstream` measures what the provider
-//! alone makes of that, next to the bare bytes; `-- wakeup` how long a reader on another instance
-//! waits; `-- sockets` what an idle connection holds; `-- multiplex` what one socket costs next to
-//! as many SSE streams. Every token carries the time at which
-//! it was made, so latency is what a reader adds up: model, log, commit, socket. Starts are spread
-//! over a second and a warm-up second follows; both are outside the measured window.
+//! Every token carries the time at which it was made, so latency is what a reader adds up: model,
+//! log, commit, socket. Starts are spread over a second and a warm-up second follows; both are
+//! outside the measured window. Where there is a peer, it gets the same load from the same client,
+//! in turn with ours, and CPU is that of all processes that serve.
+mod all;
 mod args;
 mod cpu;
+mod curves;
+mod figure;
 mod http;
 mod load;
 mod multiplex;
+mod ours;
+mod pairs;
 mod path;
+mod peers;
 mod report;
+mod resume;
+mod running;
 mod server;
 mod socket;
 mod sockets;
 mod sse;
+mod startup;
+mod svg;
 #[cfg(test)]
 mod tests;
 mod ttft;
@@ -61,29 +68,58 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenario; whether every stream was complete.
+/// Runs the scenario; whether every stream was complete and every aim of it was reached.
 async fn run(args: &Args) -> Result<bool, Failure> {
     args.raise_file_limit()?;
-    let upstream = match args.scenario {
-        Scenario::Durable => None,
-        Scenario::Gateway => Some(Upstream::start()?),
+    match args.scenario {
+        Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
+            let report = report(args).await?;
+            let path = report.write()?;
+            // Whoever stops reading, as `head` does, has the file.
+            let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
+            return Ok(report.complete());
+        }
         Scenario::Upstream => return path::run(args).await,
         Scenario::Wakeup => return wakeup::run(args).await,
-        Scenario::Sockets => return told(&sockets::run(args).await?),
-        Scenario::Multiplex => return told(&multiplex::run(args).await?),
+        _ => {}
+    }
+    let figures = match args.scenario {
+        Scenario::All => all::run(args).await,
+        _ => figures(args).await?,
     };
+    let path = figure::path();
+    figure::write(&path, &figures)?;
+    let _ = writeln!(io::stdout(), "{}{}", figure::table(&figures), path.display());
+    Ok(figures.iter().all(|f| f.reached() != Some(false)))
+}
+
+/// The figures of a scenario.
+async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
+    match args.scenario {
+        Scenario::Fanout => peers::fanout(args).await,
+        Scenario::Resumable => peers::resumable(args).await,
+        Scenario::Gateways => peers::gateways(args).await,
+        Scenario::DurableStreams => peers::durable_streams(args).await,
+        Scenario::Active => running::run(args).await,
+        Scenario::Resume => resume::run(args).await,
+        Scenario::Start => startup::run(args).await,
+        Scenario::Curves => curves::run(args).await,
+        _ => Err("not a scenario with figures".into()),
+    }
+}
+
+/// The figures of a scenario of ours alone.
+async fn report(args: &Args) -> Result<report::Report, Failure> {
+    match args.scenario {
+        Scenario::Sockets => return sockets::run(args).await,
+        Scenario::Multiplex => return multiplex::run(args).await,
+        _ => {}
+    }
+    let upstream = (args.scenario == Scenario::Gateway).then(Upstream::start).transpose()?;
     let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
     let result = measure(args, &server, upstream.as_ref()).await;
     server.stop(result.is_err()).await;
-    told(&result?)
-}
-
-/// Writes it down and shows it; whether all went as it should.
-fn told(report: &report::Report) -> Result<bool, Failure> {
-    let path = report.write()?;
-    // Whoever stops reading, as `head` does, has the file.
-    let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
-    Ok(report.complete())
+    result
 }
 
 async fn measure(

@@ -139,9 +139,9 @@ async fn window(
         }
     }
     sleep(WARM_UP).await;
-    let (before, tokens) = (Sample::take(server.pid()), counts.tokens.load(Ordering::Relaxed));
+    let (before, tokens) = (Sample::take(&[server.pid()]), counts.tokens.load(Ordering::Relaxed));
     sleep(Duration::from_secs(args.seconds)).await;
-    total.server += Sample::take(server.pid()).since(&before).server;
+    total.server += Sample::take(&[server.pid()]).since(&before).server;
     total.tokens += counts.tokens.load(Ordering::Relaxed) - tokens;
     total.gaps += counts.gaps.load(Ordering::Relaxed);
     // They end when the generations do: none may have ended by now.

@@ -68,9 +68,9 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
 async fn cost(path: &Path, base_url: &str, load: (u64, u64, u64)) -> Result<f64, Failure> {
     let (streams, tokens, tps) = load;
     let own = std::process::id();
-    let before = Sample::take(own);
+    let before = Sample::take(&[own]);
     try_join_all((0..streams).map(|_| one(path, base_url, tokens, tps))).await?;
-    let spent = Sample::take(own).since(&before).client;
+    let spent = Sample::take(&[own]).since(&before).client;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     Ok(spent as f64 / 1e3 / (streams * tokens) as f64)
 }

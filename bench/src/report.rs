@@ -87,6 +87,12 @@ impl Report {
         self.complete
     }
 
+    /// One of its figures.
+    pub(crate) fn value(&self, name: &str) -> f64 {
+        let row = self.rows.iter().find(|(known, _)| *known == name);
+        row.and_then(|(_, value)| value.as_f64()).unwrap_or(f64::NAN)
+    }
+
     /// One figure per line.
     pub(crate) fn table(&self) -> String {
         let mut table = String::new();

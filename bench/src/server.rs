@@ -52,9 +52,7 @@ impl Server {
         let mut command = Command::new(&args.binary);
         command.args(["serve", "--listen", &address.to_string(), "--data-dir"]);
         command.arg(dir.join("data")).stdin(Stdio::null());
-        UNSET.iter().for_each(|name| {
-            command.env_remove(name);
-        });
+        quiet(&mut command);
         if let Some(url) = &args.database_url {
             command.args(["--database-url", url]);
         }
@@ -112,6 +110,13 @@ impl Server {
             sleep(POLL).await;
         }
         Err(format!("the server was not ready after {READY:?}"))
+    }
+}
+
+/// Keeps our environment out of a server's.
+pub(crate) fn quiet(command: &mut Command) {
+    for name in UNSET {
+        command.env_remove(name);
     }
 }
 

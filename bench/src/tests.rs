@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::figure::{Figure, permille, table};
 use crate::http::{Framing, Response, get, model, request, start};
+use crate::pairs::{Pairs, Round};
 use crate::sse::{Seen, Window};
+use crate::svg::{Chart, Series};
 use crate::upstream::{MODEL, Upstream};
 
 const ALWAYS: Window = Window { from: 0, to: u64::MAX };
@@ -108,4 +111,51 @@ async fn false_server(field: &'static str, body: &'static str) -> SocketAddr {
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
     address
+}
+
+fn round(cpu_us: f64, broken: usize) -> Round {
+    Round { cpu_us, p50_ms: 1.0, p99_ms: 2.0, per_s: 3.0, broken }
+}
+
+#[test]
+fn an_aim_is_reached_by_the_median_of_the_pairs() {
+    let (load, peer) = ("load".to_owned(), "peer".to_owned());
+    let rounds = vec![
+        (round(4.0, 0), round(10.0, 0)),
+        (round(9.0, 0), round(10.0, 0)),
+        (round(5.0, 0), round(10.0, 0)),
+    ];
+    let pairs = Pairs { load, peer, rounds };
+    assert_eq!(pairs.figures(Some(0.5))[0].reached(), Some(true));
+    assert_eq!(pairs.figures(Some(0.4))[0].reached(), Some(false));
+    assert_eq!(pairs.figures(None)[0].reached(), None);
+}
+
+#[test]
+fn where_streams_broke_nothing_is_reached() {
+    let (load, peer) = ("load".to_owned(), "peer".to_owned());
+    let pairs = Pairs { load, peer, rounds: vec![(round(1.0, 0), round(100.0, 1))] };
+    let figures = pairs.figures(Some(0.5));
+    assert_eq!(figures[0].reached(), Some(false));
+    assert!(table(&figures).contains("not measured: 1 streams were not complete"));
+    let none = Figure::missing("peer", "it is not installed");
+    assert!(table(&[none]).contains("not measured: it is not installed"));
+}
+
+#[test]
+fn a_curve_has_its_points_where_the_powers_of_ten_say() {
+    let points = vec![(10.0, 1.0), (100.0, 10.0), (1000.0, 0.0)];
+    let series = vec![Series { name: "p50", points }];
+    let chart = Chart { title: "t".into(), across: "x", unit: "ms", series };
+    let svg = chart.draw();
+    assert!(svg.contains(r#"points="64.0,310.0 500.0,40.0""#), "{svg}");
+    assert!(
+        Chart { title: String::new(), across: "", unit: "", series: vec![] }
+            .draw()
+            .contains("</svg>")
+    );
+    assert_eq!(
+        (permille(&[], 500), permille(&[1, 2, 3], 500), permille(&[1, 2, 3], 1000)),
+        (0, 2, 3)
+    );
 }

@@ -57,7 +57,7 @@ pub(crate) async fn compare(
 }
 
 /// Microseconds from the request's first byte to the first token's; the connection is there.
-async fn first_token(address: SocketAddr, request: &[u8]) -> Result<u64, Failure> {
+pub(crate) async fn first_token(address: SocketAddr, request: &[u8]) -> Result<u64, Failure> {
     let whole = async {
         let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
         let begun = Instant::now();

@@ -3,12 +3,14 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::live::Tail;
 use crate::domain::generation::OnDisconnect;
-use crate::ports::Log;
+use crate::ports::{Log, LogError};
 
 /// Why a generation stops before its model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,26 +68,85 @@ impl Stops {
         let OnDisconnect::CancelAfter(seconds) = self.on_disconnect else {
             return pending().await;
         };
-        let patience = Duration::from_secs(seconds.into());
-        let mut readers = self.tail.readers();
-        let mut wait = patience;
-        loop {
-            let unread = *readers.borrow_and_update() == 0;
-            tokio::select! {
-                () = sleep(wait), if unread => {
-                    wait = match self.log.unread_elsewhere(&self.tail.address()).await {
-                        Ok(Some(unread)) if unread < patience => patience - unread,
-                        Ok(_) => return,
-                        Err(_) => AGAIN,
-                    };
+        let at = self.tail.address();
+        let elsewhere = || self.log.unread_elsewhere(&at);
+        unread(self.tail.readers(), Duration::from_secs(seconds.into()), elsewhere).await;
+    }
+}
+
+/// Ends when there was no reader for `patience`: none of `readers`, and none elsewhere, where
+/// `elsewhere` says how long ago the last one was.
+async fn unread<'a>(
+    mut readers: watch::Receiver<usize>,
+    patience: Duration,
+    elsewhere: impl Fn() -> BoxFuture<'a, Result<Option<Duration>, LogError>>,
+) {
+    let mut wait = patience;
+    loop {
+        let unread = *readers.borrow_and_update() == 0;
+        tokio::select! {
+            () = sleep(wait), if unread => {
+                wait = match elsewhere().await {
+                    Ok(Some(unread)) if unread < patience => patience - unread,
+                    Ok(_) => return,
+                    Err(_) => AGAIN,
+                };
+            }
+            changed = readers.changed() => {
+                if changed.is_err() {
+                    return pending().await;
                 }
-                changed = readers.changed() => {
-                    if changed.is_err() {
-                        return pending().await;
-                    }
-                    wait = patience;
-                }
+                wait = patience;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// What a plain client of chat completions has.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn after(seconds: f64) -> Instant {
+        Instant::now() + Duration::from_secs_f64(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_grace_is_whole_for_each_who_leaves() {
+        let (readers, seen) = watch::channel(1);
+        let nobody = || async { Ok(None) }.boxed();
+        let mut ends = Box::pin(unread(seen, GRACE, nobody));
+        assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is read");
+        readers.send_replace(0);
+        assert!(timeout(GRACE - AGAIN, &mut ends).await.is_err(), "a retry may find it");
+        readers.send_replace(1);
+        assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is read again");
+        readers.send_replace(0);
+        let left = Instant::now();
+        ends.await;
+        assert_eq!(left.elapsed(), GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_elsewhere_count_and_an_unknown_answer_is_no_leave_to_end() {
+        let (_readers, seen) = watch::channel(0);
+        let there_until = after(23.0);
+        let log_back_at = after(27.0);
+        let elsewhere = || {
+            let now = Instant::now();
+            let away = now >= there_until && now < log_back_at;
+            let since = now.saturating_duration_since(there_until);
+            let answer =
+                if away { Err(LogError::Unavailable("away".into())) } else { Ok(Some(since)) };
+            async { answer }.boxed()
+        };
+        unread(seen, GRACE, elsewhere).await;
+        let took = Instant::now().duration_since(there_until);
+        assert!((GRACE..GRACE + AGAIN).contains(&took), "{took:?} behind the last reader");
     }
 }

@@ -12,13 +12,15 @@ use super::dialect_reader::Reader;
 use super::events::parse_cursor;
 use super::generations::{idempotency, idempotency_key, unknown_model};
 use super::problem::Problem;
-use super::{Shared, body, caller, resource, sse, tenant, trace};
+use super::{Shared, body, caller, resource, sse, tenant, trace, ws};
 use crate::domain::generation::{Generation, Request};
-use crate::domain::id::Seq;
-use crate::engine::{Engine, Start};
+use crate::domain::id::{Seq, Tenant};
+use crate::domain::trace::TraceParent;
+use crate::engine::{Caller, Engine, Start};
 use crate::ports::Address;
 use fold::UiMessage;
-use request::{ChatBody, chat_id};
+pub(super) use request::ChatBody;
+use request::chat_id;
 
 /// What tells the AI SDK's clients which protocol they read.
 const VERSION: (HeaderName, &str) =
@@ -26,11 +28,13 @@ const VERSION: (HeaderName, &str) =
 
 const CHAT: &str = "/api/chat";
 const STREAM: &str = "/api/chat/{id}/stream";
+const SOCKET: &str = "/api/chat/ws";
 
 /// The routes.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource(CHAT, vec![web::post().to(send)]))
+        .service(resource(SOCKET, vec![web::get().to(ws::open_chat)]))
         .service(resource(STREAM, vec![web::get().to(resume), web::delete().to(stop)]));
 }
 
@@ -38,6 +42,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
     match path {
         CHAT => Some(&[Method::POST]),
+        SOCKET => Some(&[Method::GET]),
         STREAM => Some(&[Method::GET, Method::DELETE]),
         _ => None,
     }
@@ -50,17 +55,27 @@ async fn send(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let body: ChatBody = body::json(&request, payload, body::limit(&engine)).await?;
+    let (key, trace) = (idempotency_key(&request)?, trace::of(&request));
+    let row = begin(&engine, caller(&request)?, body, (key, trace)).await?;
+    streamed(&engine, &row, Seq::ZERO).await
+}
+
+/// Starts the answer to a chat's messages, or finds the one that its key has started.
+pub(super) async fn begin(
+    engine: &Engine,
+    caller: Caller,
+    body: ChatBody,
+    (key, trace): (Option<String>, Option<TraceParent>),
+) -> Result<Generation, Problem> {
     let models = engine.models();
     let asked = body.check(models.default_name(), engine.limits().prompt_bytes)?;
     if models.find(Some(&asked.model)).is_none() {
-        return Err(unknown_model(&engine, &asked.model));
+        return Err(unknown_model(engine, &asked.model));
     }
-    let key = idempotency_key(&request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let (caller, request) = (caller(&request)?, Request { trace: trace::of(&request), ..asked });
+    let request = Request { trace, ..asked };
     let start = Start { caller, request, idempotency, turn: None };
-    let row = engine.start(start).await?.generation;
-    streamed(&engine, &row, Seq::ZERO).await
+    Ok(engine.start(start).await?.generation)
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,7 +115,16 @@ async fn active(engine: &Engine, request: &HttpRequest) -> Result<Option<Generat
         encoded.replace('+', "%2B")
     ));
     let id = decoded.ok().and_then(|mut query| query.remove("id")).unwrap_or_default();
-    let row = engine.newest_of(&tenant(request), &chat_id(id)?).await?;
+    running(engine, &tenant(request), id).await
+}
+
+/// The newest generation of the chat of that id, if it runs.
+pub(super) async fn running(
+    engine: &Engine,
+    tenant: &Tenant,
+    chat: String,
+) -> Result<Option<Generation>, Problem> {
+    let row = engine.newest_of(tenant, &chat_id(chat)?).await?;
     Ok(row.filter(|row| !row.status.is_ended()))
 }
 

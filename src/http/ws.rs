@@ -4,6 +4,7 @@
 //! pure [`session`] what follows from it, and hands out all that is ready at once. A body that the
 //! client does not drain is not asked for more, so a slow socket holds nothing but its cursors.
 mod asyncapi;
+mod chat;
 mod drive;
 mod frames;
 mod lenient;
@@ -28,6 +29,7 @@ use super::problem::Problem;
 use crate::domain::id::ConnectionId;
 use crate::engine::Access;
 pub(super) use asyncapi::asyncapi;
+pub(super) use chat::open as open_chat;
 use drive::Drive;
 use frames::{CloseCode, PROTOCOL};
 use outbox::Outbox;

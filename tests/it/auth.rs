@@ -1,5 +1,5 @@
 //! Who comes in, who does not, and what each is told.
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::bad_input::assert_problem;
 use crate::harness::TestApp;
@@ -144,13 +144,39 @@ async fn too_many_requests_are_told_when_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_openai_routes_refuse_in_openais_words() {
     let (app, _) = locked(&[]).await;
-    for path in ["/v1/responses", "/v1/responses/x", "/v1/chat/completions"] {
-        let answer = ask(&app, &format!("POST {path}"), "").await;
-        assert_eq!((answer.status, answer.header("content-type")), (401, Some("application/json")));
-        let expected = json!("unauthenticated");
+    let reads =
+        make_key(&app.database, &["--name", "reads", "--scope", "read", "--rpm", "30"]).await;
+    let gone = make_key(&app.database, &["--name", "gone"]).await;
+    told(&app.database, &["revoke", "gone"]).await;
+    let refused = async |line: &str, head: &str, status: u16, code: &str| {
+        let answer = ask(&app, line, head).await;
+        let kind = answer.header("content-type");
+        assert_eq!((answer.status, kind), (status, Some("application/json")), "{line}");
         let error: Value = answer.json()["error"].clone();
-        assert_eq!(error["code"], expected);
+        assert_eq!(error["code"], code, "{line}");
         assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
+        assert!(answer.json().get("detail").is_none(), "nothing of ours beside it");
+    };
+    for line in [
+        "POST /v1/responses",
+        "GET /v1/responses/x",
+        "POST /v1/responses/x/cancel",
+        "GET /v1/responses/x/input_items",
+        "POST /v1/chat/completions",
+        "DELETE /v1/chat/completions/x",
+        "GET /v1/models/demo",
+    ] {
+        refused(line, "", 401, "unauthenticated").await;
+        refused(line, &bearer(&gone), 401, "key_revoked").await;
+        if !line.starts_with("GET") {
+            refused(line, &bearer(&reads), 403, "insufficient_scope").await;
+        }
     }
+    let mut asked = 0;
+    while ask(&app, "GET /v1/models/demo", &bearer(&reads)).await.status == 200 {
+        asked += 1;
+        assert!(asked <= 30, "it is limited");
+    }
+    refused("GET /v1/models/demo", &bearer(&reads), 429, "rate_limited").await;
     app.stop().await;
 }

@@ -28,6 +28,8 @@ mod database;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod door;

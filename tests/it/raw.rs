@@ -95,6 +95,11 @@ impl RawStream {
         Self::send(address, &request(&line, "", b""), Some(buffer)).await
     }
 
+    /// Sends any request.
+    pub(crate) async fn of(address: SocketAddr, request: &[u8]) -> Self {
+        Self::send(address, request, None).await
+    }
+
     async fn send(address: SocketAddr, request: &[u8], buffer: Option<u32>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer {

@@ -39,9 +39,18 @@ impl Socket {
         Self::try_with(address, headers).await.expect("a handshake")
     }
 
-    /// `None` where there is no server, or one that goes away.
+    /// Opens another one of the server's.
+    pub(crate) async fn at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::try_at(address, path, headers).await.expect("a handshake")
+    }
+
     async fn try_with(address: SocketAddr, headers: &[(&str, &str)]) -> Option<Self> {
-        let uri = format!("ws://{address}/v1/ws").parse().unwrap();
+        Self::try_at(address, "/v1/ws", headers).await
+    }
+
+    /// `None` where there is no server, or one that goes away.
+    async fn try_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<Self> {
+        let uri = format!("ws://{address}{path}").parse().unwrap();
         let mut request = ClientRequestBuilder::new(uri);
         for (name, value) in headers {
             request = request.with_header(*name, *value);

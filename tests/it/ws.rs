@@ -1,5 +1,6 @@
 //! The socket, as a client sees it.
 mod chaos;
+mod chat;
 mod closing;
 mod conformance;
 mod frames;

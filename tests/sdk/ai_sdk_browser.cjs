@@ -14,7 +14,7 @@ async function view(id) {
 
 /** Waits until what the page shows is so. */
 async function until(page, what, argument) {
-  const shown = await page.waitForFunction(
+  const shown = page.waitForFunction(
     ([text, argument]) => {
       const state = window.chat?.state;
       return state && new Function("s", "a", `return ${text}`)(state, argument) ? state : false;
@@ -22,7 +22,12 @@ async function until(page, what, argument) {
     [what, argument],
     { timeout: PATIENCE },
   );
-  return shown.jsonValue();
+  try {
+    return await (await shown).jsonValue();
+  } catch (error) {
+    const state = JSON.stringify(await page.evaluate(() => window.chat?.state));
+    throw new Error(`not ${what}: ${state}`, { cause: error });
+  }
 }
 
 (async () => {
@@ -37,7 +42,9 @@ async function until(page, what, argument) {
   const script = bundle.outputFiles[0].text;
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox"],
+    // A page that is put in the way is no page of loopback to Chromium, which then forbids it a
+    // WebSocket there.
+    args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"],
   });
   const context = await browser.newContext();
   await context.route(`${origin}/page*`, (route) =>
@@ -55,7 +62,7 @@ async function until(page, what, argument) {
   };
   const send = (page, text) => page.evaluate((text) => void window.chat.send(text), text);
 
-  for (const more of [""]) {
+  for (const more of ["", "&socket"]) {
     const name = more ? "socket" : "http";
     const chat = `a chat/of ${name} + ü%`;
     const page = await open(chat, more);

@@ -21,6 +21,8 @@ pub(in crate::http) struct UiMessage {
     calls: Vec<Call>,
     /// Parts begun up to now.
     parts: usize,
+    /// Whether its stream carries cursors.
+    cursors: bool,
 }
 
 /// A part that grows.
@@ -70,7 +72,7 @@ impl Dialect for UiMessage {
 
     /// A cursor, for clients that keep what they have: `?after=` goes on behind it.
     fn paused(&self, seq: Seq, frames: &mut Frames) {
-        if seq > Seq::ZERO {
+        if self.cursors && seq > Seq::ZERO {
             let data = json!({ "generation": self.id, "seq": seq });
             frames.data(&json!({ "type": "data-cursor", "data": data, "transient": true }));
         }
@@ -91,7 +93,13 @@ impl UiMessage {
         let continued = row.request.echo.get(MESSAGE_ID).and_then(Value::as_str);
         let message_id = continued.map_or_else(|| id.clone(), str::to_owned);
         let model = row.request.model.clone();
-        Self { id, model, message_id, text: None, calls: Vec::new(), parts: 0 }
+        let calls = Vec::new();
+        Self { id, model, message_id, text: None, calls, parts: 0, cursors: true }
+    }
+
+    /// For a transport that numbers the parts itself.
+    pub(in crate::http) fn without_cursors(self) -> Self {
+        Self { cursors: false, ..self }
     }
 
     fn text(&mut self, kind: &'static str, text: &str, frames: &mut Frames) {

@@ -11,16 +11,18 @@ use crate::domain::key::Scope;
 use crate::engine::Denied;
 use crate::http::problem::Problem;
 
-/// The paths whose clients understand OpenAI's errors only.
+/// The paths whose clients understand OpenAI's errors only, and all below them.
 const OPENAI: [&str; 2] = ["/v1/responses", "/v1/chat/completions"];
+/// The list itself is ours, too.
+const ONE_MODEL: &str = "/v1/models/";
 
 /// Whether the request is one of OpenAI's API.
 pub(in crate::http) fn speaks_openai(request: &HttpRequest) -> bool {
-    OPENAI.iter().any(|route| {
-        path(request)
-            .strip_prefix(route)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    let path = path(request);
+    let below = |route: &str| {
+        path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    OPENAI.iter().any(|route| below(route)) || path.starts_with(ONE_MODEL)
 }
 
 /// The answer. A session that opens nothing is forgotten, or its browser would come with it again.

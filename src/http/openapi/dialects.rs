@@ -73,6 +73,7 @@ pub(super) fn others() -> Vec<Row> {
                 .refuses(422, &["unknown_model", "idempotency_key_reused"])
                 .refuses(429, &["concurrency_limit"]),
         ),
+        ("get", "/api/chat/ws", chat_socket()),
         (
             "get",
             "/api/chat/{id}/stream",
@@ -188,4 +189,12 @@ pub(super) fn operations() -> Vec<Row> {
             erase("deleteCompletion", "Erase an ended completion"),
         ),
     ]
+}
+
+fn chat_socket() -> Operation {
+    Operation::new("others", "openChatSocket", "The AI SDK's chat on a WebSocket")
+        .says("For `WebSocketChatTransport`, whose frames it speaks.")
+        .empty(101, "the transport's frames")
+        .refuses(400, &["bad_handshake"])
+        .refuses(426, &["upgrade_required"])
 }

@@ -74,7 +74,7 @@ impl Drive {
         let lasts = (worker.caller.is_some(), worker.engine.connection_age());
         let (session, effects) = Session::open(who, limits, lasts, Instant::now());
         let mut drive = Self {
-            inbound: Inbound { payload, decoder: Decoder::new(limits.frame_bytes) },
+            inbound: Inbound::new(payload, limits.frame_bytes),
             tasks: FuturesUnordered::new(),
             reading: SelectAll::new(),
             handles: HashMap::new(),
@@ -298,14 +298,19 @@ fn over(caller: Option<&Caller>) -> WaitForCancellationFutureOwned {
 }
 
 /// What the client sends.
-struct Inbound {
+pub(super) struct Inbound {
     payload: Payload,
     decoder: Decoder,
 }
 
 impl Inbound {
+    /// Messages of at most so many bytes.
+    pub(super) fn new(payload: Payload, frame_bytes: usize) -> Self {
+        Self { payload, decoder: Decoder::new(frame_bytes) }
+    }
+
     /// The next message; `None` when the client is gone. Cancel safe.
-    async fn next(&mut self) -> Option<Result<Message, Fault>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Message, Fault>> {
         loop {
             if let Some(heard) = self.decoder.next().transpose() {
                 return Some(heard);

@@ -2,9 +2,10 @@
 use std::cell::RefCell;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
 use uuid::fmt::Hyphenated;
 
-use super::frames::{CloseCode, ServerFrame};
+use super::frames::CloseCode;
 use super::wire;
 use crate::domain::entry::Entry;
 use crate::domain::id::GenerationId;
@@ -23,7 +24,7 @@ impl Outbox {
         std::mem::take(&mut self.0).freeze()
     }
 
-    pub(super) fn frame(&mut self, frame: &ServerFrame) {
+    pub(super) fn frame(&mut self, frame: &impl Serialize) {
         thread_local! {
             static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -81,6 +82,7 @@ mod tests {
 
     use crate::domain::event::Event;
     use crate::domain::id::Seq;
+    use crate::http::ws::frames::ServerFrame;
 
     use super::*;
 

@@ -24,7 +24,7 @@ use crate::engine::SocketLimits;
 use crate::http::problem::Problem;
 
 /// Pings that may stay unanswered.
-const MISSED: u32 = 2;
+pub(super) const MISSED: u32 = 2;
 
 /// What the drive has to do, in this order.
 #[derive(Debug)]
@@ -361,7 +361,8 @@ pub(super) fn refuse(reference: Option<Ref>, problem: Problem) -> Vec<Effect> {
     vec![Effect::Send(ServerFrame::refusal(reference, problem))]
 }
 
-fn code(fault: Fault) -> CloseCode {
+/// What a client did that ends its connection.
+pub(super) fn code(fault: Fault) -> CloseCode {
     match fault {
         Fault::Protocol => CloseCode::Protocol,
         Fault::Binary => CloseCode::Binary,

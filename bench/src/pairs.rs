@@ -1,0 +1,104 @@
+//! Rounds of ours and of a peer in turn, so that a slow moment of the machine hits both.
+use crate::figure::{Figure, median, permille};
+use crate::load::Load;
+
+/// What one round cost and how late its events were.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// CPU of all that serves, per event that came; microseconds.
+    pub(crate) cpu_us: f64,
+    /// From making to reading; milliseconds.
+    pub(crate) p50_ms: f64,
+    /// The same, 99th percentile.
+    pub(crate) p99_ms: f64,
+    /// Events in the window, per second.
+    pub(crate) per_s: f64,
+    /// Streams that broke off or came short.
+    pub(crate) broken: usize,
+}
+
+impl Round {
+    /// Adds a load up; each of its streams should have had `tokens`.
+    pub(crate) fn of(load: &Load, tokens: u64) -> Self {
+        let mut all: Vec<u32> = load.streams.iter().flat_map(|s| &s.latencies).copied().collect();
+        all.sort_unstable();
+        let events = all.len().max(1) as f64;
+        let short = load.streams.iter().filter(|s| s.tokens != tokens).count();
+        if let Some(failure) = load.failures.first() {
+            eprintln!("bench: {} streams failed: {failure}", load.failures.len());
+        }
+        Self {
+            cpu_us: load.spent.serving() as f64 / 1e3 / events,
+            p50_ms: f64::from(permille(&all, 500)) / 1e3,
+            p99_ms: f64::from(permille(&all, 990)) / 1e3,
+            per_s: all.len() as f64 / load.window.as_secs_f64(),
+            broken: short + load.failures.len(),
+        }
+    }
+}
+
+/// What to take of a round.
+type Measure = fn(&Round) -> f64;
+
+/// Rounds in pairs.
+pub(crate) struct Pairs {
+    /// What was asked of both, for the table.
+    pub(crate) load: String,
+    /// Who the other one is.
+    pub(crate) peer: String,
+    /// Ours, then the peer's.
+    pub(crate) rounds: Vec<(Round, Round)>,
+}
+
+impl Pairs {
+    /// Shows how it goes, for it takes minutes.
+    pub(crate) fn push(&mut self, ours: Round, peer: Round) {
+        let ratio = ours.cpu_us / peer.cpu_us;
+        let n = self.rounds.len() + 1;
+        eprintln!(
+            "{}, pair {n}: ours {:.1} us, {} {:.1} us, ratio {ratio:.2}",
+            self.load, ours.cpu_us, self.peer, peer.cpu_us
+        );
+        self.rounds.push((ours, peer));
+    }
+
+    /// Where one side's streams broke there is no ratio: less work is not cheaper work.
+    fn ratio(&self) -> Figure {
+        let (load, peer) = (&self.load, &self.peer);
+        let name = format!("{load}: CPU per event, ours / {peer}");
+        let broken: usize = self.rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
+        if broken > 0 || self.rounds.is_empty() {
+            return Figure::missing(name, format!("{broken} streams were not complete"));
+        }
+        let ratios: Vec<f64> = self.rounds.iter().map(|(a, b)| a.cpu_us / b.cpu_us).collect();
+        let low = ratios.iter().copied().fold(f64::MAX, f64::min);
+        let high = ratios.iter().copied().fold(0.0, f64::max);
+        Figure::new(format!("{name} ({low:.2} to {high:.2})"), median(ratios), "")
+    }
+
+    /// The ratio of CPU per delivered event first; `aim` is its highest.
+    pub(crate) fn figures(&self, aim: Option<f64>) -> Vec<Figure> {
+        let (load, peer) = (&self.load, &self.peer);
+        let mut figures = vec![aim.into_iter().fold(self.ratio(), Figure::at_most)];
+        let measures: [(&str, &str, Measure); 4] = [
+            ("CPU per event", "us", |r| r.cpu_us),
+            ("p50", "ms", |r| r.p50_ms),
+            ("p99", "ms", |r| r.p99_ms),
+            ("delivered", "/s", |r| r.per_s),
+        ];
+        for (what, unit, measure) in measures {
+            let ours = median(self.rounds.iter().map(|(ours, _)| measure(ours)).collect());
+            let theirs = median(self.rounds.iter().map(|(_, peer)| measure(peer)).collect());
+            figures.push(Figure::new(format!("{load}: {what}, ours"), ours, unit));
+            figures.push(Figure::new(format!("{load}: {what}, {peer}"), theirs, unit));
+        }
+        let broken =
+            |of: fn(&(Round, Round)) -> usize| self.rounds.iter().map(of).sum::<usize>() as f64;
+        let ours =
+            Figure::new(format!("{load}: streams not complete, ours"), broken(|r| r.0.broken), "");
+        figures.push(ours.at_most(0.0));
+        let theirs = format!("{load}: streams not complete, {peer}");
+        figures.push(Figure::new(theirs, broken(|r| r.1.broken), ""));
+        figures
+    }
+}
