@@ -10,7 +10,7 @@ mod hints;
 mod hub;
 mod keeping;
 mod limits;
-mod live;
+pub mod live;
 mod meter;
 mod models;
 mod open;
@@ -26,7 +26,9 @@ mod start;
 mod starting;
 mod stops;
 mod tell;
+mod traced;
 mod upkeep;
+mod window;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -42,6 +44,7 @@ pub use overview::{Here, MOMENTS, Overview};
 pub use read::{Item, Session};
 pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
+pub use traced::{Ended as EndedSpan, Export};
 
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::timeout;

@@ -45,13 +45,13 @@ export class AnswerView {
     this.switcher = h('span', { class: 'switcher' });
     this.tools = h('div', { class: 'actions' },
       iconButton('copy', 'Copy answer', (event) => this.copy(/** @type {HTMLElement} */ (event.currentTarget))),
-      iconButton('again', 'Answer again', () => actions.again(this)),
+      iconButton('again', 'Answer again', () => this.again(), { class: 'icon-button again' }),
       this.switcher);
     this.foot = h('footer', null, this.tools, this.facts);
     this.element = h('article', { class: answer.done ? 'message assistant' : 'message assistant running waiting', 'data-id': id },
       h('h2', { class: 'sr-only' }, 'Answer'), this.voids, this.fold, h('div', { class: 'body' }, this.text, this.caret), this.rest, this.note, this.foot);
     this.markdown = new Markdown(this.text);
-    this.again = actions.again;
+    this.again = () => actions.again(this);
     this.element.addEventListener('pointerenter', () => this.learn());
     this.element.addEventListener('focusin', () => this.learn());
   }
@@ -103,7 +103,7 @@ export class AnswerView {
     this.card = h('div', { class: 'ending' }, h('p', null, words));
     if (status === 'failed' || status === 'interrupted') {
       this.card.setAttribute('role', 'alert');
-      this.card.append(h('button', { type: 'button', class: 'button', onclick: () => this.again(this) }, 'Try again'));
+      this.card.append(h('button', { type: 'button', class: 'button', onclick: this.again }, 'Try again'));
     }
     this.rest.after(this.card);
   }

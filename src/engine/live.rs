@@ -1,7 +1,7 @@
 //! The generations that run here, and the last durable entries of each for its readers.
 //!
 //! A tail is a window on the log, never the truth: a reader that is behind it reads the log.
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,14 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::starting::Starting;
 use super::stops::Stop;
-use crate::domain::entry::{Entry, Kind};
-use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+pub use super::window::Behind;
+use super::window::Window;
+use crate::domain::entry::Entry;
+use crate::domain::id::{GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::Address;
-
-/// Entries that a tail keeps: about five seconds of a fast model.
-const KEPT: usize = 256;
-/// Bytes that a tail keeps, whichever is reached first.
-const KEPT_BYTES: usize = 256 * 1024;
 
 /// The generations that this process runs.
 #[derive(Default)]
@@ -104,7 +101,7 @@ impl Live {
 }
 
 /// The last durable entries of one generation that runs here.
-pub(super) struct Tail {
+pub struct Tail {
     pub(super) id: GenerationId,
     pub(super) tenant: Tenant,
     /// Why the generation shall stop; one thing to wait for, because it is looked at with every
@@ -134,51 +131,10 @@ struct Followers {
     told: bool,
 }
 
-struct Window {
-    /// The seq before the first entry.
-    before: Seq,
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    ended: bool,
-}
-
-impl Window {
-    /// The last entry's seq, and who wrote it if it is still here.
-    fn last(&self) -> (Seq, Option<Epoch>) {
-        self.entries.back().map_or((self.before, None), |entry| (entry.seq, entry.epoch))
-    }
-
-    /// Takes entries in and lets go of the oldest; the last one's seq.
-    fn push(&mut self, entries: Vec<Entry>) -> Seq {
-        for entry in entries {
-            self.bytes += entry.json().len();
-            self.ended |= entry.kind == Kind::Done;
-            self.entries.push_back(entry);
-        }
-        let (last, _) = self.last();
-        while self.entries.len() > KEPT || self.bytes > KEPT_BYTES {
-            let Some(gone) = self.entries.pop_front() else { break };
-            self.before = gone.seq;
-            self.bytes -= gone.json().len();
-        }
-        last
-    }
-}
-
-/// What a tail has for a reader.
-pub(super) enum Behind {
-    /// These come next.
-    Entries(Vec<Entry>),
-    /// The reader has all there is.
-    Nothing,
-    /// The window has moved on: read the log.
-    Log,
-}
-
 impl Tail {
     /// An empty tail of a generation whose last durable event is `head`.
-    pub(super) fn new(tenant: Tenant, id: GenerationId, head: Seq) -> Arc<Self> {
-        let window = Window { before: head, entries: VecDeque::new(), bytes: 0, ended: false };
+    pub fn new(tenant: Tenant, id: GenerationId, head: Seq) -> Arc<Self> {
+        let window = Window::new(head);
         Arc::new(Self {
             id,
             tenant,
@@ -242,7 +198,7 @@ impl Tail {
     }
 
     /// Shows entries that have become durable.
-    pub(super) fn publish(&self, entries: Vec<Entry>) {
+    pub fn publish(&self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -260,9 +216,8 @@ impl Tail {
         if first.seq != head.next() || !first.continues(epoch) {
             return false;
         }
-        let last = window.push(entries);
         // Under the lock, so that the head never goes back.
-        self.show(last);
+        self.show(window.push(entries));
         true
     }
 
@@ -279,16 +234,8 @@ impl Tail {
     }
 
     /// What comes after `cursor`.
-    pub(super) fn after(&self, cursor: Seq) -> Behind {
-        let window = self.window();
-        if cursor < window.before {
-            return Behind::Log;
-        }
-        let known = usize::try_from(cursor.0 - window.before.0).unwrap_or(usize::MAX);
-        if known >= window.entries.len() {
-            return Behind::Nothing;
-        }
-        Behind::Entries(window.entries.range(known..).cloned().collect())
+    pub fn after(&self, cursor: Seq) -> Behind {
+        self.window().after(cursor)
     }
 
     /// The seq of the last durable entry.
@@ -361,8 +308,10 @@ impl Drop for Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::{KEPT, KEPT_BYTES};
     use super::*;
     use crate::domain::event::Event;
+    use crate::domain::id::Epoch;
 
     fn entries(seqs: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
         seqs.map(|n| Entry::encode(Seq(n), &Event::Delta { text: "x".into() })).collect()

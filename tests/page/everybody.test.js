@@ -129,6 +129,64 @@ test('everything by keyboard', async () => {
   await page.done();
 });
 
+test('languages from right to left, and text of twice and four times the size', async () => {
+  const server = await servers.first();
+  const page = await openPage(server, { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 });
+  await page.ask('שלום, מה שלומך היום?');
+  await page.whole();
+  const direction = (/** @type {string} */ selector) => page.locator(selector).first().evaluate((node) => getComputedStyle(node).direction);
+  assert.equal(await direction('.bubble'), 'rtl');
+  await page.evaluate(async () => {
+    const { Markdown } = await import('/static/markdown.js');
+    const root = Object.assign(document.createElement('div'), { id: 'here' });
+    document.getElementById('transcript').append(root);
+    new Markdown(root).write('שלום **עולם**\n\n- אחד\n- two\n\n```js\nlet x;\n```\n\nplain', true);
+  });
+  assert.deepEqual(await Promise.all(['p', 'li', 'li + li', '.code', '.code + p'].map((selector) => direction(`#here ${selector}`))), ['rtl', 'rtl', 'ltr', 'ltr', 'ltr']);
+  await page.ask(RICH);
+  await page.whole(1);
+  // 1280 px wide at 200 %, then at 400 %: what is wide scrolls in its own box.
+  for (const width of [640, 320]) {
+    await page.setViewportSize({ width, height: 400 });
+    const wide = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(await wide() <= 0, `${await wide()} px too wide at ${width}`);
+    assert.ok(await page.locator('#send').isVisible());
+  }
+  await page.done();
+});
+
+test('how long it took and how fast it was, where one looks', async () => {
+  const page = await openPage(await servers.first());
+  await page.ask('/demo tokens=50 tps=100 ttft_ms=150');
+  await page.whole();
+  await page.ask('/demo tokens=5 tps=0');
+  await page.whole(1);
+  const facts = page.locator('.facts').first();
+  const seen = () => facts.evaluate((node) => getComputedStyle(node).opacity);
+  assert.equal(await seen(), '0');
+  await page.locator('.message.assistant').first().hover();
+  await page.locator('.facts', { hasText: /Done · 50 tokens · first token \d+ ms · \d+ tok\/s · demo/ }).first().waitFor();
+  assert.equal(await seen(), '1');
+  await page.done();
+});
+
+test('a build without Node.js: the page works, with plain text', async () => {
+  const server = await servers.first();
+  const page = await openPage(server, { path: '/docs', ready: 'h1' });
+  await page.context().route('**/vendor/**', (route) => route.fulfill({ status: 404, body: '' }));
+  await page.goto(server.base);
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  await page.ask('/demo tokens=300 tps=400 seed=2 markdown');
+  const view = await server.get(`/v1/generations/${await page.whole()}`);
+  const flat = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').trim();
+  assert.equal(flat(await page.locator('.text').innerText()), flat(view.text), 'to the last mark');
+  await page.getByRole('button', { name: 'Answer again' }).click();
+  await page.getByText('2 / 2').waitFor();
+  await page.reload();
+  await page.getByText('2 / 2').waitFor();
+  await page.done();
+});
+
 test('an answer of 20,000 tokens', async (t) => {
   const page = await openPage(await servers.first());
   await page.evaluate(() => {

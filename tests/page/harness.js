@@ -23,12 +23,12 @@ const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type
 /** `lastword serve`, on the tests' database. */
 export class Server {
   /**
-   * @param {{ port?: number, keys?: string[][], env?: Record<string, string> }} [options] `keys`: the arguments of
-   * `keys create`, one list each; with any, nobody comes in without
+   * @param {{ port?: number, keys?: string[][], env?: Record<string, string | undefined>, dir?: string }} [options]
+   * `keys`: the arguments of `keys create`, one list each; with any, nobody comes in without
    */
-  static async start({ port = 0, keys = [], env: more = {} } = {}) {
+  static async start({ port = 0, keys = [], env: more = {}, dir } = {}) {
     const server = new Server();
-    server.dir = mkdtempSync(join(tmpdir(), 'lastword-page-'));
+    server.dir = dir ?? mkdtempSync(join(tmpdir(), 'lastword-page-'));
     const args = ['serve', '--data-dir', server.dir, '--listen', `127.0.0.1:${port}`, ...(keys.length ? ['--require-key'] : [])];
     const env = { ...process.env, LASTWORD_NO_DETECT: 'true', LASTWORD_LEASE_S: '2', RUST_LOG: 'warn', ...more };
     server.keys = keys.map((options) => execFileSync(process.env.SERVER_BINARY, ['keys', 'create', '--data-dir', server.dir, ...options], { env, encoding: 'utf8' }).split('\n')[0]);
@@ -44,11 +44,11 @@ export class Server {
     return server;
   }
 
-  /** SIGKILL, and waits until it is gone. */
-  async kill() {
+  /** SIGKILL, and waits until it is gone. @param {{ keep?: boolean }} [options] `keep`: its data stays */
+  async kill({ keep = false } = {}) {
     this.child.kill('SIGKILL');
     await this.ended;
-    rmSync(this.dir, { recursive: true, force: true });
+    if (!keep) rmSync(this.dir, { recursive: true, force: true });
   }
 
   async get(path) {

@@ -6,5 +6,5 @@ after(() => servers.end());
 
 // Most of a test is waiting for a model that speaks slowly.
 describe('the page', { concurrency: 4 }, async () => {
-  for (const file of ['stream', 'markdown', 'lossless', 'chat', 'everybody', 'docs', 'admin']) await import(`./${file}.test.js`);
+  for (const file of ['stream', 'markdown', 'lossless', 'chat', 'everybody', 'docs', 'admin', 'together']) await import(`./${file}.test.js`);
 });

@@ -1,0 +1,70 @@
+//! The last durable entries of one generation, within bounds.
+use std::collections::VecDeque;
+
+use crate::domain::entry::{Entry, Kind};
+use crate::domain::id::{Epoch, Seq};
+
+/// Entries that a tail keeps: about five seconds of a fast model.
+pub(super) const KEPT: usize = 256;
+/// Bytes that a tail keeps, whichever is reached first.
+pub(super) const KEPT_BYTES: usize = 256 * 1024;
+
+/// What a tail has for a reader.
+pub enum Behind {
+    /// These come next.
+    Entries(Vec<Entry>),
+    /// The reader has all there is.
+    Nothing,
+    /// The window has moved on: read the log.
+    Log,
+}
+
+/// A window on the log.
+pub(super) struct Window {
+    /// The seq before the first entry.
+    before: Seq,
+    entries: VecDeque<Entry>,
+    pub(super) bytes: usize,
+    /// Whether `done` is durable.
+    pub(super) ended: bool,
+}
+
+impl Window {
+    /// An empty one behind `head`.
+    pub(super) fn new(head: Seq) -> Self {
+        Self { before: head, entries: VecDeque::new(), bytes: 0, ended: false }
+    }
+
+    /// The last entry's seq, and who wrote it if it is still here.
+    pub(super) fn last(&self) -> (Seq, Option<Epoch>) {
+        self.entries.back().map_or((self.before, None), |entry| (entry.seq, entry.epoch))
+    }
+
+    /// Takes entries in and lets go of the oldest; the last one's seq.
+    pub(super) fn push(&mut self, entries: Vec<Entry>) -> Seq {
+        for entry in entries {
+            self.bytes += entry.json().len();
+            self.ended |= entry.kind == Kind::Done;
+            self.entries.push_back(entry);
+        }
+        let (last, _) = self.last();
+        while self.entries.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some(gone) = self.entries.pop_front() else { break };
+            self.before = gone.seq;
+            self.bytes -= gone.json().len();
+        }
+        last
+    }
+
+    /// What comes after `cursor`.
+    pub(super) fn after(&self, cursor: Seq) -> Behind {
+        if cursor < self.before {
+            return Behind::Log;
+        }
+        let known = usize::try_from(cursor.0 - self.before.0).unwrap_or(usize::MAX);
+        if known >= self.entries.len() {
+            return Behind::Nothing;
+        }
+        Behind::Entries(self.entries.range(known..).cloned().collect())
+    }
+}
