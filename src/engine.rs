@@ -10,7 +10,7 @@ mod hints;
 mod hub;
 mod keeping;
 mod limits;
-mod live;
+pub mod live;
 mod meter;
 mod models;
 mod open;
@@ -26,6 +26,7 @@ mod start;
 mod starting;
 mod stops;
 mod tell;
+mod traced;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ pub use overview::{Here, MOMENTS, Overview};
 pub use read::{Item, Session};
 pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
+pub use traced::{Ended as EndedSpan, Export};
 
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::timeout;

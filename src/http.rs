@@ -15,7 +15,7 @@ mod dialect_reader;
 mod dialect_tests;
 mod durable;
 mod events;
-mod frame;
+pub mod frame;
 mod generation;
 mod generations;
 mod health;

@@ -88,7 +88,8 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
     let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
     let signals = watch_signals(stop.clone(), hurry.clone())?;
     let work = async {
-        let config = Config::load(flags)?;
+        let mut config = Config::load(flags)?;
+        config.limits.spans = telemetry::spans();
         let app = tokio::select! {
             app = App::build(&config) => app?,
             () = stop.cancelled() => return Ok(()),
@@ -97,10 +98,13 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
         let _ = say(&app);
         Ok(app.run(stop.clone(), hurry.clone()).await?)
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = work => result,
         never = signals => match never {},
-    }
+    };
+    // Waits for the network, as only the last thing may.
+    tokio::task::block_in_place(telemetry::stop);
+    result
 }
 
 fn say(app: &App) -> std::io::Result<()> {

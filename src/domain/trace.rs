@@ -4,6 +4,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::id::GenerationId;
+
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 1;
+
 /// A `traceparent`, checked. <https://www.w3.org/TR/trace-context/#traceparent-header>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -14,6 +19,23 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
+    /// A generation's own span: in the trace of who asked for it, or in one of its own. Whoever runs
+    /// the generation, it is the same.
+    #[must_use]
+    pub fn of_generation(id: GenerationId, asked: Option<Self>) -> Self {
+        let own = id.0.as_u128();
+        // The lower half of an id is random.
+        let (_, parent) = id.0.as_u64_pair();
+        let (trace, flags) = asked.map_or((own, SAMPLED), |asked| (asked.trace, asked.flags));
+        Self { trace, parent, flags }
+    }
+
+    /// The trace's id, the span's id, and the flags.
+    #[must_use]
+    pub fn parts(&self) -> (u128, u64, u8) {
+        (self.trace, self.parent, self.flags)
+    }
+
     /// The trace's id: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {

@@ -22,6 +22,7 @@ use super::policy::{self, Next};
 use super::recorder::Writer;
 use super::rooms::Answering;
 use super::stops::{Stop, Stops};
+use super::traced::{self, Span};
 use crate::domain::event::{Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status};
 use crate::domain::generation::{Outcome, Request};
 use crate::domain::transcript::Transcript;
@@ -184,7 +185,7 @@ impl Generation {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
             resume: self.resume(),
-            trace: self.request.trace,
+            trace: traced::upstream(self),
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);
@@ -298,6 +299,7 @@ impl Generation {
             attempts: self.transcript.attempts,
         };
         let (status, tokens) = (done.status, done.usage.output_tokens);
+        let span = Span::of(self, &done);
         let hard = self.engine.inner.tasks.hard().clone();
         let durable = async {
             let place = self.writer.place(256).await.ok()?;
@@ -316,6 +318,9 @@ impl Generation {
                     ms = self.pace.milliseconds(),
                     "generation"
                 );
+                if let Some(span) = span {
+                    span.say(self.pace.elapsed());
+                }
                 self.engine.metrics().ending(status).inc();
             },
             () = hard.cancelled() => {}

@@ -1,6 +1,8 @@
 //! Every limit of the engine, with its unit and its reason.
 use std::time::Duration;
 
+use super::traced::Export;
+
 /// What a generation, a reader and a process may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -43,6 +45,8 @@ pub struct Limits {
     pub stuck: Duration,
     /// What one WebSocket may use.
     pub socket: SocketLimits,
+    /// Who is told of each generation that has ended; no limit, but as free to choose.
+    pub spans: Option<Export>,
 }
 
 /// What one WebSocket may use.
@@ -99,6 +103,7 @@ impl Default for Limits {
             retention_days: 7,
             stuck: Duration::from_secs(30),
             socket: SocketLimits::default(),
+            spans: None,
         }
     }
 }

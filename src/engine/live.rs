@@ -104,7 +104,7 @@ impl Live {
 }
 
 /// The last durable entries of one generation that runs here.
-pub(super) struct Tail {
+pub struct Tail {
     pub(super) id: GenerationId,
     pub(super) tenant: Tenant,
     /// Why the generation shall stop; one thing to wait for, because it is looked at with every
@@ -143,7 +143,7 @@ struct Window {
 }
 
 /// What a tail has for a reader.
-pub(super) enum Behind {
+pub enum Behind {
     /// These come next.
     Entries(Vec<Entry>),
     /// The reader has all there is.
@@ -154,7 +154,7 @@ pub(super) enum Behind {
 
 impl Tail {
     /// An empty tail of a generation whose last durable event is `head`.
-    pub(super) fn new(tenant: Tenant, id: GenerationId, head: Seq) -> Arc<Self> {
+    pub fn new(tenant: Tenant, id: GenerationId, head: Seq) -> Arc<Self> {
         let window = Window { before: head, entries: VecDeque::new(), bytes: 0, ended: false };
         Arc::new(Self {
             id,
@@ -219,7 +219,7 @@ impl Tail {
     }
 
     /// Shows entries that have become durable.
-    pub(super) fn publish(&self, entries: Vec<Entry>) {
+    pub fn publish(&self, entries: Vec<Entry>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else { return };
         let mut window = self.window();
         for entry in entries {
@@ -245,7 +245,7 @@ impl Tail {
     }
 
     /// What comes after `cursor`.
-    pub(super) fn after(&self, cursor: Seq) -> Behind {
+    pub fn after(&self, cursor: Seq) -> Behind {
         let window = self.window();
         if cursor < window.before {
             return Behind::Log;

@@ -1,5 +1,5 @@
 //! How quickly a model answers: the first token, and the gaps between tokens.
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
 
@@ -18,9 +18,14 @@ impl Pace {
         Self { begun, accepted: (!taken_over).then_some(begun), last: None }
     }
 
-    /// Milliseconds that it has run here.
+    /// How long it has run here.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// The same in milliseconds.
     pub(super) fn milliseconds(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The model said something.

@@ -14,7 +14,7 @@ pub(super) const OPENING: &[u8] = b"retry: 1000\n\n";
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// All of `entries` as one piece of bytes, for one write.
-pub(super) fn sse(opening: bool, entries: &[Entry]) -> Bytes {
+pub fn sse(opening: bool, entries: &[Entry]) -> Bytes {
     let size: usize = entries.iter().map(|entry| entry.json().len() + 64).sum();
     let mut bytes = BytesMut::with_capacity(size + OPENING.len());
     if opening {

@@ -77,6 +77,9 @@ mod metrics;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
+#[cfg(feature = "otel")]
+#[cfg(test)]
+mod otel;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
