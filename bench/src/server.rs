@@ -96,7 +96,6 @@ impl Server {
         if failed {
             eprintln!("bench: the server's last words:\n{}", last_words(&self.dir));
         }
-        let _ = fs::remove_dir_all(&self.dir);
     }
 
     async fn wait_ready(&mut self, begun: Instant) -> Result<(), Failure> {
@@ -110,6 +109,17 @@ impl Server {
             sleep(POLL).await;
         }
         Err(format!("the server was not ready after {READY:?}"))
+    }
+}
+
+/// For a measurement that was given up: nothing of it stays.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

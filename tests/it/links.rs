@@ -119,7 +119,9 @@ fn every_file_that_is_named_is_there() {
     for (path, page) in pages() {
         for span in code(&page) {
             let word = span.trim_end_matches('/');
-            let place = DIRS.iter().any(|dir| span.starts_with(dir));
+            // Pictures are drawn by commands; those that are shown are links.
+            let drawn = span.starts_with("docs/images/");
+            let place = !drawn && DIRS.iter().any(|dir| span.starts_with(dir));
             if !place || word.contains(|c: char| c.is_whitespace() || "*{<…,".contains(c)) {
                 continue;
             }
