@@ -121,7 +121,7 @@ async fn rounds(
     // What is committed barely belongs to a generation that has said all it had to say.
     let mut said = Reader::open(owner, &bare).await?;
     while said.next().await.is_some() {}
-    let mut writer = log.writer();
+    let mut writer = log.writer(InstanceId::random());
     let mut rounds = Vec::new();
     for seq in 1000.. {
         let (near, far) = tokio::join!(near.next(), far.next());

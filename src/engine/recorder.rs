@@ -18,7 +18,7 @@ use super::live::Tail;
 use crate::domain::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::generation::Outcome;
-use crate::domain::id::{Epoch, GenerationId, Seq};
+use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::metrics::Metrics;
 use crate::ports::{Address, Append, Log, RowChange};
 use crate::tasks::Tasks;
@@ -42,7 +42,7 @@ pub(super) struct Recorder {
 #[derive(Clone)]
 struct LaneHandle {
     queue: mpsc::Sender<Submission>,
-    /// How often this lane lost its connection.
+    /// How often this lane lost its connection, or was closed by another owner.
     losses: Arc<AtomicU64>,
 }
 
@@ -58,13 +58,18 @@ struct Submission {
 /// What a lane knows of a generation.
 struct Slot {
     tail: Arc<Tail>,
-    /// The lane's count of lost connections when it last compared the log with what it expects.
+    /// The lane's count of losses when it last compared the log with what it expects.
     compared: AtomicU64,
 }
 
 impl Recorder {
     /// Starts the lanes.
-    pub(super) fn start(log: &dyn Log, tasks: &Tasks, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn start(
+        log: &dyn Log,
+        owner: InstanceId,
+        tasks: &Tasks,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let (closed, writing) = (CancellationToken::new(), TaskTracker::new());
         let lanes = (0..LANES)
             .map(|_| {
@@ -72,7 +77,7 @@ impl Recorder {
                 let losses = Arc::new(AtomicU64::new(0));
                 let lane = Lane {
                     waiting,
-                    writer: log.writer(),
+                    writer: log.writer(owner),
                     losses: Arc::clone(&losses),
                     closed: closed.clone(),
                     hard: tasks.hard().clone(),
@@ -107,6 +112,19 @@ impl Recorder {
             lane,
             slot: Arc::new(slot),
             window: Arc::new(Semaphore::new(WINDOW as usize)),
+        }
+    }
+
+    /// Waits until whatever was handed in for `at` by a writer that is gone is durable, or never
+    /// will be.
+    pub(super) async fn settle(&self, at: &Address, epoch: Epoch) {
+        let tail = Tail::new(at.tenant.clone(), at.id, Seq::ZERO);
+        let mut last = self.open(at.clone(), epoch, tail);
+        if let Ok(place) = last.place(1).await {
+            let (durable, decided) = oneshot::channel();
+            last.submit(place, &[], RowChange::None, Some(durable));
+            // Behind all of it in its lane; whether it is refused itself is of no account.
+            let _ = decided.await;
         }
     }
 

@@ -73,6 +73,9 @@ impl Engine {
     async fn adopt(&self, orphan: Orphan) -> Result<bool, LogError> {
         let row = &orphan.row;
         let at = Address { tenant: row.tenant.clone(), id: row.id };
+        if orphan.owner == self.inner.instance {
+            self.inner.recorder.settle(&at, row.epoch).await;
+        }
         let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
         let model = self.model_of(&orphan);
         let event = self.first_event(&orphan, model.as_ref(), &transcript);

@@ -10,6 +10,10 @@ use crate::ports::LogError;
 
 /// Between two looks at the days' tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Between two looks at what was appended.
+const FOLD: Duration = Duration::from_millis(500);
+/// Looks after which others' leavings are looked for, even if nothing was appended here.
+const IDLE: u32 = 20;
 /// When a cancel was asked for of what is ours and does not run here yet: it is just beginning.
 const SOON: Duration = Duration::from_millis(250);
 
@@ -39,6 +43,11 @@ impl Engine {
         self.inner.tasks.spawn_service(async move {
             let hard = engine.inner.tasks.hard().clone();
             hard.run_until_cancelled(engine.upkeep()).await;
+        });
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.fold()).await;
         });
         self.heed_hints();
         let hard = self.inner.tasks.hard().clone();
@@ -76,6 +85,23 @@ impl Engine {
                 if let Err(error) = inner.log.retain(inner.limits.retention_days).await {
                     tracing::warn!(%error, "retention");
                 }
+            }
+        }
+    }
+
+    /// Has the log put in order what was appended, so that there is always little to be put in order.
+    async fn fold(&self) {
+        let (mut folded, mut idle) = (0, 0);
+        loop {
+            sleep(FOLD).await;
+            let appended = self.metrics().appended.get();
+            idle += 1;
+            if appended == folded && idle < IDLE {
+                continue;
+            }
+            match self.inner.log.fold(self.inner.instance).await {
+                Ok(_) => (folded, idle) = (appended, 0),
+                Err(error) => tracing::warn!(%error, "the journal is not folded"),
             }
         }
     }

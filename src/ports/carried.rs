@@ -24,8 +24,7 @@ impl Carried {
     }
 
     fn one(entry: &Entry) -> Option<Self> {
-        let data = format!("{{{}", entry.data_tail());
-        let kind = entry.kind.as_str().into();
+        let (kind, data) = (entry.kind.as_str().into(), entry.data().into());
         Some(Self { seq: entry.seq, epoch: entry.epoch?.0, kind, data })
     }
 

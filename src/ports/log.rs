@@ -32,8 +32,8 @@ pub trait Log: Send + Sync + 'static {
     /// What an operator sees of all tenants, in the same database.
     fn operations(&self) -> Arc<dyn Operations>;
 
-    /// A connection of its own for one lane of the recorder.
-    fn writer(&self) -> Box<dyn LogWriter>;
+    /// A connection of its own for one lane of `owner`'s recorder.
+    fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter>;
 
     /// At most `limit` entries after `after`, oldest first.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError>;
@@ -97,17 +97,24 @@ pub trait Log: Send + Sync + 'static {
     /// Renews the lease of `owner` for `lease` by the database's clock.
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
 
-    /// Gives the lease of `owner` up, so that others may take its generations over at once.
+    /// Gives the lease of `owner`, which appends no more, up, so that others may take its
+    /// generations over at once.
     async fn release(&self, owner: InstanceId) -> Result<(), LogError>;
 
     /// Unfinished generations that `orphans` describes, oldest first, at most `limit`.
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
 
-    /// Raises the epoch *and* appends the first entry of the new owner, in one transaction.
+    /// Raises the epoch *and* appends the first entry of the new owner, in one transaction; from
+    /// then on appends of the old one are refused. Whoever takes a generation from itself has seen
+    /// to it that none of its own is under way.
     ///
     /// A cancel that is asked for before it is in what it returns; one that is asked for later
     /// learns the new owner.
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError>;
+
+    /// Puts the events that `owner` has appended in order of their generations, and what others have
+    /// left; how many. Nothing that is read changes by it: it only gets cheaper.
+    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError>;
 
     /// Makes room for the days ahead and drops the events of generations begun more than `days`
     /// days ago; returns how many days' tables were dropped.

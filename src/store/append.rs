@@ -1,68 +1,27 @@
 //! Appends of many generations in one transaction.
-use async_trait::async_trait;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::rows::{answered, error, json, seq, stored};
+use super::lane::{Fresh, Place};
+use super::rows::{error, json, stored};
 use super::turns::{Told, tell};
 use crate::domain::generation::Outcome;
-use crate::domain::id::{ConversationId, Epoch, GenerationId};
-use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
+use crate::domain::id::ConversationId;
+use crate::ports::{Append, LogError, RowChange};
 
-/// One lane's own connection.
-pub(super) struct PgWriter {
-    pub(super) options: PgConnectOptions,
-    pub(super) connection: Option<PgConnection>,
-}
-
-#[async_trait]
-impl LogWriter for PgWriter {
-    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
-        // A first connection is silent; a lost one was reported by the call that lost it.
-        let mut connection = self.take().await?;
-        let result = answered(append(&mut connection, batch)).await;
-        self.keep(connection, &result);
-        result
-    }
-
-    async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
-        let mut connection = self.take().await?;
-        let result = answered(tails(&mut connection, ids)).await;
-        self.keep(connection, &result);
-        result
-    }
-}
-
-impl PgWriter {
-    /// The connection, out of `self`: a call that is dropped half-way must not leave it in use.
-    async fn take(&mut self) -> Result<PgConnection, LogError> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => {
-                answered(async { PgConnection::connect_with(&self.options).await.map_err(error) })
-                    .await
-            }
-        }
-    }
-
-    /// Only a connection whose last call succeeded, or was refused for what it said, is in a
-    /// known state.
-    fn keep<T>(&mut self, connection: PgConnection, result: &Result<T, LogError>) {
-        match result {
-            Ok(_) | Err(LogError::Conflict) => self.connection = Some(connection),
-            Err(LogError::Unavailable(_) | LogError::Broken(_)) => drop(connection),
-        }
-    }
-}
-
-async fn append(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), LogError> {
-    let changes = batch.iter().any(|a| !matches!(a.row, RowChange::None));
-    if !changes {
-        return insert(connection, batch).await;
+/// Appends `batch` by a lane; refused as a whole if the lane was closed, or if one of it is not
+/// where its generation is.
+pub(super) async fn append(
+    connection: &mut PgConnection,
+    lane: &mut Place,
+    batch: &[&Append],
+) -> Result<(), LogError> {
+    let Some(fresh) = lane.admit(batch) else { return Err(LogError::Conflict) };
+    if batch.iter().all(|append| matches!(append.row, RowChange::None)) {
+        return flush(connection, lane, batch, fresh).await;
     }
     let mut transaction = connection.begin().await.map_err(error)?;
-    insert(&mut transaction, batch).await?;
+    flush(&mut transaction, lane, batch, fresh).await?;
     mark_started(&mut transaction, batch).await?;
     mark_kept(&mut transaction, batch).await?;
     let mut told = Vec::new();
@@ -75,40 +34,81 @@ async fn append(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), 
     transaction.commit().await.map_err(error)
 }
 
-/// One statement for all events of the batch: it is one transaction, and it collides as a whole.
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    batch: &[&Append],
-) -> Result<(), LogError> {
-    let count = batch.iter().map(|a| a.entries.len()).sum();
-    let mut ids: Vec<Uuid> = Vec::with_capacity(count);
-    let mut seqs: Vec<i64> = Vec::with_capacity(count);
-    let mut epochs: Vec<i32> = Vec::with_capacity(count);
-    let mut tenants: Vec<&str> = Vec::with_capacity(count);
-    let mut types: Vec<&str> = Vec::with_capacity(count);
-    let mut data: Vec<&str> = Vec::with_capacity(count);
-    for one in batch {
-        for entry in &one.entries {
-            ids.push(one.at.id.0);
-            seqs.push(stored(entry.seq));
-            epochs.push(one.epoch.0);
-            tenants.push(one.at.tenant.as_str());
-            types.push(entry.kind.as_str());
-            data.push(entry.data_tail());
+/// Entries side by side, as the tables have them.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    seqs: Vec<i64>,
+    epochs: Vec<i32>,
+    types: Vec<&'a str>,
+    data: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &[&'a Append]) -> Self {
+        let mut columns = Self::default();
+        for one in batch {
+            for entry in &one.entries {
+                columns.ids.push(one.at.id.0);
+                columns.seqs.push(stored(entry.seq));
+                columns.epochs.push(one.epoch.0);
+                columns.types.push(entry.kind.as_str());
+                columns.data.push(entry.data());
+            }
         }
+        columns
     }
+}
+
+/// One row of the journal for the whole batch. What the lane has not appended to before has to be
+/// of the epoch that is on record: a take-over after this statement began has closed the lane.
+async fn flush(
+    connection: &mut PgConnection,
+    lane: &Place,
+    batch: &[&Append],
+    (fresh, epochs): Fresh,
+) -> Result<(), LogError> {
+    let columns = Columns::of(batch);
+    if columns.ids.is_empty() {
+        return Ok(());
+    }
+    let checked = "with lane as (select from lanes where id = $1 and open for key share) \
+         insert into journal (lane, n, ids, seqs, epochs, types, data) \
+         select $1, $2, $3, $4, $5, $6, $7 from lane where not exists ( \
+           select from unnest($8::uuid[], $9::integer[]) as f (id, epoch) \
+           left join generations g on g.id = f.id where g.epoch is distinct from f.epoch)";
+    let known = "with lane as (select from lanes where id = $1 and open for key share) \
+         insert into journal (lane, n, ids, seqs, epochs, types, data) \
+         select $1, $2, $3, $4, $5, $6, $7 from lane";
+    let query = sqlx::query(if fresh.is_empty() { known } else { checked })
+        .bind(lane.id)
+        .bind(lane.n)
+        .bind(&columns.ids)
+        .bind(&columns.seqs)
+        .bind(&columns.epochs)
+        .bind(&columns.types)
+        .bind(&columns.data);
+    let query = if fresh.is_empty() { query } else { query.bind(fresh).bind(epochs) };
+    let inserted = query.execute(connection).await.map_err(error)?.rows_affected();
+    if inserted == 1 { Ok(()) } else { Err(LogError::Conflict) }
+}
+
+/// Entries of one owner as a segment, by whoever holds the generation: its start, or its take-over.
+pub(super) async fn insert_segment(
+    connection: &mut PgConnection,
+    append: &Append,
+) -> Result<(), LogError> {
+    let columns = Columns::of(&[append]);
     sqlx::query(
-        "insert into events (generation_id, seq, epoch, tenant, type, data) \
-         select g, s, e, t, k, ('{' || d)::json from \
-         unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::text[]) \
-         as rows (g, s, e, t, k, d)",
+        "insert into segments (generation_id, seq, last, epoch, types, data, at) \
+         values ($1, $2, $3, $4, $5, $6, array_fill(clock_timestamp(), array[cardinality($5)]))",
     )
-    .bind(&ids)
-    .bind(&seqs)
-    .bind(&epochs)
-    .bind(&tenants)
-    .bind(&types)
-    .bind(&data)
+    .bind(append.at.id.0)
+    .bind(columns.seqs.first())
+    .bind(columns.seqs.last())
+    .bind(append.epoch.0)
+    .bind(&columns.types)
+    .bind(&columns.data)
     .execute(connection)
     .await
     .map(drop)
@@ -155,8 +155,8 @@ pub(super) async fn mark_kept(
     Ok(())
 }
 
-/// Writes the ending into the row, in the transaction of its `done` event; the conversation that
-/// is to be told, if there is one.
+/// Writes the ending into the row, in the transaction of its `done` event, once; the conversation
+/// that is to be told, if there is one.
 pub(super) async fn mark_ended(
     connection: &mut PgConnection,
     append: &Append,
@@ -167,11 +167,8 @@ pub(super) async fn mark_ended(
         "update generations g set status = $2, text = $3, reasoning = $4, refusal = $5, \
          tool_calls = $6, done = $7, attempts = $8, last_seq = $9, \
          finished_at = clock_timestamp(), time_to_first_token_ms = \
-           (select extract(epoch from e.at - g.created_at) * 1000 from events e \
-            where e.generation_id = g.id \
-            and e.type in ('delta', 'reasoning', 'refusal', 'tool_call') \
-            order by e.seq limit 1) \
-         where id = $1 returning conversation_id",
+           extract(epoch from first_content(g.id) - g.created_at) * 1000 \
+         where id = $1 and epoch = $10 and done is null returning conversation_id",
     )
     .bind(append.at.id.0)
     .bind(outcome.done.status.as_str())
@@ -182,30 +179,10 @@ pub(super) async fn mark_ended(
     .bind(json(&outcome.done))
     .bind(i32::try_from(outcome.attempts).unwrap_or(i32::MAX))
     .bind(last)
+    .bind(append.epoch.0)
     .fetch_optional(connection)
     .await
     .map_err(error)?;
-    Ok(conversation.flatten().map(|id| (ConversationId(id), append.at.id)))
-}
-
-async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
-    let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query(
-        "select w.id, coalesce(g.epoch, 0) as epoch, \
-         coalesce((select max(e.seq) from events e where e.generation_id = w.id), 0) as seq \
-         from unnest($1::uuid[]) as w (id) left join generations g on g.id = w.id",
-    )
-    .bind(&wanted)
-    .fetch_all(connection)
-    .await
-    .map_err(error)?;
-    rows.iter()
-        .map(|row| {
-            Ok(Tail {
-                id: GenerationId(row.try_get("id").map_err(error)?),
-                seq: seq(row.try_get("seq").map_err(error)?),
-                epoch: Epoch(row.try_get("epoch").map_err(error)?),
-            })
-        })
-        .collect()
+    let conversation = conversation.ok_or(LogError::Conflict)?;
+    Ok(conversation.map(|id| (ConversationId(id), append.at.id)))
 }

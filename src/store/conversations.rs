@@ -239,8 +239,16 @@ impl PgConversations {
         if let Some(running) = running {
             return Ok(Erased::Running(GenerationId(running)));
         }
+        let of_it = "select id from generations where conversation_id = $1 and tenant = $2";
+        let ids: Vec<Uuid> = sqlx::query_scalar(of_it)
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(error)?;
+        super::fold::fold_all_of(&mut transaction, &ids).await?;
         let statements = [
-            "delete from events where tenant = $2 and generation_id in \
+            "delete from segments where generation_id in \
              (select id from generations where conversation_id = $1 and tenant = $2)",
             "delete from generations where conversation_id = $1 and tenant = $2",
             "delete from conversations where id = $1 and tenant = $2",

@@ -12,8 +12,7 @@ use crate::domain::id::{GenerationId, InstanceId, Seq};
 use crate::ports::{Address, LogError};
 
 impl PgLog {
-    /// One lookup in the primary key for each generation, whatever the planner believes: the limit
-    /// keeps the subquery from being flattened.
+    /// One lookup in the primary key for each generation, and one look at the journal for all.
     pub(super) async fn read_pages(
         &self,
         wanted: &[(Address, Seq)],
@@ -22,11 +21,22 @@ impl PgLog {
         let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
         let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
         let found = sqlx::query(
-            "select w.id, e.seq, e.epoch, e.type, e.data \
-             from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
-             cross join lateral (select seq, epoch, type, data::text as data from events \
-               where generation_id = w.id and tenant = w.tenant and seq > w.after \
-               order by seq limit $4) e order by w.id, e.seq",
+            "with w as materialized (select w.* \
+               from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
+               join generations g on g.id = w.id and g.tenant = w.tenant), \
+             page as ( \
+               select w.id, w.after, s.seq + u.i - 1 as seq, s.epoch, u.type, u.data \
+               from w cross join lateral (select * from segments s where s.generation_id = w.id \
+                 and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
+                   where b.generation_id = w.id and b.seq <= w.after + 1 \
+                   order by b.seq desc limit 1), 0) \
+                 order by s.seq limit $4) s, \
+                 unnest(s.types, s.data) with ordinality as u (type, data, i) \
+               union all \
+               select w.id, w.after, u.seq, u.epoch, u.type, u.data \
+               from unfolded u join w on w.id = u.generation_id) \
+             select id, seq, epoch, type, data from page \
+             where seq > after and seq <= after + $4 order by id, seq",
         )
         .bind(&ids)
         .bind(&tenants)

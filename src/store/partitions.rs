@@ -16,7 +16,7 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
                 first_uuid_of_day(day + 1)::text \
          from (select (now() at time zone 'utc')::date + n as day \
                from generate_series(0, $1) n) days \
-         where to_regclass('events_' || to_char(day, 'YYYYMMDD')) is null",
+         where to_regclass('segments_' || to_char(day, 'YYYYMMDD')) is null",
     )
     .bind(AHEAD)
     .fetch_all(&mut *connection)
@@ -24,11 +24,11 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
     for (day, from, to) in days {
         let made = format!(
             "begin; set local lock_timeout = '2s'; select pg_advisory_xact_lock({LOCK}); \
-             create table if not exists events_{day} partition of events \
+             create table if not exists segments_{day} partition of segments \
              for values from ('{from}') to ('{to}'); commit"
         );
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(made)).execute(&mut *connection).await {
-            tracing::warn!(%error, day, "no partition for this day yet; its events go to events_other");
+            tracing::warn!(%error, day, "no partition for this day yet; its events go to segments_other");
             sqlx::raw_sql("rollback").execute(&mut *connection).await?;
         }
     }
@@ -39,7 +39,7 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
 pub(super) async fn expire(connection: &mut PgConnection, days: u32) -> Result<u64, sqlx::Error> {
     let old: Vec<(String,)> = sqlx::query_as(
         "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
-         where i.inhparent = 'events'::regclass and c.relname ~ '^events_[0-9]{8}$' \
+         where i.inhparent = 'segments'::regclass and c.relname ~ '^segments_[0-9]{8}$' \
          and to_date(right(c.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc')::date - $1 \
          order by 1",
     )
@@ -54,11 +54,11 @@ pub(super) async fn expire(connection: &mut PgConnection, days: u32) -> Result<u
     Ok(count)
 }
 
-/// Bytes of all partitions with their indexes.
+/// Bytes of all events, in the journal and in all partitions, with their indexes.
 pub(super) async fn bytes(pool: &PgPool) -> Result<i64, LogError> {
     sqlx::query_scalar(
-        "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint \
-         from pg_partition_tree('events') where isleaf",
+        "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint + pg_total_relation_size('journal') \
+         from pg_partition_tree('segments') where isleaf",
     )
     .fetch_one(pool)
     .await

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::append::PgWriter;
 use super::conversations::PgConversations;
+use super::lane::PgWriter;
 use super::operations::PgOperations;
 use super::rows::{self, GENERATION, answered, error, stored};
 use super::turns;
@@ -53,8 +53,8 @@ impl Log for PgLog {
         Arc::new(PgOperations { log: self.clone() })
     }
 
-    fn writer(&self) -> Box<dyn LogWriter> {
-        Box::new(PgWriter { options: self.options.clone(), connection: None })
+    fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
+        Box::new(PgWriter::new(self.options.clone(), owner))
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
@@ -186,7 +186,7 @@ impl Log for PgLog {
     }
 
     async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
-        answered(self.renew(owner, Duration::ZERO)).await
+        answered(self.end_lease(owner)).await
     }
 
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
@@ -195,6 +195,10 @@ impl Log for PgLog {
 
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         answered(self.claim(claim)).await
+    }
+
+    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
+        answered(self.fold_lanes(owner)).await
     }
 
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
@@ -251,9 +255,22 @@ impl PgLog {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Entry>, LogError> {
+        // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
+        // that holds the first.
         let rows = sqlx::query(
-            "select seq, epoch, type, data::text as data from events \
-             where generation_id = $1 and tenant = $2 and seq > $3 order by seq limit $4",
+            "with page as ( \
+               select s.seq + u.i - 1 as seq, s.epoch, u.type, u.data from segments s, \
+                 unnest(s.types, s.data) with ordinality as u (type, data, i) \
+               where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
+                 from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
+                 order by b.seq desc limit 1), 0) \
+               union all \
+               select u.seq, u.epoch, u.type, u.data from lanes l join journal j on j.lane = l.id \
+                 and j.n > l.folded and $1 = any(j.ids), \
+                 unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (id, seq, epoch, type, data) \
+               where u.id = $1) \
+             select seq, epoch, type, data from page where seq > $3 and seq <= $3 + $4 \
+               and exists (select from generations where id = $1 and tenant = $2) order by seq",
         )
         .bind(at.id.0)
         .bind(at.tenant.as_str())
@@ -298,8 +315,10 @@ impl PgLog {
         if let Some(conversation) = conversation {
             turns::take_out(&mut transaction, at, conversation).await?;
         }
+        super::fold::fold_all_of(&mut transaction, &[at.id.0]).await?;
         let statements = [
-            "delete from events where generation_id = $1 and tenant = $2",
+            "delete from segments where generation_id in \
+             (select id from generations where id = $1 and tenant = $2)",
             "delete from generations where id = $1 and tenant = $2",
         ];
         for statement in statements {

@@ -22,12 +22,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// The columns that [`generation`] reads, of `generations g`.
 pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.request::text as request, \
     g.provider, g.epoch, g.created_at, g.started_at, g.finished_at, \
-    coalesce(g.time_to_first_token_ms, (select extract(epoch from e.at - g.created_at) * 1000 \
-      from events e where e.generation_id = g.id \
-      and e.type in ('delta', 'reasoning', 'refusal', 'tool_call') \
-      order by e.seq limit 1)::float8) as ttft, \
-    coalesce(g.last_seq, (select max(e.seq) from events e where e.generation_id = g.id), 0) as head, \
-    exists (select from events e where e.generation_id = g.id) as retained, \
+    coalesce(g.time_to_first_token_ms, case when g.done is null \
+      then extract(epoch from first_content(g.id) - g.created_at) * 1000 end)::float8 as ttft, \
+    coalesce(g.last_seq, last_seq(g.id)) as head, \
+    exists (select from segments s where s.generation_id = g.id) as retained, \
     g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.done::text as done, \
     g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
     g.kept::text as kept";

@@ -93,9 +93,10 @@ pub(super) async fn insert_generation(
          started as (select row_to_json(columns) as data from (select g.id as generation, \
            g.model, g.provider, to_char(g.created_at at time zone 'utc', \
              'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
-         insert into events (generation_id, seq, epoch, tenant, type, data) \
-         select g.id, 1, g.epoch, g.tenant, 'started', started.data from g, started \
-         returning seq, epoch, type, data::text as data",
+         insert into segments (generation_id, seq, last, epoch, types, data, at) \
+         select g.id, 1, 1, g.epoch, array['started'], array[substr(started.data::text, 2)], \
+           array[clock_timestamp()] from g, started \
+         returning seq, epoch, types[1] as type, data[1] as data",
     )
     .bind(new.id.0)
     .bind(new.tenant.as_str())

@@ -2,9 +2,10 @@
 use sqlx::Row;
 use std::time::Duration;
 
-use super::append::{insert, mark_ended, mark_kept};
+use super::append::{insert_segment, mark_ended, mark_kept};
+use super::lane::{beside_new_lanes, close};
 use super::postgres::PgLog;
-use super::rows::{GENERATION, error, generation, kept};
+use super::rows::{GENERATION, error, generation, kept, seq};
 use super::turns::tell;
 use crate::domain::id::{Epoch, GenerationId, InstanceId};
 use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, RowChange};
@@ -26,6 +27,7 @@ impl PgLog {
 
     /// In the row of the instance, which a process of the same identity may have left.
     pub(super) async fn begin(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.close_lanes(owner).await?;
         self.renew(owner, lease).await?;
         sqlx::query("update instances set leaving = false where id = $1")
             .bind(owner.0)
@@ -127,15 +129,26 @@ impl PgLog {
             .collect()
     }
 
-    /// The entry goes in first: it waits for an append of the old owner that is under way, and
-    /// loses to it. Both writers touch the event before the row, so they cannot deadlock.
+    /// The lanes of the old owner are closed first: its appends come to an end, and the log is where
+    /// it will stay until the new owner's first entry, or it is not where the claim was made for.
     pub(super) async fn claim(&self, claim: &Claim) -> Result<Claimed, LogError> {
         let append = &claim.append;
+        let Some(first) = append.entries.first() else {
+            return Err(LogError::Broken("a claim without an entry".into()));
+        };
         let mut transaction = self.workers.begin().await.map_err(error)?;
-        match insert(&mut transaction, &[append]).await {
-            Ok(()) => {}
-            Err(LogError::Conflict) => return Ok(Claimed::No),
-            Err(other) => return Err(other),
+        beside_new_lanes(&mut transaction, claim.from.0).await?;
+        // What an earlier process of ours left is closed, and what this one left is decided.
+        if claim.from.0 != claim.owner {
+            close(&mut transaction, "owner = $1", claim.from.0.0).await?;
+        }
+        let last: i64 = sqlx::query_scalar("select last_seq($1)")
+            .bind(append.at.id.0)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(error)?;
+        if seq(last).next() != first.seq {
+            return Ok(Claimed::No);
         }
         let claimed: Option<bool> = sqlx::query_scalar(
             "update generations g set owner = $2, epoch = $3, \
@@ -156,6 +169,7 @@ impl PgLog {
         .await
         .map_err(error)?;
         let Some(cancel_requested) = claimed else { return Ok(Claimed::No) };
+        insert_segment(&mut transaction, append).await?;
         mark_kept(&mut transaction, &[append]).await?;
         if let RowChange::Ended(outcome) = &append.row {
             let told = mark_ended(&mut transaction, append, outcome).await?;

@@ -71,7 +71,7 @@ impl PgConversations {
                 entries: vec![notice.clone()],
                 row: RowChange::None,
             };
-            append::insert(&mut transaction, &[&append]).await?;
+            append::insert_segment(&mut transaction, &append).await?;
             entries.push(notice.clone());
         }
         transaction.commit().await.map_err(error)?;

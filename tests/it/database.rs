@@ -72,6 +72,12 @@ impl TestDatabase {
         self.options.connect().await.unwrap()
     }
 
+    /// Drops what was said, as a retention of no days would.
+    pub(crate) async fn forget_events(&self) {
+        let all = "with gone as (delete from journal) delete from segments";
+        sqlx::query(all).execute(&mut self.connect().await).await.unwrap();
+    }
+
     /// The first column of the first row.
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&mut self.connect().await).await.unwrap()

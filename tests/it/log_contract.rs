@@ -70,7 +70,7 @@ impl Bench {
     }
 
     async fn tail(&self, at: &Address) -> Tail {
-        self.log.writer().tails(&[at.id]).await.unwrap()[0]
+        self.log.writer(self.owner).tails(&[at.id]).await.unwrap()[0]
     }
 
     async fn orphans(&self, which: &Orphans) -> Vec<GenerationId> {
@@ -116,7 +116,7 @@ async fn append(writer: &mut dyn LogWriter, append: &Append) -> Result<(), LogEr
 async fn what_is_appended_is_read_back_byte_for_byte() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer();
+    let mut writer = bench.log.writer(bench.owner);
     let written = deltas(&at, 1, 2..=40);
     append(writer.as_mut(), &written).await.unwrap();
     assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap(), written.entries);
@@ -129,7 +129,7 @@ async fn what_is_appended_is_read_back_byte_for_byte() {
 async fn a_batch_is_written_whole_or_not_at_all() {
     let bench = bench().await;
     let (one, two) = (bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer();
+    let mut writer = bench.log.writer(bench.owner);
     append(writer.as_mut(), &deltas(&one, 1, 2..=3)).await.unwrap();
     let (clash, innocent) = (deltas(&one, 1, 3..=4), deltas(&two, 1, 2..=3));
     let outcome = writer.append(&[&innocent, &clash]).await;
@@ -142,7 +142,7 @@ async fn a_batch_is_written_whole_or_not_at_all() {
 async fn there_is_one_ending() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer();
+    let mut writer = bench.log.writer(bench.owner);
     append(writer.as_mut(), &ending(&at, 1, 2)).await.unwrap();
     let second = append(writer.as_mut(), &ending(&at, 1, 3)).await;
     assert!(matches!(second, Err(LogError::Conflict)), "the database itself refuses it");
@@ -193,7 +193,7 @@ async fn a_take_over_needs_an_expired_lease_and_happens_once() {
     assert!(ours(a.unwrap()) ^ ours(b.unwrap()), "one of two is faster");
     assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(2), epoch: Epoch(2) });
 
-    let mut old = bench.log.writer();
+    let mut old = bench.log.writer(bench.owner);
     let stale = append(old.as_mut(), &deltas(&at, 1, 2..=5)).await;
     assert!(matches!(stale, Err(LogError::Conflict)), "the old owner is fenced");
 }
@@ -203,7 +203,7 @@ async fn a_take_over_loses_to_an_append_that_was_faster() {
     let bench = bench().await;
     let at = bench.generation().await;
     bench.log.release(bench.owner).await.unwrap();
-    append(bench.log.writer().as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
     let late = bench.log.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap();
     assert_eq!(late, Claimed::No);
     let next = bench.log.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap();
@@ -226,7 +226,7 @@ async fn what_nobody_runs_is_found() {
 async fn another_tenant_sees_and_changes_nothing() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer().as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
     let tenant = Tenant::named("other".into());
     let foreign = Address { tenant: tenant.clone(), id: at.id };
     let filter = Filter { limit: 10, ..Filter::default() };
@@ -243,10 +243,10 @@ async fn another_tenant_sees_and_changes_nothing() {
 async fn old_days_go_and_what_they_came_to_stays() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer().as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
     // The day of this generation becomes a day long gone.
     let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
-                  begin execute 'alter table events_' || day || ' rename to events_20200101'; end $$";
+                  begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
     sqlx::query(rename).execute(&mut bench.database.connect().await).await.unwrap();
     assert_eq!(bench.log.retain(7).await.unwrap(), 1);
     let row = bench.log.generation(&at).await.unwrap().unwrap();
@@ -277,7 +277,7 @@ async fn a_cancel_and_a_take_over_at_once_never_miss_each_other() {
 async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
     let bench = bench().await;
     let (at, ended) = (bench.generation().await, bench.generation().await);
-    append(bench.log.writer().as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
     bench.log.give_up(&at, bench.owner, Epoch(2)).await.unwrap();
     bench.log.give_up(&at, InstanceId::random(), Epoch(1)).await.unwrap();
     bench.log.give_up(&ended, bench.owner, Epoch(1)).await.unwrap();
@@ -312,7 +312,7 @@ async fn many_logs_are_read_at_once_each_behind_its_own_cursor() {
     let bench = bench().await;
     let (one, two, three) =
         (bench.generation().await, bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer();
+    let mut writer = bench.log.writer(bench.owner);
     let (first, second) = (deltas(&one, 1, 2..=9), deltas(&two, 1, 2..=4));
     writer.append(&[&first, &second]).await.unwrap();
     let foreign = Address { tenant: Tenant::named("other".into()), id: two.id };
@@ -333,7 +333,7 @@ async fn readers_elsewhere_count_where_it_matters() {
     bench.log.create(&new).await.unwrap();
     let left = Address { tenant: new.tenant, id: new.id };
     let ended = bench.generation().await;
-    append(bench.log.writer().as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
     assert_eq!(bench.log.unread_elsewhere(&left).await.unwrap(), None, "never read");
     let all = [kept.clone(), left.clone(), ended];
     let owners = bench.log.renew_readers(&all, LEASE).await.unwrap();
@@ -352,7 +352,7 @@ async fn readers_elsewhere_count_where_it_matters() {
 async fn what_an_upstream_keeps_is_told_by_the_owner_alone() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer();
+    let mut writer = bench.log.writer(bench.owner);
     writer.append(&[&keeping(&at, 1, "resp_1")]).await.unwrap();
     writer.append(&[&keeping(&at, 2, "of another owner")]).await.unwrap();
     let mine = Orphans::Unattended { owner: bench.owner, attended: vec![] };

@@ -14,7 +14,7 @@ async fn a_day_that_is_dropped_leaves_answers_and_nothing_that_could_not_be_eras
     let view = app.client.view(&id).await;
     // The day of this generation becomes a day long gone.
     let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
-                  begin execute 'alter table events_' || day || ' rename to events_20200101'; end $$";
+                  begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
     sqlx::query(rename).execute(&mut app.database.connect().await).await.unwrap();
     let log = connect(app.database.url.parse().unwrap(), Durability::Required).await.unwrap();
     assert_eq!(log.retain(7).await.unwrap(), 1, "one day's table");

@@ -46,6 +46,8 @@ impl WrongWriter {
         for append in &mut moved {
             let tails = self.real.tails(&[append.at.id]).await?;
             let mut seq = tails[0].seq;
+            // Whoever owns it now.
+            append.epoch = tails[0].epoch;
             for entry in &mut append.entries {
                 seq = seq.next();
                 *entry = Entry::encode(seq, &entry.decode().unwrap()).by(append.epoch);
@@ -94,8 +96,8 @@ impl Log for WrongLog {
     fn operations(&self) -> Arc<dyn lastword::ports::Operations> {
         self.real.operations()
     }
-    fn writer(&self) -> Box<dyn LogWriter> {
-        Box::new(WrongWriter { real: self.real.writer(), mistake: self.mistake })
+    fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
+        Box::new(WrongWriter { real: self.real.writer(owner), mistake: self.mistake })
     }
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         self.real.create(new).await
@@ -174,6 +176,9 @@ impl Log for WrongLog {
     }
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         self.real.take_over(claim).await
+    }
+    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
+        self.real.fold(owner).await
     }
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.real.retain(days).await

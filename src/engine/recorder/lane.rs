@@ -57,6 +57,13 @@ impl Lane {
                     self.waiting.recv_many(&mut waiting, BATCH).await
                 }
             };
+            // Behind whoever is ready to hand in, too: a commit for all of them costs as one for one.
+            tokio::task::yield_now().await;
+            while waiting.len() < BATCH
+                && let Ok(more) = self.waiting.try_recv()
+            {
+                waiting.push(more);
+            }
             if taken == 0 || self.commit(std::mem::take(&mut waiting)).await.is_err() {
                 return;
             }
@@ -68,7 +75,7 @@ impl Lane {
         // What a lost writer handed in later must not go in behind a hole.
         batch.retain(|s| !s.slot.tail.is_detached());
         let mut batch = self.compare(batch, false).await?;
-        let mut outages = 0;
+        let (mut outages, mut refusals) = (0, 0);
         while !batch.is_empty() {
             let before = batch.len();
             let appends: Vec<&Append> = batch.iter().map(|s| &s.append).collect();
@@ -88,12 +95,20 @@ impl Lane {
                     outages += 1;
                     None
                 }
-                Err(refusal @ (LogError::Conflict | LogError::Broken(_))) => Some(refusal),
+                Err(refusal @ (LogError::Conflict | LogError::Broken(_))) => {
+                    // The lane may have been closed: what is not in this batch is compared, too.
+                    self.losses.fetch_add(1, Ordering::Relaxed);
+                    Some(refusal)
+                }
             };
             batch = self.compare(batch, true).await?;
             match refusal {
-                Some(why) if batch.len() == before => return self.isolate(batch, &why).await,
-                Some(_) | None => {}
+                // Once may have been for all that this lane writes, which another one writes now.
+                Some(why) if batch.len() == before && refusals > 0 => {
+                    return self.isolate(batch, &why).await;
+                }
+                Some(_) => refusals += 1,
+                None => {}
             }
         }
         Ok(())

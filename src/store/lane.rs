@@ -1,0 +1,225 @@
+//! One lane: a connection that appends, and what keeps it from appending what is not its to append.
+//!
+//! A lane is a row that its appends hold for their time. Whoever takes a generation over closes the
+//! lanes of its old owner: that waits for an append under way, and has the next one refused. A
+//! lane lives as long as its connection, so an append whose outcome is unknown is decided when the
+//! next lane is open: that closes this one.
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row};
+use uuid::Uuid;
+
+use super::append::append;
+use super::rows::{answered, error, seq};
+use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
+use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
+
+/// Generations whose last seq a lane remembers; those that it has forgotten are looked up again.
+const KNOWN: usize = 16 * 1024;
+
+/// One lane of an instance, with a connection of its own.
+pub(super) struct PgWriter {
+    options: PgConnectOptions,
+    owner: InstanceId,
+    open: Option<Open>,
+    /// The lane of a connection that was lost: its last append may still be under way.
+    left: Option<Uuid>,
+}
+
+/// A lane while it is open.
+struct Open {
+    connection: PgConnection,
+    lane: Place,
+}
+
+/// Where the next append goes.
+pub(super) struct Place {
+    pub(super) id: Uuid,
+    /// The row of the journal that is written next, or was last.
+    pub(super) n: i64,
+    /// The last seq of what was appended here.
+    known: HashMap<GenerationId, Seq>,
+}
+
+impl PgWriter {
+    pub(super) fn new(options: PgConnectOptions, owner: InstanceId) -> Self {
+        Self { options, owner, open: None, left: None }
+    }
+
+    /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.
+    async fn take(&mut self) -> Result<Open, LogError> {
+        if let Some(open) = self.open.take() {
+            // Until it is given back.
+            self.left = Some(open.lane.id);
+            return Ok(open);
+        }
+        answered(self.begin()).await
+    }
+
+    async fn begin(&mut self) -> Result<Open, LogError> {
+        let mut connection = PgConnection::connect_with(&self.options).await.map_err(error)?;
+        let lane = open(&mut connection, self.owner, self.left).await?;
+        self.left = Some(lane.id);
+        Ok(Open { connection, lane })
+    }
+
+    /// Only a connection whose last call succeeded, or was refused for what it said, is in a
+    /// known state.
+    fn keep<T>(&mut self, open: Open, result: &Result<T, LogError>) {
+        match result {
+            Ok(_) | Err(LogError::Conflict) => {
+                self.left = None;
+                self.open = Some(open);
+            }
+            Err(LogError::Unavailable(_) | LogError::Broken(_)) => drop(open),
+        }
+    }
+}
+
+#[async_trait]
+impl LogWriter for PgWriter {
+    async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
+        // A first connection is silent; a lost one was reported by the call that lost it.
+        let mut own = self.take().await?;
+        let mut result = answered(append(&mut own.connection, &mut own.lane, batch)).await;
+        if let Err(LogError::Conflict) = result {
+            // Open before the tails are looked at, so that a take-over after that closes it.
+            let next = open(&mut own.connection, self.owner, Some(own.lane.id));
+            match answered(next).await {
+                Ok(lane) => own.lane = lane,
+                Err(error) => result = Err(error),
+            }
+        }
+        self.keep(own, &result);
+        result
+    }
+
+    async fn tails(&mut self, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
+        let mut own = self.take().await?;
+        let result = answered(tails(&mut own.connection, ids)).await;
+        self.keep(own, &result);
+        result
+    }
+}
+
+/// Closes `left` and opens a lane. Take-overs from `owner` are over when it is open, or see it.
+async fn open(
+    connection: &mut PgConnection,
+    owner: InstanceId,
+    left: Option<Uuid>,
+) -> Result<Place, LogError> {
+    let mut transaction = connection.begin().await.map_err(error)?;
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(lock_of(owner))
+        .execute(&mut *transaction)
+        .await
+        .map_err(error)?;
+    close(&mut transaction, "id = $1", left.unwrap_or_default()).await?;
+    let new = "insert into lanes (id, owner) values (gen_random_uuid(), $1) returning id";
+    let id = sqlx::query_scalar(new)
+        .bind(owner.0)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(error)?;
+    transaction.commit().await.map_err(error)?;
+    Ok(Place { id, n: 0, known: HashMap::new() })
+}
+
+/// Closes the lanes that `which` names by `$1`, when their appends under way are decided.
+pub(super) async fn close(
+    connection: &mut PgConnection,
+    which: &'static str,
+    id: Uuid,
+) -> Result<(), LogError> {
+    // In two statements: the lock that waits for appends is stronger than the update's.
+    for statement in [
+        format!("select id from lanes where {which} and open order by id for update"),
+        format!("update lanes set open = false where {which} and open"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(id)
+            .execute(&mut *connection)
+            .await
+            .map_err(error)?;
+    }
+    Ok(())
+}
+
+/// Takes turns with the lanes that `owner` opens, until the transaction ends.
+pub(super) async fn beside_new_lanes(
+    connection: &mut PgConnection,
+    owner: InstanceId,
+) -> Result<(), LogError> {
+    sqlx::query("select pg_advisory_xact_lock_shared($1)")
+        .bind(lock_of(owner))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
+}
+
+/// The number of an instance among advisory locks: two of the same only wait for each other.
+fn lock_of(owner: InstanceId) -> i64 {
+    let (_, low) = owner.0.as_u64_pair();
+    low.cast_signed()
+}
+
+/// Generations that a lane has not appended to before, with the epochs of their appends.
+pub(super) type Fresh = (Vec<Uuid>, Vec<i32>);
+
+impl Place {
+    /// Takes note of `batch`, which is about to be appended; `None` if one of it does not go on
+    /// where its generation is. Whatever fails from then on ends the lane, and its notes with it.
+    pub(super) fn admit(&mut self, batch: &[&Append]) -> Option<Fresh> {
+        if self.known.len() > KNOWN {
+            self.known.clear();
+        }
+        let mut fresh = Fresh::default();
+        for &append in batch {
+            let (Some(first), Some(last)) = (append.entries.first(), append.entries.last()) else {
+                continue;
+            };
+            match self.known.insert(append.at.id, last.seq) {
+                Some(known) if known.next() != first.seq => return None,
+                Some(_) => {}
+                None => {
+                    fresh.0.push(append.at.id.0);
+                    fresh.1.push(append.epoch.0);
+                }
+            }
+            if matches!(append.row, RowChange::Ended(_)) {
+                self.known.remove(&append.at.id);
+            }
+        }
+        self.n += 1;
+        Some(fresh)
+    }
+}
+
+async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
+    let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(
+        "with waiting as (select generation_id as id, max(seq) as seq from unfolded \
+           where generation_id = any($1) group by 1) \
+         select w.id, coalesce(g.epoch, 0) as epoch, greatest(coalesce(waiting.seq, 0), \
+           coalesce((select s.last from segments s where s.generation_id = w.id \
+             order by s.seq desc limit 1), 0)) as seq \
+         from unnest($1::uuid[]) as w (id) left join generations g on g.id = w.id \
+         left join waiting on waiting.id = w.id",
+    )
+    .bind(&wanted)
+    .fetch_all(connection)
+    .await
+    .map_err(error)?;
+    rows.iter()
+        .map(|row| {
+            Ok(Tail {
+                id: GenerationId(row.try_get("id").map_err(error)?),
+                seq: seq(row.try_get("seq").map_err(error)?),
+                epoch: Epoch(row.try_get("epoch").map_err(error)?),
+            })
+        })
+        .collect()
+}
