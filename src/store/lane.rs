@@ -117,7 +117,8 @@ async fn open(
         .await
         .map_err(error)?;
     close(&mut transaction, "id = $1", left.unwrap_or_default()).await?;
-    let new = "insert into lanes (id, owner) values (gen_random_uuid(), $1) returning id";
+    let new = "with new as (insert into lanes (id, owner) values (gen_random_uuid(), $1) \
+               returning id) select id from new";
     let id = sqlx::query_scalar(new)
         .bind(owner.0)
         .fetch_one(&mut *transaction)

@@ -21,13 +21,13 @@ use crate::wrong::{Mistake, wrong_log};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-struct Bench {
-    database: TestDatabase,
-    log: Arc<dyn Log>,
-    owner: InstanceId,
+pub(crate) struct Bench {
+    pub(crate) database: TestDatabase,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) owner: InstanceId,
 }
 
-async fn bench() -> Bench {
+pub(crate) async fn bench() -> Bench {
     let database = TestDatabase::create().await;
     let log = wrong_log(&database.url, Mistake::None).await;
     let owner = InstanceId::random();
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     /// A generation with its `started` event.
-    async fn generation(&self) -> Address {
+    pub(crate) async fn generation(&self) -> Address {
         let new = self.fresh(None);
         let created = self.log.create(&new).await.unwrap();
         assert!(matches!(created, Created::New(_, first) if first[0].seq == Seq(1)));
@@ -79,7 +79,7 @@ impl Bench {
     }
 }
 
-fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u64>) -> Append {
+pub(crate) fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u64>) -> Append {
     let delta = |n: u64| Event::Delta { text: format!("\"{n}\n\u{1F600}") };
     let entry = |n: u64| Entry::encode(Seq(n), &delta(n)).by(Epoch(epoch));
     let entries = seqs.map(entry).collect();
@@ -93,7 +93,7 @@ fn keeping(at: &Address, epoch: i32, answer: &str) -> Append {
     Append { at: at.clone(), epoch: Epoch(epoch), entries: Vec::new(), row }
 }
 
-fn ending(at: &Address, epoch: i32, seq: u64) -> Append {
+pub(crate) fn ending(at: &Address, epoch: i32, seq: u64) -> Append {
     let done = Done {
         status: Status::Completed,
         finish_reason: None,
@@ -108,7 +108,7 @@ fn ending(at: &Address, epoch: i32, seq: u64) -> Append {
     Append { at: at.clone(), epoch: Epoch(epoch), entries, row }
 }
 
-async fn append(writer: &mut dyn LogWriter, append: &Append) -> Result<(), LogError> {
+pub(crate) async fn append(writer: &mut dyn LogWriter, append: &Append) -> Result<(), LogError> {
     writer.append(&[append]).await
 }
 
@@ -172,7 +172,7 @@ async fn a_start_is_stored_once() {
     assert_eq!(bench.database.number("select count(*) from events").await, 2);
 }
 
-fn claim(at: &Address, from: InstanceId, epoch: i32, seq: u64) -> Claim {
+pub(crate) fn claim(at: &Address, from: InstanceId, epoch: i32, seq: u64) -> Claim {
     let from = (from, Epoch(epoch - 1));
     Claim { owner: InstanceId::random(), from, append: deltas(at, epoch, seq..=seq) }
 }

@@ -56,6 +56,8 @@ mod history;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod kept;
 #[cfg(test)]
 mod keys;

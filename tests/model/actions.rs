@@ -54,7 +54,7 @@ impl Protocol {
         let instance = &state.instances[i];
         match (&instance.lane, instance.works()) {
             (Lane::Doubtful { .. }, true) => actions.push(Action::Compare(i)),
-            (Lane::Flying(_), true) => actions.push(Action::Commit(i)),
+            (Lane::Flying(..), true) => actions.push(Action::Commit(i)),
             _ => {}
         }
         if instance.process != Process::Up {
@@ -113,7 +113,7 @@ impl Protocol {
             return;
         }
         let mut faults = vec![Fault::Kill(i)];
-        if matches!(instance.lane, Lane::Flying(_)) && instance.works() {
+        if matches!(instance.lane, Lane::Flying(..)) && instance.works() {
             faults.extend([Fault::LoseCommit(i, true), Fault::LoseCommit(i, false)]);
         }
         if matches!(instance.taking, Taking::Claiming { .. }) && up {
@@ -133,16 +133,28 @@ impl Protocol {
             Action::Say(i, g) => self.say(&mut state.instances[i], g),
             Action::Commit(i) => self.commit(state, i),
             Action::Compare(i) => {
-                let State { log, instances, puzzled, .. } = state;
-                *puzzled |= !instances[i].compare(log, self.variant);
+                // A lost connection's lane is closed by the one that is opened now.
+                if state.database.lanes[i].as_ref().map(|l| l.number) != Some(state.instances[i].opened) {
+                    log::open(&mut state.database, i, state.instances[i].opened);
+                }
+                let State { database, instances, puzzled, .. } = state;
+                *puzzled |= !instances[i].compare(&database.log, self.variant);
             }
             Action::Look(i, g) => look(state, i, g),
             Action::Read(i) => self.read(state, i),
             Action::Claim(i) => self.claim(state, i),
             Action::Poll(i, g) => stop(&mut state.instances[i], g, Stop::Cancelled),
             Action::Renew(i) => state.instances[i].lapsed = false,
-            Action::Leave(i) => state.instances[i] = Instance::down(self.generations),
-            Action::Restart(i) => state.instances[i] = Instance::up(self.generations),
+            Action::Leave(i) => {
+                state.database.lanes[i] = None;
+                let opened = state.instances[i].opened;
+                state.instances[i] = Instance { opened, ..Instance::down(self.generations) };
+            }
+            Action::Restart(i) => {
+                let opened = state.instances[i].opened + 1;
+                state.instances[i] = Instance { opened, ..Instance::up(self.generations) };
+                log::open(&mut state.database, i, opened);
+            }
             Action::Wake(i) => {
                 state.instances[i].process = Process::Up;
                 state.instances[i].lapsed = true;
@@ -160,7 +172,7 @@ impl Protocol {
         }
         // An idle lane takes what waits at once; what comes meanwhile goes together.
         for instance in state.instances.iter_mut().filter(|i| i.works()) {
-            instance.take(self.variant);
+            instance.take();
         }
     }
 
@@ -171,11 +183,12 @@ impl Protocol {
             Fault::Pause(i) => state.instances[i].process = Process::Paused,
             Fault::Lapse(i) => state.instances[i].lapsed = true,
             Fault::Kill(i) => {
-                if let Lane::Flying(batch) = &state.instances[i].lane {
-                    state.stray.push(Statement::Append(batch.clone()));
+                let opened = state.instances[i].opened;
+                if let Lane::Flying(batch, _) = &state.instances[i].lane {
+                    state.stray.push(Statement::Append((i, opened), batch.clone()));
                 }
                 self.lose_claim(state, i, false);
-                state.instances[i] = Instance::down(self.generations);
+                state.instances[i] = Instance { opened, ..Instance::down(self.generations) };
             }
             Fault::Drain(i) => {
                 self.lose_claim(state, i, false);
@@ -203,11 +216,14 @@ impl Protocol {
     fn commit(&self, state: &mut State, i: usize) {
         let instance = &mut state.instances[i];
         let lane = std::mem::replace(&mut instance.lane, Lane::Idle);
-        let Lane::Flying(batch) = lane else { return };
-        if log::append(&mut state.log, &batch, self.variant) {
+        let Lane::Flying(batch, refused) = lane else { return };
+        if log::append(&mut state.database, (i, instance.opened), &batch, self.variant) {
             batch.into_iter().for_each(|append| instance.publish(append));
         } else {
-            instance.lane = Lane::Doubtful { batch, all: true, refused: true };
+            instance.runs.iter_mut().flatten().for_each(|run| run.compared = false);
+            instance.opened += 1;
+            log::open(&mut state.database, i, instance.opened);
+            instance.lane = Lane::Doubtful { batch, all: true, refused: refused + 1, lost: false };
         }
     }
 
@@ -216,13 +232,15 @@ impl Protocol {
         let instance = &mut state.instances[i];
         instance.runs.iter_mut().flatten().for_each(|run| run.compared = false);
         let lane = std::mem::replace(&mut instance.lane, Lane::Idle);
-        let Lane::Flying(batch) = lane else { return };
+        let Lane::Flying(batch, refused) = lane else { return };
+        let lane = (i, instance.opened);
         if carried_out {
-            log::append(&mut state.log, &batch, self.variant);
+            log::append(&mut state.database, lane, &batch, self.variant);
         } else {
-            state.stray.push(Statement::Append(batch.clone()));
+            state.stray.push(Statement::Append(lane, batch.clone()));
         }
-        instance.lane = Lane::Doubtful { batch, all: true, refused: false };
+        instance.opened += 1;
+        instance.lane = Lane::Doubtful { batch, all: true, refused, lost: true };
     }
 
     fn lose_claim(&self, state: &mut State, i: usize, carried_out: bool) {
@@ -239,7 +257,7 @@ impl Protocol {
     fn read(&self, state: &mut State, i: usize) {
         let taking = std::mem::replace(&mut state.instances[i].taking, Taking::Nothing);
         let Taking::Looked { generation, from, epoch, cancel } = taking else { return };
-        let rows = &state.log[generation];
+        let rows = &state.database.log[generation];
         if rows.ended.is_some() {
             return;
         }
@@ -257,17 +275,11 @@ impl Protocol {
         }
         let instance = &mut state.instances[i];
         instance.run(claim.first, said);
-        if self.variant == super::Variant::SilentClaim
-            && let Some(run) = &mut instance.runs[claim.first.generation]
-        {
-            run.shown.clear();
-            run.handed -= 1;
-        }
     }
 
     fn carry_out(&self, state: &mut State, claim: &Claim) -> bool {
         let expired = state.instances[claim.from].expired();
-        let taken = log::claim(&mut state.log, claim, expired, self.variant);
+        let taken = log::claim(&mut state.database, claim, expired, self.variant);
         if taken && claim.by != claim.from {
             // A lapse lasts for one take-over: the next renewal is never far.
             state.instances[claim.from].lapsed = false;
@@ -277,7 +289,9 @@ impl Protocol {
 
     fn arrive(&self, state: &mut State, statement: &Statement) {
         match statement {
-            Statement::Append(batch) => drop(log::append(&mut state.log, batch, self.variant)),
+            Statement::Append(lane, batch) => {
+                let _ = log::append(&mut state.database, *lane, batch, self.variant);
+            }
             Statement::Claim(claim) => drop(self.carry_out(state, claim)),
         }
     }
@@ -285,14 +299,14 @@ impl Protocol {
 
 /// `Orphans`: this instance does not run it, and it is on record for it, or for nobody alive.
 fn looks(state: &State, i: usize, g: usize) -> bool {
-    let rows = &state.log[g];
+    let rows = &state.database.log[g];
     let orphan = rows.owner == i || state.instances[rows.owner].expired();
     rows.ended.is_none() && state.instances[i].runs[g].is_none() && orphan
 }
 
 /// `cancel_requests`, for whom it would change something.
 fn polls(state: &State, i: usize, g: usize) -> bool {
-    let rows = &state.log[g];
+    let rows = &state.database.log[g];
     let run = state.instances[i].runs[g].as_ref();
     rows.cancel
         && rows.ended.is_none()
@@ -301,7 +315,7 @@ fn polls(state: &State, i: usize, g: usize) -> bool {
 }
 
 fn look(state: &mut State, i: usize, generation: usize) {
-    let rows = &state.log[generation];
+    let rows = &state.database.log[generation];
     let (from, epoch, cancel) = (rows.owner, rows.epoch, rows.cancel);
     state.instances[i].taking = Taking::Looked { generation, from, epoch, cancel };
 }
@@ -317,6 +331,6 @@ fn stop(instance: &mut Instance, g: usize, why: Stop) {
 
 fn cancel(state: &mut State, i: usize, g: usize) {
     state.cancels -= 1;
-    state.log[g].cancel |= state.log[g].ended.is_none();
+    state.database.log[g].cancel |= state.database.log[g].ended.is_none();
     stop(&mut state.instances[i], g, Stop::Cancelled);
 }

@@ -52,11 +52,13 @@ pub(crate) enum Lane {
     Doubtful {
         batch: Vec<Append>,
         all: bool,
-        refused: bool,
+        /// How often it was refused for no reason in its own log.
+        refused: u8,
+        lost: bool,
     },
     /// On its way to Postgres and back. What an answer changes here, nobody else sees: only its
     /// loss is a step of its own.
-    Flying(Vec<Append>),
+    Flying(Vec<Append>, u8),
 }
 
 /// Where a take-over stands.
@@ -85,6 +87,8 @@ pub(crate) struct Instance {
     pub(crate) runs: Vec<Option<Run>>,
     pub(crate) waiting: Vec<Append>,
     pub(crate) lane: Lane,
+    /// The last lane that it opened; it opens one before it looks at the tails.
+    pub(crate) opened: u8,
     pub(crate) taking: Taking,
 }
 
@@ -96,6 +100,7 @@ impl Instance {
             runs: vec![None; generations],
             waiting: Vec::new(),
             lane: Lane::Idle,
+            opened: 0,
             taking: Taking::Nothing,
         }
     }
@@ -137,22 +142,20 @@ impl Instance {
     }
 
     /// `Lane::commit`'s beginning: what waits, without what lost writers handed in.
-    pub(crate) fn take(&mut self, variant: Variant) {
+    pub(crate) fn take(&mut self) {
         if self.lane != Lane::Idle || self.waiting.is_empty() {
             return;
         }
         let mut batch = std::mem::take(&mut self.waiting);
-        if variant != Variant::NeverStops {
-            batch.retain(|a| self.writer(a).is_some());
-        }
+        batch.retain(|a| self.writer(a).is_some());
         if batch.is_empty() {
             return;
         }
         let doubt = batch.iter().any(|a| self.writer(a).is_some_and(|run| !run.compared));
         self.lane = if doubt {
-            Lane::Doubtful { batch, all: false, refused: false }
+            Lane::Doubtful { batch, all: false, refused: 0, lost: false }
         } else {
-            Lane::Flying(batch)
+            Lane::Flying(batch, 0)
         };
     }
 
@@ -181,10 +184,10 @@ impl Instance {
     /// `Lane::compare`, and the append of what is missing. False: a refusal stays unexplained.
     pub(crate) fn compare(&mut self, log: &[Rows], variant: Variant) -> bool {
         let lane = std::mem::replace(&mut self.lane, Lane::Idle);
-        let Lane::Doubtful { batch, all, refused } = lane else { return true };
+        let Lane::Doubtful { batch, all, refused, lost } = lane else { return true };
         let before = batch.len();
-        if variant == Variant::BlindRetry && !refused {
-            self.lane = Lane::Flying(at_the_end(batch, log));
+        if variant == Variant::BlindRetry && lost {
+            self.lane = Lane::Flying(at_the_end(batch, log), 0);
             return true;
         }
         let mut missing = Vec::new();
@@ -197,11 +200,12 @@ impl Instance {
                 missing.push(append)
             }
         }
-        let explained = !refused || missing.len() < before;
+        let refused = if missing.len() < before { 0 } else { refused };
         if !missing.is_empty() {
-            self.lane = Lane::Flying(missing);
+            self.lane = Lane::Flying(missing, refused);
         }
-        explained
+        // Once was for all that the lane writes.
+        refused < 2
     }
 
     /// `lane::verdict`.

@@ -1,5 +1,5 @@
-//! What Postgres does, one transaction at a time: the rules of `src/store/append.rs` and
-//! `src/store/takeover.rs`.
+//! What Postgres does, one transaction at a time: the rules of `src/store/lane.rs`,
+//! `src/store/append.rs` and `src/store/takeover.rs`.
 use super::Variant;
 
 /// An event, as far as the protocol cares.
@@ -35,11 +35,29 @@ pub(crate) struct Claim {
     pub(crate) first: Append,
 }
 
+/// A lane of an instance: the how manieth that it opened.
+pub(crate) type LaneId = (usize, u8);
+
 /// A transaction on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Statement {
-    Append(Vec<Append>),
+    Append(LaneId, Vec<Append>),
     Claim(Claim),
+}
+
+/// An open lane, and the last seqs of what it has appended to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Open {
+    pub(crate) number: u8,
+    known: Vec<Option<usize>>,
+}
+
+/// What is in the database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Database {
+    pub(crate) log: Vec<Rows>,
+    /// Of each instance; `None` while it has none that is open.
+    pub(crate) lanes: Vec<Option<Open>>,
 }
 
 /// A generation's row and its events; `events[seq - 1]` with the epoch that wrote it.
@@ -50,12 +68,14 @@ pub(crate) struct Rows {
     pub(crate) epoch: u8,
     pub(crate) cancel: bool,
     pub(crate) ended: Option<Ending>,
+    /// Whether a seq was written twice.
+    pub(crate) torn: bool,
 }
 
 impl Rows {
     pub(crate) fn started() -> Self {
         let events = vec![Some((1, Kind::Started))];
-        Self { events, owner: 0, epoch: 1, cancel: false, ended: None }
+        Self { events, owner: 0, epoch: 1, cancel: false, ended: None, torn: false }
     }
 
     pub(crate) fn last(&self) -> usize {
@@ -72,18 +92,12 @@ impl Rows {
         self.events.get(seq - 1).copied().flatten().map(|(_, kind)| kind)
     }
 
-    /// The primary key, and the partial unique index on `done`. Nothing else: a seq behind a hole
-    /// is free to be taken, and nobody compares the epoch with the row's.
-    fn takes(&self, append: Append) -> bool {
-        let done = |kind: &Kind| matches!(kind, Kind::Done(_));
-        let second = done(&append.kind) && self.events.iter().flatten().any(|(_, k)| done(k));
-        self.at(append.seq).is_none() && !second
-    }
-
+    /// No key refuses a seq that is taken: then one of the two is torn out.
     fn put(&mut self, append: Append) {
         if self.events.len() < append.seq {
             self.events.resize(append.seq, None);
         }
+        self.torn |= self.events[append.seq - 1].is_some();
         self.events[append.seq - 1] = Some((append.epoch, append.kind));
         if let Kind::Done(ending) = append.kind {
             self.ended = Some(ending);
@@ -91,36 +105,63 @@ impl Rows {
     }
 }
 
-/// `false`: it collided, and nothing of it was written.
-pub(crate) fn append(log: &mut [Rows], batch: &[Append], variant: Variant) -> bool {
-    let mut after = log.to_vec();
+/// `false`: it was refused, and nothing of it was written. A lane knows where it is with what it has
+/// appended to; of the rest the epoch has to be the row's. An ending is written once.
+pub(crate) fn append(
+    database: &mut Database,
+    (by, number): LaneId,
+    batch: &[Append],
+    variant: Variant,
+) -> bool {
+    let Database { log, lanes } = database;
+    let mut after = log.clone();
+    let lane = lanes[by].as_mut().filter(|lane| lane.number == number);
+    if variant == Variant::NoFence {
+        for one in batch {
+            let rows = &mut after[one.generation];
+            rows.put(Append { seq: rows.last() + 1, ..*one });
+        }
+        *log = after;
+        return true;
+    }
+    let Some(lane) = lane else { return false };
+    let mut known = lane.known.clone();
     for one in batch {
         let rows = &mut after[one.generation];
-        let mut one = *one;
-        if variant == Variant::NoFence {
-            one.seq = rows.last() + 1;
-        }
-        if !rows.takes(one) {
+        let ending = matches!(one.kind, Kind::Done(_));
+        let (own, on_record) = (known[one.generation], rows.epoch == one.epoch);
+        let goes_on = own.map_or(on_record, |last| last + 1 == one.seq);
+        if !goes_on || (ending && (rows.ended.is_some() || !on_record)) {
             return false;
         }
-        rows.put(one);
+        rows.put(*one);
+        known[one.generation] = Some(one.seq);
     }
-    log.clone_from_slice(&after);
+    lane.known = known;
+    *log = after;
     true
 }
 
+/// Opens a lane for `by`, which closes the one that it had: what is under way there is decided.
+pub(crate) fn open(database: &mut Database, by: usize, number: u8) {
+    let known = vec![None; database.log.len()];
+    database.lanes[by] = Some(Open { number, known });
+}
+
 /// `false`: somebody was faster.
-pub(crate) fn claim(log: &mut [Rows], claim: &Claim, expired: bool, variant: Variant) -> bool {
+pub(crate) fn claim(database: &mut Database, claim: &Claim, expired: bool, variant: Variant) -> bool {
+    let Database { log, lanes } = database;
     let rows = &mut log[claim.first.generation];
-    let entry = variant != Variant::SilentClaim;
     let ours = rows.epoch + 1 == claim.first.epoch && rows.owner == claim.from;
     let free = claim.by == claim.from || expired;
-    if (entry && !rows.takes(claim.first)) || !ours || !free || rows.ended.is_some() {
+    let next = rows.last() + 1 == claim.first.seq;
+    if !next || !ours || !free || rows.ended.is_some() {
         return false;
     }
-    if entry {
-        rows.put(claim.first);
+    if claim.by != claim.from && variant != Variant::OpenLanes {
+        lanes[claim.from] = None;
     }
+    rows.put(claim.first);
     rows.owner = claim.by;
     rows.epoch += 1;
     true

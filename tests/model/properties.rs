@@ -17,27 +17,27 @@ pub(crate) const ABSENT_OWNER: &str = "an owner that does not know that it is on
 pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
         Property::always(NO_GAP, |_, s: &State| {
-            s.log.iter().all(|r| r.events.iter().all(Option::is_some))
+            s.database.log.iter().all(|r| r.events.iter().all(Option::is_some))
         }),
-        Property::always(NO_REPEAT, |_, s: &State| s.log.iter().all(in_order)),
-        Property::always(ONE_WRITER, |_, s: &State| s.log.iter().all(by_turns)),
+        Property::always(NO_REPEAT, |_, s: &State| s.database.log.iter().all(in_order)),
+        Property::always(ONE_WRITER, |_, s: &State| s.database.log.iter().all(by_turns)),
         Property::always(DURABLE, |_, s: &State| shown_is_durable(s)),
         Property::always("one ending, and nothing behind it", |_, s: &State| {
-            s.log.iter().all(one_ending)
+            s.database.log.iter().all(one_ending)
         }),
         Property::always("an answer that completed is whole", |p: &Protocol, s: &State| {
-            s.log.iter().all(|r| r.ended != Some(Ending::Completed) || r.tokens() == p.tokens)
+            s.database.log.iter().all(|r| r.ended != Some(Ending::Completed) || r.tokens() == p.tokens)
         }),
         Property::always("the row says what the log says", |_, s: &State| {
-            s.log.iter().all(row_agrees)
+            s.database.log.iter().all(row_agrees)
         }),
         Property::always("one owner an epoch", |_, s: &State| one_owner(s)),
         Property::always("a refusal is explained by the log", |_, s: &State| !s.puzzled),
         Property::always("where nothing more can happen, all have ended", |p, s: &State| {
-            s.log.iter().all(|r| r.ended.is_some()) || !is_final(p, s)
+            s.database.log.iter().all(|r| r.ended.is_some()) || !is_final(p, s)
         }),
         Property::sometimes("a generation is taken over", |_, s: &State| {
-            s.log.iter().any(|r| r.epoch > 1)
+            s.database.log.iter().any(|r| r.epoch > 1)
         }),
         Property::sometimes("two owners believe that it is theirs", |_, s: &State| {
             let runs = s.instances.iter().filter(|i| i.runs[0].is_some());
@@ -45,17 +45,17 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("a cancel", |_, s: &State| ended(s, Ending::Cancelled)),
         Property::sometimes("a cancel that comes too late", |_, s: &State| {
-            s.log.iter().any(|r| r.cancel && r.ended == Some(Ending::Completed))
+            s.database.log.iter().any(|r| r.cancel && r.ended == Some(Ending::Completed))
         }),
         Property::sometimes(ABSENT_OWNER, |_, s: &State| {
-            let row = &s.log[0];
+            let row = &s.database.log[0];
             row.epoch > 1 && row.ended.is_none() && s.instances[row.owner].runs[0].is_none()
         }),
     ]
 }
 
 fn ended(state: &State, how: Ending) -> bool {
-    state.log.iter().any(|r| r.ended == Some(how))
+    state.database.log.iter().any(|r| r.ended == Some(how))
 }
 
 fn kinds(rows: &Rows) -> impl Iterator<Item = Kind> {
@@ -67,7 +67,7 @@ fn in_order(rows: &Rows) -> bool {
         Kind::Token(n) => Some(n),
         Kind::Started | Kind::Resumed | Kind::Done(_) => None,
     });
-    tokens.zip(1..).all(|(token, expected)| token == expected)
+    !rows.torn && tokens.zip(1..).all(|(token, expected)| token == expected)
 }
 
 /// Epochs rise, and each begins with the entry that took the generation over.
@@ -84,7 +84,7 @@ fn shown_is_durable(state: &State) -> bool {
         run.shown.iter().zip(run.before + 1..).all(|(kind, seq)| rows.at(seq) == Some(*kind))
     };
     state.instances.iter().all(|instance| {
-        let runs = instance.runs.iter().zip(&state.log);
+        let runs = instance.runs.iter().zip(&state.database.log);
         runs.filter_map(|(run, rows)| Some((run.as_ref()?, rows)))
             .all(|(run, rows)| shown(run, rows))
     })
@@ -105,7 +105,7 @@ fn row_agrees(rows: &Rows) -> bool {
 }
 
 fn one_owner(state: &State) -> bool {
-    (0..state.log.len()).all(|g| {
+    (0..state.database.log.len()).all(|g| {
         let mut epochs: Vec<u8> = state
             .instances
             .iter()
@@ -147,7 +147,7 @@ pub(crate) fn all_runs_end(protocol: &Protocol) -> Result<usize, String> {
             None => {
                 ends.insert(next.clone(), false);
                 let after = protocol.next_states(&next);
-                if after.is_empty() && next.log.iter().any(|r| r.ended.is_none()) {
+                if after.is_empty() && next.database.log.iter().any(|r| r.ended.is_none()) {
                     return Err(format!("no ending: {next:#?}"));
                 }
                 way.push((next, after));

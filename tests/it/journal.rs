@@ -1,0 +1,196 @@
+//! What appends leave in the journal, and what becomes of it: nothing that is read changes when it is
+//! folded, whoever folds it, and nobody writes by a lane that was closed.
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastword::domain::id::{InstanceId, Seq};
+use lastword::ports::{Claimed, Deleted, Log, LogError, LogWriter};
+use sqlx::Connection;
+
+use crate::database::TestDatabase;
+use crate::log_contract::{Bench, append, bench, claim, deltas, ending};
+use crate::wrong::{Mistake, wrong_log};
+
+const WAITING: &str = "select count(*) from journal";
+const LANES: &str = "select count(*) from lanes";
+
+async fn pages(bench: &Bench, at: &lastword::ports::Address, limit: u32) -> Vec<Vec<u64>> {
+    let mut pages = Vec::new();
+    for after in 0..42 {
+        let page = bench.log.read(at, Seq(after), limit).await.unwrap();
+        pages.push(page.iter().map(|entry| entry.seq.0).collect());
+    }
+    pages
+}
+
+#[tokio::test]
+async fn folding_changes_nothing_that_is_read() {
+    let bench = bench().await;
+    let (at, beside) = (bench.generation().await, bench.generation().await);
+    let mut writer = bench.log.writer(bench.owner);
+    let read = async |writer: &mut Box<dyn LogWriter>| {
+        let all = bench.log.read(&at, Seq::ZERO, 100).await.unwrap();
+        let many = bench.log.read_many(&[(at.clone(), Seq(3))], 7).await.unwrap();
+        let row = bench.log.generation(&at).await.unwrap().unwrap();
+        let tail = writer.tails(&[at.id, beside.id]).await.unwrap();
+        (all, many, pages(&bench, &at, 5).await, row.last_seq, row.time_to_first_token_ms, tail)
+    };
+    for part in [2..=3, 4..=20, 21..=21, 22..=40] {
+        let (mine, other) = (deltas(&at, 1, part.clone()), deltas(&beside, 1, part));
+        writer.append(&[&mine, &other]).await.unwrap();
+        let before = read(&mut writer).await;
+        let folded = bench.log.fold(bench.owner).await.unwrap();
+        assert_eq!(folded, 2 * mine.entries.len() as u64);
+        assert_eq!(bench.database.number(WAITING).await, 0);
+        assert_eq!(read(&mut writer).await, before);
+        assert_eq!(bench.log.fold(bench.owner).await.unwrap(), 0, "there is nothing left");
+    }
+    let expected: Vec<Vec<u64>> =
+        (0..42).map(|after| (after + 1..=40.min(after + 5)).collect()).collect();
+    assert_eq!(pages(&bench, &at, 5).await, expected, "some of it in segments");
+    append(writer.as_mut(), &deltas(&at, 1, 41..=41)).await.unwrap();
+    assert_eq!(bench.log.read(&at, Seq(38), 9).await.unwrap().len(), 3, "and some in the journal");
+}
+
+#[tokio::test]
+async fn what_is_erased_is_not_folded_back() {
+    let bench = bench().await;
+    let (at, beside) = (bench.generation().await, bench.generation().await);
+    let mut writer = bench.log.writer(bench.owner);
+    let mine = ending(&at, 1, 2);
+    writer.append(&[&mine, &deltas(&beside, 1, 2..=9)]).await.unwrap();
+    assert_eq!(bench.log.delete(&at).await.unwrap(), Deleted::Gone);
+    append(writer.as_mut(), &deltas(&beside, 1, 10..=12)).await.expect("the lane goes on");
+    bench.log.fold(bench.owner).await.unwrap();
+    assert_eq!(bench.log.read(&beside, Seq::ZERO, 100).await.unwrap().len(), 12);
+    let left = "select count(*) from events where tenant is null";
+    assert_eq!(bench.database.number(left).await, 0);
+    assert_eq!(bench.database.number("select count(*) from events").await, 12);
+}
+
+#[tokio::test]
+async fn what_a_dead_instance_left_is_folded_by_another() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
+    let other = InstanceId::random();
+    assert_eq!(bench.log.fold(other).await.unwrap(), 0, "its owner lives");
+    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    assert_eq!(bench.log.fold(other).await.unwrap(), 8);
+    assert_eq!((bench.database.number(WAITING).await, bench.database.number(LANES).await), (0, 0));
+    assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn an_instance_that_ends_leaves_no_lane() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.writer(bench.owner);
+    append(writer.as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
+    bench.log.release(bench.owner).await.unwrap();
+    assert_eq!((bench.database.number(WAITING).await, bench.database.number(LANES).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_closed_lane_is_refused_and_the_next_one_goes_on_with_what_was_not_taken() {
+    let bench = bench().await;
+    let (taken, left) = (bench.generation().await, bench.generation().await);
+    let mut writer = bench.log.writer(bench.owner);
+    writer.append(&[&deltas(&taken, 1, 2..=3), &deltas(&left, 1, 2..=3)]).await.unwrap();
+    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let claimed = bench.log.take_over(&claim(&taken, bench.owner, 2, 4)).await.unwrap();
+    assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
+    let refused = append(writer.as_mut(), &deltas(&left, 1, 4..=4)).await;
+    assert!(matches!(refused, Err(LogError::Conflict)), "{refused:?}");
+    append(writer.as_mut(), &deltas(&left, 1, 4..=4)).await.expect("its owner is still this one");
+    let refused = append(writer.as_mut(), &deltas(&taken, 1, 5..=5)).await;
+    assert!(matches!(refused, Err(LogError::Conflict)), "{refused:?}");
+    assert_eq!(bench.log.read(&taken, Seq::ZERO, 100).await.unwrap().len(), 4);
+}
+
+/// The moments of a take-over, one at a time: an append that begins while the lanes are being closed
+/// waits, and is refused.
+#[tokio::test]
+async fn an_append_waits_for_a_take_over_that_is_under_way() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.writer(bench.owner);
+    append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
+    let mut taker = bench.database.connect().await;
+    let mut transaction = taker.begin().await.unwrap();
+    for statement in
+        ["select id from lanes where open for update", "update lanes set open = false where open"]
+    {
+        sqlx::query(statement).execute(&mut *transaction).await.unwrap();
+    }
+    let appending = tokio::spawn(async move {
+        let result = append(writer.as_mut(), &deltas(&at, 1, 4..=4)).await;
+        (result, at)
+    });
+    let blocked = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and wait_event_type = 'Lock'";
+    while bench.database.number(blocked).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    transaction.commit().await.unwrap();
+    let (result, at) = appending.await.unwrap();
+    assert!(matches!(result, Err(LogError::Conflict)), "{result:?}");
+    assert_eq!(bench.log.read(&at, Seq::ZERO, 100).await.unwrap().len(), 3);
+}
+
+/// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_every_event_once_while_it_is_folded() {
+    let bench = Arc::new(bench().await);
+    let at = bench.generation().await;
+    let other: Arc<dyn Log> = wrong_log(&bench.database.url, Mistake::None).await;
+    let folding = {
+        let (bench, other) = (Arc::clone(&bench), Arc::clone(&other));
+        tokio::spawn(async move {
+            loop {
+                let both = tokio::join!(bench.log.fold(bench.owner), other.fold(bench.owner));
+                both.0.unwrap();
+                both.1.unwrap();
+            }
+        })
+    };
+    let mut writer = bench.log.writer(bench.owner);
+    for seq in 2..=120 {
+        append(writer.as_mut(), &deltas(&at, 1, seq..=seq)).await.unwrap();
+        let read = bench.log.read(&at, Seq(seq.saturating_sub(30)), 100).await.unwrap();
+        let seqs: Vec<u64> = read.iter().map(|entry| entry.seq.0).collect();
+        let expected: Vec<u64> = (seq.saturating_sub(30) + 1..=seq).collect();
+        assert_eq!(seqs, expected);
+    }
+    folding.abort();
+}
+
+/// Earlier versions had a row for each event.
+#[tokio::test]
+async fn rows_of_an_earlier_version_become_segments() {
+    let database = TestDatabase::create().await;
+    let mut connection = database.connect().await;
+    let mut before = sqlx::migrate!("./migrations");
+    let after = before.migrations.iter().position(|m| m.version == 7).unwrap();
+    before.migrations.to_mut().truncate(after);
+    before.run(&mut connection).await.unwrap();
+    let rows = "insert into generations (id, tenant, status, model, provider, request, owner) \
+                  values ('0199c0de-0000-7000-8000-000000000001', 'default', 'running', 'demo', 'demo', '{}', \
+                    gen_random_uuid()); \
+                insert into events (generation_id, seq, epoch, tenant, type, data) \
+                  select '0199c0de-0000-7000-8000-000000000001', n, 1 + n / 400, 'default', 'delta', \
+                    ('{\"text\":\"' || n || '\"}')::json from generate_series(1, 600) n";
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let log = wrong_log(&database.url, Mistake::None).await;
+    let at = lastword::ports::Address {
+        tenant: lastword::domain::id::Tenant::anonymous(),
+        id: "0199c0de-0000-7000-8000-000000000001".parse().unwrap(),
+    };
+    let read = log.read(&at, Seq(0), 1000).await.unwrap();
+    assert_eq!(read.len(), 600);
+    for (n, entry) in (1..).zip(&read) {
+        assert_eq!(entry.json(), format!("{{\"seq\":{n},\"type\":\"delta\",\"text\":\"{n}\"}}"));
+        assert_eq!(entry.epoch.unwrap().0, 1 + n / 400);
+    }
+}
