@@ -67,10 +67,15 @@ insert into segments (generation_id, seq, last, epoch, types, data, at)
     from events group by generation_id, epoch, (seq - 1) / 256;
 drop table events;
 
--- What is in the journal only.
+-- What is in the journal only. `offset 0`: each lane is looked up behind what is folded, whatever the
+-- planner believes, or rows that were just deleted are walked through.
+create view waiting as
+    select j.* from lanes l cross join lateral
+        (select lane, n, at, ids, seqs, epochs, types, data from journal
+            where lane = l.id and n > l.folded offset 0) j;
 create view unfolded as
     select j.lane, j.n, u.generation_id, u.seq, u.epoch, u.type, u.data, j.at
-    from lanes l join journal j on j.lane = l.id and j.n > l.folded,
+    from waiting j,
         unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (generation_id, seq, epoch, type, data);
 
 -- One event a row: select seq, type, data from events where generation_id = '…' order by seq.
@@ -86,7 +91,8 @@ create view events as
 create function last_seq(generation uuid) returns bigint language sql stable as $$
     select greatest(
         coalesce((select s.last from segments s where s.generation_id = generation order by s.seq desc limit 1), 0),
-        coalesce((select max(u.seq) from unfolded u where u.generation_id = generation), 0))
+        coalesce((select max(u.seq) from waiting j, unnest(j.ids, j.seqs) as u (id, seq)
+            where generation = any(j.ids) and u.id = generation), 0))
 $$;
 
 -- Folds the rows of a lane up to `upto`; how many events that were.
@@ -114,7 +120,7 @@ create function first_content(generation uuid) returns timestamptz language sql 
         (select u.at from segments s, unnest(s.types, s.at) with ordinality as u (type, at, i)
             where s.generation_id = generation and u.type in ('delta', 'reasoning', 'refusal', 'tool_call')
             order by s.seq, u.i limit 1),
-        (select u.at from unfolded u
-            where u.generation_id = generation and u.type in ('delta', 'reasoning', 'refusal', 'tool_call')
-            order by u.seq limit 1))
+        (select j.at from waiting j, unnest(j.ids, j.seqs, j.types) as u (id, seq, type)
+            where generation = any(j.ids) and u.id = generation
+            and u.type in ('delta', 'reasoning', 'refusal', 'tool_call') order by u.seq limit 1))
 $$;

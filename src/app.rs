@@ -105,7 +105,7 @@ impl App {
     /// See [`AppError`]; nothing runs any more then.
     pub async fn build(config: &Config) -> Result<Self, AppError> {
         let listener =
-            TcpListener::bind(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
+            server::listen(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| AppError::Listen(config.listen, e))?;
         let tongue = match (&config.tls, config.h2c) {
             (Some(files), _) => Tongue::Tls(Tls::load(files)?),

@@ -34,6 +34,10 @@ const LAST_BYTES: u64 = 3;
 /// How long the listener may take to close; longer, and another process has the same port.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// Connections that wait to be accepted: all readers of an instance that ended may come at once, and
+/// one that finds no place is tried again only after a second, then after two more.
+const BACKLOG: i32 = 4096;
+
 /// Who may come in, from which pages, and in which tongue.
 pub(super) struct Door {
     pub(super) access: Access,
@@ -68,6 +72,14 @@ impl Tongue {
             Self::Tls(tls) => tls.watch().await,
         }
     }
+}
+
+/// Listens on `address`, which must be free.
+pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // Once more, because the standard library lets 128 wait.
+    SockRef::from(&listener).listen(BACKLOG)?;
+    Ok(listener)
 }
 
 /// Serves until `stop`; returns when the listener and all connections are closed.

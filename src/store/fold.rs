@@ -90,8 +90,8 @@ pub(super) async fn fold_all_of(
     generations: &[Uuid],
 ) -> Result<(), LogError> {
     sqlx::query(
-        "select fold(lane, n) from (select lane, max(n) as n from unfolded where lane in ( \
-           select lane from unfolded where generation_id = any($1)) group by lane order by lane) l",
+        "select fold(lane, n) from (select lane, max(n) as n from waiting \
+           where lane in (select lane from waiting where ids && $1) group by lane order by lane) l",
     )
     .bind(generations)
     .execute(connection)

@@ -12,7 +12,8 @@ use crate::domain::id::{GenerationId, InstanceId, Seq};
 use crate::ports::{Address, LogError};
 
 impl PgLog {
-    /// One lookup in the primary key for each generation, and one look at the journal for all.
+    /// One lookup in the primary key for each generation, and one look at the journal for all:
+    /// for a few of them only at the rows that have something of one.
     pub(super) async fn read_pages(
         &self,
         wanted: &[(Address, Seq)],
@@ -33,8 +34,9 @@ impl PgLog {
                  order by s.seq limit $4) s, \
                  unnest(s.types, s.data) with ordinality as u (type, data, i) \
                union all \
-               select w.id, w.after, u.seq, u.epoch, u.type, u.data \
-               from unfolded u join w on w.id = u.generation_id) \
+               select w.id, w.after, u.seq, u.epoch, u.type, u.data from waiting j, \
+                 unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (id, seq, epoch, type, data), w \
+               where (cardinality($1) > 8 or j.ids && $1) and w.id = u.id) \
              select id, seq, epoch, type, data from page \
              where seq > after and seq <= after + $4 order by id, seq",
         )

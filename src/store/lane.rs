@@ -119,11 +119,8 @@ async fn open(
     close(&mut transaction, "id = $1", left.unwrap_or_default()).await?;
     let new = "with new as (insert into lanes (id, owner) values (gen_random_uuid(), $1) \
                returning id) select id from new";
-    let id = sqlx::query_scalar(new)
-        .bind(owner.0)
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(error)?;
+    let id =
+        sqlx::query_scalar(new).bind(owner.0).fetch_one(&mut *transaction).await.map_err(error)?;
     transaction.commit().await.map_err(error)?;
     Ok(Place { id, n: 0, known: HashMap::new() })
 }
@@ -202,13 +199,13 @@ impl Place {
 async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(
-        "with waiting as (select generation_id as id, max(seq) as seq from unfolded \
+        "with newest as (select generation_id as id, max(seq) as seq from unfolded \
            where generation_id = any($1) group by 1) \
-         select w.id, coalesce(g.epoch, 0) as epoch, greatest(coalesce(waiting.seq, 0), \
+         select w.id, coalesce(g.epoch, 0) as epoch, greatest(coalesce(newest.seq, 0), \
            coalesce((select s.last from segments s where s.generation_id = w.id \
              order by s.seq desc limit 1), 0)) as seq \
          from unnest($1::uuid[]) as w (id) left join generations g on g.id = w.id \
-         left join waiting on waiting.id = w.id",
+         left join newest on newest.id = w.id",
     )
     .bind(&wanted)
     .fetch_all(connection)

@@ -265,10 +265,9 @@ impl PgLog {
                  from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
                  order by b.seq desc limit 1), 0) \
                union all \
-               select u.seq, u.epoch, u.type, u.data from lanes l join journal j on j.lane = l.id \
-                 and j.n > l.folded and $1 = any(j.ids), \
+               select u.seq, u.epoch, u.type, u.data from waiting j, \
                  unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (id, seq, epoch, type, data) \
-               where u.id = $1) \
+               where $1 = any(j.ids) and u.id = $1) \
              select seq, epoch, type, data from page where seq > $3 and seq <= $3 + $4 \
                and exists (select from generations where id = $1 and tenant = $2) order by seq",
         )

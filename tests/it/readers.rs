@@ -3,11 +3,14 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use futures_util::future::join_all;
+use lastword::app::App;
 use socket2::SockRef;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::client::assert_whole;
-use crate::harness::TestApp;
+use crate::client::{PATIENCE, assert_whole};
+use crate::database::TestDatabase;
+use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,4 +65,21 @@ async fn readers_that_never_read_hold_little_and_delay_nobody() {
     assert!(grown < 50 * 1024, "fifty stuck readers took {grown} KiB");
     println!("fifty stuck readers: {grown} KiB");
     assert!(server.terminate().await.success());
+}
+
+/// A connection for which there is no room is tried again by its kernel a second later, and later still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_comes_before_it_is_let_in_has_room_to_wait() {
+    let mut config = config(&TestDatabase::create().await);
+    let dir = TempDir::new().unwrap();
+    config.data_dir = dir.path().into();
+    // It listens, and accepts nobody yet.
+    let app = App::build(&config).await.unwrap();
+    let address = app.address().unwrap();
+    let mut waiting = Vec::new();
+    for n in 0..1000 {
+        let connected = timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await;
+        waiting.push(connected.unwrap_or_else(|_| panic!("{n} wait, and the next finds no room")));
+    }
+    assert!(waiting.iter().all(Result::is_ok));
 }

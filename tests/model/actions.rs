@@ -134,7 +134,9 @@ impl Protocol {
             Action::Commit(i) => self.commit(state, i),
             Action::Compare(i) => {
                 // A lost connection's lane is closed by the one that is opened now.
-                if state.database.lanes[i].as_ref().map(|l| l.number) != Some(state.instances[i].opened) {
+                if state.database.lanes[i].as_ref().map(|l| l.number)
+                    != Some(state.instances[i].opened)
+                {
                     log::open(&mut state.database, i, state.instances[i].opened);
                 }
                 let State { database, instances, puzzled, .. } = state;

@@ -149,7 +149,12 @@ pub(crate) fn open(database: &mut Database, by: usize, number: u8) {
 }
 
 /// `false`: somebody was faster.
-pub(crate) fn claim(database: &mut Database, claim: &Claim, expired: bool, variant: Variant) -> bool {
+pub(crate) fn claim(
+    database: &mut Database,
+    claim: &Claim,
+    expired: bool,
+    variant: Variant,
+) -> bool {
     let Database { log, lanes } = database;
     let rows = &mut log[claim.first.generation];
     let ours = rows.epoch + 1 == claim.first.epoch && rows.owner == claim.from;

@@ -26,7 +26,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             s.database.log.iter().all(one_ending)
         }),
         Property::always("an answer that completed is whole", |p: &Protocol, s: &State| {
-            s.database.log.iter().all(|r| r.ended != Some(Ending::Completed) || r.tokens() == p.tokens)
+            s.database
+                .log
+                .iter()
+                .all(|r| r.ended != Some(Ending::Completed) || r.tokens() == p.tokens)
         }),
         Property::always("the row says what the log says", |_, s: &State| {
             s.database.log.iter().all(row_agrees)
