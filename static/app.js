@@ -5,7 +5,7 @@ import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { Refused, api, client, signIn, tabs } from './store.js';
+import { Refused, api, client, newKey, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
 
 /** How long “resumed at …” stays, in ms: long enough to be read. */
@@ -66,6 +66,8 @@ const conversation = new Conversation(stream, outbox, {
   changed: () => show(),
   ended: () => sidebar.load(),
   withdrawn: (text) => composer.fill(text),
+  // A reload shows again what still waits to be sent.
+  opening: (key) => history.replaceState({ opening: key }, ''),
   moved: (id) => {
     history.replaceState(null, '', `/c/${id}${location.search}`);
     sidebar.load();
@@ -81,7 +83,8 @@ const sidebar = new Sidebar({ open: (id) => go(id), current: () => conversation.
 /** @param {string | null} id */
 function go(id) {
   const path = id ? `/c/${id}` : '/';
-  if (location.pathname !== path) history.pushState(null, '', path + location.search);
+  const waiting = !id && conversation.entries().length > 0;
+  if (location.pathname !== path || waiting) history.pushState(null, '', path + location.search);
   document.body.classList.remove('menu-open');
   return route();
 }
@@ -92,7 +95,7 @@ async function route() {
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
   if (kind === 'shared') return shared(id);
-  const opened = conversation.open(kind === 'c' ? id : null);
+  const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: what is typed meanwhile stays.
   composer.open();
   sidebar.show();
@@ -100,6 +103,12 @@ async function route() {
   if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
   await opened;
   show();
+}
+
+/** The key of the conversation that is to be opened here: the one whose prompts still wait, or a new one. */
+function opening() {
+  const kept = history.state?.opening;
+  return outbox.entries.some((entry) => entry.opening && entry.opening === kept) ? kept : newKey();
 }
 
 /** @param {string} token */

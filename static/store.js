@@ -52,7 +52,7 @@ export const api = {
   models: () => call('GET', '/v1/models'),
   conversations: (/** @type {string} */ q, /** @type {string | null} */ cursor) =>
     call('GET', `/v1/conversations?${new URLSearchParams({ limit: '40', ...(q && { q }), ...(cursor && { cursor }) })}`),
-  create: (/** @type {any} */ fields) => call('POST', '/v1/conversations', fields),
+  create: (/** @type {any} */ fields, /** @type {string} */ key) => call('POST', '/v1/conversations', fields, { 'idempotency-key': key }),
   conversation: (/** @type {string} */ id) => call('GET', `/v1/conversations/${id}`),
   change: (/** @type {string} */ id, /** @type {any} */ fields) => call('PATCH', `/v1/conversations/${id}`, fields),
   erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
