@@ -164,7 +164,9 @@ function showState() {
   }
   if (phase !== 'live') together = false;
   chip.dataset.phase = phase;
-  byId('chip-text').textContent = resumed && (phase === 'live' || phase === 'idle') ? resumed : texts[phase];
+  const news = resumed && (phase === 'live' || phase === 'idle') ? resumed : '';
+  byId('chip-text').textContent = news || texts[phase];
+  byId('chip-text').classList.toggle('news', Boolean(news));
   chip.title = `Connection: ${texts[phase]}, by ${transport === 'sse' ? 'SSE' : 'WebSocket'}`;
   byId('retry').hidden = phase !== 'waiting' || seconds <= 1;
   clearTimeout(counting);
@@ -193,8 +195,16 @@ function hear(frame) {
   } else if (frame.type === 'presence') {
     together = Boolean(frame.conversation);
     const others = frame.participants.filter((/** @type {any} */ who) => who.id !== stream.options.client?.id);
-    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => h('li', { title: who.name, 'aria-label': `${who.name || 'Somebody'} is here` }, (who.name || '?').slice(0, 1).toUpperCase())));
+    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => face(who.name || 'Somebody')));
   }
+}
+
+/** Who is here, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
+function face(name) {
+  const item = h('li', { title: name, 'aria-label': `${name} is here` }, name.replace(/^Guest (?=.)/, '').slice(0, 1).toUpperCase());
+  const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
+  item.style.setProperty('--hue', String(hue));
+  return item;
 }
 
 /** The protocol inspector, loaded when it is first opened. */
@@ -221,7 +231,7 @@ function key(event) {
     else if (conversation.running) conversation.stop();
     else return;
   } else if (command && pressed === 'k') {
-    document.body.classList.add('menu-open');
+    document.body.classList.toggle('menu-open', byId('menu-button').checkVisibility());
     byId('search').focus();
   } else if (command && event.shiftKey && pressed === 'o') go(null);
   else if (command && event.shiftKey && pressed === 'c') copyLast();
@@ -272,9 +282,14 @@ byId('tune').addEventListener('click', tune);
 byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()));
 byId('menu-button').addEventListener('click', () => document.body.classList.toggle('menu-open'));
 byId('veil').addEventListener('click', () => document.body.classList.remove('menu-open'));
-for (const example of document.querySelectorAll('[data-prompt]')) {
-  example.addEventListener('click', () => composer.fill(/** @type {HTMLElement} */ (example).dataset.prompt ?? ''));
+for (const example of byId('examples').querySelectorAll('button')) {
+  example.addEventListener('click', () => composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? ''));
 }
+// A phone's keyboard that covers the page, where the browser does not make the page smaller by itself. Zoom is no keyboard.
+visualViewport?.addEventListener('resize', () => {
+  const covered = visualViewport && visualViewport.scale === 1 ? Math.round(innerHeight - visualViewport.height) : 0;
+  document.documentElement.style.setProperty('--covered', `${Math.max(0, covered)}px`);
+});
 tabs?.addEventListener('message', ({ data }) => {
   sidebar.load();
   if (data.changed === conversation.id) conversation.load();

@@ -310,7 +310,7 @@ export class Conversation {
       if (this.list.children[i] !== view.element) this.list.insertBefore(view.element, this.list.children[i] ?? null);
     });
     while (this.list.children.length > views.length) this.list.lastChild?.remove();
-    document.body.classList.toggle('fresh', !this.id && !views.length && !this.readOnly);
+    document.documentElement.classList.toggle('fresh', !this.id && !views.length && !this.readOnly && !location.pathname.startsWith('/shared/'));
     document.body.classList.toggle('read-only', Boolean(this.readOnly));
     this.draw();
     this.page.changed();

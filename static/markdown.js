@@ -232,11 +232,16 @@ function table(token) {
   return h('div', { class: 'table', tabindex: '0', role: 'group', 'aria-label': 'table' }, h('table', null, h('thead', null, head), body));
 }
 
-/** What must not be shown yet: a fence, a link or a table that is half typed. @param {string} tail @param {boolean} inCode */
+/** What is longer, in characters, is no formula that somebody forgot to close: it is shown as it is. */
+const MOST_HELD = 1000;
+
+/** What must not be shown yet: a fence, a formula or a link that is half typed. @param {string} tail @param {boolean} inCode */
 function held(tail, inCode) {
   const line = tail.slice(tail.lastIndexOf('\n') + 1);
   if (/^ {0,3}(`{1,}|~{1,})[^`\n]*$/.test(line) && (inCode || /^ {0,3}(`{1,2}|~{1,2}|(`{3,}|~{3,})[^`]*)$/.test(line))) return line.length;
   if (inCode) return 0;
+  const formula = /(?:^|\n) {0,3}((?:\$\$|\\\[)(?:(?!\n\s*\n|\$\$|\\\])[^])*)$/.exec(tail);
+  if (formula && formula[1].length < MOST_HELD) return formula[1].length;
   const open = /!?\[[^\]\n]*(\]\([^()\s]*)?$/.exec(line);
   return open ? open[0].length : 0;
 }

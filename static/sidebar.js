@@ -64,11 +64,22 @@ export class Sidebar {
     const current = this.page.current();
     const focused = document.activeElement?.closest?.('#conversations a, #conversations button');
     const key = focused?.getAttribute('data-key');
-    this.list.replaceChildren(...this.shown.map((info) => this.row(info, info.id === current)));
+    this.list.replaceChildren(...this.rows(current));
     if (key) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${key}"]`))?.focus();
     this.older.hidden = !this.cursor;
     byId('none').hidden = this.shown.length > 0;
     byId('none').textContent = this.search.value.trim() ? 'Nothing found.' : 'Your conversations will be listed here.';
+  }
+
+  /** By age; what a search finds is one list. @param {string | null} current */
+  *rows(current) {
+    let before = '';
+    for (const info of this.shown) {
+      const age = this.search.value.trim() ? '' : ageOf(info.updated_at);
+      if (age !== before) yield h('li', { class: 'age' }, h('h2', null, age));
+      before = age;
+      yield this.row(info, info.id === current);
+    }
   }
 
   /** @param {Info} info @param {boolean} here */
@@ -158,6 +169,17 @@ export class Sidebar {
     const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, '?all=true')]);
     download(`${fileName(info.title || 'conversation')}.json`, 'application/json', JSON.stringify({ ...conversation, messages: data }, null, 2));
   }
+}
+
+/** How old, in words, by the reader's own days. @param {string} time */
+function ageOf(time) {
+  const then = new Date(time);
+  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(time).setHours(0, 0, 0, 0)) / 86_400_000);
+  if (days <= 0) return 'Today';
+  if (days === 1) return 'Yesterday';
+  if (days <= 7) return 'The last 7 days';
+  if (days <= 30) return 'The last 30 days';
+  return then.toLocaleDateString('en', { month: 'long', year: 'numeric' });
 }
 
 /** @param {string} title */

@@ -170,23 +170,6 @@ test('how long it took and how fast it was, where one looks', async () => {
   await page.done();
 });
 
-test('a build without Node.js: the page works, with plain text', async () => {
-  const server = await servers.first();
-  const page = await openPage(server, { path: '/docs', ready: 'h1' });
-  await page.context().route('**/vendor/**', (route) => route.fulfill({ status: 404, body: '' }));
-  await page.goto(server.base);
-  await page.locator('#model option').first().waitFor({ state: 'attached' });
-  await page.ask('/demo tokens=300 tps=400 seed=2 markdown');
-  const view = await server.get(`/v1/generations/${await page.whole()}`);
-  const flat = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').trim();
-  assert.equal(flat(await page.locator('.text').innerText()), flat(view.text), 'to the last mark');
-  await page.getByRole('button', { name: 'Answer again' }).click();
-  await page.getByText('2 / 2').waitFor();
-  await page.reload();
-  await page.getByText('2 / 2').waitFor();
-  await page.done();
-});
-
 test('an answer of 20,000 tokens', async (t) => {
   const page = await openPage(await servers.first());
   await page.evaluate(() => {
