@@ -124,7 +124,9 @@ export class AnswerView {
   summary() {
     const { done, first, last, pieces, view } = this.answer;
     const tokens = done?.usage?.output_tokens ?? pieces;
-    const parts = [ENDINGS[done?.status] ?? 'Generating', `${whole(tokens)} tokens`];
+    const parts = [ENDINGS[done?.status] ?? 'Generating'];
+    // Whoever reads by a link is not told.
+    if (tokens || !done) parts.push(`${whole(tokens)} tokens`);
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : last - first;
@@ -135,7 +137,7 @@ export class AnswerView {
 
   /** Asks the server for the times, when somebody looks. */
   async learn() {
-    if (this.asked || !this.over) return;
+    if (this.asked || !this.over || document.body.classList.contains('read-only')) return;
     this.asked = true;
     this.answer.view = await api.generation(this.id).catch(() => null);
     this.facts.textContent = this.summary();

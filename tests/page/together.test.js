@@ -85,6 +85,7 @@ test('who has a link can read, and nothing else', async () => {
     assert.equal(await guest.getByRole('button', { name }).filter({ visible: true }).count(), 0, name);
   }
   assert.equal(await guest.getByRole('button', { name: 'Copy answer' }).filter({ visible: true }).count(), 1);
+  assert.equal(await guest.locator('.facts').innerText(), 'Done · demo', 'nothing that one is not told');
   await guest.done();
   await page.done();
 });
