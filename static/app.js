@@ -57,7 +57,8 @@ const stream = new Stream({
 const outbox = new Outbox(
   (entry, receipt) => conversation.arrived(entry, receipt),
   () => conversation.sync(),
-  (entry) => entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
+  // Another branch is free while this one answers; the server knows which is.
+  (entry) => entry.parent === undefined && entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
 );
 
 const conversation = new Conversation(stream, outbox, {
@@ -76,7 +77,7 @@ const conversation = new Conversation(stream, outbox, {
 
 const composer = new Composer(conversation, stream);
 
-const sidebar = new Sidebar({ open: (id) => go(id), current: () => conversation.id, problem, announce, dialogs });
+const sidebar = new Sidebar({ open: (id) => go(id), leave, current: () => conversation.id, problem, announce, dialogs });
 
 // ---- where we are -------------------------------------------------------------------------
 
@@ -87,6 +88,12 @@ function go(id) {
   if (location.pathname !== path || waiting) history.pushState(null, '', path + location.search);
   document.body.classList.remove('menu-open');
   return route();
+}
+
+/** Out of the list, back to where one writes. */
+function leave() {
+  document.body.classList.remove('menu-open');
+  byId('prompt').focus();
 }
 
 async function route() {

@@ -57,7 +57,8 @@ export class Conversation {
 
   /** The answer that is being made on this branch, if any. @returns {Live | undefined} */
   get running() {
-    return [...this.live.values()].findLast((live) => !live.answer.done);
+    const here = (/** @type {Live} */ live) => live.parent === null || this.messages.some((m) => m.id === live.parent);
+    return [...this.live.values()].findLast((live) => !live.answer.done && here(live));
   }
 
   /** The last answer, running or not. @returns {AnswerView | undefined} */
@@ -236,7 +237,7 @@ export class Conversation {
 
   /** Shows another branch: the newest below `id`. @param {string} id */
   async branch(id) {
-    const tree = await api.messages(/** @type {string} */ (this.id), '?all=true');
+    const tree = await api.messages(/** @type {string} */ (this.id), true);
     /** @type {Message[]} */
     const all = tree.data ?? [];
     let leaf = id;

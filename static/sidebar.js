@@ -10,7 +10,7 @@ import { api, tell } from './store.js';
 const NEXT_LETTER = 150;
 
 export class Sidebar {
-  /** @param {{ open: (id: string | null) => void, current: () => string | null, problem: (text: string) => void, announce: (text: string) => void, dialogs: () => Promise<typeof import('./dialogs.js')> }} page */
+  /** @param {{ open: (id: string | null) => void, leave: () => void, current: () => string | null, problem: (text: string) => void, announce: (text: string) => void, dialogs: () => Promise<typeof import('./dialogs.js')> }} page */
   constructor(page) {
     this.page = page;
     this.list = byId('conversations');
@@ -28,11 +28,12 @@ export class Sidebar {
       this.wait = setTimeout(() => this.load(true), NEXT_LETTER);
     });
     this.search.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && this.search.value) {
-        event.stopPropagation();
-        this.search.value = '';
-        this.load();
-      }
+      if (event.key !== 'Escape') return;
+      // It leaves the search, and stops no answer.
+      event.stopPropagation();
+      if (!this.search.value) return this.page.leave();
+      this.search.value = '';
+      this.load();
     });
     this.older.addEventListener('click', () => this.more());
   }
@@ -166,7 +167,7 @@ export class Sidebar {
 
   /** @param {Info} info */
   async exportJson(info) {
-    const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, '?all=true')]);
+    const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, true)]);
     download(`${fileName(info.title || 'conversation')}.json`, 'application/json', JSON.stringify({ ...conversation, messages: data }, null, 2));
   }
 }

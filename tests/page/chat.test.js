@@ -56,6 +56,45 @@ test('another answer, another question, and the way between them', async () => {
   await page.done();
 });
 
+test('an older question is answered anew while another answer comes', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 21);
+  await page.ask(LONG);
+  await page.grown(20);
+  const [, running] = await Promise.all([page.locator('.message.user').nth(1).waitFor(), page.locator('.message.assistant').nth(1).getAttribute('data-id')]);
+  await page.locator('.message.assistant').first().hover();
+  await page.getByRole('button', { name: 'Answer again' }).first().click();
+  await page.getByText('2 / 2').waitFor();
+  await page.whole();
+  assert.equal(await page.locator('.message').count(), 2, 'the branch of the new answer');
+  assert.equal((await server.get(`/v1/generations/${running}`)).status, 'running');
+  assert.equal(await page.locator('#send').getAttribute('aria-label'), 'Send', 'this branch is free');
+  await page.getByRole('button', { name: 'Previous version' }).click();
+  await page.locator('.message.assistant.running').waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('.note:not([hidden])').waitFor();
+  assert.equal((await server.get(`/v1/generations/${running}`)).status, 'cancelled');
+  await page.done();
+});
+
+test('a conversation that comes in many pages is whole, on the page and exported', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  // A page has a thousand messages; here it has two.
+  await page.route('**/messages?*', (route) => route.continue({ url: `${route.request().url()}&limit=2` }));
+  for (const seed of [22, 23, 24]) {
+    await page.ask(QUICK(seed));
+    await page.whole(seed - 22);
+  }
+  await page.reload();
+  await page.whole(2);
+  assert.deepEqual(await page.locator('.bubble').allInnerTexts(), [22, 23, 24].map((seed) => QUICK(seed)));
+  await page.locator('#conversations li.here').getByRole('button').click();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: 'Export as JSON' }).click()]);
+  assert.equal(JSON.parse(readFileSync(await download.path(), 'utf8')).messages.length, 6);
+  await page.done();
+});
+
 test('a prompt that is written while an answer comes waits for its turn', async () => {
   const server = await servers.first();
   const page = await openPage(server);

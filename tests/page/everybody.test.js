@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { audit } from './axe.js';
-import { openPage } from './harness.js';
+import { browser, openPage } from './harness.js';
 import { servers } from './servers.js';
 
 const RICH = '/demo tokens=420 tps=0 ttft_ms=0 seed=2 markdown reasoning tool_call';
@@ -99,6 +99,12 @@ test('everything by keyboard', async () => {
   await page.keyboard.press('Enter');
   await page.grown(30);
   assert.equal(await focused(), 'prompt', 'the focus stays where one writes');
+  // Out of the search, and the answer goes on.
+  await page.keyboard.press('Control+k');
+  assert.equal(await focused(), 'search');
+  await page.keyboard.press('Escape');
+  assert.equal(await focused(), 'prompt');
+  await page.grown((await page.locator('.text').innerText()).length + 20);
   await page.keyboard.press('Escape');
   await page.locator('.note').waitFor();
   await page.keyboard.press('ArrowUp');
@@ -127,6 +133,22 @@ test('everything by keyboard', async () => {
   await page.waitForURL(/\/(\?.*)?$/);
   await page.locator('.empty').waitFor();
   await page.done();
+});
+
+test('a phone’s keyboard that covers the page leaves the box in sight', async () => {
+  const context = await (await browser()).newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  // As a browser tells of it that does not make the page smaller by itself.
+  await context.addInitScript(() => Object.defineProperty(window, 'visualViewport', { value: Object.assign(new EventTarget(), { scale: 1, height: 844 }) }));
+  const page = await openPage(await servers.first(), { context });
+  const bottom = (/** @type {number} */ height, scale = 1) => page.evaluate(([height, scale]) => {
+    Object.assign(window.visualViewport, { height, scale }).dispatchEvent(new Event('resize'));
+    return document.getElementById('send').getBoundingClientRect().bottom;
+  }, [height, scale]);
+  assert.ok(await bottom(500) < 500);
+  assert.ok(await bottom(844) > 700);
+  assert.ok(await bottom(422, 2) > 700, 'zoom is no keyboard');
+  await page.done();
+  await context.close();
 });
 
 test('languages from right to left, and text of twice and four times the size', async () => {
