@@ -124,14 +124,15 @@ export class AnswerView {
   summary() {
     const { done, first, last, pieces, view } = this.answer;
     const tokens = done?.usage?.output_tokens ?? pieces;
-    const parts = [ENDINGS[done?.status] ?? 'Generating'];
+    if (!done && !tokens) return 'Waiting for the first word…';
+    const parts = done ? [ENDINGS[done.status] ?? done.status] : [];
     // Whoever reads by a link is not told.
     if (tokens || !done) parts.push(`${whole(tokens)} tokens`);
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : last - first;
     if (ms > 50 && tokens > 1) parts.push(`${whole((tokens / ms) * 1000)} tok/s`);
-    if (this.answer.model) parts.push(this.answer.model);
+    if (done && this.answer.model) parts.push(this.answer.model);
     return parts.join(' · ');
   }
 
