@@ -258,7 +258,7 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
-  stream.options.client = client();
+  if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
 
 let asking = false;

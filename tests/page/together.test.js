@@ -21,8 +21,13 @@ test('others are seen, and seen typing, until they stop, until they leave', asyn
   await page.locator('#presence li').waitFor();
   assert.match(await page.locator('#presence li').getAttribute('aria-label'), /Guest .* is here/);
   await guest.locator('#presence li').waitFor();
+  await guest.getByRole('button', { name: 'Settings' }).click();
+  await guest.getByLabel('Your name').fill('Mira');
+  await guest.getByRole('button', { name: 'Save' }).click();
+  await page.locator('#presence li[aria-label="Mira is here"]').waitFor();
+  assert.equal(await page.locator('#presence li').count(), 1);
   await guest.locator('#prompt').pressSequentially('hm');
-  await page.locator('#typing', { hasText: /^Guest .* is typing…$/ }).waitFor();
+  await page.locator('#typing', { hasText: /^Mira is typing…$/ }).waitFor();
   assert.equal(await guest.locator('#typing').textContent(), '', 'nobody hears of themselves');
   await guest.fill('#prompt', '');
   await page.waitForFunction(() => document.getElementById('typing').textContent === '');
