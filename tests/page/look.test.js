@@ -83,6 +83,21 @@ test('the inspector shows what goes over the wire, cuts it, and a resume can be 
   await page.done();
 });
 
+test('the list is by age, and what is found is one list', async () => {
+  const page = await openPage(await servers.first());
+  const before = (/** @type {number} */ days) => new Date(new Date().setDate(new Date().getDate() - days));
+  const data = [0, 1, 5, 20, 100].map((days) => ({ id: `00000000-0000-7000-8000-${String(days).padStart(12, '0')}`, title: `${days} days`, updated_at: before(days).toISOString(), running: [] }));
+  await page.route('**/v1/conversations?*', (route) => route.fulfill({ json: { data, next_cursor: null } }));
+  await page.reload();
+  await page.locator('#conversations .age').nth(4).waitFor();
+  const month = before(100).toLocaleDateString('en', { month: 'long', year: 'numeric' });
+  assert.deepEqual(await page.locator('#conversations li').allInnerTexts(), ['Today', '0 days', 'Yesterday', '1 days', 'The last 7 days', '5 days', 'The last 30 days', '20 days', month, '100 days']);
+  await page.fill('#search', 'days');
+  await page.locator('#conversations .age').first().waitFor({ state: 'detached' });
+  assert.equal(await page.locator('#conversations li').count(), 5);
+  await page.done();
+});
+
 test('a model is chosen, kept, and what only the demo understands is suggested for it alone', async () => {
   const upstream = await Upstream.start();
   const folder = mkdtempSync(join(tmpdir(), 'lastword-config-'));
