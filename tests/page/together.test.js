@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { audit } from './axe.js';
 import { Server, openPage } from './harness.js';
 import { servers } from './servers.js';
 import { Upstream } from './upstream.js';
@@ -26,6 +27,7 @@ test('others are seen, and seen typing, until they stop, until they leave', asyn
   await guest.getByRole('button', { name: 'Save' }).click();
   await page.locator('#presence li[aria-label="Mira is here"]').waitFor();
   assert.equal(await page.locator('#presence li').count(), 1);
+  await audit(page, 'together');
   await guest.locator('#prompt').pressSequentially('hm');
   await page.locator('#typing', { hasText: /^Mira is typing…$/ }).waitFor();
   assert.equal(await guest.locator('#typing').textContent(), '', 'nobody hears of themselves');
