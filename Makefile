@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz assets screenshots dist
+.PHONY: help run test check bench chaos fuzz assets screenshots bare dist
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ screenshots: ## Make the pictures of the README anew
 	@scripts/setup test
 	cargo build --release
 	SERVER_BINARY=target/release/lastword node tests/page/screenshots.js
+
+bare: ## Build without Node's libraries, and try the page in a browser
+	@scripts/setup test
+	scripts/bare
 
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist

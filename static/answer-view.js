@@ -124,18 +124,21 @@ export class AnswerView {
   summary() {
     const { done, first, last, pieces, view } = this.answer;
     const tokens = done?.usage?.output_tokens ?? pieces;
-    const parts = [ENDINGS[done?.status] ?? 'Generating', `${whole(tokens)} tokens`];
+    if (!done && !tokens) return 'Waiting for the first word…';
+    const parts = done ? [ENDINGS[done.status] ?? done.status] : [];
+    // Whoever reads by a link is not told.
+    if (tokens || !done) parts.push(`${whole(tokens)} tokens`);
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : last - first;
     if (ms > 50 && tokens > 1) parts.push(`${whole((tokens / ms) * 1000)} tok/s`);
-    if (this.answer.model) parts.push(this.answer.model);
+    if (done && this.answer.model) parts.push(this.answer.model);
     return parts.join(' · ');
   }
 
   /** Asks the server for the times, when somebody looks. */
   async learn() {
-    if (this.asked || !this.over) return;
+    if (this.asked || !this.over || document.body.classList.contains('read-only')) return;
     this.asked = true;
     this.answer.view = await api.generation(this.id).catch(() => null);
     this.facts.textContent = this.summary();

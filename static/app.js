@@ -5,7 +5,7 @@ import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { Refused, api, client, signIn, tabs } from './store.js';
+import { Refused, api, client, newKey, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
 
 /** How long “resumed at …” stays, in ms: long enough to be read. */
@@ -57,7 +57,8 @@ const stream = new Stream({
 const outbox = new Outbox(
   (entry, receipt) => conversation.arrived(entry, receipt),
   () => conversation.sync(),
-  (entry) => entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
+  // Another branch is free while this one answers; the server knows which is.
+  (entry) => entry.parent === undefined && entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
 );
 
 const conversation = new Conversation(stream, outbox, {
@@ -66,6 +67,8 @@ const conversation = new Conversation(stream, outbox, {
   changed: () => show(),
   ended: () => sidebar.load(),
   withdrawn: (text) => composer.fill(text),
+  // A reload shows again what still waits to be sent.
+  opening: (key) => history.replaceState({ opening: key }, ''),
   moved: (id) => {
     history.replaceState(null, '', `/c/${id}${location.search}`);
     sidebar.load();
@@ -74,16 +77,23 @@ const conversation = new Conversation(stream, outbox, {
 
 const composer = new Composer(conversation, stream);
 
-const sidebar = new Sidebar({ open: (id) => go(id), current: () => conversation.id, problem, announce, dialogs });
+const sidebar = new Sidebar({ open: (id) => go(id), leave, current: () => conversation.id, problem, announce, dialogs });
 
 // ---- where we are -------------------------------------------------------------------------
 
 /** @param {string | null} id */
 function go(id) {
   const path = id ? `/c/${id}` : '/';
-  if (location.pathname !== path) history.pushState(null, '', path + location.search);
+  const waiting = !id && conversation.entries().length > 0;
+  if (location.pathname !== path || waiting) history.pushState(null, '', path + location.search);
   document.body.classList.remove('menu-open');
   return route();
+}
+
+/** Out of the list, back to where one writes. */
+function leave() {
+  document.body.classList.remove('menu-open');
+  byId('prompt').focus();
 }
 
 async function route() {
@@ -92,7 +102,7 @@ async function route() {
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
   if (kind === 'shared') return shared(id);
-  const opened = conversation.open(kind === 'c' ? id : null);
+  const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: what is typed meanwhile stays.
   composer.open();
   sidebar.show();
@@ -100,6 +110,12 @@ async function route() {
   if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
   await opened;
   show();
+}
+
+/** The key of the conversation that is to be opened here: the one whose prompts still wait, or a new one. */
+function opening() {
+  const kept = history.state?.opening;
+  return outbox.entries.some((entry) => entry.opening && entry.opening === kept) ? kept : newKey();
 }
 
 /** @param {string} token */
@@ -155,7 +171,9 @@ function showState() {
   }
   if (phase !== 'live') together = false;
   chip.dataset.phase = phase;
-  byId('chip-text').textContent = resumed && (phase === 'live' || phase === 'idle') ? resumed : texts[phase];
+  const news = resumed && (phase === 'live' || phase === 'idle') ? resumed : '';
+  byId('chip-text').textContent = news || texts[phase];
+  byId('chip-text').classList.toggle('news', Boolean(news));
   chip.title = `Connection: ${texts[phase]}, by ${transport === 'sse' ? 'SSE' : 'WebSocket'}`;
   byId('retry').hidden = phase !== 'waiting' || seconds <= 1;
   clearTimeout(counting);
@@ -184,8 +202,16 @@ function hear(frame) {
   } else if (frame.type === 'presence') {
     together = Boolean(frame.conversation);
     const others = frame.participants.filter((/** @type {any} */ who) => who.id !== stream.options.client?.id);
-    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => h('li', { title: who.name, 'aria-label': `${who.name || 'Somebody'} is here` }, (who.name || '?').slice(0, 1).toUpperCase())));
+    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => face(who.name || 'Somebody')));
   }
+}
+
+/** Who is here, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
+function face(name) {
+  const item = h('li', { title: name, 'aria-label': `${name} is here` }, name.replace(/^Guest (?=.)/, '').slice(0, 1).toUpperCase());
+  const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
+  item.style.setProperty('--hue', String(hue));
+  return item;
 }
 
 /** The protocol inspector, loaded when it is first opened. */
@@ -212,7 +238,7 @@ function key(event) {
     else if (conversation.running) conversation.stop();
     else return;
   } else if (command && pressed === 'k') {
-    document.body.classList.add('menu-open');
+    document.body.classList.toggle('menu-open', byId('menu-button').checkVisibility());
     byId('search').focus();
   } else if (command && event.shiftKey && pressed === 'o') go(null);
   else if (command && event.shiftKey && pressed === 'c') copyLast();
@@ -232,7 +258,7 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
-  stream.options.client = client();
+  if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
 
 let asking = false;
@@ -263,9 +289,14 @@ byId('tune').addEventListener('click', tune);
 byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()));
 byId('menu-button').addEventListener('click', () => document.body.classList.toggle('menu-open'));
 byId('veil').addEventListener('click', () => document.body.classList.remove('menu-open'));
-for (const example of document.querySelectorAll('[data-prompt]')) {
-  example.addEventListener('click', () => composer.fill(/** @type {HTMLElement} */ (example).dataset.prompt ?? ''));
+for (const example of byId('examples').querySelectorAll('button')) {
+  example.addEventListener('click', () => composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? ''));
 }
+// A phone's keyboard that covers the page, where the browser does not make the page smaller by itself. Zoom is no keyboard.
+visualViewport?.addEventListener('resize', () => {
+  const covered = visualViewport && visualViewport.scale === 1 ? Math.round(innerHeight - visualViewport.height) : 0;
+  document.documentElement.style.setProperty('--covered', `${Math.max(0, covered)}px`);
+});
 tabs?.addEventListener('message', ({ data }) => {
   sidebar.load();
   if (data.changed === conversation.id) conversation.load();

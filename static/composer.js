@@ -30,7 +30,10 @@ export class Composer {
     this.area.addEventListener('keydown', (event) => this.key(event));
     this.area.addEventListener('input', () => this.input());
     this.area.addEventListener('blur', () => this.pause());
-    this.model.addEventListener('change', () => settings.set({ ...settings.get(), model: this.model.value }));
+    this.model.addEventListener('change', () => {
+      settings.set({ ...settings.get(), model: this.model.value });
+      this.suggest();
+    });
     this.models();
   }
 
@@ -39,9 +42,19 @@ export class Composer {
     const chosen = settings.get().model;
     this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
       const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;
-      return h('option', { value: model.id, selected: chosen ? model.id === chosen : model.default }, name);
+      return h('option', { value: model.id, 'data-provider': model.provider, selected: chosen ? model.id === chosen : model.default }, name);
     }));
     this.known = data.length > 0;
+    this.suggest();
+  }
+
+  get isDemo() {
+    return this.model.selectedOptions[0]?.dataset.provider === 'demo';
+  }
+
+  /** What only the built-in model understands is suggested for it alone. */
+  suggest() {
+    byId('examples').classList.toggle('real', !this.isDemo);
   }
 
   /** What a start needs beside the prompt. */

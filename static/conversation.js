@@ -24,7 +24,7 @@ const SENTENCES_EVERY = 2000;
 export class Conversation {
   /**
    * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
-   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
    */
   constructor(stream, outbox, page) {
     this.stream = stream;
@@ -49,15 +49,16 @@ export class Conversation {
     this.readOnly = false;
     this.stopping = false;
     this.aloud = false;
-    /** @type {Entry | undefined} */
-    this.pending = undefined;
+    /** The key that opens the conversation which is shown before there is one. @type {string | undefined} */
+    this.opening = undefined;
     /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
     this.options = () => ({});
   }
 
   /** The answer that is being made on this branch, if any. @returns {Live | undefined} */
   get running() {
-    return [...this.live.values()].findLast((live) => !live.answer.done);
+    const here = (/** @type {Live} */ live) => live.parent === null || this.messages.some((m) => m.id === live.parent);
+    return [...this.live.values()].findLast((live) => !live.answer.done && here(live));
   }
 
   /** The last answer, running or not. @returns {AnswerView | undefined} */
@@ -66,14 +67,14 @@ export class Conversation {
     return last instanceof AnswerView ? last : undefined;
   }
 
-  /** @param {string | null} id */
-  async open(id) {
+  /** @param {string | null} id @param {string} [opening] of a conversation that is still to be opened */
+  async open(id, opening) {
     if (this.id) this.stream.part(this.id);
     for (const live of this.live.values()) live.following?.close();
     this.live.clear();
     this.views.clear();
     this.list.replaceChildren();
-    Object.assign(this, { id, info: null, messages: [], readOnly: false });
+    Object.assign(this, { id, opening, info: null, messages: [], readOnly: false });
     this.visit += 1;
     this.scroller.stick();
     if (id) this.stream.join(id);
@@ -167,7 +168,7 @@ export class Conversation {
 
   /** A prompt of ours has arrived. @param {Entry} entry @param {any} receipt */
   arrived(entry, receipt) {
-    if (this.id === null && entry.conversation && this.pending?.key === entry.key) {
+    if (this.id === null && entry.conversation && entry.opening === this.opening) {
       this.id = entry.conversation;
       this.stream.join(this.id);
       this.page.moved(this.id);
@@ -192,8 +193,12 @@ export class Conversation {
 
   /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] */
   send(text, options, parent) {
-    const entry = this.outbox.add({ conversation: this.id, text, parent, options });
-    if (!this.id) this.pending = entry;
+    const opening = this.id ? undefined : this.opening;
+    const [before] = this.entries();
+    // One conversation has one system message: that of the prompt that opens it.
+    if (opening && before) options.system = before.options.system;
+    this.outbox.add({ conversation: this.id, opening, text, parent, options });
+    if (opening) this.page.opening(opening);
     this.scroller.stick();
     this.sync();
   }
@@ -232,7 +237,7 @@ export class Conversation {
 
   /** Shows another branch: the newest below `id`. @param {string} id */
   async branch(id) {
-    const tree = await api.messages(/** @type {string} */ (this.id), '?all=true');
+    const tree = await api.messages(/** @type {string} */ (this.id), true);
     /** @type {Message[]} */
     const all = tree.data ?? [];
     let leaf = id;
@@ -247,8 +252,8 @@ export class Conversation {
 
   /** Our prompts on their way to this conversation. */
   entries() {
-    const mine = (/** @type {Entry} */ e) => (this.id ? e.conversation === this.id : e.key === this.pending?.key);
-    return this.outbox.entries.filter(mine);
+    const { id, opening } = this;
+    return this.outbox.entries.filter((e) => (id && e.conversation === id) || (opening && e.opening === opening));
   }
 
   /** The branch down to a message. @param {string | null} id */
@@ -306,7 +311,7 @@ export class Conversation {
       if (this.list.children[i] !== view.element) this.list.insertBefore(view.element, this.list.children[i] ?? null);
     });
     while (this.list.children.length > views.length) this.list.lastChild?.remove();
-    document.body.classList.toggle('fresh', !this.id && !views.length && !this.readOnly);
+    document.documentElement.classList.toggle('fresh', !this.id && !views.length && !this.readOnly && !location.pathname.startsWith('/shared/'));
     document.body.classList.toggle('read-only', Boolean(this.readOnly));
     this.draw();
     this.page.changed();

@@ -68,7 +68,7 @@ const check = (/** @type {string} */ label, /** @type {HTMLElement} */ input) =>
 export async function tune(system, inConversation) {
   const kept = settings.get();
   const number = (/** @type {string} */ name, /** @type {Record<string, string>} */ limits) => h('input', { type: 'number', value: kept[name] ?? '', placeholder: 'the model’s own', ...limits });
-  const text = h('textarea', { rows: '4', dir: 'auto' });
+  const text = h('textarea', { rows: '3', dir: 'auto' });
   text.value = (inConversation ? system : kept.system) ?? '';
   const stop = h('textarea', { rows: '2' });
   stop.value = kept.stop ?? '';

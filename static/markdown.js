@@ -232,11 +232,16 @@ function table(token) {
   return h('div', { class: 'table', tabindex: '0', role: 'group', 'aria-label': 'table' }, h('table', null, h('thead', null, head), body));
 }
 
-/** What must not be shown yet: a fence, a link or a table that is half typed. @param {string} tail @param {boolean} inCode */
+/** What is longer, in characters, is no formula that somebody forgot to close: it is shown as it is. */
+const MOST_HELD = 1000;
+
+/** What must not be shown yet: a fence, a formula or a link that is half typed. @param {string} tail @param {boolean} inCode */
 function held(tail, inCode) {
   const line = tail.slice(tail.lastIndexOf('\n') + 1);
   if (/^ {0,3}(`{1,}|~{1,})[^`\n]*$/.test(line) && (inCode || /^ {0,3}(`{1,2}|~{1,2}|(`{3,}|~{3,})[^`]*)$/.test(line))) return line.length;
   if (inCode) return 0;
+  const formula = /(?:^|\n) {0,3}((?:\$\$|\\\[)(?:(?!\n\s*\n|\$\$|\\\])[^])*)$/.exec(tail);
+  if (formula && formula[1].length < MOST_HELD) return formula[1].length;
   const open = /!?\[[^\]\n]*(\]\([^()\s]*)?$/.exec(line);
   return open ? open[0].length : 0;
 }
@@ -249,6 +254,9 @@ function mended(text) {
   return text;
 }
 
+/** Blocks stand in groups of so many: a frame lays out those of one, and finds the others as they were. */
+const GROUP = 32;
+
 export class Markdown {
   /** @param {Holder} root */
   constructor(root) {
@@ -256,8 +264,9 @@ export class Markdown {
     root.classList.add('markdown');
     /** Characters that are in complete blocks. */
     this.settled = 0;
-    /** How many of these blocks are shown. */
-    this.blocks = 0;
+    /** Where the open block stands, behind so many complete ones. @type {Holder | null} */
+    this.group = null;
+    this.inGroup = 0;
     this.shown = '';
     this.inCode = false;
     /** Where `[name]` leads. @type {Record<string, any>} */
@@ -268,9 +277,9 @@ export class Markdown {
 
   reset() {
     this.root.replaceChildren();
-    this.root.tokens = [];
     this.settled = 0;
-    this.blocks = 0;
+    this.group = null;
+    this.inGroup = 0;
     this.shown = '';
     this.inCode = false;
     this.links = {};
@@ -302,7 +311,7 @@ export class Markdown {
       const end = mended(open.raw);
       if (end !== open.raw) tokens = this.lex(end);
     }
-    sync(this.root, flatBlocks(tokens), this.blocks);
+    this.open(flatBlocks(tokens));
     // A reference that was defined behind its use: what was settled is seen with other eyes.
     if (complete && this.late) this.again(text);
   }
@@ -326,15 +335,26 @@ export class Markdown {
   settle(token) {
     if (token.type === 'def' && !this.links[token.tag ?? '']) {
       this.links[token.tag ?? ''] = { href: token.href, title: token.title };
-      this.late = this.blocks > 0;
+      this.late = this.group !== null;
     }
     const [shown] = flatBlocks([token]);
     if (!shown) return;
-    sync(this.root, [shown], this.blocks);
-    const node = this.root.childNodes[this.blocks];
-    this.blocks += 1;
-    this.root.tokens = [];
+    const group = this.open([shown]);
+    const node = group?.childNodes[this.inGroup];
+    this.inGroup += 1;
+    if (group) group.tokens = [];
     if (node instanceof HTMLElement) decorate(node);
+  }
+
+  /** Shows what is behind the complete blocks. @param {Token[]} tokens */
+  open(tokens) {
+    if (tokens.length && (!this.group || this.inGroup === GROUP)) {
+      this.group = h('div', { class: 'group' });
+      this.inGroup = 0;
+      this.root.append(this.group);
+    }
+    if (this.group) sync(this.group, tokens, this.inGroup);
+    return this.group;
   }
 
   /** Without a lexer: paragraphs. @param {string} text */

@@ -1,9 +1,10 @@
 // @ts-check
 /**
  * Prompts on their way. Each is kept before it is sent and until its generation is known, with the key that makes a
- * repeat the same start. The tab that took it sends it; when that tab is gone, another one does.
+ * repeat the same start. Prompts for a conversation that is still to be opened share the key that opens it, so that
+ * it is opened once. The tab that took a prompt sends it; when that tab is gone, another one does.
  *
- * @typedef {{ key: string, tab: string, conversation: string | null, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, at: number, options: Record<string, any> }} Entry
+ * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, at: number, options: Record<string, any> }} Entry
  */
 import { Kept, Refused, api, keptNames, newKey, tell } from './store.js';
 
@@ -137,8 +138,8 @@ export class Outbox {
     this.change(entry.key, { state: 'sending' });
     const { system, ...options } = entry.options;
     if (!entry.conversation) {
-      entry.conversation = (await api.create(system ? { system } : {})).id;
-      this.change(entry.key, { conversation: entry.conversation });
+      entry.conversation = (await api.create(system ? { system } : {}, entry.opening ?? entry.key)).id;
+      this.opened(entry);
     }
     // Taken back meanwhile.
     if (!this.mine.has(entry.key)) return;
@@ -152,6 +153,13 @@ export class Outbox {
     this.change(entry.key, null);
     this.arrived(entry, receipt);
     tell(entry.conversation);
+  }
+
+  /** The prompts that waited for it know their conversation, too. @param {Entry} entry */
+  opened({ key, opening, conversation }) {
+    for (const other of this.mine.values()) {
+      if (other.key === key || (opening && other.opening === opening)) this.change(other.key, { conversation });
+    }
   }
 
   /** @param {Entry} entry @param {Refused} error */

@@ -10,7 +10,7 @@ import { api, tell } from './store.js';
 const NEXT_LETTER = 150;
 
 export class Sidebar {
-  /** @param {{ open: (id: string | null) => void, current: () => string | null, problem: (text: string) => void, announce: (text: string) => void, dialogs: () => Promise<typeof import('./dialogs.js')> }} page */
+  /** @param {{ open: (id: string | null) => void, leave: () => void, current: () => string | null, problem: (text: string) => void, announce: (text: string) => void, dialogs: () => Promise<typeof import('./dialogs.js')> }} page */
   constructor(page) {
     this.page = page;
     this.list = byId('conversations');
@@ -28,11 +28,12 @@ export class Sidebar {
       this.wait = setTimeout(() => this.load(true), NEXT_LETTER);
     });
     this.search.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && this.search.value) {
-        event.stopPropagation();
-        this.search.value = '';
-        this.load();
-      }
+      if (event.key !== 'Escape') return;
+      // It leaves the search, and stops no answer.
+      event.stopPropagation();
+      if (!this.search.value) return this.page.leave();
+      this.search.value = '';
+      this.load();
     });
     this.older.addEventListener('click', () => this.more());
   }
@@ -64,11 +65,22 @@ export class Sidebar {
     const current = this.page.current();
     const focused = document.activeElement?.closest?.('#conversations a, #conversations button');
     const key = focused?.getAttribute('data-key');
-    this.list.replaceChildren(...this.shown.map((info) => this.row(info, info.id === current)));
+    this.list.replaceChildren(...this.rows(current));
     if (key) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${key}"]`))?.focus();
     this.older.hidden = !this.cursor;
     byId('none').hidden = this.shown.length > 0;
     byId('none').textContent = this.search.value.trim() ? 'Nothing found.' : 'Your conversations will be listed here.';
+  }
+
+  /** By age; what a search finds is one list. @param {string | null} current */
+  *rows(current) {
+    let before = '';
+    for (const info of this.shown) {
+      const age = this.search.value.trim() ? '' : ageOf(info.updated_at);
+      if (age !== before) yield h('li', { class: 'age' }, h('h2', null, age));
+      before = age;
+      yield this.row(info, info.id === current);
+    }
   }
 
   /** @param {Info} info @param {boolean} here */
@@ -155,9 +167,20 @@ export class Sidebar {
 
   /** @param {Info} info */
   async exportJson(info) {
-    const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, '?all=true')]);
+    const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, true)]);
     download(`${fileName(info.title || 'conversation')}.json`, 'application/json', JSON.stringify({ ...conversation, messages: data }, null, 2));
   }
+}
+
+/** How old, in words, by the reader's own days. @param {string} time */
+function ageOf(time) {
+  const then = new Date(time);
+  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(time).setHours(0, 0, 0, 0)) / 86_400_000);
+  if (days <= 0) return 'Today';
+  if (days === 1) return 'Yesterday';
+  if (days <= 7) return 'The last 7 days';
+  if (days <= 30) return 'The last 30 days';
+  return then.toLocaleDateString('en', { month: 'long', year: 'numeric' });
 }
 
 /** @param {string} title */

@@ -52,11 +52,11 @@ export const api = {
   models: () => call('GET', '/v1/models'),
   conversations: (/** @type {string} */ q, /** @type {string | null} */ cursor) =>
     call('GET', `/v1/conversations?${new URLSearchParams({ limit: '40', ...(q && { q }), ...(cursor && { cursor }) })}`),
-  create: (/** @type {any} */ fields) => call('POST', '/v1/conversations', fields),
+  create: (/** @type {any} */ fields, /** @type {string} */ key) => call('POST', '/v1/conversations', fields, { 'idempotency-key': key }),
   conversation: (/** @type {string} */ id) => call('GET', `/v1/conversations/${id}`),
   change: (/** @type {string} */ id, /** @type {any} */ fields) => call('PATCH', `/v1/conversations/${id}`, fields),
   erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
-  messages: (/** @type {string} */ id, query = '') => call('GET', `/v1/conversations/${id}/messages${query}`),
+  messages,
   share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
   shared: (/** @type {string} */ token) => call('GET', `/v1/shared/${encodeURIComponent(token)}`),
@@ -64,6 +64,18 @@ export const api = {
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
   start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),
 };
+
+/** All messages of the active branch, or of the tree: the server gives them in pages, the newest first. @param {string} id @param {boolean} [all] */
+async function messages(id, all) {
+  const page = (/** @type {string | null} */ cursor) => call('GET', `/v1/conversations/${id}/messages?${new URLSearchParams({ ...(all && { all: 'true' }), ...(cursor && { cursor }) })}`);
+  const newest = await page(null);
+  for (let cursor = newest.next_cursor; cursor; ) {
+    const older = await page(cursor);
+    newest.data.unshift(...older.data);
+    cursor = older.next_cursor;
+  }
+  return newest;
+}
 
 /** A value in the browser's storage, which may be full, shut or shared with other tabs. */
 export class Kept {

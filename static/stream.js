@@ -89,6 +89,16 @@ export class Stream {
     };
   }
 
+  /** Another name for the others, in the conversations that are joined, too. @param {{ id?: string, name?: string }} client */
+  introduce(client) {
+    this.options.client = client;
+    this.send({ type: 'hello', ref: this.next(), client, ...(this.options.token && { token: this.options.token }) });
+    for (const conversation of [...this.rooms]) {
+      this.part(conversation);
+      this.join(conversation);
+    }
+  }
+
   /** Takes part in a conversation: `onFrame` hears who is there and who types. @param {string} conversation */
   join(conversation) {
     this.rooms.add(conversation);

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::entry::Entry;
 use super::event::{Failure, FinishReason, Status, Usage};
+use super::generation::Idempotency;
 use super::id::{ConversationId, GenerationId, MessageId, Tenant};
 use super::prompt::Role;
 use super::transcript::ToolCall;
@@ -75,6 +76,8 @@ pub struct NewConversation {
     pub system: Option<String>,
     /// The client's own notes.
     pub metadata: Map<String, Value>,
+    /// What makes a repeated opening the same one.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A conversation as it is shown.

@@ -10,7 +10,7 @@ use super::Engine;
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running};
 use crate::domain::id::{GenerationId, MessageId, Tenant};
 use crate::domain::share::{NoRandomness, ShareToken};
-use crate::ports::{Changed, ConversationAt, Conversations, Erased, LogError, Page, Shared};
+use crate::ports::{Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, Shared};
 
 /// Why a request about one conversation is refused.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +73,11 @@ impl Engine {
         self.inner.log.conversations()
     }
 
-    /// Stores a new conversation.
+    /// Stores a new conversation, or finds what its key has opened.
     ///
     /// # Errors
     /// The log is out of reach or broken.
-    pub async fn new_conversation(&self, new: &NewConversation) -> Result<Conversation, LogError> {
+    pub async fn new_conversation(&self, new: &NewConversation) -> Result<Made, LogError> {
         self.conversations().create(new).await
     }
 

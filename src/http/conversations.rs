@@ -8,15 +8,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::generations::page_limit;
+use super::generations::{REPLAYED, fingerprint, idempotency_key, page_limit};
 use super::problem::Problem;
 use super::prompt::check_metadata;
 use super::{Shared, body, proper_id, tenant};
 use crate::domain::conversation::NewConversation;
+use crate::domain::generation::Idempotency;
 use crate::domain::id::ConversationId;
 use crate::domain::prompt::PromptError;
-use crate::engine::Engine;
-use crate::ports::{Page, Search};
+use crate::engine::{Engine, StartError};
+use crate::ports::{Made, Page, Search};
 
 /// The longest title and the longest search, in characters.
 pub(super) const SHORT: usize = 200;
@@ -30,7 +31,7 @@ struct NewBody {
     metadata: Option<Map<String, Value>>,
 }
 
-/// Opens a conversation.
+/// Opens a conversation, or finds what the client's key has opened.
 pub(super) async fn create(
     engine: Shared,
     request: HttpRequest,
@@ -41,15 +42,28 @@ pub(super) async fn create(
     body.system.as_deref().map_or(Ok(()), |s| check_system(&engine, s))?;
     let metadata = body.metadata.unwrap_or_default();
     check_metadata(&metadata)?;
+    let idempotency = idempotency_key(&request)?.map(|key| Idempotency {
+        key,
+        fingerprint: fingerprint(&(&body.title, &body.system, &metadata)),
+    });
     let new = NewConversation {
         tenant: tenant(&request),
         title: body.title,
         system: body.system,
         metadata,
+        idempotency,
     };
-    let conversation = engine.new_conversation(&new).await?;
+    let (mut response, conversation) = match engine.new_conversation(&new).await? {
+        Made::New(conversation) => (HttpResponse::Created(), conversation),
+        Made::Replayed(conversation) => {
+            let mut response = HttpResponse::Ok();
+            response.insert_header((REPLAYED, "true"));
+            (response, conversation)
+        }
+        Made::KeyReused => return Err(StartError::KeyReused.into()),
+    };
     let location = format!("/v1/conversations/{}", conversation.id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(conversation))
+    Ok(response.insert_header((header::LOCATION, location)).json(conversation))
 }
 
 /// What a body may have: JSON escapes can double a text; what is around it is small.

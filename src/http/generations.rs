@@ -4,7 +4,7 @@ mod fuzz;
 
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
@@ -23,7 +23,7 @@ use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine, Opened, Start, StartError, Started};
 use crate::ports::{Address, Filter};
 
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Most generations of one page, and how many there are unless asked otherwise.
 pub(super) const PAGE: std::ops::RangeInclusive<u32> = 1..=100;
@@ -158,12 +158,16 @@ fn invalid_key() -> Problem {
 
 /// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
 pub(super) fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
-    let canonical = match turn {
-        None => serde_json::to_vec(asked),
-        Some(turn) => serde_json::to_vec(&(asked, turn)),
+    let fingerprint = match turn {
+        None => fingerprint(asked),
+        Some(turn) => fingerprint(&(asked, turn)),
     };
-    let canonical = canonical.unwrap_or_default();
-    Idempotency { key, fingerprint: Sha256::digest(canonical).to_vec() }
+    Idempotency { key, fingerprint }
+}
+
+/// A hash of what is asked.
+pub(super) fn fingerprint(asked: &impl Serialize) -> Vec<u8> {
+    Sha256::digest(serde_json::to_vec(asked).unwrap_or_default()).to_vec()
 }
 
 #[derive(Debug, Deserialize)]

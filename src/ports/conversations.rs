@@ -11,8 +11,8 @@ use crate::domain::prompt;
 /// All conversations. What a tenant does not own is to it as if it were not there.
 #[async_trait]
 pub trait Conversations: Send + Sync + 'static {
-    /// Stores a new one.
-    async fn create(&self, new: &NewConversation) -> Result<Conversation, LogError>;
+    /// Stores a new one, or finds what its key has opened.
+    async fn create(&self, new: &NewConversation) -> Result<Made, LogError>;
 
     /// One of them; `None` if the tenant has none of that id.
     async fn find(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError>;
@@ -104,6 +104,17 @@ pub enum Search {
     Words(String),
     /// These very characters, wherever they stand, in either case: message by message.
     Characters(String),
+}
+
+/// What came of an opening.
+#[derive(Debug)]
+pub enum Made {
+    /// It is new.
+    New(Box<Conversation>),
+    /// The key had opened it before.
+    Replayed(Box<Conversation>),
+    /// The key was used for another opening.
+    KeyReused,
 }
 
 /// What came of a change.

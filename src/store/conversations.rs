@@ -1,16 +1,17 @@
 //! Conversations: made, found, listed, changed, erased.
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, QueryBuilder};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::conversation_rows::{CONVERSATION, conversation};
 use super::postgres::PgLog;
 use super::rows::{answered, error, json};
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
-use crate::domain::generation::NewGeneration;
+use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::ports::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, LogError, Page, Search, Shared,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, LogError, Made, Page, Search,
+    Shared,
 };
 
 /// Conversations in the database of the log.
@@ -21,7 +22,7 @@ pub(super) struct PgConversations {
 
 #[async_trait]
 impl Conversations for PgConversations {
-    async fn create(&self, new: &NewConversation) -> Result<Conversation, LogError> {
+    async fn create(&self, new: &NewConversation) -> Result<Made, LogError> {
         answered(self.insert(new)).await
     }
 
@@ -98,10 +99,12 @@ impl Conversations for PgConversations {
 }
 
 impl PgConversations {
-    async fn insert(&self, new: &NewConversation) -> Result<Conversation, LogError> {
+    async fn insert(&self, new: &NewConversation) -> Result<Made, LogError> {
+        let key = new.idempotency.as_ref();
         let sql = format!(
-            "insert into conversations as c (id, tenant, title, system, metadata) \
-             values ($1, $2, $3, $4, $5) returning {CONVERSATION}"
+            "insert into conversations as c \
+               (id, tenant, title, system, metadata, idempotency_key, fingerprint) \
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning {CONVERSATION}"
         );
         let row = sqlx::query(AssertSqlSafe(sql))
             .bind(ConversationId::random().0)
@@ -109,10 +112,38 @@ impl PgConversations {
             .bind(&new.title)
             .bind(&new.system)
             .bind(json(&new.metadata))
-            .fetch_one(&self.log.workers)
+            .bind(key.map(|k| k.key.as_str()))
+            .bind(key.map(|k| k.fingerprint.as_slice()))
+            .fetch_optional(&self.log.workers)
             .await
             .map_err(error)?;
-        conversation(&row)
+        match (row, key) {
+            (Some(row), _) => Ok(Made::New(Box::new(conversation(&row)?))),
+            (None, Some(key)) => self.opened_by(&new.tenant, key).await,
+            (None, None) => Err(LogError::Broken("a new conversation's id is taken".into())),
+        }
+    }
+
+    /// What a key has opened.
+    async fn opened_by(&self, tenant: &Tenant, key: &Idempotency) -> Result<Made, LogError> {
+        let sql = format!(
+            "select c.fingerprint, {CONVERSATION} from conversations c \
+             where c.tenant = $1 and c.idempotency_key = $2"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(tenant.as_str())
+            .bind(&key.key)
+            .fetch_optional(&self.log.workers)
+            .await
+            .map_err(error)?;
+        // Erased between the two statements: trying again stores it.
+        let gone = || LogError::Unavailable("the earlier conversation was just erased".into());
+        let row = row.ok_or_else(gone)?;
+        let fingerprint: Vec<u8> = row.try_get("fingerprint").map_err(error)?;
+        if fingerprint != key.fingerprint {
+            return Ok(Made::KeyReused);
+        }
+        Ok(Made::Replayed(Box::new(conversation(&row)?)))
     }
 
     async fn fetch(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError> {

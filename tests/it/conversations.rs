@@ -4,6 +4,7 @@ mod branches;
 mod crash;
 mod cut;
 mod list;
+mod opening;
 mod pages;
 mod races;
 mod refusals;

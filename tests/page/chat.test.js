@@ -56,6 +56,45 @@ test('another answer, another question, and the way between them', async () => {
   await page.done();
 });
 
+test('an older question is answered anew while another answer comes', async () => {
+  const server = await servers.first();
+  const page = await begun(server, 21);
+  await page.ask(LONG);
+  await page.grown(20);
+  const [, running] = await Promise.all([page.locator('.message.user').nth(1).waitFor(), page.locator('.message.assistant').nth(1).getAttribute('data-id')]);
+  await page.locator('.message.assistant').first().hover();
+  await page.getByRole('button', { name: 'Answer again' }).first().click();
+  await page.getByText('2 / 2').waitFor();
+  await page.whole();
+  assert.equal(await page.locator('.message').count(), 2, 'the branch of the new answer');
+  assert.equal((await server.get(`/v1/generations/${running}`)).status, 'running');
+  assert.equal(await page.locator('#send').getAttribute('aria-label'), 'Send', 'this branch is free');
+  await page.getByRole('button', { name: 'Previous version' }).click();
+  await page.locator('.message.assistant.running').waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('.note:not([hidden])').waitFor();
+  assert.equal((await server.get(`/v1/generations/${running}`)).status, 'cancelled');
+  await page.done();
+});
+
+test('a conversation that comes in many pages is whole, on the page and exported', async () => {
+  const server = await servers.first();
+  const page = await openPage(server);
+  // A page has a thousand messages; here it has two.
+  await page.route('**/messages?*', (route) => route.continue({ url: `${route.request().url()}&limit=2` }));
+  for (const seed of [22, 23, 24]) {
+    await page.ask(QUICK(seed));
+    await page.whole(seed - 22);
+  }
+  await page.reload();
+  await page.whole(2);
+  assert.deepEqual(await page.locator('.bubble').allInnerTexts(), [22, 23, 24].map((seed) => QUICK(seed)));
+  await page.locator('#conversations li.here').getByRole('button').click();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: 'Export as JSON' }).click()]);
+  assert.equal(JSON.parse(readFileSync(await download.path(), 'utf8')).messages.length, 6);
+  await page.done();
+});
+
 test('a prompt that is written while an answer comes waits for its turn', async () => {
   const server = await servers.first();
   const page = await openPage(server);
@@ -71,75 +110,6 @@ test('a prompt that is written while an answer comes waits for its turn', async 
   assert.deepEqual(await page.locator('.bubble').allInnerTexts(), [slow, QUICK(14)]);
   const { data } = await server.get(`/v1/conversations/${id(page)}/messages`);
   assert.deepEqual(data.map((m) => m.role), ['user', 'assistant', 'user', 'assistant']);
-  await page.done();
-});
-
-test('a prompt that is written offline is sent once, when the network is back', async () => {
-  const server = await servers.first();
-  const page = await begun(server, 15);
-  await page.context().setOffline(true);
-  await page.locator('#chip[data-phase="offline"]').waitFor();
-  await page.ask(QUICK(16));
-  await page.getByText('Queued: you are offline').waitFor();
-  await page.context().setOffline(false);
-  await page.whole(1);
-  const { data } = await server.get(`/v1/conversations/${id(page)}/messages?all=true`);
-  assert.equal(data.length, 4);
-  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('lastword.outbox'))), []);
-  await page.done();
-});
-
-test('a prompt of a tab that was closed too early is sent by another tab', async () => {
-  const server = await servers.first();
-  const page = await begun(server, 61);
-  const other = await openPage(server, { context: page.context(), path: new URL(page.url()).pathname });
-  await other.whole();
-  await page.context().setOffline(true);
-  await page.locator('#chip[data-phase="offline"]').waitFor();
-  await page.ask(QUICK(62));
-  await page.getByText('Queued: you are offline').waitFor();
-  await other.getByText('Queued: you are offline').waitFor();
-  await page.close();
-  await other.context().setOffline(false);
-  await other.whole(1);
-  const { data } = await server.get(`/v1/generations?conversation_id=${id(other)}`);
-  assert.equal(data.length, 2);
-  await other.done();
-  await other.context().close();
-});
-
-test('a start whose answer is lost is not made twice', async () => {
-  const server = await servers.first();
-  const page = await begun(server, 17);
-  let lost = 0;
-  await page.route('**/v1/generations', async (route) => {
-    if (route.request().method() !== 'POST' || lost > 0) return route.continue();
-    lost += 1;
-    await route.fetch();
-    await route.abort('connectionreset');
-  });
-  await page.ask(QUICK(18));
-  await page.whole(1);
-  assert.equal(lost, 1);
-  const { data } = await server.get(`/v1/generations?conversation_id=${id(page)}`);
-  assert.equal(data.length, 2);
-  await page.done();
-});
-
-test('a failure offers another try', async () => {
-  const server = await servers.first();
-  const page = await openPage(server);
-  let body;
-  await page.route('**/v1/generations', async (route) => {
-    if (route.request().method() !== 'POST' || body) return route.continue();
-    body = { ...route.request().postDataJSON(), model: 'nobody' };
-    await route.continue({ postData: JSON.stringify(body) });
-  });
-  await page.ask(QUICK(19));
-  await page.getByText(/Not sent: .*nobody/).waitFor();
-  await page.getByRole('button', { name: 'Try again' }).click();
-  await page.whole();
-  assert.equal(await page.locator('.message').count(), 2);
   await page.done();
 });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { audit } from './axe.js';
-import { openPage } from './harness.js';
+import { browser, openPage } from './harness.js';
 import { servers } from './servers.js';
 
 const RICH = '/demo tokens=420 tps=0 ttft_ms=0 seed=2 markdown reasoning tool_call';
@@ -99,6 +99,12 @@ test('everything by keyboard', async () => {
   await page.keyboard.press('Enter');
   await page.grown(30);
   assert.equal(await focused(), 'prompt', 'the focus stays where one writes');
+  // Out of the search, and the answer goes on.
+  await page.keyboard.press('Control+k');
+  assert.equal(await focused(), 'search');
+  await page.keyboard.press('Escape');
+  assert.equal(await focused(), 'prompt');
+  await page.grown((await page.locator('.text').innerText()).length + 20);
   await page.keyboard.press('Escape');
   await page.locator('.note').waitFor();
   await page.keyboard.press('ArrowUp');
@@ -127,6 +133,22 @@ test('everything by keyboard', async () => {
   await page.waitForURL(/\/(\?.*)?$/);
   await page.locator('.empty').waitFor();
   await page.done();
+});
+
+test('a phone’s keyboard that covers the page leaves the box in sight', async () => {
+  const context = await (await browser()).newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  // As a browser tells of it that does not make the page smaller by itself.
+  await context.addInitScript(() => Object.defineProperty(window, 'visualViewport', { value: Object.assign(new EventTarget(), { scale: 1, height: 844 }) }));
+  const page = await openPage(await servers.first(), { context });
+  const bottom = (/** @type {number} */ height, scale = 1) => page.evaluate(([height, scale]) => {
+    Object.assign(window.visualViewport, { height, scale }).dispatchEvent(new Event('resize'));
+    return document.getElementById('send').getBoundingClientRect().bottom;
+  }, [height, scale]);
+  assert.ok(await bottom(500) < 500);
+  assert.ok(await bottom(844) > 700);
+  assert.ok(await bottom(422, 2) > 700, 'zoom is no keyboard');
+  await page.done();
+  await context.close();
 });
 
 test('languages from right to left, and text of twice and four times the size', async () => {
@@ -170,23 +192,6 @@ test('how long it took and how fast it was, where one looks', async () => {
   await page.done();
 });
 
-test('a build without Node.js: the page works, with plain text', async () => {
-  const server = await servers.first();
-  const page = await openPage(server, { path: '/docs', ready: 'h1' });
-  await page.context().route('**/vendor/**', (route) => route.fulfill({ status: 404, body: '' }));
-  await page.goto(server.base);
-  await page.locator('#model option').first().waitFor({ state: 'attached' });
-  await page.ask('/demo tokens=300 tps=400 seed=2 markdown');
-  const view = await server.get(`/v1/generations/${await page.whole()}`);
-  const flat = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').trim();
-  assert.equal(flat(await page.locator('.text').innerText()), flat(view.text), 'to the last mark');
-  await page.getByRole('button', { name: 'Answer again' }).click();
-  await page.getByText('2 / 2').waitFor();
-  await page.reload();
-  await page.getByText('2 / 2').waitFor();
-  await page.done();
-});
-
 test('an answer of 20,000 tokens', async (t) => {
   const page = await openPage(await servers.first());
   await page.evaluate(() => {
@@ -200,7 +205,22 @@ test('an answer of 20,000 tokens', async (t) => {
   // Figures for people; on a busy machine they say little, so that nothing is decided by them.
   const long = await page.evaluate(() => window.long);
   t.diagnostic(`long tasks: ${long.length}, longest ${Math.max(0, ...long)} ms, together ${long.reduce((a, b) => a + b, 0)} ms`);
-  const blocks = await page.locator('.text > *').count();
+  const blocks = await page.locator('.text .group > *').count();
   assert.ok(blocks > 300, `${blocks} blocks`);
+  // Opened again, most of it has never been laid out: its end and its beginning are where they should be all the same.
+  await page.reload();
+  await page.whole();
+  const box = page.locator('#scroller');
+  const place = () => box.evaluate((node) => [node.scrollTop, node.scrollHeight - node.clientHeight - node.scrollTop]);
+  await page.waitForFunction(() => {
+    const { scrollHeight, clientHeight, scrollTop } = document.getElementById('scroller');
+    return scrollHeight > 20 * clientHeight && scrollHeight - clientHeight - scrollTop <= 1;
+  });
+  await box.focus();
+  await page.keyboard.press('Home');
+  await page.waitForFunction(() => document.getElementById('scroller').scrollTop === 0);
+  await page.locator('#jump').click();
+  await page.waitForFunction(() => document.getElementById('jump').hidden);
+  assert.ok((await place())[1] <= 1, `${await place()}`);
   await page.done();
 });

@@ -130,3 +130,20 @@ test('code is coloured when its block closes, and formulas are set', async () =>
   assert.equal(await page.locator('#here pre').innerText(), 'fn main() { let x = "y"; }');
   await page.done();
 });
+
+test('a formula is shown when it is whole, and a text that only looks like one is never withheld', async () => {
+  const page = await openPage(await servers.first());
+  const shown = await page.evaluate(async () => {
+    const { Markdown } = await import('/static/markdown.js');
+    const show = (/** @type {string} */ text, complete = false) => {
+      const root = document.createElement('div');
+      new Markdown(root).write(text, complete);
+      return root.textContent.trim();
+    };
+    const open = 'So:\n\n$$\nx = \\frac{1}';
+    const more = 'y + '.repeat(400);
+    return [show(open), show(`${open}{2}\n$$\n\nend`).includes('end'), show(open, true).includes('frac'), show(`${open}\n\nnext`).includes('frac'), show(open + more).includes('y + y')];
+  });
+  assert.deepEqual(shown, ['So:', true, true, true, true]);
+  await page.done();
+});

@@ -1,10 +1,12 @@
-/** All tests of the page, in one process with one browser: `node --test tests/page/run.js`. */
+/** All tests of the page, in one process with one browser: `node --test tests/page/run.js`; PAGE_TESTS=chat,outbox runs only these. */
 import { after, describe } from 'node:test';
 import { servers } from './servers.js';
+
+const ALL = 'stream,markdown,lossless,chat,outbox,look,everybody,plain,docs,admin,together';
 
 after(() => servers.end());
 
 // Most of a test is waiting for a model that speaks slowly.
 describe('the page', { concurrency: 4 }, async () => {
-  for (const file of ['stream', 'markdown', 'lossless', 'chat', 'everybody', 'docs', 'admin', 'together']) await import(`./${file}.test.js`);
+  for (const file of (process.env.PAGE_TESTS ?? ALL).split(',')) await import(`./${file}.test.js`);
 });

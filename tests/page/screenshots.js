@@ -17,11 +17,23 @@ async function talk(options) {
   return page;
 }
 
+/** Shows the last question, and what came of it. */
+async function look(page) {
+  await page.evaluate(() => {
+    const box = document.getElementById('scroller');
+    const question = [...document.querySelectorAll('.message.user')].at(-1);
+    box.scrollTop += question.getBoundingClientRect().top - box.getBoundingClientRect().top - 24;
+  });
+  await page.locator('#jump').waitFor();
+}
+
 const page = await talk({ viewport: { width: 1120, height: 700 } });
+await look(page);
 await page.screenshot({ path: `${into}page.png` });
 await page.getByRole('button', { name: 'Protocol inspector' }).click();
-await page.ask('/demo tokens=150 tps=40 seed=5');
-await page.grown(300);
+await page.ask('/demo tokens=300 tps=40 seed=5');
+await page.locator('.message.assistant').nth(2).waitFor();
+await page.grown(150);
 await page.getByText('Cut the connection').click();
 await page.getByText(/resumed at \d+/).waitFor();
 
@@ -31,7 +43,8 @@ await page.evaluate(() => {
 await page.screenshot({ path: `${into}resume.png` });
 await page.done();
 
-const night = await talk({ viewport: { width: 390, height: 700 }, colorScheme: 'dark', hasTouch: true, isMobile: true });
+const night = await talk({ viewport: { width: 390, height: 760 }, colorScheme: 'dark', hasTouch: true, isMobile: true });
+await look(night);
 await night.screenshot({ path: `${into}phone.png` });
 await night.done();
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { audit } from './axe.js';
 import { Server, openPage } from './harness.js';
 import { servers } from './servers.js';
 import { Upstream } from './upstream.js';
@@ -21,8 +22,14 @@ test('others are seen, and seen typing, until they stop, until they leave', asyn
   await page.locator('#presence li').waitFor();
   assert.match(await page.locator('#presence li').getAttribute('aria-label'), /Guest .* is here/);
   await guest.locator('#presence li').waitFor();
+  await guest.getByRole('button', { name: 'Settings' }).click();
+  await guest.getByLabel('Your name').fill('Mira');
+  await guest.getByRole('button', { name: 'Save' }).click();
+  await page.locator('#presence li[aria-label="Mira is here"]').waitFor();
+  assert.equal(await page.locator('#presence li').count(), 1);
+  await audit(page, 'together');
   await guest.locator('#prompt').pressSequentially('hm');
-  await page.locator('#typing', { hasText: /^Guest .* is typing…$/ }).waitFor();
+  await page.locator('#typing', { hasText: /^Mira is typing…$/ }).waitFor();
   assert.equal(await guest.locator('#typing').textContent(), '', 'nobody hears of themselves');
   await guest.fill('#prompt', '');
   await page.waitForFunction(() => document.getElementById('typing').textContent === '');
@@ -85,6 +92,7 @@ test('who has a link can read, and nothing else', async () => {
     assert.equal(await guest.getByRole('button', { name }).filter({ visible: true }).count(), 0, name);
   }
   assert.equal(await guest.getByRole('button', { name: 'Copy answer' }).filter({ visible: true }).count(), 1);
+  assert.equal(await guest.locator('.facts').innerText(), 'Done · demo', 'nothing that one is not told');
   await guest.done();
   await page.done();
 });

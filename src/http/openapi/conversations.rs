@@ -28,6 +28,7 @@ pub(super) fn operations() -> Vec<Row> {
 
 fn many() -> [Operation; 2] {
     let search = json!({ "type": "string", "maxLength": SHORT });
+    let key = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
     [
         Operation::new(TAG, "listConversations", "Conversations, the most recently updated first")
             .query("q", search, "words of titles and messages; the last may be a beginning")
@@ -37,10 +38,15 @@ fn many() -> [Operation; 2] {
             .refuses(400, &["invalid_cursor"])
             .refuses(422, &["out_of_range", "invalid_character"]),
         Operation::new(TAG, "openConversation", "Open a conversation")
+            .header("Idempotency-Key", key, "a repeat with the same key opens no second one")
             .body("NewConversation", json!({ "title": "Colours" }), most_bytes())
             .answers(201, "it is there", "Conversation")
+            .answers(200, "it had been opened before by this key", "Conversation")
             .tells(201, &[("Location", HERE)])
-            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"]),
+            .tells(200, &[("Location", HERE), ("Idempotency-Replayed", "`true`")])
+            .refuses(400, &["invalid_idempotency_key"])
+            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"])
+            .refuses(422, &["idempotency_key_reused"]),
     ]
 }
 

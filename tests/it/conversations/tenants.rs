@@ -4,7 +4,7 @@ use lastword::domain::generation::Request;
 use lastword::domain::id::{ConversationId, MessageId, Tenant};
 use lastword::domain::prompt::{Parameters, Prompt, Role};
 use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
-use lastword::ports::{ConversationAt, Log, Page, Search};
+use lastword::ports::{ConversationAt, Log, Made, Page, Search};
 use serde_json::{Map, json};
 
 use crate::conversation::Talk;
@@ -82,9 +82,11 @@ async fn another_tenant_sees_and_changes_nothing() {
             title: None,
             system: None,
             metadata: Map::new(),
+            idempotency: None,
         })
         .await
         .unwrap();
+    let Made::New(own) = own else { panic!("{own:?}") };
     for foreign in [leaf, question] {
         let start = engine.start(said(&other, own.id, ParentAsked::Message(foreign))).await;
         assert!(matches!(start, Err(StartError::NoMessage)), "{start:?}");
