@@ -1,5 +1,6 @@
 //! One generation from its prompt to its last word: start, cancel, read. All that `http` sees.
 mod access;
+mod bell;
 mod bounds;
 mod cancel;
 mod converse;
@@ -35,6 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
+pub use bell::answer_bell;
 pub use cancel::Receipt;
 pub use converse::{ConverseError, MessagePage, Messages, Which};
 pub use limits::{Limits, SocketLimits};

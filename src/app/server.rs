@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files;
 use super::tls::{Tls, TlsError};
-use crate::engine::{Access, Engine};
+use crate::engine::{Access, Engine, answer_bell};
 use crate::http::{Connections, Origins, configure, cors, guard, journal};
 
 /// A client that takes nothing for the limit and this time is gone; the kernel drops its
@@ -97,6 +97,8 @@ pub(super) async fn serve(
     let most = places(engine.limits().connections);
     let connections = Connections::new(most);
     let server = HttpServer::new(move || {
+        // A worker's own task: it ends with the worker, whose readers it wakes.
+        actix_web::rt::spawn(answer_bell());
         App::new()
             .app_data(shared.clone())
             .app_data(access.clone())

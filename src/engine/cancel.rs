@@ -1,4 +1,5 @@
 //! A cancel is a receipt: it answers when it is true.
+use super::read::Following;
 use super::{Engine, EngineError};
 use crate::domain::event::Status;
 use crate::domain::generation::View;
@@ -46,11 +47,12 @@ impl Engine {
     async fn ended(&self, at: &Address, last: Seq) {
         loop {
             if let Some(mut following) = self.tail_of(at).or_else(|| self.join(at, last)) {
-                let tail = &following.reading.tail;
+                let Following { reading, seen, .. } = &mut following;
+                let tail = &reading.tail;
                 while !tail.ended() {
                     tokio::select! {
                         () = tail.detached() => break,
-                        changed = following.heads.changed() => if changed.is_err() { break },
+                        () = tail.waiters().changed(seen) => {}
                     }
                 }
                 if tail.ended() {

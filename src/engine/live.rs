@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bell::{Rings, Waiters};
 use super::starting::Starting;
 use super::stops::Stop;
 pub use super::window::Behind;
@@ -116,7 +117,9 @@ pub struct Tail {
     born: Instant,
     /// When entries were last published, in microseconds since `born`.
     published: AtomicU64,
-    head: watch::Sender<Seq>,
+    head: AtomicU64,
+    /// Who waits for more, or for a stop.
+    waiters: Waiters,
     readers: watch::Sender<usize>,
     followers: Mutex<Followers>,
     /// Whether another instance could go on as if nothing had happened.
@@ -145,7 +148,8 @@ impl Tail {
             window: Mutex::new(window),
             born: Instant::now(),
             published: AtomicU64::new(0),
-            head: watch::Sender::new(head),
+            head: AtomicU64::new(head.0),
+            waiters: Waiters::default(),
             readers: watch::Sender::new(0),
             followers: Mutex::default(),
             movable: AtomicBool::new(false),
@@ -199,11 +203,16 @@ impl Tail {
 
     /// Shows entries that have become durable.
     pub fn publish(&self, entries: Vec<Entry>) {
+        self.publish_with(entries, &mut Rings::default());
+    }
+
+    /// The same; readers are woken when `rings` is dropped.
+    pub(super) fn publish_with(&self, entries: Vec<Entry>, rings: &mut Rings) {
         if entries.is_empty() {
             return;
         }
         let last = self.window().push(entries);
-        self.show(last);
+        self.show(last, rings);
     }
 
     /// The same for what comes from elsewhere, by several ways: what is there already is left
@@ -217,14 +226,15 @@ impl Tail {
             return false;
         }
         // Under the lock, so that the head never goes back.
-        self.show(window.push(entries));
+        self.show(window.push(entries), &mut Rings::default());
         true
     }
 
-    fn show(&self, last: Seq) {
+    fn show(&self, last: Seq, rings: &mut Rings) {
         let age = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.published.store(age, Ordering::Relaxed);
-        self.head.send_replace(last);
+        self.head.store(last.0, Ordering::Release);
+        self.waiters.change(rings);
     }
 
     /// How long ago the newest entries were published.
@@ -240,7 +250,7 @@ impl Tail {
 
     /// The seq of the last durable entry.
     pub(super) fn head(&self) -> Seq {
-        *self.head.borrow()
+        Seq(self.head.load(Ordering::Acquire))
     }
 
     /// Whether `done` is durable.
@@ -248,14 +258,14 @@ impl Tail {
         self.window().ended
     }
 
-    /// Changes with every publication.
-    pub(super) fn heads(&self) -> watch::Receiver<Seq> {
-        self.head.subscribe()
+    /// Changes with every publication, and when readers are to look whether they shall go on.
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     /// Has every reader look whether it shall go on.
     pub(super) fn wake_readers(&self) {
-        self.head.send_modify(|_| {});
+        self.waiters.change(&mut Rings::default());
     }
 
     pub(super) fn address(&self) -> Address {

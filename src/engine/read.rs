@@ -2,14 +2,12 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::live::{Behind, Reading};
 use super::open::{Preface, Read};
 use super::{Engine, EngineError, PAGE};
 use crate::domain::entry::{Entry, Kind};
-use crate::domain::id::Seq;
 use crate::metrics::{Counted, Transport};
 use crate::ports::{Address, LogError};
 
@@ -47,15 +45,16 @@ pub struct Session {
 /// The tail that a reader follows.
 pub(super) struct Following {
     pub(super) reading: Reading,
-    pub(super) heads: watch::Receiver<Seq>,
+    /// Changes of the tail that were looked at.
+    pub(super) seen: u64,
     /// Whether the generation runs on another instance.
-    remote: bool,
+    pub(super) remote: bool,
 }
 
 impl Following {
     pub(super) fn new(reading: Reading, remote: bool) -> Self {
-        let heads = reading.tail.heads();
-        Self { reading, heads, remote }
+        let seen = reading.tail.waiters().changes();
+        Self { reading, seen, remote }
     }
 }
 
@@ -218,11 +217,10 @@ impl Session {
         if self.engine.is_draining() {
             return self.over();
         }
-        let following = self.following.as_mut()?;
-        let remote = following.remote;
+        let Following { reading, seen, remote } = self.following.as_mut()?;
+        let remote = *remote;
         tokio::select! {
-            // Fails never: the reading keeps the sender alive.
-            _ = following.heads.changed() => return None,
+            () = reading.tail.waiters().changed(seen) => return None,
             () = self.alarm.as_mut() => {}
         }
         let beat = self.beat();

@@ -2,7 +2,6 @@
 //! reads elsewhere, nobody is told: an instance that is alone sends nothing.
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
@@ -19,7 +18,7 @@ impl Engine {
     pub(super) fn followed(&self, reader: InstanceId, generation: GenerationId, after: Seq) {
         let Some(tail) = self.inner.live.get(generation) else { return };
         // Before the look at the head: what comes after it is told by the task.
-        let heads = tail.heads();
+        let seen = tail.waiters().changes();
         let new = tail.followed_by(reader, Instant::now() + BELIEVED);
         let told = tail.head();
         if told > after {
@@ -29,24 +28,24 @@ impl Engine {
             let engine = self.clone();
             self.inner.tasks.spawn_service(async move {
                 let hard = engine.inner.tasks.hard().clone();
-                hard.run_until_cancelled(engine.tell(tail, heads, told)).await;
+                hard.run_until_cancelled(engine.tell(tail, seen, told)).await;
             });
         }
     }
 
     /// Hands in one hint a publication and follower; the outbox makes one of many.
-    async fn tell(&self, tail: Arc<Tail>, mut heads: watch::Receiver<Seq>, mut told: Seq) {
+    async fn tell(&self, tail: Arc<Tail>, mut seen: u64, mut told: Seq) {
         loop {
             let Some((followers, until)) = tail.followers(Instant::now()) else { return };
             tokio::select! {
-                changed = heads.changed() => {
-                    let head = *heads.borrow_and_update();
+                () = tail.waiters().changed(&mut seen) => {
+                    let head = tail.head();
                     let hint = grown(&tail, told);
                     told = head;
                     for follower in followers {
                         self.inner.signals.send(To::One(follower), hint.clone());
                     }
-                    if changed.is_err() || tail.ended() || tail.is_detached() {
+                    if tail.ended() || tail.is_detached() {
                         return;
                     }
                 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::super::bell::Rings;
 use super::Submission;
 use crate::domain::id::{GenerationId, Seq};
 use crate::metrics::Metrics;
@@ -91,7 +92,8 @@ impl Lane {
                 Ok(()) => {
                     let events = batch.iter().map(|s| s.append.entries.len()).sum();
                     self.metrics.committed(events, begun.elapsed());
-                    batch.into_iter().for_each(publish);
+                    let mut rings = Rings::default();
+                    batch.into_iter().for_each(|submission| publish(submission, &mut rings));
                     return Ok(());
                 }
                 Err(LogError::Unavailable(why)) => {
@@ -159,7 +161,7 @@ impl Lane {
             };
             submission.slot.compared.store(losses, Ordering::Relaxed);
             match verdict(&submission, *tail) {
-                Verdict::Durable => publish(submission),
+                Verdict::Durable => publish(submission, &mut Rings::default()),
                 Verdict::Lost(why) => self.lose(&submission, why),
                 Verdict::Missing(from) => {
                     submission.publish_until(from);
@@ -234,8 +236,8 @@ fn verdict(submission: &Submission, log: LogTail) -> Verdict {
     }
 }
 
-fn publish(submission: Submission) {
-    submission.slot.tail.publish(submission.append.entries);
+fn publish(submission: Submission, rings: &mut Rings) {
+    submission.slot.tail.publish_with(submission.append.entries, rings);
     if let Some(durable) = submission.durable {
         // Nobody waits when the process stops.
         let _ = durable.send(());

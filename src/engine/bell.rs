@@ -1,0 +1,210 @@
+//! Who waits for a tail, and how they are woken: one ring for all that a commit has something for.
+//!
+//! To wake a task of another thread is a system call, and a commit has something for a hundred
+//! readers. A thread that serves readers has a bell: whoever publishes leaves the wakers there and
+//! rings once, and the thread wakes its own.
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+thread_local! {
+    static BELL: RefCell<Option<Arc<Bell>>> = const { RefCell::new(None) };
+}
+
+/// The bell of one thread.
+#[derive(Debug, Default)]
+struct Bell {
+    to_wake: Mutex<Vec<Waker>>,
+    rung: Notify,
+}
+
+/// Answers the bell of this thread, as a task that stays on it, for as long as it is there.
+pub async fn answer_bell() {
+    let bell = Arc::new(Bell::default());
+    let _hung_up = Hung;
+    BELL.set(Some(Arc::clone(&bell)));
+    let mut to_wake = Vec::new();
+    loop {
+        bell.rung.notified().await;
+        std::mem::swap(&mut *lock(&bell.to_wake), &mut to_wake);
+        to_wake.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// While nobody answers, there is no bell.
+struct Hung;
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let bell = BELL.take();
+        // Who is in the queue looks for himself.
+        let left = bell.map(|bell| std::mem::take(&mut *lock(&bell.to_wake)));
+        left.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// Wakers on their way; rings when it is dropped.
+#[derive(Default)]
+pub(super) struct Rings(Vec<(Arc<Bell>, Vec<Waker>)>);
+
+impl Rings {
+    fn add(&mut self, waiting: Waiting) {
+        let Waiting { bell, waker } = waiting;
+        let Some(bell) = bell else { return waker.wake() };
+        match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &bell)) {
+            Some((_, wakers)) => wakers.push(waker),
+            None => self.0.push((bell, vec![waker])),
+        }
+    }
+}
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        for (bell, mut wakers) in self.0.drain(..) {
+            lock(&bell.to_wake).append(&mut wakers);
+            bell.rung.notify_one();
+        }
+    }
+}
+
+/// Who waits for one thing to change.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    changes: AtomicU64,
+    list: Mutex<Vec<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bell: Option<Arc<Bell>>,
+    waker: Waker,
+}
+
+impl Waiters {
+    /// How many changes there were.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// It has changed: whoever waits is woken when `rings` is dropped.
+    pub(super) fn change(&self, rings: &mut Rings) {
+        let mut list = lock(&self.list);
+        self.changes.fetch_add(1, Ordering::Release);
+        list.drain(..).for_each(|waiting| rings.add(waiting));
+    }
+
+    /// Waits until there are more changes than `seen`, and notes how many. Cancel safe.
+    pub(super) async fn changed(&self, seen: &mut u64) {
+        *seen = Changed { waiters: self, seen: *seen, waiting: None }.await;
+    }
+}
+
+/// Waits for a change.
+struct Changed<'a> {
+    waiters: &'a Waiters,
+    seen: u64,
+    /// As which it stands in the list.
+    waiting: Option<Waker>,
+}
+
+impl Future for Changed<'_> {
+    type Output = u64;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
+        let this = self.get_mut();
+        if this.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+            && this.waiters.changes() == this.seen
+        {
+            return Poll::Pending;
+        }
+        let mut list = lock(&this.waiters.list);
+        // Under the lock, so that no change comes between the look and the place in the list.
+        let changes = this.waiters.changes();
+        if changes != this.seen {
+            return Poll::Ready(changes);
+        }
+        if let Some(former) = this.waiting.replace(cx.waker().clone()) {
+            list.retain(|waiting| !waiting.waker.will_wake(&former));
+        }
+        let bell = BELL.with_borrow(Clone::clone);
+        list.push(Waiting { bell, waker: cx.waker().clone() });
+        Poll::Pending
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        let Some(waker) = self.waiting.take() else { return };
+        let mut list = lock(&self.waiters.list);
+        // A change takes everybody out of the list.
+        if self.waiters.changes() == self.seen {
+            list.retain(|waiting| !waiting.waker.will_wake(&waker));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn waiting(waiters: &Waiters) -> usize {
+        lock(&waiters.list).len()
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_once_for_all_changes_and_nobody_stays_in_the_list() {
+        let waiters = Waiters::default();
+        let mut seen = waiters.changes();
+        assert!(waiters.changed(&mut seen).now_or_never().is_none());
+        assert_eq!(waiting(&waiters), 0, "who goes away is taken out");
+        waiters.change(&mut Rings::default());
+        waiters.change(&mut Rings::default());
+        waiters.changed(&mut seen).await;
+        assert_eq!(seen, 2);
+        assert!(waiters.changed(&mut seen).now_or_never().is_none(), "they are seen");
+    }
+
+    #[tokio::test]
+    async fn a_thread_with_a_bell_wakes_its_own() {
+        let local = LocalSet::new();
+        let waiters = Arc::new(Waiters::default());
+        let readers = local.run_until(async {
+            let answering = tokio::task::spawn_local(answer_bell());
+            tokio::task::yield_now().await;
+            let readers: Vec<_> = (0..100)
+                .map(|_| {
+                    let waiters = Arc::clone(&waiters);
+                    tokio::task::spawn_local(async move { waiters.changed(&mut 0).await })
+                })
+                .collect();
+            while waiting(&waiters) < readers.len() {
+                tokio::task::yield_now().await;
+            }
+            let bell = BELL.with_borrow(Clone::clone).unwrap();
+            let mut rings = Rings::default();
+            waiters.change(&mut rings);
+            assert_eq!((rings.0.len(), rings.0[0].1.len()), (1, 100), "one ring for all");
+            drop(rings);
+            for reader in readers {
+                reader.await.unwrap();
+            }
+            answering.abort();
+            let _ = answering.await;
+            assert!(BELL.with_borrow(Option::is_none), "nobody answers, nobody rings");
+            Arc::strong_count(&bell)
+        });
+        assert_eq!(readers.await, 1);
+    }
+}
