@@ -101,13 +101,14 @@ create function fold(of_lane uuid, upto bigint) returns bigint language sql as $
         delete from journal where lane = of_lane and n <= upto
             and n > coalesce((select folded from lanes where id = of_lane), 0)
         returning at, ids, seqs, epochs, types, data),
+    -- Sorted once, and not for each of the arrays: an aggregate takes its rows as they come.
     entries as (
         select u.id, u.seq, u.epoch, u.type, u.data, gone.at
-        from gone, unnest(ids, seqs, epochs, types, data) as u (id, seq, epoch, type, data)),
+        from gone, unnest(ids, seqs, epochs, types, data) as u (id, seq, epoch, type, data)
+        order by u.id, u.epoch, u.seq),
     made as (
         insert into segments (generation_id, seq, last, epoch, types, data, at)
-        select id, min(seq), max(seq), epoch, array_agg(type order by seq),
-            array_agg(data order by seq), array_agg(at order by seq)
+        select id, min(seq), max(seq), epoch, array_agg(type), array_agg(data), array_agg(at)
         from entries group by id, epoch
         returning last - seq + 1 as events),
     noted as (update lanes set folded = greatest(folded, upto) where id = of_lane)

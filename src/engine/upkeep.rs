@@ -11,9 +11,9 @@ use crate::ports::LogError;
 /// Between two looks at the days' tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// Between two looks at what was appended.
-const FOLD: Duration = Duration::from_millis(500);
+const FOLD: Duration = Duration::from_millis(250);
 /// Looks after which others' leavings are looked for, even if nothing was appended here.
-const IDLE: u32 = 20;
+const IDLE: u32 = 40;
 /// When a cancel was asked for of what is ours and does not run here yet: it is just beginning.
 const SOON: Duration = Duration::from_millis(250);
 
