@@ -5,6 +5,7 @@ mod ask;
 mod file;
 mod flags;
 mod keys;
+mod limits;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -199,7 +200,7 @@ impl Config {
         let anonymous = access::anonymous(listen, flags.insecure_no_auth, require_key)?;
         let place = flags.place;
         let data_dir = place.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
-        let mut limits = file.limits.over(Limits::default());
+        let mut limits = file.limits.over(Limits::default())?;
         let seconds = |s: f64| Duration::from_secs_f64(s);
         if let Some(lease) = flags.lease_s.or(file.lease_s) {
             limits.lease = seconds(at_least("lease_s", lease, 1.0)?);
@@ -208,7 +209,7 @@ impl Config {
             limits.heartbeat = seconds(at_least("heartbeat_s", heartbeat, 0.1)?);
         }
         if let Some(days) = flags.retention_days.or(file.retention_days) {
-            limits.retention_days = days.max(1);
+            limits.retention_days = retention(days)?;
         }
         let looks = !flags.no_detect && file.detect.unwrap_or(true);
         let grace = flags.shutdown_grace_s.or(file.shutdown_grace_s).unwrap_or(20.0);
@@ -253,6 +254,13 @@ fn at_least(name: &str, value: f64, least: f64) -> Result<f64, ConfigError> {
         Ok(value)
     } else {
         Err(ConfigError(format!("{name} must be between {least} and {MOST} seconds")))
+    }
+}
+
+fn retention(days: u32) -> Result<u32, ConfigError> {
+    match days {
+        1..=36_500 => Ok(days),
+        _ => Err(ConfigError(format!("retention_days is {days}, and may be 1 to 36500"))),
     }
 }
 

@@ -170,6 +170,20 @@ fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     auth::caller(request).ok_or_else(Problem::internal)
 }
 
+/// What takes long is waited for as long as the caller may be here: a key that is revoked meanwhile
+/// gets no answer, as it gets no further event.
+async fn while_allowed<T>(
+    request: &HttpRequest,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let caller = caller(request)?;
+    tokio::select! {
+        biased;
+        () = caller.over() => Err(Problem::ended(&caller)),
+        done = work => done,
+    }
+}
+
 /// The generation in the path. What is not a proper id does not exist either.
 fn address(request: &HttpRequest) -> Result<Address, Problem> {
     let id = request.match_info().get("id").and_then(proper_id);

@@ -1,14 +1,14 @@
 //! `lastword.toml`.
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::limits::FileLimits;
 use crate::domain::nearest::unknown_name;
-use crate::engine::{Limits, OnLoss, SocketLimits};
+use crate::engine::OnLoss;
 
 /// The file, every key optional.
 #[derive(Debug, Default, Deserialize)]
@@ -132,89 +132,6 @@ impl From<OnLossWord> for OnLoss {
             OnLossWord::Continue => Self::Continue,
             OnLossWord::Restart => Self::Restart,
             OnLossWord::Interrupt => Self::Interrupt,
-        }
-    }
-}
-
-/// `[limits]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct FileLimits {
-    prompt_bytes: Option<usize>,
-    context_bytes: Option<usize>,
-    generation_wall_s: Option<u64>,
-    output_bytes: Option<usize>,
-    running: Option<usize>,
-    waiting: Option<usize>,
-    cancel_wait_s: Option<u64>,
-    write_outage_s: Option<u64>,
-    read_outage_s: Option<u64>,
-    poll_ms: Option<u64>,
-    connections: Option<usize>,
-    connection_age_s: Option<u64>,
-    stuck_s: Option<NonZeroU64>,
-    socket: FileSocket,
-}
-
-/// `[limits.socket]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileSocket {
-    frame_bytes: Option<NonZeroUsize>,
-    frames_per_s: Option<NonZeroU32>,
-    mistakes_per_minute: Option<NonZeroU32>,
-    subscriptions: Option<NonZeroUsize>,
-    joins: Option<NonZeroUsize>,
-    hello_s: Option<NonZeroU64>,
-    ping_s: Option<NonZeroU64>,
-}
-
-impl FileSocket {
-    /// These limits over `base`.
-    fn over(&self, base: SocketLimits) -> SocketLimits {
-        let count = |n: Option<NonZeroUsize>, or| n.map_or(or, NonZeroUsize::get);
-        SocketLimits {
-            frame_bytes: count(self.frame_bytes, base.frame_bytes),
-            frames_per_s: self.frames_per_s.map_or(base.frames_per_s, NonZeroU32::get),
-            mistakes_per_minute: self
-                .mistakes_per_minute
-                .map_or(base.mistakes_per_minute, NonZeroU32::get),
-            subscriptions: count(self.subscriptions, base.subscriptions),
-            joins: count(self.joins, base.joins),
-            hello: some_seconds(self.hello_s, base.hello),
-            ping: some_seconds(self.ping_s, base.ping),
-        }
-    }
-}
-
-/// A year is for ever, and a time that no clock can show is none.
-const FOREVER_S: u64 = 365 * 24 * 3600;
-
-fn some_seconds(seconds: Option<NonZeroU64>, or: Duration) -> Duration {
-    seconds.map_or(or, |s| Duration::from_secs(s.get().min(FOREVER_S)))
-}
-
-impl FileLimits {
-    /// These limits over `base`.
-    pub(super) fn over(&self, base: Limits) -> Limits {
-        let seconds = |s: Option<u64>, or| s.map_or(or, Duration::from_secs);
-        Limits {
-            prompt_bytes: self.prompt_bytes.unwrap_or(base.prompt_bytes),
-            context_bytes: self.context_bytes.unwrap_or(base.context_bytes),
-            generation_wall: seconds(self.generation_wall_s, base.generation_wall),
-            output_bytes: self.output_bytes.unwrap_or(base.output_bytes),
-            running: self.running.unwrap_or(base.running).max(1),
-            waiting: self.waiting.unwrap_or(base.waiting),
-            cancel_wait: seconds(self.cancel_wait_s, base.cancel_wait),
-            write_outage: seconds(self.write_outage_s, base.write_outage),
-            read_outage: seconds(self.read_outage_s, base.read_outage),
-            poll: self.poll_ms.map_or(base.poll, |ms| Duration::from_millis(ms.max(1))),
-            connections: self.connections.unwrap_or(base.connections).max(1),
-            connection_age: seconds(self.connection_age_s, base.connection_age)
-                .max(Duration::from_secs(1)),
-            stuck: some_seconds(self.stuck_s, base.stuck),
-            socket: self.socket.over(base.socket),
-            ..base
         }
     }
 }

@@ -79,6 +79,16 @@ impl Secret {
         Some(Self { kind, text: text.to_owned() })
     }
 
+    /// Whether a key or a session stands anywhere in `text`; a ticket may, it is good for once.
+    #[must_use]
+    pub fn lasts_in(text: &str) -> bool {
+        let lasting = [SecretKind::Key, SecretKind::Session];
+        lasting
+            .iter()
+            .flat_map(|kind| text.split(kind.prefix()).skip(1))
+            .any(|rest| rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= LETTERS)
+    }
+
     /// What it opens.
     #[must_use]
     pub fn kind(&self) -> SecretKind {

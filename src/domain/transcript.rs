@@ -32,7 +32,8 @@ impl Answer {
     /// The size of all text in it, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        let calls: usize = self.tool_calls.iter().map(|c| c.arguments.len()).sum();
+        let size = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments.len();
+        let calls: usize = self.tool_calls.iter().map(size).sum();
         self.text.len() + self.reasoning.len() + self.refusal.len() + calls
     }
 
@@ -54,6 +55,8 @@ pub struct Transcript {
     pub attempts: u32,
     /// The ending, once there is one.
     pub done: Option<Done>,
+    /// Bytes of all notices.
+    noticed: usize,
     /// The answer as it stood at each boundary of attempts.
     boundaries: Vec<(Seq, Answer)>,
 }
@@ -111,7 +114,8 @@ impl Transcript {
                 self.attempts = *attempt;
                 self.boundaries.push((seq, self.answer.clone()));
             }
-            Event::Snapshot { .. } | Event::Notice { .. } => {}
+            Event::Notice { message, .. } => self.noticed += message.len(),
+            Event::Snapshot { .. } => {}
             Event::Done(done) => self.done = Some(done.clone()),
         }
         self.seq = seq;
@@ -164,6 +168,18 @@ impl Transcript {
             call.name.push_str(delta.name.as_deref().unwrap_or_default());
             call.arguments.push_str(&delta.arguments);
         }
+    }
+
+    /// What the model has said, in bytes: the answer, and what it had to say beside it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.answer.len() + self.noticed
+    }
+
+    /// Whether it has said nothing yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.answer.is_empty() && self.noticed == 0
     }
 
     /// The status that the events show: a cancel that is asked for is not an event.

@@ -70,6 +70,9 @@ pub enum Denied {
     /// It was ended.
     #[error("this key was revoked")]
     Revoked,
+    /// Its key has made as many requests as it may; how long to wait.
+    #[error("too many requests of this key")]
+    TooMany(Duration),
     /// Too many are looked up.
     #[error("too many keys are looked up at once")]
     Busy,
@@ -174,6 +177,8 @@ impl Access {
         let secret = Secret::parse(key).ok_or(Denied::Invalid)?;
         let caller = self.with(&secret, SecretKind::Key).await?;
         let id = caller.key().ok_or(Denied::Invalid)?;
+        // Its route is open to all, and each session is a row.
+        caller.count().map_err(Denied::TooMany)?;
         let session = Secret::random(SecretKind::Session)?;
         self.inner.keys.sign_in(session.digest(), id, SESSION).await?;
         Ok((session, caller))
@@ -225,7 +230,8 @@ impl Access {
             return caller.check().map(|()| caller.clone()).map_err(Denied::from);
         }
         let credential = found.credential;
-        let caller = Caller::found(found)?;
+        let sibling = known.values().find(|caller| caller.key() == Some(found.key.id));
+        let caller = Caller::found(found, sibling)?;
         if known.len() >= REMEMBERED {
             known.retain(|_, caller| caller.is_elsewhere());
         }

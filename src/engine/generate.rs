@@ -69,6 +69,8 @@ impl Generation {
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
             leaving: self.engine.inner.live.leaving().clone(),
+            instance: self.engine.inner.instance,
+            model: self.request.model.clone(),
             log: Arc::clone(&self.engine.inner.log),
         };
         self.note_movable();
@@ -250,7 +252,7 @@ impl Generation {
             if !pushed {
                 return Attempted::LogOutage;
             }
-            if said && self.transcript.answer.len() > self.engine.inner.limits.output_bytes {
+            if self.transcript.len() > self.engine.inner.limits.output_bytes {
                 return Attempted::OutputLimit;
             }
             match (heard.over, finish.take()) {

@@ -96,7 +96,10 @@ fn tool_call(call: ToolCallDelta, meter: &mut Meter, events: &mut Vec<Event>) {
 pub(super) fn size(event: &Event) -> usize {
     let text = match event {
         Event::Delta { text } | Event::Reasoning { text } | Event::Refusal { text } => text.len(),
-        Event::ToolCall(call) => call.arguments.len(),
+        Event::ToolCall(call) => {
+            let words = [&call.id, &call.name].into_iter().flatten();
+            call.arguments.len() + words.map(String::len).sum::<usize>()
+        }
         Event::Notice { message, .. } => message.len(),
         Event::Started { .. }
         | Event::Superseded { .. }

@@ -60,6 +60,12 @@ impl Models {
         &self.default
     }
 
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
     /// All models by name.
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
         self.by_name.values()

@@ -76,8 +76,11 @@ impl Engine {
         if orphan.owner == self.inner.instance {
             self.inner.recorder.settle(&at, row.epoch).await;
         }
-        let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
         let model = self.model_of(&orphan);
+        if model.is_none() && self.leaves(&orphan, &at).await? {
+            return Ok(false);
+        }
+        let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
         let event = self.first_event(&orphan, model.as_ref(), &transcript);
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
@@ -141,6 +144,22 @@ impl Engine {
         Ok(true)
     }
 
+    /// Leaves a generation whose model is not here to an instance that has it, while one lives: its
+    /// ending by us would be the first that its readers hear of a configuration. A cancel needs no
+    /// model.
+    async fn leaves(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
+        let (inner, name) = (&self.inner, &orphan.row.request.model);
+        if orphan.cancel_requested || !inner.log.is_offered_elsewhere(inner.instance, name).await? {
+            return Ok(false);
+        }
+        if orphan.owner == inner.instance {
+            // An earlier process of ours had the model; our lease would keep it from the others.
+            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
+        }
+        Ok(true)
+    }
+
     /// Who goes on: the model whose upstream keeps the answer, else the one that was asked for.
     fn model_of(&self, orphan: &Orphan) -> Option<Model> {
         let models = self.models();
@@ -171,7 +190,7 @@ impl Engine {
             Event::Done(Done { usage: self.usage(orphan, transcript), ..failed(failure) })
         };
         let Some(model) = model else {
-            return lost("its server was lost, and its model is no longer configured");
+            return lost("its server was lost, and no server that is left has its model");
         };
         let kept = is_resumable(orphan.kept.as_ref(), model);
         match policy::next(model, transcript, LossReason::Takeover, kept) {

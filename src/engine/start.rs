@@ -62,7 +62,7 @@ pub enum StartError {
     #[error("too many generations at once")]
     Overloaded,
     /// As many generations as the key may have at a time wait or run.
-    #[error("this key has {0} generations at a time, and as many are not yet at their end")]
+    #[error("this key has {0} `concurrent_generations`, and as many are not yet at their end")]
     KeyBusy(u32),
     /// It is more than the key may ask for.
     #[error(transparent)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Tail;
 use crate::domain::generation::OnDisconnect;
+use crate::domain::id::InstanceId;
 use crate::ports::{Log, LogError};
 
 /// Why a generation stops before its model does.
@@ -34,7 +35,11 @@ pub(super) struct Stops {
     pub(super) on_disconnect: OnDisconnect,
     /// Cancelled when what can move shall move.
     pub(super) leaving: CancellationToken,
-    /// Knows of readers on other instances.
+    /// This one.
+    pub(super) instance: InstanceId,
+    /// What was asked for: the next owner asks it again.
+    pub(super) model: String,
+    /// Knows of readers on other instances, and of their models.
     pub(super) log: Arc<dyn Log>,
 }
 
@@ -55,10 +60,11 @@ impl Stops {
         }
     }
 
-    /// Ends when the generation shall move to another instance, and can.
+    /// Ends when the generation shall move to another instance, and can: one that has its model.
     async fn hand_over(&self) {
         self.leaving.cancelled().await;
-        if !self.tail.may_move() {
+        let offered = self.log.is_offered_elsewhere(self.instance, &self.model);
+        if !self.tail.may_move() || !offered.await.unwrap_or(false) {
             pending::<()>().await;
         }
     }

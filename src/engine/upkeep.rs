@@ -25,6 +25,7 @@ impl Engine {
     pub async fn take_up(&self) -> Result<usize, LogError> {
         let inner = &self.inner;
         inner.log.arrive(inner.instance, inner.limits.lease).await?;
+        inner.log.offer(inner.instance, &self.models().names()).await?;
         let mut taken = 0;
         loop {
             let left = inner.log.orphans(&self.unattended(), ROUND).await?;
@@ -110,6 +111,8 @@ impl Engine {
     async fn round(&self) -> Result<Duration, LogError> {
         let inner = &self.inner;
         inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
+        // Each time, for servers of models come and go.
+        inner.log.offer(inner.instance, &self.models().names()).await?;
         let mut pause = inner.limits.lease / 4;
         for id in inner.log.cancel_requests(inner.instance).await? {
             if !inner.live.cancel(id) {

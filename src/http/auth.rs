@@ -68,11 +68,14 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Err(problem) = connections::check(request.request()) {
-        let mut response = refusal::response(request.request(), &problem);
-        response.head_mut().set_connection_type(ConnectionType::Close);
-        return Ok(request.into_response(response));
-    }
+    let place = match connections::check(request.request()) {
+        Ok(place) => place,
+        Err(problem) => {
+            let mut response = refusal::response(request.request(), &problem);
+            response.head_mut().set_connection_type(ConnectionType::Close);
+            return Ok(request.into_response(response));
+        }
+    };
     let caller = match admit(request.request()).await {
         Ok(caller) => caller,
         Err(problem) => {
@@ -85,7 +88,8 @@ pub async fn guard(
         request.extensions_mut().insert(caller.clone());
     }
     let response = next.call(request).await?;
-    Ok(lasting::end_with(response.map_into_boxed_body(), caller, age))
+    let response = lasting::end_with(response.map_into_boxed_body(), caller, age);
+    Ok(connections::keep(response, place))
 }
 
 /// The caller; `None` where none is needed.

@@ -1,10 +1,15 @@
 //! Open connections are counted: one too many is told so, where actix would leave it waiting in the
 //! kernel's queue without an answer.
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use actix_web::HttpRequest;
-use actix_web::http::StatusCode;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::http::{StatusCode, Version};
+use bytes::Bytes;
 
 use super::problem::Problem;
 
@@ -18,8 +23,14 @@ pub struct Connections {
 /// One of them, for as long as it is open.
 #[derive(Debug)]
 pub struct Place {
-    open: Arc<AtomicUsize>,
+    all: Connections,
     within: bool,
+}
+
+impl Place {
+    fn beside(&self) -> Self {
+        self.all.enter()
+    }
 }
 
 impl Connections {
@@ -33,23 +44,55 @@ impl Connections {
     #[must_use]
     pub fn enter(&self) -> Place {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        Place { open: Arc::clone(&self.open), within: before < self.most }
+        Place { all: self.clone(), within: before < self.most }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.all.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Refuses a request on a connection that is one too many.
-pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
-    if request.conn_data::<Place>().is_none_or(|place| place.within) {
-        return Ok(());
+/// Refuses a request on a connection that is one too many. A request over HTTP/2 has a place of its
+/// own: its connection carries as many as its client likes.
+pub(super) fn check(request: &HttpRequest) -> Result<Option<Place>, Problem> {
+    let Some(place) = request.conn_data::<Place>() else { return Ok(None) };
+    let beside = (request.version() == Version::HTTP_2).then(|| place.beside());
+    if place.within && beside.as_ref().is_none_or(|place| place.within) {
+        return Ok(beside);
     }
     let detail = "as many connections are open as this server serves";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
         .with("limit", "connections")
         .retry_after(1))
+}
+
+/// Keeps the place for as long as the answer lasts.
+pub(super) fn keep(
+    response: ServiceResponse<BoxBody>,
+    place: Option<Place>,
+) -> ServiceResponse<BoxBody> {
+    let Some(place) = place else { return response };
+    response.map_body(|_, body| Placed { body, _place: place }.boxed())
+}
+
+struct Placed {
+    body: BoxBody,
+    _place: Place,
+}
+
+impl MessageBody for Placed {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
 }

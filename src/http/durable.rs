@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::Problem;
-use super::{Shared, address, resource};
+use super::{Shared, address, resource, while_allowed};
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
@@ -83,8 +83,8 @@ async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Prob
         return Err(Problem::new(StatusCode::GONE, "cursor_expired", detail));
     }
     match live {
-        None => catch_up(&engine, place).await,
-        Some("long-poll") => long_poll(&engine, place).await,
+        None => while_allowed(&request, catch_up(&engine, place)).await,
+        Some("long-poll") => while_allowed(&request, long_poll(&engine, place)).await,
         Some("sse") => follow(&engine, place).await,
         Some(_) => {
             let detail = "`live` is long-poll or sse";

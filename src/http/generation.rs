@@ -3,7 +3,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::problem::Problem;
-use super::{Shared, address};
+use super::{Shared, address, while_allowed};
 use crate::ports::Deleted;
 
 /// The generation as it stands.
@@ -13,7 +13,8 @@ pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResp
 
 /// Ends it; the answer is the receipt, or 202 if the truth takes longer than we may wait.
 pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let receipt = engine.cancel(&address(&request)?).await?;
+    let at = address(&request)?;
+    let receipt = while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
     if receipt.view.status.is_ended() {
         Ok(HttpResponse::Ok().json(receipt))
     } else {

@@ -92,6 +92,11 @@ impl Problem {
         (self.code, self.detail, self.more)
     }
 
+    /// The name of the limit that was met, which is no number.
+    fn limit(&self) -> Option<&Value> {
+        self.more.get("limit").filter(|limit| limit.is_string())
+    }
+
     /// Its stable name.
     pub(super) fn code(&self) -> &'static str {
         self.code
@@ -114,7 +119,7 @@ impl Problem {
         let error = json!({
             "message": self.detail,
             "type": kind,
-            "param": self.more.get("field"),
+            "param": self.more.get("field").or_else(|| self.limit()),
             "code": code,
         });
         let mut head = self.head();

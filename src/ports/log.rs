@@ -97,6 +97,12 @@ pub trait Log: Send + Sync + 'static {
     /// Renews the lease of `owner` for `lease` by the database's clock.
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
 
+    /// Notes which models `owner` has.
+    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError>;
+
+    /// Whether an instance other than `owner` is alive that takes generations of this model.
+    async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError>;
+
     /// Gives the lease of `owner`, which appends no more, up, so that others may take its
     /// generations over at once.
     async fn release(&self, owner: InstanceId) -> Result<(), LogError>;

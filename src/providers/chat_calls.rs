@@ -26,13 +26,17 @@ impl ChatCalls {
         place: u32,
         call: ChatToolCall,
     ) -> impl Iterator<Item = ToolCallDelta> + use<> {
-        let index = self.index(call.index.unwrap_or(place), call.id.as_deref());
         let function = call.function.unwrap_or_default();
+        // Some servers give each fragment an id of its own: only a call's first has a name.
+        let begins = function.name.as_ref().is_some_and(|name| !name.is_empty());
+        let told = call.index.unwrap_or(place);
+        let id = call.id.filter(|id| begins || self.is_known(id) || !self.has(told));
+        let index = self.index(told, id.as_deref());
         let other = self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index);
         let rest = if other { self.flush() } else { None };
         let latest = self.arguments.get_or_insert_with(|| (index, TextJoiner::default()));
         let arguments = latest.1.push(function.arguments.unwrap_or_default());
-        let [id, name] = self.news(index, [call.id, function.name]);
+        let [id, name] = self.news(index, [id, function.name]);
         let new = id.is_some() || name.is_some() || !arguments.is_empty();
         let new = new.then_some(ToolCallDelta { index, id, name, arguments });
         rest.into_iter().chain(new)
@@ -44,6 +48,14 @@ impl ChatCalls {
         let arguments = joiner.finish();
         let rest = !arguments.is_empty();
         rest.then(|| ToolCallDelta { index, arguments, ..ToolCallDelta::default() })
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        self.named.values().any(|[known, _]| known.as_deref() == Some(id))
+    }
+
+    fn has(&self, told: u32) -> bool {
+        self.named.contains_key(self.meant.get(&told).unwrap_or(&told))
     }
 
     /// Some servers give every call the number 0 and tell them apart by their ids alone, in the
@@ -101,8 +113,11 @@ mod tests {
     }
 
     fn fragment(index: u32, id: &str, arguments: &str) -> String {
+        named(index, id, if id.is_empty() { "" } else { "f" }, arguments)
+    }
+
+    fn named(index: u32, id: &str, name: &str, arguments: &str) -> String {
         let arguments = serde_json::Value::from(arguments);
-        let name = if id.is_empty() { "" } else { "f" };
         format!(
             r#"[{{"index":{index},"id":"{id}","function":{{"name":"{name}","arguments":{arguments}}}}}]"#
         )
@@ -135,6 +150,11 @@ mod tests {
         assert_eq!(all(&mixed), ["0 a f {", "1 b f [", "0   }", "1   ]", "1    "]);
         let numbered = [(0, "a", "{"), (1, "b", "["), (0, "", "}"), (1, "", "]")];
         assert_eq!(all(&numbered), ["0 a f {", "1 b f [", "0   }", "1   ]"], "as they should be");
+        let ids = [(0, "a", "f", "{"), (0, "x", "", "}"), (0, "b", "g", "["), (0, "y", "", "]")];
+        let ids = ids.map(|(index, id, name, arguments)| named(index, id, name, arguments));
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let told = ["0 a f {", "0   }", "1 b g [", "1   ]"];
+        assert_eq!(deltas(&ids), told, "an id for each fragment");
         let whole = r#"[{"id":"a","function":{"name":"f","arguments":"{}"}},
                         {"id":"b","function":{"name":"f","arguments":"[]"}}]"#;
         assert_eq!(deltas(&[whole]), ["0 a f {}", "1 b f []"], "without numbers");

@@ -3,11 +3,11 @@ use std::collections::VecDeque;
 
 use super::chat_map::{finish_reason, push_text};
 use super::delta_stream::Fold;
-use super::guard::truncated;
+use super::guard::{MAX_EVENT, lost, truncated};
 use super::messages_wire::{Block, BlockDelta, Counts, MessagesEvent};
 use super::refusal::Said;
 use super::text::{Piece, TextJoiner};
-use crate::domain::event::{FinishReason, ToolCallDelta, Usage};
+use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
 use crate::ports::{Delta, ProviderError};
 
 /// The fold over one attempt's events.
@@ -50,7 +50,10 @@ impl Fold for MessagesMap {
             "content_block_start" => {
                 self.block(event.index.unwrap_or(0), event.content_block.unwrap_or_default());
             }
-            "content_block_delta" => self.delta(event.delta.unwrap_or_default()),
+            "content_block_delta" => {
+                self.delta(event.delta.unwrap_or_default());
+                self.bounded()?;
+            }
             "content_block_stop" => self.close_block(),
             "message_delta" => self.message_delta(event.delta.unwrap_or_default()),
             "message_stop" => self.stopped = true,
@@ -134,6 +137,15 @@ impl MessagesMap {
         let arguments = call.arguments.push(piece);
         let block = call.block;
         self.arguments(block, arguments);
+    }
+
+    /// A signature is one event at its end, and until then in memory.
+    fn bounded(&self) -> Result<(), ProviderError> {
+        if self.signature.len() <= MAX_EVENT {
+            return Ok(());
+        }
+        let message = format!("the model's signature is larger than {MAX_EVENT} bytes");
+        Err(lost(ErrorCode::UpstreamProtocol, message, false))
     }
 
     fn pieces(&mut self, thinking: Option<Piece>, text: Option<Piece>) {

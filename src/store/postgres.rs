@@ -185,6 +185,14 @@ impl Log for PgLog {
         answered(self.renew(owner, lease)).await
     }
 
+    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
+        answered(self.note_models(owner, models)).await
+    }
+
+    async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError> {
+        answered(self.others_have(owner, model)).await
+    }
+
     async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
         answered(self.end_lease(owner)).await
     }

@@ -54,6 +54,36 @@ impl PgLog {
         .map_err(error)
     }
 
+    pub(super) async fn note_models(
+        &self,
+        owner: InstanceId,
+        models: &[String],
+    ) -> Result<(), LogError> {
+        sqlx::query("update instances set models = $2 where id = $1")
+            .bind(owner.0)
+            .bind(models)
+            .execute(&self.workers)
+            .await
+            .map(drop)
+            .map_err(error)
+    }
+
+    pub(super) async fn others_have(
+        &self,
+        owner: InstanceId,
+        model: &str,
+    ) -> Result<bool, LogError> {
+        sqlx::query_scalar(
+            "select exists (select from instances where id <> $1 and not leaving \
+             and lease_until >= clock_timestamp() and (models is null or $2 = any(models)))",
+        )
+        .bind(owner.0)
+        .bind(model)
+        .fetch_one(&self.workers)
+        .await
+        .map_err(error)
+    }
+
     pub(super) async fn disown(
         &self,
         at: &Address,

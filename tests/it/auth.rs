@@ -118,12 +118,22 @@ async fn a_key_in_a_url_is_refused_whatever_its_name() {
         "a=b&ACCESS_TOKEN=x".to_owned(),
         "%6bey=x".to_owned(),
         format!("other={key}"),
+        format!("other=Bearer%20{key}"),
+        format!("other={key}%20"),
+        key.clone(),
+        "x_api_key=x".to_owned(),
+        "bearer=x".to_owned(),
+        format!("other={}", key.replace("lw_", "lws_")),
     ] {
         let line = format!("GET /v1/models?{query}");
         let answer = ask(&app, &line, &bearer(&key)).await;
         assert_problem(&answer, 400, "credentials_in_url");
         assert!(!String::from_utf8_lossy(&answer.body).contains(&key));
     }
+    let path = ask(&app, &format!("GET /v1/generations/{key}"), &bearer(&key)).await;
+    assert_problem(&path, 400, "credentials_in_url");
+    let chat = ask(&app, "GET /api/chat/lw_or-something-else/stream?tokens=1", &bearer(&key)).await;
+    assert_eq!(chat.status, 204, "what only looks like it");
     app.stop().await;
 }
 
@@ -138,6 +148,28 @@ async fn too_many_requests_are_told_when_to_come_back() {
     let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=13).contains(&seconds), "{seconds}");
     assert_eq!(ask(&app, "GET /healthz", "").await.status, 200);
+    app.stop().await;
+}
+
+/// Each session had a limit of its own, and signing in had none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_one_limit_however_often_it_signs_in() {
+    let (app, key) = locked(&["--rpm", "4"]).await;
+    let body = format!("{{\"key\":\"{key}\"}}");
+    let json = "Content-Type: application/json\r\n";
+    let sign_in = request("POST /v1/session", json, body.as_bytes());
+    for _ in 0..2 {
+        let signed = exchange(app.address, &sign_in).await;
+        let cookie = signed.header("set-cookie").unwrap().split(';').next().unwrap();
+        let head = format!("Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\n");
+        assert_eq!(ask(&app, "GET /v1/models", &head).await.status, 200);
+    }
+    let refused = exchange(app.address, &sign_in).await;
+    assert_eq!(assert_problem(&refused, 429, "rate_limited")["limit"], "requests_per_minute");
+    assert!(refused.header("retry-after").is_some());
+    assert_problem(&ask(&app, "GET /v1/models", &bearer(&key)).await, 429, "rate_limited");
+    let openai = ask(&app, "GET /v1/models/demo", &bearer(&key)).await;
+    assert_eq!(openai.json()["error"]["param"], "requests_per_minute");
     app.stop().await;
 }
 

@@ -80,6 +80,40 @@ async fn a_revoked_key_loses_its_streams_on_every_instance() {
     }
 }
 
+/// What is not a stream waited to the end of the answer, and gave it to whoever had lost its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_waits_for_nothing() {
+    let (one, two) = two_locked(true).await;
+    let key = make_key(&one.database, &["--name", "leaked"]).await;
+    let id = start(&one.client, &key, "/demo tokens=1000000 tps=0.01 ttft_ms=0").await;
+    let stream = get(&one.client, &events(&id)).bearer_auth(&key).send().await.unwrap();
+    let mut reader = Reader::new(stream);
+    reader.take(2).await;
+    let poll = format!("/v1/generations/{id}/stream?offset=now&live=long-poll");
+    let poll = get(&two.client, &poll).bearer_auth(&key).send();
+    let chat = json!({ "model": "demo", "messages": [{ "role": "user", "content": ENDLESS }] });
+    let chat = post(&two.client, "/v1/chat/completions", &chat).bearer_auth(&key).send();
+    let response = json!({ "model": "demo", "input": ENDLESS });
+    let response = post(&one.client, "/v1/responses", &response).bearer_auth(&key).send();
+    let revoked = async {
+        // All three have begun to wait once both answers run.
+        while one.database.number("select count(*) from generations").await < 3 {}
+        crate::keys::told_by(&one.config, &["revoke", "leaked"]).await;
+    };
+    let (poll, chat, response, ()) = tokio::join!(poll, chat, response, revoked);
+    assert_eq!(code(poll.unwrap(), 401).await, "key_revoked");
+    for refused in [chat.unwrap(), response.unwrap()] {
+        assert_eq!(refused.status(), 401);
+        let error: Value = refused.json().await.unwrap();
+        assert_eq!(error["error"]["code"], "key_revoked");
+    }
+    reader.rest().await;
+    let cancel = "update generations set status = 'cancelling', cancel_requested_at = now()";
+    sqlx::query(cancel).execute(&mut one.database.connect().await).await.unwrap();
+    one.stop().await;
+    two.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_key_loses_its_streams() {
     let (app, _) = locked(&[]).await;

@@ -129,6 +129,8 @@ mod trace;
 #[cfg(test)]
 mod twin;
 #[cfg(test)]
+mod unlike;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod upstream;

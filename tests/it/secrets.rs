@@ -19,6 +19,18 @@ async fn post(client: &Client, path: &str, body: &Value, head: (&str, &str)) -> 
     client.http.post(url).header(head.0, head.1).json(body).send().await.unwrap()
 }
 
+/// A prompt in the words of each dialect, whose answer is a stream.
+fn dialects(model: &str) -> [(&'static str, Value); 3] {
+    let said = json!([{ "role": "user", "content": PROMPT }]);
+    let parts = json!([{ "type": "text", "text": PROMPT }]);
+    let message = json!({ "id": "m", "role": "user", "parts": parts });
+    [
+        ("/v1/chat/completions", json!({ "model": model, "messages": said, "stream": true })),
+        ("/v1/responses", json!({ "model": model, "input": PROMPT, "stream": true })),
+        ("/api/chat", json!({ "model": model, "id": model, "messages": [message] })),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_line_holds_a_secret() {
     let dir = TempDir::new().unwrap();
@@ -49,6 +61,11 @@ async fn no_log_line_holds_a_secret() {
             post(&client, "/v1/generations", &body, plain).await.json().await.unwrap();
         let id = started["id"].as_str().unwrap();
         client.all(id, 0).await;
+        for (path, body) in dialects(model) {
+            let answer = post(&client, path, &body, plain).await;
+            assert_eq!(answer.status(), 200, "{path}");
+            answer.text().await.unwrap();
+        }
     }
     let broken = post(&client, "/v1/generations", &json!({ "promt": PROMPT }), plain).await;
     let mut said = vec![broken.text().await.unwrap()];
@@ -58,6 +75,11 @@ async fn no_log_line_holds_a_secret() {
         post(&client, "/v1/session", &json!({ "key": key }), plain).await,
         post(&client, &format!("/v1/generations?key={key}"), &json!({}), plain).await,
         post(&client, "/v1/chat/completions", &json!({}), ("authorization", &bearer)).await,
+        post(&client, "/v1/responses", &json!({}), ("x-api-key", &key)).await,
+        post(&client, "/api/chat", &json!({}), ("authorization", &bearer)).await,
+        post(&client, &format!("/v1/generations/{key}/cancel"), &json!({}), plain).await,
+        post(&client, &format!("/v1/generations?ticket=lwt_{}", &key[3..]), &json!({}), plain)
+            .await,
         post(&client, "/v1/generations", &json!({}), ("cookie", &format!("lastword={key}"))).await,
     ];
     for refused in refused {

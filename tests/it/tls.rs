@@ -149,7 +149,7 @@ for (let n = 0; n < want; n++) {
 }
 
 /// A page that opens as many streams without being heard out: what is open when the first has said
-/// much, and what opens when that one is closed.
+/// much more after six were, and what opens when that one is closed.
 fn starving_page(events: &str) -> String {
     let mut page = String::from("<!doctype html><script>\nlet open = 0, before = 0, heard = 0;\n");
     writeln!(page, "const want = {STREAMS}, events = '{events}';").unwrap();
@@ -159,7 +159,7 @@ for (let n = 0; n < want; n++) {
   const stream = new EventSource(events);
   stream.onopen = () => { if (++open > before && before) tell({ before, after: open }); };
   if (n === 0) stream.addEventListener('delta', () => {
-    if (++heard !== 60) return;
+    if (open < 6 || ++heard !== 60) return;
     before = open;
     stream.close();
   });
@@ -250,5 +250,38 @@ async fn without_http2_the_seventh_stream_starves() {
     assert_eq!(told, json!({"before": 6, "after": 7}));
     browser.kill().await.unwrap();
     app.client.cancel(&id).await;
+    app.stop().await;
+}
+
+/// One connection carried as many streams as its client liked, whatever the limit of connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_connection_count_as_connections() {
+    let change = |config: &mut lastword::config::Config| {
+        config.h2c = true;
+        config.limits.connections = 5;
+    };
+    let app = TestApp::with(change).await;
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = |path: &str| format!("{}{path}", app.client.base);
+    let body = serde_json::json!({ "prompt": "/demo tokens=1000000 tps=5" });
+    let started = http.post(url("/v1/generations")).json(&body).send().await.unwrap();
+    let started: serde_json::Value = started.json().await.unwrap();
+    let id = started["id"].as_str().unwrap();
+    let events = url(&format!("/v1/generations/{id}/events"));
+    let mut streams = Vec::new();
+    let refused = loop {
+        let stream = http.get(&events).send().await.unwrap();
+        if stream.status() != 200 {
+            break stream;
+        }
+        streams.push(stream);
+        assert!(streams.len() < 5, "the connection itself is one");
+    };
+    assert_eq!((streams.len(), refused.status().as_u16()), (4, 503));
+    let problem: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(problem["limit"], "connections");
+    drop(streams);
+    let cancel = url(&format!("/v1/generations/{id}/cancel"));
+    while http.post(&cancel).send().await.unwrap().status() != 200 {}
     app.stop().await;
 }

@@ -168,6 +168,12 @@ impl Log for WrongLog {
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         self.real.heartbeat(owner, lease).await
     }
+    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
+        self.real.offer(owner, models).await
+    }
+    async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError> {
+        self.real.is_offered_elsewhere(owner, model).await
+    }
     async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
         self.real.release(owner).await
     }

@@ -22,6 +22,9 @@ pub enum Ended {
     Revoked,
 }
 
+/// Counts the requests of a key.
+type Rate = Arc<DefaultDirectRateLimiter>;
+
 /// Who asks. Cheap to clone; all clones end together.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -36,11 +39,33 @@ struct Grant {
     key: Option<Key>,
     credential: Option<Digest>,
     until: Option<Instant>,
-    rate: Option<DefaultDirectRateLimiter>,
+    /// One for all credentials of a key.
+    rate: Option<Rate>,
     over: CancellationToken,
     ended: AtomicU8,
     /// Whether it was used since the upkeep last asked.
     used: AtomicBool,
+}
+
+impl Grant {
+    /// Of one who is in for as long as its key, without a limit a minute.
+    fn of(tenant: Tenant, key: Option<Key>) -> Self {
+        Self {
+            tenant,
+            key,
+            credential: None,
+            until: None,
+            rate: None,
+            over: CancellationToken::new(),
+            ended: AtomicU8::new(0),
+            used: AtomicBool::new(true),
+        }
+    }
+}
+
+fn rate(key: &Key) -> Option<Rate> {
+    let a_minute = NonZeroU32::new(key.limits.requests_per_minute?)?;
+    Some(Arc::new(RateLimiter::direct(Quota::per_minute(a_minute))))
 }
 
 const REVOKED: u8 = 1;
@@ -56,11 +81,12 @@ impl Caller {
     /// A caller of `tenant` that no key bounds.
     #[must_use]
     pub fn keyless(tenant: Tenant) -> Self {
-        Self::new(tenant, None, None, None)
+        Self::new(Grant::of(tenant, None))
     }
 
-    /// The caller of a credential that was just looked up.
-    pub(super) fn found(found: Found) -> Result<Self, Ended> {
+    /// The caller of a credential that was just looked up. `sibling` came with another credential
+    /// of the same key: a key that signs in often has not more requests.
+    pub(super) fn found(found: Found, sibling: Option<&Self>) -> Result<Self, Ended> {
         if found.revoked {
             return Err(Ended::Revoked);
         }
@@ -69,28 +95,15 @@ impl Caller {
         }
         let until = found.left.and_then(|left| Instant::now().checked_add(left));
         let tenant = found.key.tenant.clone();
-        Ok(Self::new(tenant, Some(found.key), Some(found.credential), until))
+        let rate = match sibling {
+            Some(sibling) => sibling.grant.rate.clone(),
+            None => rate(&found.key),
+        };
+        let credential = Some(found.credential);
+        Ok(Self::new(Grant { rate, until, credential, ..Grant::of(tenant, Some(found.key)) }))
     }
 
-    fn new(
-        tenant: Tenant,
-        key: Option<Key>,
-        credential: Option<Digest>,
-        until: Option<Instant>,
-    ) -> Self {
-        let rate = key.as_ref().and_then(|key| key.limits.requests_per_minute);
-        let rate =
-            rate.and_then(NonZeroU32::new).map(|n| RateLimiter::direct(Quota::per_minute(n)));
-        let grant = Grant {
-            tenant,
-            key,
-            credential,
-            until,
-            rate,
-            over: CancellationToken::new(),
-            ended: AtomicU8::new(0),
-            used: AtomicBool::new(true),
-        };
+    fn new(grant: Grant) -> Self {
         Self { grant: Arc::new(grant) }
     }
 
@@ -151,6 +164,16 @@ impl Caller {
         self.grant.ended.load(Ordering::Relaxed) != 0
     }
 
+    /// Why its credential has ended; `None` while it has not.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        match self.grant.ended.load(Ordering::Relaxed) {
+            0 => None,
+            EXPIRED => Some(Ended::Expired),
+            _ => Some(Ended::Revoked),
+        }
+    }
+
     /// Ends when its credential does, at most 5 s later.
     pub fn over(&self) -> WaitForCancellationFutureOwned {
         self.grant.over.clone().cancelled_owned()
@@ -159,15 +182,14 @@ impl Caller {
     /// Whether it may still come in.
     pub(super) fn check(&self) -> Result<(), Ended> {
         self.grant.used.store(true, Ordering::Relaxed);
-        match self.grant.ended.load(Ordering::Relaxed) {
-            0 if self.grant.until.is_some_and(|until| until <= Instant::now()) => {
-                self.end(Ended::Expired);
-                Err(Ended::Expired)
-            }
-            0 => Ok(()),
-            EXPIRED => Err(Ended::Expired),
-            _ => Err(Ended::Revoked),
+        if let Some(why) = self.ended() {
+            return Err(why);
         }
+        if self.grant.until.is_some_and(|until| until <= Instant::now()) {
+            self.end(Ended::Expired);
+            return Err(Ended::Expired);
+        }
+        Ok(())
     }
 
     /// From now on it opens nothing, and what it opened ends.

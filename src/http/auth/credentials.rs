@@ -2,7 +2,7 @@
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, web};
 
-use crate::domain::key::{Secret, SecretKind};
+use crate::domain::key::Secret;
 use crate::http::problem::Problem;
 
 /// Under TLS: a browser takes it from this very host only, and never sends it in the clear.
@@ -15,16 +15,22 @@ const KEY_HEADER: &str = "x-api-key";
 /// What a one-time ticket is called in a URL.
 const TICKET: &str = "ticket";
 /// A URL ends up in histories, in `Referer` headers and in the logs of proxies.
-const NOT_IN_URLS: [&str; 9] = [
+/// Names in lower case, without what separates their words.
+const NOT_IN_URLS: [&str; 14] = [
     "key",
-    "api_key",
     "apikey",
-    "api-key",
-    "x-api-key",
+    "xapikey",
+    "openaiapikey",
     "token",
-    "access_token",
-    "auth_token",
+    "accesstoken",
+    "authtoken",
+    "bearer",
+    "bearertoken",
     "authorization",
+    "secret",
+    "password",
+    "jwt",
+    "session",
 ];
 
 /// The one credential that counts: what a program sends beats what a browser sends by itself.
@@ -82,21 +88,27 @@ fn one(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
     Ok(Some(text.trim().to_owned()))
 }
 
-/// Refuses a key in the URL, whatever it is called there.
+/// Refuses a key in the URL, whatever it is called there and whatever stands around it. Its name is
+/// said again only if it is one of ours: it may be the key.
 pub(super) fn refuse_in_url(request: &HttpRequest) -> Result<(), Problem> {
-    let lasting = |value: &str| {
-        Secret::parse(value).is_some_and(|secret| match secret.kind() {
-            SecretKind::Key | SecretKind::Session => true,
-            SecretKind::Ticket => false,
-        })
-    };
-    let found = pairs(request).into_iter().find(|(name, value)| {
-        NOT_IN_URLS.contains(&name.to_ascii_lowercase().as_str()) || lasting(value)
-    });
-    let Some((name, _)) = found else { return Ok(()) };
+    let pairs = pairs(request);
+    let named = pairs.iter().find(|(name, _)| NOT_IN_URLS.contains(&bare(name).as_str()));
+    let found = Secret::lasts_in(super::path(request))
+        || pairs.iter().any(|(name, value)| Secret::lasts_in(name) || Secret::lasts_in(value));
+    if named.is_none() && !found {
+        return Ok(());
+    }
     let detail = "a URL is logged and remembered in many places: send the key as `Authorization: \
                   Bearer lw_…`, or POST /v1/tickets for a `?ticket=` that is good for once";
-    Err(Problem::bad_request("credentials_in_url", detail).with("field", name))
+    let problem = Problem::bad_request("credentials_in_url", detail);
+    Err(match named {
+        Some((name, _)) => problem.with("field", name.as_str()),
+        None => problem,
+    })
+}
+
+fn bare(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn pairs(request: &HttpRequest) -> Vec<(String, String)> {

@@ -8,7 +8,7 @@ use super::credentials::{PLAIN_COOKIE, SECURE_COOKIE};
 use super::path;
 use super::session::forgotten;
 use crate::domain::key::Scope;
-use crate::engine::Denied;
+use crate::engine::{Caller, Denied};
 use crate::http::problem::Problem;
 
 /// The paths whose clients understand OpenAI's errors only, and all below them.
@@ -54,9 +54,18 @@ impl Problem {
         Self::forbidden("insufficient_scope", detail).with("scope", scope.as_str())
     }
 
+    /// For a caller whose credential ended while it waited.
+    pub(in crate::http) fn ended(caller: &Caller) -> Self {
+        caller.ended().map_or_else(Self::internal, |why| Denied::from(why).into())
+    }
+
     pub(in crate::http) fn rate_limited(wait: Duration) -> Self {
-        let detail = "more requests than this key may make in a minute";
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        // Some protocols carry nothing but this sentence.
+        let detail = format!(
+            "more requests than this key may make in a minute (`requests_per_minute`): try again \
+             in {seconds} s"
+        );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
             .with("limit", "requests_per_minute")
             .retry_after(seconds)
@@ -76,6 +85,7 @@ impl From<Denied> for Problem {
             Denied::Invalid => Self::unauthorised("invalid_api_key", detail),
             Denied::Expired => Self::unauthorised("key_expired", detail),
             Denied::Revoked => Self::unauthorised("key_revoked", detail),
+            Denied::TooMany(wait) => Self::rate_limited(wait),
             Denied::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
             }

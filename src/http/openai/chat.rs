@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, sse};
+use crate::http::{Shared, body, sse, while_allowed};
 use fold::Chat;
 use request::{Asked, INCLUDE_USAGE};
 
@@ -52,7 +52,7 @@ pub(super) async fn create(
         return streamed(&engine, &row, Frames::after(None), includes_usage(&row)).await;
     }
     let mut reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
-    let done = reader.finish().await.cloned();
+    let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_ending(done.as_ref(), repeatable) {
         Some(problem) => Err(problem),
         None => Ok(whole(&row, reader.dialect.object(reader.answer(), done.as_ref()))),

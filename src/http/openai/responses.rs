@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, sse};
+use crate::http::{Shared, body, sse, while_allowed};
 use fold::Responses;
 use object::Head;
 use request::Asked;
@@ -47,7 +47,7 @@ pub(super) async fn create(
     if background {
         return Ok(whole(&row, object(&reader, &row)));
     }
-    let done = reader.finish().await.cloned();
+    let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     if let Some(problem) = of_ending(done.as_ref(), repeatable) {
         return Err(problem);
     }
@@ -70,7 +70,7 @@ pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResp
 /// Ends it; the answer is the response as it then is.
 pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let at = address(&request, PREFIX)?;
-    engine.cancel(&at).await?;
+    while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
     let row = engine.generation(&at).await?;
     let reader = silent(&engine, &row).await?;
     Ok(whole(&row, object(&reader, &row)))

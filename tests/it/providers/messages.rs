@@ -125,6 +125,19 @@ async fn thinking_and_its_signature_come_beside_the_text() {
     assert_eq!(deltas.last(), Some(&stop_end()));
 }
 
+/// It grew without a bound, for it is one event and comes in pieces.
+#[tokio::test]
+async fn a_signature_that_does_not_end_is_not_kept_in_memory() {
+    let piece = json!({ "type": "signature_delta", "signature": "x".repeat(300_000) });
+    let thinking = json!({ "type": "thinking", "thinking": "" });
+    let mut answer = Answer::sse().message_start().block(0, thinking);
+    for _ in 0..8 {
+        answer = answer.piece(0, piece.clone());
+    }
+    let (_, loss) = ask_anthropic(answer.stall()).await;
+    assert_eq!(loss.map(|loss| loss.code), Some(ErrorCode::UpstreamProtocol));
+}
+
 #[tokio::test]
 async fn tool_calls_are_numbered_from_nought() {
     let call = |index: u32, id: Option<&str>, name: Option<&str>, arguments: &str| {
