@@ -95,11 +95,17 @@ create function last_seq(generation uuid) returns bigint language sql stable as 
             where generation = any(j.ids) and u.id = generation), 0))
 $$;
 
+-- Up to which row a lane is to be folded, `most` rows at a time; null if all of it is.
+create function next_to_fold(of_lane uuid, most bigint) returns bigint language sql stable as $$
+    select max(n) from (select n from journal where lane = of_lane
+        and n > (select folded from lanes where id = of_lane) order by n limit most) next
+$$;
+
 -- Folds the rows of a lane up to `upto`; how many events that were.
 create function fold(of_lane uuid, upto bigint) returns bigint language sql as $$
     with gone as (
         delete from journal where lane = of_lane and n <= upto
-            and n > coalesce((select folded from lanes where id = of_lane), 0)
+            and n > (select folded from lanes where id = of_lane)
         returning at, ids, seqs, epochs, types, data),
     -- Sorted once, and not for each of the arrays: an aggregate takes its rows as they come.
     entries as (

@@ -92,17 +92,23 @@ impl Engine {
 
     /// Has the log put in order what was appended, so that there is always little to be put in order.
     async fn fold(&self) {
-        let (mut folded, mut idle) = (0, 0);
+        let (mut seen, mut idle) = (0, 0);
         loop {
             sleep(FOLD).await;
             let appended = self.metrics().appended.get();
             idle += 1;
-            if appended == folded && idle < IDLE {
+            if appended == seen && idle < IDLE {
                 continue;
             }
             match self.inner.log.fold(self.inner.instance).await {
-                Ok(_) => (folded, idle) = (appended, 0),
-                Err(error) => tracing::warn!(%error, "the journal is not folded"),
+                Ok(0) => (seen, idle) = (appended, 0),
+                // There may be more.
+                Ok(_) => idle = IDLE,
+                Err(error) => {
+                    tracing::warn!(%error, "the journal is not folded");
+                    (seen, idle) = (appended, 0);
+                    sleep(FOLD * IDLE).await;
+                }
             }
         }
     }

@@ -118,8 +118,8 @@ pub trait Log: Send + Sync + 'static {
     /// learns the new owner.
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError>;
 
-    /// Puts the events that `owner` has appended in order of their generations, and what others have
-    /// left; how many. Nothing that is read changes by it: it only gets cheaper.
+    /// Puts some of the events that `owner` has appended in order of their generations, and what others
+    /// have left; how many, and zero when all are. Nothing that is read changes by it: it gets cheaper.
     async fn fold(&self, owner: InstanceId) -> Result<u64, LogError>;
 
     /// Makes room for the days ahead and drops the events of generations begun more than `days`

@@ -72,6 +72,12 @@ impl TestDatabase {
         self.options.connect().await.unwrap()
     }
 
+    /// Puts all that was said in its day's table.
+    pub(crate) async fn fold(&self) {
+        let all = "select fold(id, (select max(n) from journal where lane = id)) from lanes";
+        sqlx::query(all).execute(&mut self.connect().await).await.unwrap();
+    }
+
     /// Drops what was said, as a retention of no days would.
     pub(crate) async fn forget_events(&self) {
         let all = "with gone as (delete from journal) delete from segments";

@@ -19,7 +19,7 @@ async fn a_line_a_request_and_a_line_a_generation() {
         json!({"prompt": "PLANTED /demo tokens=3 tps=0", "metadata": {"PLANTED": "PLANTED"}});
     let id = server.client.start(&body).await;
     assert_whole(&server.client.all(&id, 0).await);
-    server.client.get("/v1/nowhere?secret=PLANTED").await;
+    server.client.get("/v1/nowhere?words=PLANTED").await;
     server.client.get("/healthz").await;
     assert!(server.terminate().await.success());
     let text = std::fs::read_to_string(&log).unwrap();
