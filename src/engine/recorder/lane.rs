@@ -16,10 +16,10 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
-/// A commit begins no sooner than this after the one before: an idle lane commits at once, and a busy
-/// one 500 times a second at most. Measured at 50,000 events a second, next to a lane that never
-/// waits: a quarter less CPU in the server and in Postgres together, and 2 ms more until an event
-/// is read.
+/// A commit begins no sooner than this after the one before: an idle lane commits at once. Measured next
+/// to a lane that never waits, at 50,000 events a second: a seventh less CPU in the server and in Postgres
+/// together, and 2 ms more until an event is read, for a timer rings at the next millisecond. With
+/// 2 ms: an eighth less again at 5,000 to 20,000 a second, and 0.7 ms more.
 const PERIOD: Duration = Duration::from_millis(1);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
@@ -65,7 +65,10 @@ impl Lane {
                 }
             };
             // Whoever comes meanwhile goes along: a commit for all of them costs as one for one.
-            sleep_until(next).await;
+            // A timer whose time has come still waits for its tick.
+            if Instant::now() < next {
+                sleep_until(next).await;
+            }
             next = Instant::now() + PERIOD;
             while waiting.len() < BATCH
                 && let Ok(more) = self.waiting.try_recv()
