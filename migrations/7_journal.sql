@@ -64,7 +64,7 @@ end $$;
 insert into segments (generation_id, seq, last, epoch, types, data, at)
     select generation_id, min(seq), max(seq), epoch, array_agg(type order by seq),
         array_agg(substr(data::text, 2) order by seq), array_agg(at order by seq)
-    from events group by generation_id, epoch, (seq - 1) / 256;
+    from events group by generation_id, epoch, seq / 512;
 drop table events;
 
 -- What is in the journal only. `offset 0`: each lane is looked up behind what is folded, whatever the
@@ -115,7 +115,8 @@ create function fold(of_lane uuid, upto bigint) returns bigint language sql as $
     made as (
         insert into segments (generation_id, seq, last, epoch, types, data, at)
         select id, min(seq), max(seq), epoch, array_agg(type), array_agg(data), array_agg(at)
-        from entries group by id, epoch
+        -- As long as a page at the most: whoever reads a page unpacks no more than two of them.
+        from entries group by id, epoch, seq / 512
         returning last - seq + 1 as events),
     noted as (update lanes set folded = greatest(folded, upto) where id = of_lane)
     select coalesce(sum(events), 0)::bigint from made

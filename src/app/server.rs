@@ -97,8 +97,11 @@ pub(super) async fn serve(
     let most = places(engine.limits().connections);
     let connections = Connections::new(most);
     let server = HttpServer::new(move || {
-        // A worker's own task: it ends with the worker, whose readers it wakes.
-        actix_web::rt::spawn(answer_bell());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the worker whose readers it wakes"
+        )]
+        let _answering = actix_web::rt::spawn(answer_bell());
         App::new()
             .app_data(shared.clone())
             .app_data(access.clone())
