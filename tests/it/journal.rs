@@ -123,6 +123,7 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
     {
         sqlx::query(statement).execute(&mut *transaction).await.unwrap();
     }
+    #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
     let appending = tokio::spawn(async move {
         let result = append(writer.as_mut(), &deltas(&at, 1, 4..=4)).await;
         (result, at)
@@ -144,6 +145,7 @@ async fn readers_see_every_event_once_while_it_is_folded() {
     let bench = Arc::new(bench().await);
     let at = bench.generation().await;
     let other: Arc<dyn Log> = wrong_log(&bench.database.url, Mistake::None).await;
+    #[expect(clippy::disallowed_methods, reason = "a test ends it by itself")]
     let folding = {
         let (bench, other) = (Arc::clone(&bench), Arc::clone(&other));
         tokio::spawn(async move {
