@@ -1,9 +1,11 @@
 //! One generation from its prompt to its last word: start, cancel, read. All that `http` sees.
 mod access;
+mod alarm;
 mod bell;
 mod bounds;
 mod cancel;
 mod converse;
+mod following;
 mod generate;
 mod hand_over;
 mod hear;
@@ -36,6 +38,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
+pub use alarm::{Alarm, Seldom};
 pub use bell::answer_bell;
 pub use cancel::Receipt;
 pub use converse::{ConverseError, MessagePage, Messages, Which};

@@ -68,13 +68,11 @@ pub struct Metrics {
     delivered_websocket: Counter,
     commit: Histogram,
     batch: Histogram,
-    lag: Histogram,
-    /// The same for who looks at it every second.
-    lags: Spread,
+    lag: Spread,
     /// Open streams of all kinds.
     readers: Gauge,
     first_token: Histogram,
-    token_gap: Histogram,
+    token_gap: Spread,
     upstream_errors: Family<Label, Counter>,
     /// Generations taken over from a dead owner, or taken up after a restart.
     pub takeovers: Counter,
@@ -113,11 +111,10 @@ impl Default for Metrics {
             delivered_websocket: Counter::default(),
             commit: Histogram::new(WAITS),
             batch: Histogram::new(BATCHES),
-            lag: Histogram::new(WAITS),
-            lags: Spread::default(),
+            lag: Spread::default(),
             readers: Gauge::default(),
             first_token: Histogram::new(MODEL_WAITS),
-            token_gap: Histogram::new(MODEL_WAITS),
+            token_gap: Spread::default(),
             upstream_errors: Family::default(),
             takeovers: Counter::default(),
             fenced: Counter::default(),
@@ -272,16 +269,17 @@ impl Metrics {
         self.commit.observe(time.as_secs_f64());
     }
 
-    /// `events` were handed to a reader; `lag` after they became durable, if it reads live.
-    pub fn handed_out(&self, transport: Transport, events: usize, lag: Option<Duration>) {
+    /// `events` were handed to a reader.
+    pub fn handed_out(&self, transport: Transport, events: usize) {
         match transport {
             Transport::Sse => self.delivered_sse.inc_by(events as u64),
             Transport::WebSocket => self.delivered_websocket.inc_by(events as u64),
         };
-        if let Some(lag) = lag {
-            self.lag.observe(lag.as_secs_f64());
-            self.lags.observe(lag);
-        }
+    }
+
+    /// What is handed out to a reader that reads live became durable `lag` ago.
+    pub fn lag(&self, lag: Duration) {
+        self.lag.observe(lag);
     }
 
     /// A generation's first content came so long after it was accepted.
@@ -291,7 +289,7 @@ impl Metrics {
 
     /// Content came so long after the content before it.
     pub fn token_gap(&self, gap: Duration) {
-        self.token_gap.observe(gap.as_secs_f64());
+        self.token_gap.observe(gap);
     }
 
     /// The gauge of open streams of one kind.
@@ -325,7 +323,7 @@ impl Metrics {
     /// How many deliveries took how long, since the start.
     #[must_use]
     pub fn lags(&self) -> Counts {
-        self.lags.counts()
+        self.lag.counts()
     }
 
     /// The Prometheus text exposition.

@@ -100,7 +100,46 @@ impl Waiters {
 
     /// Waits until there are more changes than `seen`, and notes how many. Cancel safe.
     pub(super) async fn changed(&self, seen: &mut u64) {
-        *seen = Changed { waiters: self, seen: *seen, waiting: None }.await;
+        *seen = Changed { waiters: self, seen: *seen, place: None }.await;
+    }
+
+    /// How many changes there were once they are more than `seen`. `place` is the caller's in the
+    /// list: it must [`Waiters::leave`] the list with it.
+    pub(super) fn poll_changed(
+        &self,
+        seen: u64,
+        place: &mut Option<Waker>,
+        cx: &mut Context<'_>,
+    ) -> Poll<u64> {
+        if place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+            && self.changes() == seen
+        {
+            return Poll::Pending;
+        }
+        let mut list = lock(&self.list);
+        let former = place.take();
+        // Under the lock, so that no change comes between the look and the place in the list.
+        let changes = self.changes();
+        if changes != seen {
+            return Poll::Ready(changes);
+        }
+        if let Some(former) = former {
+            list.retain(|waiting| !waiting.waker.will_wake(&former));
+        }
+        let bell = BELL.with_borrow(Clone::clone);
+        list.push(Waiting { bell, waker: cx.waker().clone() });
+        *place = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Gives the place of one that has seen `seen` changes up.
+    pub(super) fn leave(&self, seen: u64, place: &mut Option<Waker>) {
+        let Some(waker) = place.take() else { return };
+        let mut list = lock(&self.list);
+        // A change takes everybody out of the list.
+        if self.changes() == seen {
+            list.retain(|waiting| !waiting.waker.will_wake(&waker));
+        }
     }
 }
 
@@ -108,43 +147,21 @@ impl Waiters {
 struct Changed<'a> {
     waiters: &'a Waiters,
     seen: u64,
-    /// As which it stands in the list.
-    waiting: Option<Waker>,
+    place: Option<Waker>,
 }
 
 impl Future for Changed<'_> {
     type Output = u64;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
-        let this = self.get_mut();
-        if this.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
-            && this.waiters.changes() == this.seen
-        {
-            return Poll::Pending;
-        }
-        let mut list = lock(&this.waiters.list);
-        // Under the lock, so that no change comes between the look and the place in the list.
-        let changes = this.waiters.changes();
-        if changes != this.seen {
-            return Poll::Ready(changes);
-        }
-        if let Some(former) = this.waiting.replace(cx.waker().clone()) {
-            list.retain(|waiting| !waiting.waker.will_wake(&former));
-        }
-        let bell = BELL.with_borrow(Clone::clone);
-        list.push(Waiting { bell, waker: cx.waker().clone() });
-        Poll::Pending
+        let Self { waiters, seen, place } = self.get_mut();
+        waiters.poll_changed(*seen, place, cx)
     }
 }
 
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
-        let Some(waker) = self.waiting.take() else { return };
-        let mut list = lock(&self.waiters.list);
-        // A change takes everybody out of the list.
-        if self.waiters.changes() == self.seen {
-            list.retain(|waiting| !waiting.waker.will_wake(&waker));
-        }
+        self.waiters.leave(self.seen, &mut self.place);
     }
 }
 

@@ -1,5 +1,5 @@
 //! A cancel is a receipt: it answers when it is true.
-use super::read::Following;
+use super::following::Following;
 use super::{Engine, EngineError};
 use crate::domain::event::Status;
 use crate::domain::generation::View;

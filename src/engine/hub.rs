@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
 use super::live::Tail;
-use super::read::Following;
+use super::following::Following;
 use crate::domain::id::Seq;
 use crate::ports::{Address, LogError, Signal, To};
 

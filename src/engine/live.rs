@@ -237,10 +237,10 @@ impl Tail {
         self.waiters.change(rings);
     }
 
-    /// How long ago the newest entries were published.
-    pub(super) fn lag(&self) -> Duration {
+    /// How long before `now` the newest entries were published.
+    pub(super) fn lag(&self, now: Instant) -> Duration {
         let published = Duration::from_micros(self.published.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(published)
+        now.saturating_duration_since(self.born).saturating_sub(published)
     }
 
     /// What comes after `cursor`.

@@ -1,10 +1,16 @@
 //! The one way to read: catch up from the log, follow the tail, and on lag catch up again.
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::task::JoinError;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::live::{Behind, Reading};
+use super::alarm::Alarm;
+use super::following::Following;
+use super::live::Behind;
 use super::open::{Preface, Read};
 use super::{Engine, EngineError, PAGE};
 use crate::domain::entry::{Entry, Kind};
@@ -35,35 +41,39 @@ pub struct Session {
     following: Option<Following>,
     heartbeat: Instant,
     /// Set anew only when it rings: a timer per event would cost more than the event.
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     /// Since when the log has been out of reach.
     outage: Option<Instant>,
     /// As what it is counted, once its transport said so.
     counted: Option<(Transport, Counted)>,
 }
 
-/// The tail that a reader follows.
-pub(super) struct Following {
-    pub(super) reading: Reading,
-    /// Changes of the tail that were looked at.
-    pub(super) seen: u64,
-    /// Whether the generation runs on another instance.
-    pub(super) remote: bool,
-}
-
-impl Following {
-    pub(super) fn new(reading: Reading, remote: bool) -> Self {
-        let seen = reading.tail.waiters().changes();
-        Self { reading, seen, remote }
-    }
-}
+/// Work on the log, done aside: a reader that is not asked for more for a while must not keep a
+/// connection of the pool.
+type Aside<T> = AbortOnDropHandle<T>;
 
 enum State {
-    /// The log was out of reach when the reader came: its cursor is not yet looked at.
+    /// The cursor is not yet looked at: the log was out of reach when the reader came, or may have
+    /// changed since.
     Unopened,
+    /// It is being looked at.
+    Opening(Aside<Result<Preface, EngineError>>),
     /// These come first.
     First(Vec<Entry>),
     Following,
+    /// A page of the log is on its way.
+    Reading(Aside<Result<Vec<Entry>, LogError>>),
+    /// The log is left alone for a while; true at a shutdown.
+    Pausing(Pin<Box<dyn Future<Output = bool> + Send>>),
+    Over,
+}
+
+/// What a step came to.
+enum Step {
+    /// Take another one.
+    Again,
+    Item(Item),
+    /// The session is over.
     Over,
 }
 
@@ -81,7 +91,7 @@ impl Session {
         let heartbeat = Instant::now() + engine.inner.limits.heartbeat;
         // Counted as a reader from the start: before its first event, too, it reads.
         let following = engine.tail_of(&at);
-        let alarm = Box::pin(sleep_until(heartbeat));
+        let alarm = Alarm::at(heartbeat);
         Self { engine, at, read, state, following, heartbeat, alarm, outage: None, counted: None }
     }
 
@@ -94,171 +104,194 @@ impl Session {
 
     /// The next item; `None` when the session is over. Cancel safe.
     pub async fn next(&mut self) -> Option<Item> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same. Most of an event's cost for a reader is here and in what calls it, so that the way
+    /// of a reader that follows is a plain one, and what is rare is boxed.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
-            match std::mem::replace(&mut self.state, State::Following) {
-                State::Over => {
+            match ready!(self.step(cx)) {
+                Step::Again => {}
+                Step::Item(item) => return Poll::Ready(Some(item)),
+                Step::Over => {
                     self.state = State::Over;
-                    return None;
-                }
-                State::First(entries) => return Some(self.hand_out(entries, None)),
-                State::Unopened => {
-                    self.state = State::Unopened;
-                    if let Some(item) = self.open().await {
-                        return item;
-                    }
-                }
-                State::Following => {
-                    if let Some(item) = self.follow().await {
-                        return item;
-                    }
+                    return Poll::Ready(None);
                 }
             }
         }
     }
 
-    /// Looks at the cursor, now that the log may be back.
-    async fn open(&mut self) -> Option<Option<Item>> {
-        let (engine, at, read) = (self.engine.clone(), self.at.clone(), self.read);
-        let preface = self.engine.aside(async move { engine.preface(&at, read).await }).await;
-        match preface.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into())) {
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let step = match &mut self.state {
+            State::Following => return self.follow(cx),
+            State::First(entries) => {
+                let entries = std::mem::take(entries);
+                self.state = State::Following;
+                self.hand_out(entries, Instant::now())
+            }
+            State::Unopened => {
+                let (engine, at, read) = (self.engine.clone(), self.at.clone(), self.read);
+                let preface = async move { engine.preface(&at, read).await };
+                self.state = State::Opening(self.engine.aside(preface));
+                Step::Again
+            }
+            State::Opening(preface) => {
+                let preface = ready!(Pin::new(preface).poll(cx));
+                self.opened(preface.unwrap_or_else(|e| Err(broken(&e).into())))
+            }
+            State::Reading(page) => {
+                let page = ready!(Pin::new(page).poll(cx));
+                self.state = State::Following;
+                self.caught_up(page.unwrap_or_else(|e| Err(broken(&e))))
+            }
+            State::Pausing(pause) => match pause.as_mut().poll(cx) {
+                Poll::Ready(true) => Step::Over,
+                // Whatever kept the log away may have changed it.
+                Poll::Ready(false) => {
+                    self.state = State::Unopened;
+                    Step::Again
+                }
+                Poll::Pending => {
+                    ready!(self.alarm.poll(cx));
+                    self.beat()
+                }
+            },
+            State::Over => Step::Over,
+        };
+        Poll::Ready(step)
+    }
+
+    /// What the log said to the cursor.
+    fn opened(&mut self, preface: Result<Preface, EngineError>) -> Step {
+        match preface {
             Ok(Preface::Events(cursor, first)) => {
                 self.outage = None;
                 if !first.is_empty() {
                     self.read = Read { cursor, epoch: None };
                 }
                 self.state = if first.is_empty() { State::Following } else { State::First(first) };
-                None
+                Step::Again
             }
-            Err(EngineError::Log(LogError::Unavailable(_))) => self.wait_for_log().await,
+            Err(EngineError::Log(LogError::Unavailable(_))) => self.wait_for_log(),
             // The reader's reconnect gets 204 or 404.
-            Ok(Preface::Complete) | Err(_) => self.over(),
+            Ok(Preface::Complete) | Err(_) => Step::Over,
         }
     }
 
-    /// One step; `None` to take another.
-    async fn follow(&mut self) -> Option<Option<Item>> {
+    fn follow(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.engine.is_draining() {
-            return self.over();
-        }
-        if self.following.as_ref().is_some_and(|f| f.reading.tail.is_detached()) {
-            // The log that comes next may have been restored to an older state, and its events
-            // after our cursor may belong to another history.
-            return self.reopen();
+            return Poll::Ready(Step::Over);
         }
         if self.following.is_none() {
             self.following = self.engine.tail_of(&self.at);
         }
-        let ready = match &self.following {
-            Some(following) => following.reading.tail.after(self.read.cursor),
-            None => Behind::Log,
-        };
-        match ready {
-            Behind::Entries(entries) if self.is_elsewhere(&entries) => self.reopen(),
+        let Some(following) = &mut self.following else { return Poll::Ready(self.catch_up()) };
+        let tail = &following.reading.tail;
+        if tail.is_detached() {
+            // The log that comes next may have been restored to an older state, and its events
+            // after our cursor may belong to another history.
+            return Poll::Ready(self.reopen());
+        }
+        match tail.after(self.read.cursor) {
             Behind::Entries(entries) => {
-                let lag = self.following.as_ref().map(|f| f.reading.tail.lag());
-                Some(Some(self.hand_out(entries, lag)))
+                let now = Instant::now();
+                if self.counted.is_some() {
+                    self.engine.metrics().lag(tail.lag(now));
+                }
+                Poll::Ready(self.take(entries, now))
             }
-            Behind::Nothing => self.wait_for_tail().await,
-            Behind::Log => self.catch_up().await,
+            Behind::Log => Poll::Ready(self.catch_up()),
+            // It wakes its readers for a stop and a loss too.
+            Behind::Nothing if following.poll_changed(cx).is_ready() => Poll::Ready(Step::Again),
+            Behind::Nothing => {
+                // Once more, now that a stop that comes later wakes us.
+                if self.engine.is_draining() {
+                    return Poll::Ready(Step::Over);
+                }
+                let remote = following.remote;
+                ready!(self.alarm.poll(cx));
+                let beat = self.beat();
+                // After a long silence we look whether what runs elsewhere is still there: its
+                // events may have been dropped, or all of it erased.
+                if remote && matches!(beat, Step::Item(_)) {
+                    self.state = State::Unopened;
+                }
+                Poll::Ready(beat)
+            }
         }
     }
 
-    /// Whether these entries do not continue what was read: the log was restored to an older state.
-    fn is_elsewhere(&self, entries: &[Entry]) -> bool {
-        entries.first().is_some_and(|first| !first.continues(self.read.epoch))
-    }
-
-    #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
-    fn reopen(&mut self) -> Option<Option<Item>> {
+    fn reopen(&mut self) -> Step {
         self.following = None;
         self.state = State::Unopened;
-        None
+        Step::Again
     }
 
-    async fn catch_up(&mut self) -> Option<Option<Item>> {
-        match self.page().await {
-            Ok(entries) if entries.is_empty() && self.following.is_some() => {
-                self.look_again().await
-            }
-            Ok(entries) if self.is_elsewhere(&entries) => self.reopen(),
+    fn catch_up(&mut self) -> Step {
+        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.read.cursor);
+        let page = async move { engine.inner.log.read(&at, cursor, PAGE).await };
+        self.state = State::Reading(self.engine.aside(page));
+        Step::Again
+    }
+
+    fn caught_up(&mut self, page: Result<Vec<Entry>, LogError>) -> Step {
+        match page {
+            // The tail has moved on, and the log does not have what it left behind: it was erased,
+            // or went back in time. The cursor is looked at anew.
+            Ok(entries) if entries.is_empty() && self.following.is_some() => self.pause(),
             Ok(entries) => {
                 self.outage = None;
                 let at_end = entries.len() < PAGE as usize;
-                let item = (!entries.is_empty()).then(|| Some(self.hand_out(entries, None)));
-                if at_end && self.following.is_none() && !matches!(self.state, State::Over) {
+                let step = match entries.is_empty() {
+                    true => Step::Again,
+                    false => self.take(entries, Instant::now()),
+                };
+                if at_end && self.following.is_none() && matches!(self.state, State::Following) {
                     self.following = self.engine.join(&self.at, self.read.cursor);
                     if self.following.is_none() {
-                        return self.over();
+                        return Step::Over;
                     }
                 }
-                item
+                step
             }
-            Err(LogError::Unavailable(_)) => self.wait_for_log().await,
+            Err(LogError::Unavailable(_)) => self.wait_for_log(),
             Err(error @ (LogError::Conflict | LogError::Broken(_))) => {
                 tracing::error!(generation = %self.at.id, %error, "cannot be read");
-                self.over()
+                Step::Over
             }
         }
     }
 
-    /// The next page of the log, read aside: a reader that is not asked for more for a while must
-    /// not keep a connection of the pool.
-    async fn page(&self) -> Result<Vec<Entry>, LogError> {
-        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.read.cursor);
-        let page = async move { engine.inner.log.read(&at, cursor, PAGE).await };
-        let page = self.engine.aside(page).await;
-        page.unwrap_or_else(|e| Err(LogError::Broken(e.to_string())))
-    }
-
-    /// The tail wakes its readers for a stop and a loss too: two things to wait for are all that
-    /// an event costs.
-    async fn wait_for_tail(&mut self) -> Option<Option<Item>> {
-        // Once more, now that a stop that comes later wakes us.
-        if self.engine.is_draining() {
-            return self.over();
-        }
-        let Following { reading, seen, remote } = self.following.as_mut()?;
-        let remote = *remote;
-        tokio::select! {
-            () = reading.tail.waiters().changed(seen) => return None,
-            () = self.alarm.as_mut() => {}
-        }
-        let beat = self.beat();
-        // After a long silence we look whether what runs elsewhere is still there: its events may
-        // have been dropped, or all of it erased.
-        if remote && beat.is_some() {
-            self.state = State::Unopened;
-        }
-        beat
-    }
-
-    /// The tail has moved on, and the log does not have what it left behind: it was erased, or
-    /// went back in time. The cursor is looked at anew.
-    async fn look_again(&mut self) -> Option<Option<Item>> {
-        self.state = State::Unopened;
-        tokio::select! {
-            () = sleep(RETRY) => None,
-            () = self.engine.inner.tasks.soft().cancelled() => self.over(),
-        }
-    }
-
-    async fn wait_for_log(&mut self) -> Option<Option<Item>> {
-        // Whatever kept the log away may have changed it: the cursor is looked at anew.
-        self.state = State::Unopened;
+    fn wait_for_log(&mut self) -> Step {
         let since = *self.outage.get_or_insert_with(Instant::now);
         if since.elapsed() > self.engine.inner.limits.read_outage {
-            return self.over();
+            return Step::Over;
         }
-        tokio::select! {
-            () = sleep(RETRY) => None,
-            () = self.alarm.as_mut() => self.beat(),
-            () = self.engine.inner.tasks.soft().cancelled() => self.over(),
-        }
+        self.pause()
     }
 
-    fn hand_out(&mut self, entries: Vec<Entry>, lag: Option<Duration>) -> Item {
+    fn pause(&mut self) -> Step {
+        let soft = self.engine.inner.tasks.soft().clone();
+        self.state = State::Pausing(Box::pin(async move {
+            tokio::select! {
+                () = sleep(RETRY) => false,
+                () = soft.cancelled() => true,
+            }
+        }));
+        Step::Again
+    }
+
+    /// Hands out what continues what was read.
+    fn take(&mut self, entries: Vec<Entry>, now: Instant) -> Step {
+        let continues = entries.first().is_none_or(|first| first.continues(self.read.epoch));
+        // The log was restored to an older state.
+        if continues { self.hand_out(entries, now) } else { self.reopen() }
+    }
+
+    fn hand_out(&mut self, entries: Vec<Entry>, now: Instant) -> Step {
         if let Some((transport, _)) = &self.counted {
-            self.engine.metrics().handed_out(*transport, entries.len(), lag);
+            self.engine.metrics().handed_out(*transport, entries.len());
         }
         if let Some(last) = entries.last() {
             if last.seq >= self.read.cursor {
@@ -268,24 +301,22 @@ impl Session {
                 self.state = State::Over;
             }
         }
-        self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
-        Item::Entries(entries)
+        self.heartbeat = now + self.engine.inner.limits.heartbeat;
+        Step::Item(Item::Entries(entries))
     }
 
     /// The alarm rang: a heartbeat, unless something was handed out meanwhile.
-    #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
-    fn beat(&mut self) -> Option<Option<Item>> {
-        let silent = self.heartbeat <= Instant::now();
+    fn beat(&mut self) -> Step {
+        let now = Instant::now();
+        let silent = self.heartbeat <= now;
         if silent {
-            self.heartbeat = Instant::now() + self.engine.inner.limits.heartbeat;
+            self.heartbeat = now + self.engine.inner.limits.heartbeat;
         }
-        self.alarm.as_mut().reset(self.heartbeat);
-        silent.then_some(Some(Item::Heartbeat))
+        self.alarm.reset(self.heartbeat);
+        if silent { Step::Item(Item::Heartbeat) } else { Step::Again }
     }
+}
 
-    #[expect(clippy::option_option, reason = "the step's answer: an item, the end, or neither")]
-    fn over(&mut self) -> Option<Option<Item>> {
-        self.state = State::Over;
-        Some(None)
-    }
+fn broken(error: &JoinError) -> LogError {
+    LogError::Broken(error.to_string())
 }

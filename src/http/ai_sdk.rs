@@ -132,5 +132,5 @@ async fn streamed(engine: &Engine, row: &Generation, after: Seq) -> Result<HttpR
     let frames = Frames::after(None);
     let reader = Reader::open_after(engine, row, UiMessage::of(row), frames, after).await?;
     let (name, version) = VERSION;
-    Ok(sse::streaming(row.id, reader.into_bytes(), vec![(name, version.to_owned())]))
+    Ok(sse::streaming(row.id, reader.into_body(), vec![(name, version.to_owned())]))
 }

@@ -17,6 +17,7 @@ use crate::domain::id::Tenant;
 use crate::domain::key::Scope;
 use crate::engine::{Access, Anonymous, Caller, Engine};
 use credentials::Presented;
+use lasting::Lasts;
 pub use origin::{InvalidOrigin, Origins};
 pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
 
@@ -60,7 +61,7 @@ pub(super) struct Door<'a> {
     origins: &'a Origins,
 }
 
-/// Wraps all routes: puts the [`Caller`] into the request, or refuses.
+/// Wraps all routes, inside [`super::journal()`]: puts the [`Caller`] into the request, or refuses.
 ///
 /// # Errors
 /// Only what the routes' services return.
@@ -87,9 +88,18 @@ pub async fn guard(
     if let Some(caller) = &caller {
         request.extensions_mut().insert(caller.clone());
     }
-    let response = next.call(request).await?;
-    let response = lasting::end_with(response.map_into_boxed_body(), caller, age);
-    Ok(connections::keep(response, place))
+    let response = next.call(request).await?.map_into_boxed_body();
+    let terms = Terms { lasts: Lasts::of(&response, caller, age), _place: place };
+    response.request().extensions_mut().insert(terms);
+    Ok(response)
+}
+
+/// On what terms an answer is given; its body keeps them, see [`super::journal()`].
+pub(super) struct Terms {
+    /// Until when it goes on, if it is a stream.
+    pub(super) lasts: Option<Lasts>,
+    /// Among the connections, for as long as it goes on.
+    _place: Option<connections::Place>,
 }
 
 /// The caller; `None` where none is needed.

@@ -1,15 +1,10 @@
 //! Open connections are counted: one too many is told so, where actix would leave it waiting in the
 //! kernel's queue without an answer.
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use actix_web::HttpRequest;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::ServiceResponse;
 use actix_web::http::{StatusCode, Version};
-use bytes::Bytes;
 
 use super::problem::Problem;
 
@@ -66,33 +61,4 @@ pub(super) fn check(request: &HttpRequest) -> Result<Option<Place>, Problem> {
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
         .with("limit", "connections")
         .retry_after(1))
-}
-
-/// Keeps the place for as long as the answer lasts.
-pub(super) fn keep(
-    response: ServiceResponse<BoxBody>,
-    place: Option<Place>,
-) -> ServiceResponse<BoxBody> {
-    let Some(place) = place else { return response };
-    response.map_body(|_, body| Placed { body, _place: place }.boxed())
-}
-
-struct Placed {
-    body: BoxBody,
-    _place: Place,
-}
-
-impl MessageBody for Placed {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
-    }
 }

@@ -1,6 +1,7 @@
 //! A dialect's reader: the log of a generation, told in its frames.
 use std::convert::Infallible;
 
+use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
@@ -125,9 +126,10 @@ impl<D: Dialect> Reader<D> {
         self.story.done().is_none()
     }
 
-    /// The frames as a body: everything that is ready in one piece.
+    /// The frames, everything that is ready in one piece.
     pub(super) fn into_bytes(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        stream::unfold(self, |mut reader| async move {
+        // In a box, because it moves with every piece.
+        stream::unfold(Box::new(self), |mut reader| async move {
             loop {
                 // An empty piece would end a chunked body.
                 let ready = reader.frames.take();
@@ -139,5 +141,10 @@ impl<D: Dialect> Reader<D> {
                 }
             }
         })
+    }
+
+    /// The same as a body.
+    pub(super) fn into_body(self) -> impl MessageBody {
+        BodyStream::new(self.into_bytes())
     }
 }

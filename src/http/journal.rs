@@ -1,9 +1,10 @@
-//! One log line a request, when its answer is out: what was asked, what came of it, how long it
-//! took. Never a query, a header or a body: those hold prompts and credentials.
+//! The body of every answer: it ends when its terms do, and leaves one log line, when it is out: what
+//! was asked, what came of it, how long it took. Never a query, a header or a body: those hold
+//! prompts and credentials.
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::Error;
+use actix_web::{Error, HttpMessage};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -11,13 +12,14 @@ use actix_web::middleware::Next;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::auth::Terms;
 use super::sse::GENERATION;
 
 /// Wraps the whole table of routes.
 ///
 /// # Errors
 /// Those of the routes.
-pub async fn journal<B: MessageBody + 'static>(
+pub async fn journal<B: MessageBody + Unpin + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -27,7 +29,7 @@ pub async fn journal<B: MessageBody + 'static>(
     let response = next.call(request).await?;
     let generation = response.headers().get(GENERATION).and_then(|id| id.to_str().ok());
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
-    let line = Line {
+    let about = Box::new(About {
         begun,
         method,
         tenant: super::tenant(response.request()).as_str().to_owned(),
@@ -36,9 +38,10 @@ pub async fn journal<B: MessageBody + 'static>(
         generation: generation.map(str::to_owned),
         route,
         trace_id,
-        bytes: 0,
-    };
-    Ok(response.map_body(move |_, body| Journaled { body: Box::pin(body), line }))
+    });
+    let terms = response.request().extensions_mut().remove::<Terms>();
+    let line = Line { bytes: 0, about };
+    Ok(response.map_body(move |_, body| Journaled { body, terms, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -47,6 +50,12 @@ fn milliseconds(since: Instant) -> u64 {
 
 /// What is known of a request; written when it is dropped, with its body.
 struct Line {
+    bytes: u64,
+    about: Box<About>,
+}
+
+/// What does not change while the body goes out.
+struct About {
     begun: Instant,
     method: Method,
     route: String,
@@ -56,38 +65,39 @@ struct Line {
     head_ms: u64,
     generation: Option<String>,
     trace_id: Option<String>,
-    bytes: u64,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let about = &self.about;
         // What asks every second is of no interest unless it fails.
-        if self.status < 400 && matches!(self.route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        if about.status < 400 && matches!(about.route.as_str(), "/healthz" | "/readyz" | "/metrics") {
             return;
         }
         tracing::info!(
             target: "lastword::request",
-            method = self.method.as_str(),
-            route = self.route,
-            status = self.status,
-            tenant = self.tenant,
-            generation = self.generation,
-            trace_id = self.trace_id,
-            head_ms = self.head_ms,
-            ms = milliseconds(self.begun),
+            method = about.method.as_str(),
+            route = about.route,
+            status = about.status,
+            tenant = about.tenant,
+            generation = about.generation,
+            trace_id = about.trace_id,
+            head_ms = about.head_ms,
+            ms = milliseconds(about.begun),
             bytes = self.bytes,
             "request"
         );
     }
 }
 
-/// A body that is counted, and that ends its request's line.
+/// One body around the route's, and not one for each concern: an event goes through all of them.
 struct Journaled<B> {
-    body: Pin<Box<B>>,
+    body: B,
+    terms: Option<Terms>,
     line: Line,
 }
 
-impl<B: MessageBody> MessageBody for Journaled<B> {
+impl<B: MessageBody + Unpin> MessageBody for Journaled<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -96,12 +106,20 @@ impl<B: MessageBody> MessageBody for Journaled<B> {
 
     fn poll_next(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let polled = self.body.as_mut().poll_next(context);
-        if let Poll::Ready(Some(Ok(bytes))) = &polled {
-            self.line.bytes += bytes.len() as u64;
+        let Self { body, terms, line } = &mut *self;
+        let lasts = terms.as_mut().and_then(|terms| terms.lasts.as_mut());
+        if lasts.as_ref().is_some_and(|lasts| lasts.is_over()) {
+            return Poll::Ready(None);
         }
-        polled
+        match Pin::new(body).poll_next(cx) {
+            Poll::Ready(Some(Ok(bytes))) => {
+                line.bytes += bytes.len() as u64;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| lasts.poll(cx).map(|()| None)),
+        }
     }
 }

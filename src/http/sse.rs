@@ -1,10 +1,12 @@
 //! A session as a body: its items become bytes, and the body ends when the session does.
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderName};
 use bytes::Bytes;
-use futures_util::{Stream, stream};
 
 use super::frame::{KEEP_ALIVE, OPENING, sse};
 use crate::domain::coalesce::coalesce;
@@ -29,13 +31,14 @@ pub(super) fn response(
     shape: Shape,
     extra: Vec<(HeaderName, String)>,
 ) -> HttpResponse {
-    streaming(id, bytes(session.counted_as(Transport::Sse, "native"), shape), extra)
+    let session = session.counted_as(Transport::Sse, "native");
+    streaming(id, Events { session, shape, opened: false }, extra)
 }
 
 /// The response that streams `body`, in whatever dialect.
 pub(super) fn streaming(
     id: GenerationId,
-    body: impl Stream<Item = Result<Bytes, Infallible>> + 'static,
+    body: impl MessageBody + 'static,
     extra: Vec<(HeaderName, String)>,
 ) -> HttpResponse {
     let mut response = HttpResponse::Ok();
@@ -48,19 +51,36 @@ pub(super) fn streaming(
     for header in extra {
         response.insert_header(header);
     }
-    response.streaming(body)
+    response.body(body)
 }
 
-/// The first piece goes out at once, with whatever is ready, so that proxies and `onopen` see it.
-fn bytes(session: Session, shape: Shape) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let opening = stream::iter([Ok(Bytes::from_static(OPENING))]);
-    let events = stream::unfold(session, move |mut session| async move {
-        let bytes = match session.next().await? {
-            Item::Entries(entries) if shape.coalesce => sse(false, &coalesce(entries)),
-            Item::Entries(entries) => sse(false, &entries),
-            Item::Heartbeat => Bytes::from_static(KEEP_ALIVE),
+/// A session as a body. The first piece goes out at once, so that proxies and `onopen` see it.
+struct Events {
+    session: Session,
+    shape: Shape,
+    opened: bool,
+}
+
+impl MessageBody for Events {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if !std::mem::replace(&mut self.opened, true) {
+            return Poll::Ready(Some(Ok(Bytes::from_static(OPENING))));
+        }
+        let bytes = match ready!(self.session.poll_next(cx)) {
+            Some(Item::Entries(entries)) if self.shape.coalesce => sse(false, &coalesce(entries)),
+            Some(Item::Entries(entries)) => sse(false, &entries),
+            Some(Item::Heartbeat) => Bytes::from_static(KEEP_ALIVE),
+            None => return Poll::Ready(None),
         };
-        Some((Ok(bytes), session))
-    });
-    futures_util::StreamExt::chain(opening, events)
+        Poll::Ready(Some(Ok(bytes)))
+    }
 }

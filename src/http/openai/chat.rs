@@ -92,7 +92,7 @@ async fn streamed(
 ) -> Result<HttpResponse, Problem> {
     let reader = Reader::open(engine, row, of(row, include_usage), frames).await?;
     super::not_ahead(&reader.frames)?;
-    Ok(sse::streaming(row.id, reader.into_bytes(), Vec::new()))
+    Ok(sse::streaming(row.id, reader.into_body(), Vec::new()))
 }
 
 fn whole(row: &Generation, object: Value) -> HttpResponse {

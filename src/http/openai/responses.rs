@@ -105,7 +105,7 @@ async fn streamed(
 ) -> Result<HttpResponse, Problem> {
     let reader = Reader::open(engine, row, of(row), frames).await?;
     super::not_ahead(&reader.frames)?;
-    Ok(sse::streaming(row.id, reader.into_bytes(), Vec::new()))
+    Ok(sse::streaming(row.id, reader.into_body(), Vec::new()))
 }
 
 async fn silent(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
