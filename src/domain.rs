@@ -9,6 +9,7 @@ pub mod generation;
 pub mod id;
 pub mod key;
 pub mod nearest;
+mod piece;
 pub mod prompt;
 pub mod room;
 pub mod share;

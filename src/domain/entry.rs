@@ -1,9 +1,9 @@
 //! An event at its place in the log, encoded once for all readers.
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use super::event::Event;
 use super::id::{Epoch, Seq};
+use super::piece::Piece;
 
 /// An event with its seq, in the JSON form that every transport carries:
 /// `{"seq":2,"type":"delta","text":"Hel"}`.
@@ -15,7 +15,7 @@ pub struct Entry {
     pub kind: Kind,
     /// The owner that wrote it; none of what is never stored.
     pub epoch: Option<Epoch>,
-    json: Arc<str>,
+    json: Piece,
 }
 
 /// A stored row that is not an event of ours.
@@ -74,8 +74,8 @@ impl Entry {
             return Err(bad("data is not the rest of an object"));
         }
         let comma = if data == "}" { "" } else { "," };
-        let json = format!("{{\"seq\":{seq},\"type\":\"{kind}\"{comma}{data}").into();
-        Ok(Self { seq, kind: known, epoch: None, json })
+        let json = format!("{{\"seq\":{seq},\"type\":\"{kind}\"{comma}{data}");
+        Ok(Self { seq, kind: known, epoch: None, json: json.as_str().into() })
     }
 
     /// Texts of one kind from `from` to `seq` as one entry, for a reader that asked for it.
@@ -83,7 +83,12 @@ impl Entry {
         let text = serde_json::Value::from(text);
         let name = kind.as_str();
         let json = format!("{{\"seq\":{seq},\"from\":{from},\"type\":\"{name}\",\"text\":{text}}}");
-        Self { seq, kind, epoch: None, json: json.into() }
+        Self { seq, kind, epoch: None, json: json.as_str().into() }
+    }
+
+    /// Lays what these hold side by side, into one allocation: what is kept for a while together.
+    pub fn pack<'a>(entries: impl Iterator<Item = &'a mut Self>) {
+        Piece::pack(entries.map(|entry| &mut entry.json));
     }
 
     /// The whole object, as readers get it.
@@ -241,6 +246,18 @@ mod tests {
         let entry = Entry::encode(Seq(2), &Event::Delta { text: "Hel".into() });
         assert_eq!(entry.json(), r#"{"seq":2,"type":"delta","text":"Hel"}"#);
         assert_eq!(entry.data(), r#""text":"Hel"}"#);
+    }
+
+    #[test]
+    fn packed_entries_are_the_same() {
+        let events = ["a", "", "\u{e9}\n", "bc"].map(|text| Event::Delta { text: text.into() });
+        let entries: Vec<_> =
+            events.iter().zip(9..).map(|(event, seq)| Entry::encode(Seq(seq), event)).collect();
+        let mut packed = entries.clone();
+        Entry::pack(packed.iter_mut().skip(1));
+        Entry::pack(packed.iter_mut().take(2));
+        assert_eq!(packed, entries);
+        assert_eq!(packed[3].data(), r#""text":"bc"}"#);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 thread_local! {
     static BELL: RefCell<Option<Arc<Bell>>> = const { RefCell::new(None) };
@@ -49,23 +50,32 @@ impl Drop for Hung {
 }
 
 /// Wakers on their way; rings when it is dropped.
-#[derive(Default)]
-pub(super) struct Rings(Vec<(Arc<Bell>, Vec<Waker>)>);
+pub(super) struct Rings {
+    /// When what they are woken for came; one look at the clock for all.
+    pub(super) at: Instant,
+    bells: Vec<(Arc<Bell>, Vec<Waker>)>,
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self { at: Instant::now(), bells: Vec::new() }
+    }
+}
 
 impl Rings {
     fn add(&mut self, waiting: Waiting) {
         let Waiting { bell, waker } = waiting;
         let Some(bell) = bell else { return waker.wake() };
-        match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &bell)) {
+        match self.bells.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &bell)) {
             Some((_, wakers)) => wakers.push(waker),
-            None => self.0.push((bell, vec![waker])),
+            None => self.bells.push((bell, vec![waker])),
         }
     }
 }
 
 impl Drop for Rings {
     fn drop(&mut self) {
-        for (bell, mut wakers) in self.0.drain(..) {
+        for (bell, mut wakers) in self.bells.drain(..) {
             lock(&bell.to_wake).append(&mut wakers);
             bell.rung.notify_one();
         }
@@ -212,7 +222,7 @@ mod tests {
             let bell = BELL.with_borrow(Clone::clone).unwrap();
             let mut rings = Rings::default();
             waiters.change(&mut rings);
-            assert_eq!((rings.0.len(), rings.0[0].1.len()), (1, 100), "one ring for all");
+            assert_eq!((rings.bells.len(), rings.bells[0].1.len()), (1, 100), "one ring for all");
             drop(rings);
             for reader in readers {
                 reader.await.unwrap();

@@ -2,7 +2,6 @@
 //! `done`, which is written here and nowhere else.
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,8 +180,7 @@ impl Generation {
         if let Some(why) = self.tail.stop_reason() {
             return Attempted::Stopped(why);
         }
-        let stop = stops.wait();
-        tokio::pin!(stop);
+        let mut stop = stops.beside();
         let attempt = Attempt {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
@@ -203,7 +201,7 @@ impl Generation {
                 Err(error) => return Attempted::Lost(error),
             },
         };
-        match self.listen(&mut deltas, stop, meter).await {
+        match self.listen(&mut deltas, &mut stop, meter).await {
             Attempted::Stopped(why) => {
                 self.learn(why, ready(Ok(deltas))).await;
                 Attempted::Stopped(why)
@@ -221,7 +219,7 @@ impl Generation {
     async fn listen(
         &mut self,
         deltas: &mut Deltas,
-        mut stop: Pin<&mut impl Future<Output = Stop>>,
+        stop: &mut (impl Future<Output = Stop> + Unpin),
         meter: &mut Meter,
     ) -> Attempted {
         let mut finish = None;
@@ -233,8 +231,9 @@ impl Generation {
             let delta = tokio::select! {
                 biased;
                 delta = deltas.next() => delta,
-                why = &mut stop => return Attempted::Stopped(why),
-                () = sleep(AFTER_FINISH), if finish.is_some() => None,
+                why = &mut *stop => return Attempted::Stopped(why),
+                // A timer is made only when it is wanted.
+                () = async { sleep(AFTER_FINISH).await }, if finish.is_some() => None,
             };
             let heard = hear(delta, deltas, meter, &mut finish);
             if let Some(kept) = heard.kept {
@@ -247,7 +246,7 @@ impl Generation {
             let pushed = tokio::select! {
                 biased;
                 pushed = self.push(heard.events) => pushed,
-                why = &mut stop => return Attempted::Stopped(why),
+                why = &mut *stop => return Attempted::Stopped(why),
             };
             if !pushed {
                 return Attempted::LogOutage;

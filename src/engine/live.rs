@@ -231,7 +231,8 @@ impl Tail {
     }
 
     fn show(&self, last: Seq, rings: &mut Rings) {
-        let age = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let age = rings.at.saturating_duration_since(self.born).as_micros();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
         self.published.store(age, Ordering::Relaxed);
         self.head.store(last.0, Ordering::Release);
         self.waiters.change(rings);

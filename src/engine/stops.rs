@@ -1,9 +1,12 @@
 //! Everything that ends a generation other than its model.
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +61,15 @@ impl Stops {
                 self.tail.stopped().await
             }
         }
+    }
+
+    /// The same beside what happens often: whatever has not woken its task is not asked again.
+    pub(super) fn beside(&self) -> impl Future<Output = Stop> + Unpin {
+        let mut wait = FuturesUnordered::from_iter([self.wait()]);
+        poll_fn(move |cx| match wait.poll_next_unpin(cx) {
+            Poll::Ready(Some(stop)) => Poll::Ready(stop),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        })
     }
 
     /// Ends when the generation shall move to another instance, and can: one that has its model.

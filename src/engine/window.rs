@@ -9,6 +9,13 @@ pub(super) const KEPT: usize = 256;
 /// Bytes that a tail keeps, whichever is reached first.
 pub(super) const KEPT_BYTES: usize = 256 * 1024;
 
+/// Entries that are packed together when there are so many new ones. A token's own allocation would
+/// come back when it leaves the window, seconds later and from all over the memory; like this the
+/// same few are used again at once.
+const TOGETHER: usize = 32;
+/// Bytes that may be packed together: they leave the window all at once.
+const TOGETHER_BYTES: usize = 16 * 1024;
+
 /// What a tail has for a reader.
 pub enum Behind {
     /// These come next.
@@ -24,6 +31,8 @@ pub(super) struct Window {
     /// The seq before the first entry.
     before: Seq,
     entries: VecDeque<Entry>,
+    /// The newest ones, which are not packed.
+    loose: usize,
     pub(super) bytes: usize,
     /// Whether `done` is durable.
     pub(super) ended: bool,
@@ -32,7 +41,7 @@ pub(super) struct Window {
 impl Window {
     /// An empty one behind `head`.
     pub(super) fn new(head: Seq) -> Self {
-        Self { before: head, entries: VecDeque::new(), bytes: 0, ended: false }
+        Self { before: head, entries: VecDeque::new(), loose: 0, bytes: 0, ended: false }
     }
 
     /// The last entry's seq, and who wrote it if it is still here.
@@ -46,6 +55,10 @@ impl Window {
             self.bytes += entry.json().len();
             self.ended |= entry.kind == Kind::Done;
             self.entries.push_back(entry);
+            self.loose += 1;
+        }
+        if self.loose >= TOGETHER {
+            self.pack();
         }
         let (last, _) = self.last();
         while self.entries.len() > KEPT || self.bytes > KEPT_BYTES {
@@ -54,6 +67,14 @@ impl Window {
             self.bytes -= gone.json().len();
         }
         last
+    }
+
+    fn pack(&mut self) {
+        let loose = self.entries.len().saturating_sub(std::mem::take(&mut self.loose));
+        let bytes: usize = self.entries.range(loose..).map(|entry| entry.json().len()).sum();
+        if bytes <= TOGETHER_BYTES {
+            Entry::pack(self.entries.range_mut(loose..));
+        }
     }
 
     /// What comes after `cursor`.

@@ -1,0 +1,56 @@
+//! A piece of a text that is shared.
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A piece of a shared text: cloning it copies nothing. Shorter than 4 GiB.
+#[derive(Clone)]
+pub(super) struct Piece {
+    whole: Arc<str>,
+    from: u32,
+    to: u32,
+}
+
+impl Piece {
+    /// Copies the texts of `pieces` side by side, into one allocation that all of them share from then on.
+    pub(super) fn pack<'a>(pieces: impl Iterator<Item = &'a mut Self>) {
+        let pieces: Vec<&mut Self> = pieces.collect();
+        let mut whole = String::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
+        pieces.iter().for_each(|piece| whole.push_str(piece));
+        let (whole, mut end) = (Arc::<str>::from(whole), 0);
+        for piece in pieces {
+            let from = end;
+            end += piece.to - piece.from;
+            *piece = Self { whole: Arc::clone(&whole), from, to: end };
+        }
+    }
+}
+
+impl From<&str> for Piece {
+    fn from(text: &str) -> Self {
+        let to = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Self { whole: text.into(), from: 0, to }
+    }
+}
+
+impl Deref for Piece {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.whole.get(self.from as usize..self.to as usize).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Piece {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Piece {}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
