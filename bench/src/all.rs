@@ -56,6 +56,7 @@ fn parts(args: &Args) -> Vec<Part> {
         Scenario::Resumable,
         Scenario::Gateways,
         Scenario::DurableStreams,
+        Scenario::Price,
         Scenario::Curves,
     ];
     parts.extend(others.map(part));

@@ -12,6 +12,8 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   resumable           one reader each, against resumable-stream with Redis
   gateways            in front of an upstream, against Portkey and LiteLLM
   durable-streams     a small load, against @durable-streams/server
+  price               what durability costs: beside the same server whose log keeps no token, and beside
+                      a process that only sends
   sockets, active     memory of a connection at rest, and of a generation that runs
   multiplex           one socket next to as many SSE streams
   resume, start       time to come back, and to come up
@@ -23,7 +25,7 @@ options
   --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
-  --rounds N          pairs of rounds, ours and the peer's
+  --rounds N          rounds of each kind in turn; the median counts
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
@@ -53,6 +55,8 @@ pub(crate) enum Scenario {
     Start,
     /// Growth, drawn.
     Curves,
+    /// Beside a log that keeps nothing, and a process that only sends.
+    Price,
     /// From the demo model, to readers on two instances.
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
@@ -70,7 +74,7 @@ impl Scenario {
     }
 
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 15] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 16] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -84,6 +88,7 @@ impl Scenario {
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
+        ("price", Self::Price, [1000, 1, 50, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),
     ];

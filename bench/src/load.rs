@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::args::{Args, Scenario};
 use crate::cpu::{Sample, Spent};
 use crate::http::{Response, start};
+use crate::ours::stamped;
 use crate::server::Server;
 use crate::sse::{Seen, Window};
 use crate::{Failure, now_us};
@@ -103,13 +104,13 @@ pub(crate) async fn read_all(work: Work) -> Load {
     Load { streams, failures, window: to - from, spent }
 }
 
-/// Tokens of different generations are born evenly spread, not all at the same time.
+/// What the model is asked.
 fn prompt(args: &Args, i: u64) -> String {
-    let (tokens, tps) = (args.tokens(), args.tps);
-    let phase_ms = i * 7 % (1000 / tps).max(1);
+    let prompt = stamped(args, i);
     match args.scenario {
-        Scenario::Gateway => format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}"),
-        _ => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
+        // The upstream stamps all that it says.
+        Scenario::Gateway => prompt.replace("/demo ", "").replace(" stamp", ""),
+        _ => prompt,
     }
 }
 

@@ -16,6 +16,7 @@ mod ours;
 mod pairs;
 mod path;
 mod peers;
+mod price;
 mod report;
 mod resume;
 mod running;
@@ -28,6 +29,7 @@ mod svg;
 #[cfg(test)]
 mod tests;
 mod ttft;
+mod turns;
 mod upstream;
 mod wakeup;
 
@@ -104,6 +106,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Resume => resume::run(args).await,
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
+        Scenario::Price => price::run(args).await,
         _ => Err("not a scenario with figures".into()),
     }
 }

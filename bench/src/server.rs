@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +18,8 @@ use crate::{Failure, http};
 const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(20);
+/// So that several may run at a time, each in a directory of its own.
+static STARTED: AtomicU64 = AtomicU64::new(0);
 /// How much of its log is shown when it fails; bytes.
 const LAST_WORDS: usize = 4096;
 
@@ -47,7 +50,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(args: &Args, upstream: Option<SocketAddr>) -> Result<Self, Failure> {
-        let dir = args.dir.join(format!("lastword-bench-{}", std::process::id()));
+        let n = STARTED.fetch_add(1, Ordering::Relaxed);
+        let dir = args.dir.join(format!("lastword-bench-{}-{n}", std::process::id()));
         let address = free_address().map_err(|e| e.to_string())?;
         let mut command = Command::new(&args.binary);
         command.args(["serve", "--listen", &address.to_string(), "--data-dir"]);

@@ -33,6 +33,11 @@ impl Seen {
         Self { last_seq, ..Self::default() }
     }
 
+    /// Whether all of `tokens` came, in order, with an end behind them and nothing behind that.
+    pub(crate) fn is_whole(&self, tokens: u64) -> bool {
+        self.tokens == tokens && self.gaps == 0 && self.done && self.late == 0
+    }
+
     /// Takes the next part of the body, which was read at `now`. Lines may be cut anywhere.
     pub(crate) fn take(&mut self, body: &[u8], now: u64, window: Window) {
         let mut rest = body;

@@ -9,6 +9,7 @@ use crate::http::{Framing, Response, get, model, request, start};
 use crate::pairs::{Pairs, Round};
 use crate::sse::{Seen, Window};
 use crate::svg::{Chart, Series};
+use crate::turns::Turns;
 use crate::upstream::{MODEL, Upstream};
 
 const ALWAYS: Window = Window { from: 0, to: u64::MAX };
@@ -140,6 +141,34 @@ fn where_streams_broke_nothing_is_reached() {
     assert!(table(&figures).contains("not measured: 1 streams were not complete"));
     let none = Figure::missing("peer", "it is not installed");
     assert!(table(&[none]).contains("not measured: it is not installed"));
+}
+
+#[test]
+fn a_median_stands_between_the_lowest_and_the_highest() {
+    let figure = Figure::median("p50", vec![3.0, 1.0, 2.0], "ms").at_most(2.0);
+    assert_eq!(figure.reached(), Some(true));
+    assert!(table(&[figure]).contains("p50 (1.00 to 3.00)"));
+    let once = table(&[Figure::median("p50", vec![3.0], "ms")]);
+    assert!(once.contains("3.00 ms") && !once.contains(" to "), "{once}");
+}
+
+#[tokio::test]
+async fn each_kind_begins_in_its_turn_and_ratios_are_those_of_a_round() {
+    let mut turns = Turns::new("load".to_owned(), ["a", "b"]);
+    let (mut order, mut time) = (Vec::new(), 0.0);
+    let take = turns.take(3, async |kind| {
+        order.push(kind);
+        time += 1.0;
+        Ok(round(time * if kind == 0 { 2.0 } else { 1.0 }, 0))
+    });
+    take.await.unwrap();
+    assert_eq!(order, [0, 1, 1, 0, 0, 1]);
+    // 2/2, 8/3 and 10/6.
+    assert!(table(&[turns.cpu([0, 1])]).contains("a / b (1.00 to 2.67)"));
+    assert_eq!(turns.cpu([0, 1]).at_most(1.67).reached(), Some(true));
+    assert_eq!(turns.cpu([0, 1]).at_most(1.66).reached(), Some(false));
+    turns.take(1, async |_| Ok(round(1.0, 1))).await.unwrap();
+    assert_eq!(turns.cpu([0, 1]).at_most(9.0).reached(), Some(false), "one broke");
 }
 
 #[test]
