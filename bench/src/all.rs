@@ -57,6 +57,7 @@ fn parts(args: &Args) -> Vec<Part> {
         Scenario::Gateways,
         Scenario::DurableStreams,
         Scenario::Price,
+        Scenario::Websocket,
         Scenario::Curves,
     ];
     parts.extend(others.map(part));

@@ -16,6 +16,7 @@ const USAGE: &str = "usage: bench SCENARIO [options]
                       a process that only sends
   sockets, active     memory of a connection at rest, and of a generation that runs
   multiplex           one socket next to as many SSE streams
+  websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
   curves              latency and CPU over generations and over readers
   upstream, wakeup    the provider alone; a reader on another instance
@@ -55,6 +56,8 @@ pub(crate) enum Scenario {
     Start,
     /// Growth, drawn.
     Curves,
+    /// A socket for each reader, beside an SSE stream for each.
+    Websocket,
     /// Beside a log that keeps nothing, and a process that only sends.
     Price,
     /// From the demo model, to readers on two instances.
@@ -74,7 +77,7 @@ impl Scenario {
     }
 
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 16] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 17] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -88,6 +91,7 @@ impl Scenario {
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
+        ("websocket", Self::Websocket, [1000, 1, 50, 6]),
         ("price", Self::Price, [1000, 1, 50, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),

@@ -32,6 +32,7 @@ mod ttft;
 mod turns;
 mod upstream;
 mod wakeup;
+mod websocket;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -106,6 +107,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Resume => resume::run(args).await,
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
+        Scenario::Websocket => websocket::run(args).await,
         Scenario::Price => price::run(args).await,
         _ => Err("not a scenario with figures".into()),
     }

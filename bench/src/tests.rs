@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::figure::{Figure, permille, table};
 use crate::http::{Framing, Response, get, model, request, start};
 use crate::pairs::{Pairs, Round};
+use crate::socket::Frame;
 use crate::sse::{Seen, Window};
 use crate::svg::{Chart, Series};
 use crate::turns::Turns;
@@ -45,6 +46,26 @@ fn gaps_repeats_and_events_after_the_end_are_counted() {
         seen.take(event(seq, kind, "").as_bytes(), 0, ALWAYS);
     }
     assert_eq!((seen.gaps, seen.late), (2, 1));
+}
+
+#[test]
+fn a_socket_is_counted_as_a_stream_is() {
+    let mut seen = Seen::default();
+    let frames = [
+        (1, "started", ""),
+        (2, "delta", "@0000000000000100 "),
+        (3, "delta", "@0000000000000200 @0000000000000300 @not a stamp"),
+        (4, "done", ""),
+    ];
+    for (seq, kind, text) in frames {
+        let frame = serde_json::json!({ "type": "event", "generation": "x",
+            "event": { "seq": seq, "type": kind, "text": text } });
+        let text = frame.to_string();
+        let frame: Frame = serde_json::from_str(&text).unwrap();
+        seen.event(&frame.event, 1000, ALWAYS);
+    }
+    assert_eq!(seen.latencies, [900, 800, 700]);
+    assert!(seen.is_whole(3) && !seen.is_whole(4));
 }
 
 #[test]
