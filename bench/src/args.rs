@@ -26,7 +26,7 @@ options
   --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
-  --rounds N          rounds of each kind in turn; the median counts
+  --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1)
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
@@ -108,6 +108,8 @@ pub(crate) struct Args {
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) rounds: u64,
+    /// Whether rounds were asked for: also of what is measured once without.
+    pub(crate) medians: bool,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
@@ -128,6 +130,7 @@ impl Args {
             tps: 0,
             seconds: 0,
             rounds: 5,
+            medians: false,
             binary: beside.with_file_name("lastword"),
             dir: std::env::temp_dir(),
             database_url: None,
@@ -141,7 +144,7 @@ impl Args {
                 "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
-                "--rounds" => args.rounds = positive(&value)?,
+                "--rounds" => (args.rounds, args.medians) = (positive(&value)?, true),
                 "--binary" => args.binary = value.into(),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),
