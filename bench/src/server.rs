@@ -50,6 +50,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(args: &Args, upstream: Option<SocketAddr>) -> Result<Self, Failure> {
+        Self::start_with(args, upstream, "").await
+    }
+
+    /// The same with the text of a configuration file.
+    pub(crate) async fn start_with(
+        args: &Args,
+        upstream: Option<SocketAddr>,
+        config: &str,
+    ) -> Result<Self, Failure> {
         let n = STARTED.fetch_add(1, Ordering::Relaxed);
         let dir = args.dir.join(format!("lastword-bench-{}-{n}", std::process::id()));
         let address = free_address().map_err(|e| e.to_string())?;
@@ -64,7 +73,11 @@ impl Server {
             command.env("OPENAI_BASE_URL", format!("http://{upstream}/v1"));
             command.env("OPENAI_API_KEY", "x");
         }
-        let fsync_us = fsync_us_p50(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let in_dir = |e: std::io::Error| format!("{}: {e}", dir.display());
+        let fsync_us = fsync_us_p50(&dir).map_err(in_dir)?;
+        let file = dir.join("lastword.toml");
+        fs::write(&file, config).map_err(in_dir)?;
+        command.arg("--config").arg(file);
         let begun = Instant::now();
         let child = spawn(&mut command, &dir).map_err(|e| {
             let _ = fs::remove_dir_all(&dir);
