@@ -63,6 +63,7 @@ fn parts(args: &Args) -> Vec<Part> {
         Scenario::DurableStreams,
         Scenario::Price,
         Scenario::Websocket,
+        Scenario::Growth,
         Scenario::Curves,
     ];
     parts.extend(others.map(part));

@@ -18,11 +18,13 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   multiplex           one socket next to as many SSE streams
   websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
+  growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
   upstream, wakeup    the provider alone; a reader on another instance
 options
   --generations N     generations at the same time
   --readers N         readers of each (fanout, resume)
+  --events N          in the large log (growth: 10000000)
   --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
@@ -58,6 +60,8 @@ pub(crate) enum Scenario {
     Curves,
     /// A socket for each reader, beside an SSE stream for each.
     Websocket,
+    /// A large log beside an empty one.
+    Growth,
     /// Beside a log that keeps nothing, and a process that only sends.
     Price,
     /// From the demo model, to readers on two instances.
@@ -77,7 +81,7 @@ impl Scenario {
     }
 
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 17] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 18] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -92,6 +96,7 @@ impl Scenario {
         ("start", Self::Start, [1, 1, 50, 10]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
         ("websocket", Self::Websocket, [1000, 1, 50, 6]),
+        ("growth", Self::Growth, [200, 1, 50, 6]),
         ("price", Self::Price, [1000, 1, 50, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),
@@ -105,6 +110,8 @@ pub(crate) struct Args {
     pub(crate) generations: u64,
     pub(crate) readers: u64,
     pub(crate) connections: u64,
+    /// In the large log.
+    pub(crate) events: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) rounds: u64,
@@ -127,6 +134,7 @@ impl Args {
             generations: 0,
             readers: 0,
             connections: 10_000,
+            events: 10_000_000,
             tps: 0,
             seconds: 0,
             rounds: 5,
@@ -141,6 +149,7 @@ impl Args {
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
                 "--readers" => args.readers = positive(&value)?,
+                "--events" => args.events = positive(&value)?,
                 "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,

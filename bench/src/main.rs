@@ -9,6 +9,8 @@ mod args;
 mod cpu;
 mod curves;
 mod figure;
+mod fill;
+mod growth;
 mod http;
 mod load;
 mod multiplex;
@@ -112,6 +114,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
         Scenario::Websocket => websocket::run(args).await,
+        Scenario::Growth => growth::run(args).await,
         Scenario::Price => price::run(args).await,
         Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
             rounds::figures(args).await

@@ -96,6 +96,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Where its data and its private PostgreSQL are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Ends it in good order, at most 40 s; its log is shown if `failed`, then all is removed.
     pub(crate) async fn stop(mut self, failed: bool) {
         if let (Ok(pid), Ok(None)) = (i32::try_from(self.child.id()), self.child.try_wait()) {
