@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::Failure;
 
 const USAGE: &str = "usage: bench SCENARIO [options]
-  all                 everything below, in at most 20 minutes: one table, target/bench.json, curves
+  all                 everything below, in at most 25 minutes: one table, target/bench.json, curves
   durable, gateway    one reader per generation: tokens of the demo model, or of an upstream
   fanout              few generations, many readers of each, against nchan
   resumable           one reader each, against resumable-stream with Redis

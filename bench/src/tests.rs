@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::args::Args;
 use crate::figure::{Figure, permille, table};
 use crate::http::{Framing, Response, get, model, request, start};
 use crate::pairs::{Pairs, Round};
@@ -18,6 +19,19 @@ const ALWAYS: Window = Window { from: 0, to: u64::MAX };
 fn event(seq: u64, kind: &str, text: &str) -> String {
     let data = format!(r#"{{"seq":{seq},"type":"{kind}","text":"{text}"}}"#);
     format!("id: {seq}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+#[test]
+fn what_is_asked_for_by_name_runs_once_unless_rounds_are_asked_for() {
+    let parse = |line: &str| Args::parse(line.split(' ').map(str::to_owned));
+    assert!(!parse("durable").unwrap().medians);
+    let args = parse("durable --rounds 3").unwrap();
+    assert!(args.medians && args.rounds == 3);
+    let args = parse("growth --events 1000").unwrap();
+    assert_eq!((args.events, args.generations, args.rounds), (1000, 200, 5));
+    for name in ["price", "websocket", "growth"] {
+        assert!(parse(name).is_ok() && parse("").unwrap_err().contains(name), "{name}");
+    }
 }
 
 #[test]
