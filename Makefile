@@ -36,7 +36,7 @@ bare: ## Build without Node's libraries, and try the page in a browser
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist
 
-bench: ## Measure everything, also beside others, in 20 minutes; SCENARIO=fanout ARGS="--rounds 3" measures one thing
+bench: ## Measure everything, also beside others, in 25 minutes at most; SCENARIO=fanout ARGS="--rounds 3" measures one thing
 	@scripts/setup run
 	@scripts/peers
 	cargo build --release

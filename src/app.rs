@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::engine::{Access, Engine, Leaves};
 use crate::http::{InvalidOrigin, Origins};
-use crate::ports::{LogError, Signals, Silence};
+use crate::ports::{Log, LogError, Signals, Silence};
 use crate::store::embedded::EmbeddedError;
 use crate::store::{ConnectError, Pace, PgLog, PgSignals};
 use crate::tasks::Tasks;
@@ -104,6 +104,17 @@ impl App {
     /// # Errors
     /// See [`AppError`]; nothing runs any more then.
     pub async fn build(config: &Config) -> Result<Self, AppError> {
+        Self::build_around(config, |log| log).await
+    }
+
+    /// The same with a log that is made of the real one: for measurements and tests only.
+    ///
+    /// # Errors
+    /// See [`AppError`]; nothing runs any more then.
+    pub async fn build_around(
+        config: &Config,
+        around: impl FnOnce(Arc<dyn Log>) -> Arc<dyn Log>,
+    ) -> Result<Self, AppError> {
         let listener =
             server::listen(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| AppError::Listen(config.listen, e))?;
@@ -130,7 +141,7 @@ impl App {
             None => Arc::new(Silence),
         };
         let access = Access::new(Arc::new(log.clone()), Arc::clone(&signals), config.anonymous);
-        let leaves = Leaves { log: Arc::new(log.clone()), signals, models };
+        let leaves = Leaves { log: around(Arc::new(log.clone())), signals, models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {

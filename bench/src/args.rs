@@ -6,24 +6,29 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::Failure;
 
 const USAGE: &str = "usage: bench SCENARIO [options]
-  all                 everything below, in at most 20 minutes: one table, target/bench.json, curves
+  all                 everything below, in at most 25 minutes: one table, target/bench.json, curves
   durable, gateway    one reader per generation: tokens of the demo model, or of an upstream
   fanout              few generations, many readers of each, against nchan
   resumable           one reader each, against resumable-stream with Redis
   gateways            in front of an upstream, against Portkey and LiteLLM
   durable-streams     a small load, against @durable-streams/server
+  price               what durability costs: beside the same server whose log keeps no token, and beside
+                      a process that only sends
   sockets, active     memory of a connection at rest, and of a generation that runs
   multiplex           one socket next to as many SSE streams
+  websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
+  growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
   upstream, wakeup    the provider alone; a reader on another instance
 options
   --generations N     generations at the same time
   --readers N         readers of each (fanout, resume)
+  --events N          in the large log (growth: 10000000)
   --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
-  --rounds N          pairs of rounds, ours and the peer's
+  --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1)
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
@@ -53,6 +58,12 @@ pub(crate) enum Scenario {
     Start,
     /// Growth, drawn.
     Curves,
+    /// A socket for each reader, beside an SSE stream for each.
+    Websocket,
+    /// A large log beside an empty one.
+    Growth,
+    /// Beside a log that keeps nothing, and a process that only sends.
+    Price,
     /// From the demo model, to readers on two instances.
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
@@ -70,7 +81,7 @@ impl Scenario {
     }
 
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 15] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 18] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -84,6 +95,9 @@ impl Scenario {
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
+        ("websocket", Self::Websocket, [1000, 1, 50, 6]),
+        ("growth", Self::Growth, [200, 1, 50, 6]),
+        ("price", Self::Price, [1000, 1, 50, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),
     ];
@@ -96,9 +110,13 @@ pub(crate) struct Args {
     pub(crate) generations: u64,
     pub(crate) readers: u64,
     pub(crate) connections: u64,
+    /// In the large log.
+    pub(crate) events: u64,
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) rounds: u64,
+    /// Whether rounds were asked for: also of what is measured once without.
+    pub(crate) medians: bool,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
@@ -116,9 +134,11 @@ impl Args {
             generations: 0,
             readers: 0,
             connections: 10_000,
+            events: 10_000_000,
             tps: 0,
             seconds: 0,
             rounds: 5,
+            medians: false,
             binary: beside.with_file_name("lastword"),
             dir: std::env::temp_dir(),
             database_url: None,
@@ -129,10 +149,11 @@ impl Args {
             match option.as_str() {
                 "--generations" => args.generations = positive(&value)?,
                 "--readers" => args.readers = positive(&value)?,
+                "--events" => args.events = positive(&value)?,
                 "--connections" => args.connections = positive(&value)?,
                 "--tps" => args.tps = positive(&value)?,
                 "--seconds" => args.seconds = positive(&value)?,
-                "--rounds" => args.rounds = positive(&value)?,
+                "--rounds" => (args.rounds, args.medians) = (positive(&value)?, true),
                 "--binary" => args.binary = value.into(),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),

@@ -22,16 +22,26 @@ pub(crate) struct Figure {
     value: Result<f64, String>,
     unit: &'static str,
     aim: Option<Aim>,
+    /// The lowest and the highest of the rounds whose median it is.
+    spread: Option<(f64, f64)>,
 }
 
 impl Figure {
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value: Ok(value), unit, aim: None }
+        Self { name: name.into(), value: Ok(value), unit, aim: None, spread: None }
+    }
+
+    /// The median of several rounds, with the lowest and the highest beside it.
+    pub(crate) fn median(name: impl Into<String>, rounds: Vec<f64>, unit: &'static str) -> Self {
+        let low = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let spread = (rounds.len() > 1).then_some((low, high));
+        Self { spread, ..Self::new(name, median(rounds), unit) }
     }
 
     /// One that could not be measured: said, not left out.
     pub(crate) fn missing(name: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { name: name.into(), value: Err(why.into()), unit: "", aim: None }
+        Self { name: name.into(), value: Err(why.into()), unit: "", aim: None, spread: None }
     }
 
     pub(crate) fn at_most(mut self, aim: f64) -> Self {
@@ -53,6 +63,14 @@ impl Figure {
         })
     }
 
+    /// As the table calls it.
+    fn label(&self) -> String {
+        self.spread.map_or_else(
+            || self.name.clone(),
+            |(low, high)| format!("{} ({} to {})", self.name, round(low), round(high)),
+        )
+    }
+
     fn json(&self) -> Value {
         let aim = self.aim.map(|aim| match aim {
             Aim::AtMost(most) => json!({ "at_most": most }),
@@ -60,6 +78,7 @@ impl Figure {
         });
         json!({
             "name": self.name, "measured": self.value.as_ref().ok(), "unit": self.unit,
+            "lowest": self.spread.map(|(low, _)| low), "highest": self.spread.map(|(_, high)| high),
             "aim": aim, "reached": self.reached(), "not_measured": self.value.as_ref().err(),
         })
     }
@@ -67,9 +86,10 @@ impl Figure {
 
 /// The figures as lines: name, measured, aim, reached.
 pub(crate) fn table(figures: &[Figure]) -> String {
-    let width = figures.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+    let width = figures.iter().map(|f| f.label().chars().count()).max().unwrap_or(0);
     let mut table = format!("{:<width$} {:>18} {:>14}  reached\n", "", "measured", "aim");
     for figure in figures {
+        let label = figure.label();
         let aim = figure.aim.map_or_else(String::new, |aim| match aim {
             Aim::AtMost(most) => format!("<= {most}"),
             Aim::AtLeast(least) => format!(">= {least}"),
@@ -78,9 +98,9 @@ pub(crate) fn table(figures: &[Figure]) -> String {
         let _ = match &figure.value {
             Ok(value) => {
                 let value = format!("{} {}", round(*value), figure.unit);
-                writeln!(table, "{:<width$} {value:>18} {aim:>14}  {reached}", figure.name)
+                writeln!(table, "{label:<width$} {value:>18} {aim:>14}  {reached}")
             }
-            Err(why) => writeln!(table, "{:<width$} not measured: {why}", figure.name),
+            Err(why) => writeln!(table, "{label:<width$} not measured: {why}"),
         };
     }
     table

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::args::{Args, Scenario};
 use crate::cpu::{Sample, Spent};
 use crate::http::{Response, start};
+use crate::ours::stamped;
 use crate::server::Server;
 use crate::sse::{Seen, Window};
 use crate::{Failure, now_us};
@@ -44,12 +45,13 @@ pub(crate) struct Work {
     pub(crate) enough: Option<u64>,
 }
 
-struct Plan {
-    address: SocketAddr,
-    requests: Vec<Vec<u8>>,
+/// What a reader has to know.
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Vec<Vec<u8>>,
+    pub(crate) window: Window,
     begin: Instant,
     deadline: Instant,
-    window: Window,
     enough: Option<u64>,
 }
 
@@ -71,6 +73,14 @@ pub(crate) async fn run(
 
 /// Reads all that there is in `work`, and takes the CPU time of the window.
 pub(crate) async fn read_all(work: Work) -> Load {
+    read_by(work, over_http).await
+}
+
+/// The same by another reader than ours of HTTP, which is given the plan and its number.
+pub(crate) async fn read_by<F>(work: Work, reader: fn(Arc<Plan>, usize) -> F) -> Load
+where
+    F: Future<Output = Result<Seen, Failure>> + Send + 'static,
+{
     let begin = Instant::now() + LEAD;
     let begin_us = now_us() + micros(LEAD);
     let (from, to) = (RAMP + WARM_UP, Duration::from_secs(work.seconds));
@@ -85,7 +95,7 @@ pub(crate) async fn read_all(work: Work) -> Load {
     });
     let mut readers = JoinSet::new();
     for i in 0..plan.requests.len() {
-        readers.spawn(read(plan.clone(), i));
+        readers.spawn(read(plan.clone(), i, reader));
     }
     sleep_until(begin + from).await;
     let before = Sample::take(&work.pids);
@@ -103,40 +113,49 @@ pub(crate) async fn read_all(work: Work) -> Load {
     Load { streams, failures, window: to - from, spent }
 }
 
-/// Tokens of different generations are born evenly spread, not all at the same time.
+/// What the model is asked.
 fn prompt(args: &Args, i: u64) -> String {
-    let (tokens, tps) = (args.tokens(), args.tps);
-    let phase_ms = i * 7 % (1000 / tps).max(1);
+    let prompt = stamped(args, i);
     match args.scenario {
-        Scenario::Gateway => format!("tokens={tokens} tps={tps} ttft_ms={phase_ms}"),
-        _ => format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
+        // The upstream stamps all that it says.
+        Scenario::Gateway => prompt.replace("/demo ", "").replace(" stamp", ""),
+        _ => prompt,
     }
 }
 
-async fn read(plan: Arc<Plan>, i: usize) -> Result<Seen, Failure> {
+/// One stream in its time.
+async fn read<F>(
+    plan: Arc<Plan>,
+    i: usize,
+    reader: fn(Arc<Plan>, usize) -> F,
+) -> Result<Seen, Failure>
+where
+    F: Future<Output = Result<Seen, Failure>>,
+{
     let share = u32::try_from(i).unwrap_or(0);
     let all = u32::try_from(plan.requests.len()).unwrap_or(1);
     sleep_until(plan.begin + RAMP * share / all).await;
-    let whole = async {
-        let stream = TcpStream::connect(plan.address).await.map_err(|e| e.to_string())?;
-        let mut response =
-            Response::to(stream, &plan.requests[i]).await.map_err(|e| e.to_string())?;
-        if response.status != 200 {
-            let status = response.status;
-            let text = response.text().await.unwrap_or_default();
-            return Err(format!("status {status}: {text}"));
+    let deadline = plan.deadline;
+    timeout_at(deadline, reader(plan, i)).await.map_err(|_| "a stream did not end".to_owned())?
+}
+
+async fn over_http(plan: Arc<Plan>, i: usize) -> Result<Seen, Failure> {
+    let stream = TcpStream::connect(plan.address).await.map_err(|e| e.to_string())?;
+    let mut response = Response::to(stream, &plan.requests[i]).await.map_err(|e| e.to_string())?;
+    if response.status != 200 {
+        let status = response.status;
+        let text = response.text().await.unwrap_or_default();
+        return Err(format!("status {status}: {text}"));
+    }
+    let (mut seen, mut body) = (Seen::default(), Vec::new());
+    while response.read(&mut body).await.map_err(|e| e.to_string())? {
+        seen.take(&body, now_us(), plan.window);
+        body.clear();
+        if plan.enough.is_some_and(|enough| seen.tokens >= enough) {
+            break;
         }
-        let (mut seen, mut body) = (Seen::default(), Vec::new());
-        while response.read(&mut body).await.map_err(|e| e.to_string())? {
-            seen.take(&body, now_us(), plan.window);
-            body.clear();
-            if plan.enough.is_some_and(|enough| seen.tokens >= enough) {
-                break;
-            }
-        }
-        Ok(seen)
-    };
-    timeout_at(plan.deadline, whole).await.map_err(|_| "a stream did not end".to_owned())?
+    }
+    Ok(seen)
 }
 
 fn micros(duration: Duration) -> u64 {

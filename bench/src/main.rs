@@ -9,6 +9,8 @@ mod args;
 mod cpu;
 mod curves;
 mod figure;
+mod fill;
+mod growth;
 mod http;
 mod load;
 mod multiplex;
@@ -16,8 +18,10 @@ mod ours;
 mod pairs;
 mod path;
 mod peers;
+mod price;
 mod report;
 mod resume;
+mod rounds;
 mod running;
 mod server;
 mod socket;
@@ -28,16 +32,16 @@ mod svg;
 #[cfg(test)]
 mod tests;
 mod ttft;
+mod turns;
 mod upstream;
 mod wakeup;
+mod websocket;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use args::{Args, Scenario};
-use server::Server;
-use upstream::Upstream;
 
 /// What went wrong, for people.
 pub(crate) type Failure = String;
@@ -72,12 +76,17 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool, Failure> {
     args.raise_file_limit()?;
     match args.scenario {
-        Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
-            let report = report(args).await?;
-            let path = report.write()?;
-            // Whoever stops reading, as `head` does, has the file.
-            let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
-            return Ok(report.complete());
+        Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex
+            if !args.medians =>
+        {
+            let mut complete = true;
+            for report in rounds::reports(args, 1).await? {
+                let path = report.write()?;
+                // Whoever stops reading, as `head` does, has the file.
+                let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
+                complete &= report.complete();
+            }
+            return Ok(complete);
         }
         Scenario::Upstream => return path::run(args).await,
         Scenario::Wakeup => return wakeup::run(args).await,
@@ -104,35 +113,12 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Resume => resume::run(args).await,
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
+        Scenario::Websocket => websocket::run(args).await,
+        Scenario::Growth => growth::run(args).await,
+        Scenario::Price => price::run(args).await,
+        Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
+            rounds::figures(args).await
+        }
         _ => Err("not a scenario with figures".into()),
     }
-}
-
-/// The figures of a scenario of ours alone.
-async fn report(args: &Args) -> Result<report::Report, Failure> {
-    match args.scenario {
-        Scenario::Sockets => return sockets::run(args).await,
-        Scenario::Multiplex => return multiplex::run(args).await,
-        _ => {}
-    }
-    let upstream = (args.scenario == Scenario::Gateway).then(Upstream::start).transpose()?;
-    let server = Server::start(args, upstream.as_ref().map(|u| u.address)).await?;
-    let result = measure(args, &server, upstream.as_ref()).await;
-    server.stop(result.is_err()).await;
-    result
-}
-
-async fn measure(
-    args: &Args,
-    server: &Server,
-    upstream: Option<&Upstream>,
-) -> Result<report::Report, Failure> {
-    let preferred = if upstream.is_some() { upstream::MODEL } else { http::BUILT_IN };
-    let model = http::model(server.address, preferred).await?;
-    let ttft = match upstream {
-        Some(u) => Some(ttft::compare(u.address, server.address, model.as_deref()).await?),
-        None => None,
-    };
-    let load = load::run(args, server, model.as_deref()).await?;
-    Ok(report::Report::new(args, server, load, ttft))
 }

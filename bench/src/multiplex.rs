@@ -3,14 +3,12 @@
 //! The generations run all the time; their readers come and go by turns, so that a slow moment of
 //! the machine hits both. What the server needs without any reader is measured as well: it is not
 //! the readers' price.
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -22,7 +20,7 @@ use crate::cpu::Sample;
 use crate::http::{Response, begin, cancel, events, get};
 use crate::report::Report;
 use crate::server::Server;
-use crate::socket::Socket;
+use crate::socket::{Frame, Socket};
 use crate::sse::{Seen, Window};
 
 /// Windows of each kind.
@@ -177,20 +175,6 @@ async fn read_sse(
         body.clear();
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct Frame<'a> {
-    generation: &'a str,
-    #[serde(borrow)]
-    event: Event<'a>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    seq: u64,
-    #[serde(borrow, default)]
-    text: Cow<'a, str>,
 }
 
 async fn read_socket(

@@ -1,4 +1,5 @@
 //! Our server under the loads that peers get, too.
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Failure;
@@ -34,15 +35,18 @@ pub(crate) async fn watched(args: &Args, server: &Server, work: Watched) -> Resu
 
 /// One reader for each of `args.generations`: its start is its reading.
 pub(crate) async fn alone(args: &Args, server: &Server) -> Load {
-    let (tokens, tps) = (args.tokens(), args.tps);
-    let prompt = |i: u64| {
-        let phase_ms = i * 7 % (1000 / tps).max(1);
-        start(
-            Some(http::BUILT_IN),
-            &format!("/demo tokens={tokens} tps={tps} ttft_ms={phase_ms} stamp"),
-        )
-    };
-    let requests = (0..args.generations).map(prompt).collect();
-    let (address, seconds) = (server.address, args.seconds);
-    read_all(Work { address, pids: vec![server.pid()], requests, seconds, enough: None }).await
+    alone_at(args, server.address, server.pid()).await
+}
+
+/// The same of whoever answers such starts.
+pub(crate) async fn alone_at(args: &Args, address: SocketAddr, pid: u32) -> Load {
+    let ask = |i| start(Some(http::BUILT_IN), &stamped(args, i));
+    let requests = (0..args.generations).map(ask).collect();
+    read_all(Work { address, pids: vec![pid], requests, seconds: args.seconds, enough: None }).await
+}
+
+/// The prompt of the `i`th: tokens of different generations are born evenly spread, not all at the same time.
+pub(crate) fn stamped(args: &Args, i: u64) -> String {
+    let phase_ms = i * 7 % (1000 / args.tps).max(1);
+    format!("/demo tokens={} tps={} ttft_ms={phase_ms} stamp", args.tokens(), args.tps)
 }

@@ -1,9 +1,10 @@
 //! Rounds of ours and of a peer in turn, so that a slow moment of the machine hits both.
-use crate::figure::{Figure, median, permille};
+use crate::figure::{Figure, permille};
 use crate::load::Load;
+use crate::sse::Seen;
 
 /// What one round cost and how late its events were.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Round {
     /// CPU of all that serves, per event that came; microseconds.
     pub(crate) cpu_us: f64,
@@ -20,10 +21,19 @@ pub(crate) struct Round {
 impl Round {
     /// Adds a load up; each of its streams should have had `tokens`.
     pub(crate) fn of(load: &Load, tokens: u64) -> Self {
+        Self::by(load, |seen| seen.tokens == tokens)
+    }
+
+    /// The same of streams whose events have numbers and an end, which should be as they must.
+    pub(crate) fn of_ours(load: &Load, tokens: u64) -> Self {
+        Self::by(load, |seen| seen.is_whole(tokens))
+    }
+
+    fn by(load: &Load, is_whole: impl Fn(&Seen) -> bool) -> Self {
         let mut all: Vec<u32> = load.streams.iter().flat_map(|s| &s.latencies).copied().collect();
         all.sort_unstable();
         let events = all.len().max(1) as f64;
-        let short = load.streams.iter().filter(|s| s.tokens != tokens).count();
+        let short = load.streams.iter().filter(|s| !is_whole(s)).count();
         if let Some(failure) = load.failures.first() {
             eprintln!("bench: {} streams failed: {failure}", load.failures.len());
         }
@@ -38,7 +48,26 @@ impl Round {
 }
 
 /// What to take of a round.
-type Measure = fn(&Round) -> f64;
+pub(crate) type Measure = fn(&Round) -> f64;
+
+/// What is said of each side.
+pub(crate) const MEASURES: [(&str, &str, Measure); 4] = [
+    ("CPU per event", "us", |r| r.cpu_us),
+    ("p50", "ms", |r| r.p50_ms),
+    ("p99", "ms", |r| r.p99_ms),
+    ("delivered", "/s", |r| r.per_s),
+];
+
+/// The median of the rounds' ratios. Where one side's streams broke there is none: less work is not
+/// cheaper work.
+pub(crate) fn ratio(name: String, measure: Measure, rounds: &[(Round, Round)]) -> Figure {
+    let broken: usize = rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
+    if broken > 0 || rounds.is_empty() {
+        return Figure::missing(name, format!("{broken} streams were not complete"));
+    }
+    let ratios = rounds.iter().map(|(a, b)| measure(a) / measure(b));
+    Figure::median(name, ratios.collect(), "")
+}
 
 /// Rounds in pairs.
 pub(crate) struct Pairs {
@@ -62,35 +91,17 @@ impl Pairs {
         self.rounds.push((ours, peer));
     }
 
-    /// Where one side's streams broke there is no ratio: less work is not cheaper work.
-    fn ratio(&self) -> Figure {
-        let (load, peer) = (&self.load, &self.peer);
-        let name = format!("{load}: CPU per event, ours / {peer}");
-        let broken: usize = self.rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
-        if broken > 0 || self.rounds.is_empty() {
-            return Figure::missing(name, format!("{broken} streams were not complete"));
-        }
-        let ratios: Vec<f64> = self.rounds.iter().map(|(a, b)| a.cpu_us / b.cpu_us).collect();
-        let low = ratios.iter().copied().fold(f64::MAX, f64::min);
-        let high = ratios.iter().copied().fold(0.0, f64::max);
-        Figure::new(format!("{name} ({low:.2} to {high:.2})"), median(ratios), "")
-    }
-
     /// The ratio of CPU per delivered event first; `aim` is its highest.
     pub(crate) fn figures(&self, aim: Option<f64>) -> Vec<Figure> {
         let (load, peer) = (&self.load, &self.peer);
-        let mut figures = vec![aim.into_iter().fold(self.ratio(), Figure::at_most)];
-        let measures: [(&str, &str, Measure); 4] = [
-            ("CPU per event", "us", |r| r.cpu_us),
-            ("p50", "ms", |r| r.p50_ms),
-            ("p99", "ms", |r| r.p99_ms),
-            ("delivered", "/s", |r| r.per_s),
-        ];
-        for (what, unit, measure) in measures {
-            let ours = median(self.rounds.iter().map(|(ours, _)| measure(ours)).collect());
-            let theirs = median(self.rounds.iter().map(|(_, peer)| measure(peer)).collect());
-            figures.push(Figure::new(format!("{load}: {what}, ours"), ours, unit));
-            figures.push(Figure::new(format!("{load}: {what}, {peer}"), theirs, unit));
+        let name = format!("{load}: CPU per event, ours / {peer}");
+        let first = ratio(name, |r| r.cpu_us, &self.rounds);
+        let mut figures = vec![aim.into_iter().fold(first, Figure::at_most)];
+        for (what, unit, measure) in MEASURES {
+            let ours = self.rounds.iter().map(|(ours, _)| measure(ours)).collect();
+            let theirs = self.rounds.iter().map(|(_, peer)| measure(peer)).collect();
+            figures.push(Figure::median(format!("{load}: {what}, ours"), ours, unit));
+            figures.push(Figure::median(format!("{load}: {what}, {peer}"), theirs, unit));
         }
         let broken =
             |of: fn(&(Round, Round)) -> usize| self.rounds.iter().map(of).sum::<usize>() as f64;

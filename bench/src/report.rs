@@ -136,8 +136,7 @@ impl Sum {
             sum.gaps += seen.gaps;
             sum.missing += missing;
             sum.late += seen.late;
-            let good = seen.done && seen.gaps == 0 && missing == 0 && seen.late == 0;
-            sum.complete += usize::from(good);
+            sum.complete += usize::from(seen.is_whole(args.tokens()));
         }
         sum
     }

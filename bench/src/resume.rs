@@ -14,7 +14,7 @@ use crate::running::said;
 use crate::server::Server;
 
 /// What they have missed; as many as a generation keeps in memory.
-const BEHIND: u64 = 256;
+pub(crate) const BEHIND: u64 = 256;
 /// Resumes that are measured one at a time.
 const ROUNDS: usize = 300;
 /// Of these, not counted.
@@ -61,9 +61,25 @@ async fn one_at_a_time(
     last: u64,
     (from, aim_ms): (&str, f64),
 ) -> Result<[Figure; 2], Failure> {
+    let times = first_events(server, id, last, ROUNDS).await?;
+    let of = |p| f64::from(permille(&times, p)) / 1e3;
+    let name = |p| format!("resume {BEHIND} events behind, first event from {from}, {p}");
+    Ok([
+        Figure::new(name("p50"), of(500), "ms").at_most(aim_ms),
+        Figure::new(name("p99"), of(990), "ms"),
+    ])
+}
+
+/// Microseconds to the first event of so many resumes, sorted.
+pub(crate) async fn first_events(
+    server: &Server,
+    id: &str,
+    last: u64,
+    rounds: usize,
+) -> Result<Vec<u32>, Failure> {
     let request = events(id, last - BEHIND);
     let mut times = Vec::new();
-    for round in 0..WARM_UP + ROUNDS {
+    for round in 0..WARM_UP + rounds {
         let stream = TcpStream::connect(server.address).await.map_err(|e| e.to_string())?;
         let begun = Instant::now();
         let mut response = Response::to(stream, &request).await.map_err(|e| e.to_string())?;
@@ -79,12 +95,7 @@ async fn one_at_a_time(
         }
     }
     times.sort_unstable();
-    let of = |p| f64::from(permille(&times, p)) / 1e3;
-    let name = |p| format!("resume {BEHIND} events behind, first event from {from}, {p}");
-    Ok([
-        Figure::new(name("p50"), of(500), "ms").at_most(aim_ms),
-        Figure::new(name("p99"), of(990), "ms"),
-    ])
+    Ok(times)
 }
 
 /// All connect, ask, and have what they missed.
@@ -113,7 +124,11 @@ async fn at_once(
 }
 
 /// Reads until so many events are there; their number.
-async fn read_events(stream: TcpStream, request: &[u8], count: u64) -> Result<u64, Failure> {
+pub(crate) async fn read_events(
+    stream: TcpStream,
+    request: &[u8],
+    count: u64,
+) -> Result<u64, Failure> {
     let mut response = Response::to(stream, request).await.map_err(|e| e.to_string())?;
     let (mut body, mut seen) = (Vec::new(), 0);
     while seen < count && response.read(&mut body).await.map_err(|e| e.to_string())? {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +18,8 @@ use crate::{Failure, http};
 const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(20);
+/// So that several may run at a time, each in a directory of its own.
+static STARTED: AtomicU64 = AtomicU64::new(0);
 /// How much of its log is shown when it fails; bytes.
 const LAST_WORDS: usize = 4096;
 
@@ -47,7 +50,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(args: &Args, upstream: Option<SocketAddr>) -> Result<Self, Failure> {
-        let dir = args.dir.join(format!("lastword-bench-{}", std::process::id()));
+        Self::start_with(args, upstream, "").await
+    }
+
+    /// The same with the text of a configuration file.
+    pub(crate) async fn start_with(
+        args: &Args,
+        upstream: Option<SocketAddr>,
+        config: &str,
+    ) -> Result<Self, Failure> {
+        let n = STARTED.fetch_add(1, Ordering::Relaxed);
+        let dir = args.dir.join(format!("lastword-bench-{}-{n}", std::process::id()));
         let address = free_address().map_err(|e| e.to_string())?;
         let mut command = Command::new(&args.binary);
         command.args(["serve", "--listen", &address.to_string(), "--data-dir"]);
@@ -60,7 +73,11 @@ impl Server {
             command.env("OPENAI_BASE_URL", format!("http://{upstream}/v1"));
             command.env("OPENAI_API_KEY", "x");
         }
-        let fsync_us = fsync_us_p50(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let in_dir = |e: std::io::Error| format!("{}: {e}", dir.display());
+        let fsync_us = fsync_us_p50(&dir).map_err(in_dir)?;
+        let file = dir.join("lastword.toml");
+        fs::write(&file, config).map_err(in_dir)?;
+        command.arg("--config").arg(file);
         let begun = Instant::now();
         let child = spawn(&mut command, &dir).map_err(|e| {
             let _ = fs::remove_dir_all(&dir);
@@ -77,6 +94,11 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its data and its private PostgreSQL are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     /// Ends it in good order, at most 40 s; its log is shown if `failed`, then all is removed.

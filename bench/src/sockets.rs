@@ -23,6 +23,8 @@ use crate::socket::{Socket, connect};
 const AT_ONCE: usize = 100;
 /// Made and left before the measurement.
 const WARM_UP: u64 = 200;
+/// Connections that are open beside those: requests, and what is just being closed.
+const BESIDE: u64 = 500;
 /// Between the last connection and the look at the memory.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Says nothing for an hour.
@@ -49,7 +51,8 @@ pub(crate) async fn run(args: &Args) -> Result<Report, Failure> {
         (Kind::Following, "rss_kib_each_following_socket", "open_following_sockets"),
         (Kind::Sse, "rss_kib_each_sse_reader", "open_sse_readers"),
     ] {
-        let server = Server::start(args, None).await?;
+        let config = config(args);
+        let server = Server::start_with(args, None, &config).await?;
         let result = measure(args, &server, kind).await;
         server.stop(result.is_err()).await;
         let (bytes, left) = result?;
@@ -58,6 +61,12 @@ pub(crate) async fn run(args: &Args) -> Result<Report, Failure> {
         whole &= left == args.connections;
     }
     Ok(Report::of(args, rows, whole))
+}
+
+/// A server that leaves its files to readers: few generations run.
+fn config(args: &Args) -> String {
+    let connections = args.connections + BESIDE;
+    format!("[limits]\nrunning = 64\nconnections = {connections}\n")
 }
 
 /// Bytes that the connections hold together, and how many were open all the time.

@@ -1,4 +1,5 @@
 //! What one reader sees: events in order, each stamped with its birth.
+use crate::socket::Event;
 
 /// Digits of a stamp: microseconds since 1970.
 const DIGITS: usize = 16;
@@ -33,6 +34,11 @@ impl Seen {
         Self { last_seq, ..Self::default() }
     }
 
+    /// Whether all of `tokens` came, in order, with an end behind them and nothing behind that.
+    pub(crate) fn is_whole(&self, tokens: u64) -> bool {
+        self.tokens == tokens && self.gaps == 0 && self.done && self.late == 0
+    }
+
     /// Takes the next part of the body, which was read at `now`. Lines may be cut anywhere.
     pub(crate) fn take(&mut self, body: &[u8], now: u64, window: Window) {
         let mut rest = body;
@@ -53,22 +59,37 @@ impl Seen {
 
     fn on_line(&mut self, line: &[u8], now: u64, window: Window) {
         if let Some(id) = line.strip_prefix(b"id: ") {
-            let seq = number(id);
-            self.late += u64::from(self.done);
-            self.gaps += u64::from(seq != Some(self.last_seq + 1));
-            self.last_seq = seq.unwrap_or(self.last_seq);
+            self.on_seq(number(id));
         } else if line.starts_with(b"event: done") {
             self.done = true;
         } else if line.starts_with(b"data:") {
-            for (at, _) in line.iter().enumerate().filter(|(_, b)| **b == b'@') {
-                let Some(born) = line.get(at + 1..at + 1 + DIGITS).and_then(number) else {
-                    continue;
-                };
-                self.tokens += 1;
-                if (window.from..window.to).contains(&now) {
-                    let latency = now.saturating_sub(born);
-                    self.latencies.push(u32::try_from(latency).unwrap_or(u32::MAX));
-                }
+            self.on_text(line, now, window);
+        }
+    }
+
+    /// Takes one event as a socket brings it.
+    pub(crate) fn event(&mut self, event: &Event<'_>, now: u64, window: Window) {
+        self.on_seq(Some(event.seq));
+        self.done |= event.kind == "done";
+        self.on_text(event.text.as_bytes(), now, window);
+    }
+
+    fn on_seq(&mut self, seq: Option<u64>) {
+        self.late += u64::from(self.done);
+        self.gaps += u64::from(seq != Some(self.last_seq + 1));
+        self.last_seq = seq.unwrap_or(self.last_seq);
+    }
+
+    /// Counts the stamps in `text`.
+    fn on_text(&mut self, text: &[u8], now: u64, window: Window) {
+        for (at, _) in text.iter().enumerate().filter(|(_, b)| **b == b'@') {
+            let Some(born) = text.get(at + 1..at + 1 + DIGITS).and_then(number) else {
+                continue;
+            };
+            self.tokens += 1;
+            if (window.from..window.to).contains(&now) {
+                let latency = now.saturating_sub(born);
+                self.latencies.push(u32::try_from(latency).unwrap_or(u32::MAX));
             }
         }
     }

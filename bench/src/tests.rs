@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::args::Args;
 use crate::figure::{Figure, permille, table};
 use crate::http::{Framing, Response, get, model, request, start};
 use crate::pairs::{Pairs, Round};
+use crate::socket::Frame;
 use crate::sse::{Seen, Window};
 use crate::svg::{Chart, Series};
+use crate::turns::Turns;
 use crate::upstream::{MODEL, Upstream};
 
 const ALWAYS: Window = Window { from: 0, to: u64::MAX };
@@ -16,6 +19,19 @@ const ALWAYS: Window = Window { from: 0, to: u64::MAX };
 fn event(seq: u64, kind: &str, text: &str) -> String {
     let data = format!(r#"{{"seq":{seq},"type":"{kind}","text":"{text}"}}"#);
     format!("id: {seq}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+#[test]
+fn what_is_asked_for_by_name_runs_once_unless_rounds_are_asked_for() {
+    let parse = |line: &str| Args::parse(line.split(' ').map(str::to_owned));
+    assert!(!parse("durable").unwrap().medians);
+    let args = parse("durable --rounds 3").unwrap();
+    assert!(args.medians && args.rounds == 3);
+    let args = parse("growth --events 1000").unwrap();
+    assert_eq!((args.events, args.generations, args.rounds), (1000, 200, 5));
+    for name in ["price", "websocket", "growth"] {
+        assert!(parse(name).is_ok() && parse("").unwrap_err().contains(name), "{name}");
+    }
 }
 
 #[test]
@@ -44,6 +60,26 @@ fn gaps_repeats_and_events_after_the_end_are_counted() {
         seen.take(event(seq, kind, "").as_bytes(), 0, ALWAYS);
     }
     assert_eq!((seen.gaps, seen.late), (2, 1));
+}
+
+#[test]
+fn a_socket_is_counted_as_a_stream_is() {
+    let mut seen = Seen::default();
+    let frames = [
+        (1, "started", ""),
+        (2, "delta", "@0000000000000100 "),
+        (3, "delta", "@0000000000000200 @0000000000000300 @not a stamp"),
+        (4, "done", ""),
+    ];
+    for (seq, kind, text) in frames {
+        let frame = serde_json::json!({ "type": "event", "generation": "x",
+            "event": { "seq": seq, "type": kind, "text": text } });
+        let text = frame.to_string();
+        let frame: Frame = serde_json::from_str(&text).unwrap();
+        seen.event(&frame.event, 1000, ALWAYS);
+    }
+    assert_eq!(seen.latencies, [900, 800, 700]);
+    assert!(seen.is_whole(3) && !seen.is_whole(4));
 }
 
 #[test]
@@ -140,6 +176,34 @@ fn where_streams_broke_nothing_is_reached() {
     assert!(table(&figures).contains("not measured: 1 streams were not complete"));
     let none = Figure::missing("peer", "it is not installed");
     assert!(table(&[none]).contains("not measured: it is not installed"));
+}
+
+#[test]
+fn a_median_stands_between_the_lowest_and_the_highest() {
+    let figure = Figure::median("p50", vec![3.0, 1.0, 2.0], "ms").at_most(2.0);
+    assert_eq!(figure.reached(), Some(true));
+    assert!(table(&[figure]).contains("p50 (1.00 to 3.00)"));
+    let once = table(&[Figure::median("p50", vec![3.0], "ms")]);
+    assert!(once.contains("3.00 ms") && !once.contains(" to "), "{once}");
+}
+
+#[tokio::test]
+async fn each_kind_begins_in_its_turn_and_ratios_are_those_of_a_round() {
+    let mut turns = Turns::new("load".to_owned(), ["a", "b"]);
+    let (mut order, mut time) = (Vec::new(), 0.0);
+    let take = turns.take(3, async |kind| {
+        order.push(kind);
+        time += 1.0;
+        Ok(round(time * if kind == 0 { 2.0 } else { 1.0 }, 0))
+    });
+    take.await.unwrap();
+    assert_eq!(order, [0, 1, 1, 0, 0, 1]);
+    // 2/2, 8/3 and 10/6.
+    assert!(table(&[turns.cpu([0, 1])]).contains("a / b (1.00 to 2.67)"));
+    assert_eq!(turns.cpu([0, 1]).at_most(1.67).reached(), Some(true));
+    assert_eq!(turns.cpu([0, 1]).at_most(1.66).reached(), Some(false));
+    turns.take(1, async |_| Ok(round(1.0, 1))).await.unwrap();
+    assert_eq!(turns.cpu([0, 1]).at_most(9.0).reached(), Some(false), "one broke");
 }
 
 #[test]

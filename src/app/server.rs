@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files;
 use super::tls::{Tls, TlsError};
-use crate::engine::{Access, Engine, answer_bell};
+use crate::engine::{Access, Engine, Limits, answer_bell};
 use crate::http::{Connections, Origins, configure, cors, guard, journal};
 
 /// A client that takes nothing for the limit and this time is gone; the kernel drops its
@@ -29,6 +29,11 @@ const HEAD: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Connections above the limit that are there to be refused.
 const SPARE: usize = 1000;
+/// Connections to the database at most: two pools, a lane, what listens and what sends.
+const DATABASE: usize = 26;
+/// Files for all else: what listens, wakes and is written to, and connections that are there to be
+/// refused.
+const RESERVE: usize = 128;
 /// How long connections may take to end after their bodies have.
 const LAST_BYTES: u64 = 3;
 /// How long the listener may take to close; longer, and another process has the same port.
@@ -94,7 +99,7 @@ pub(super) async fn serve(
     let stuck = engine.limits().stuck + LAST_WORD;
     let access = web::Data::new(door.access.clone());
     let origins = web::Data::new(door.origins.clone());
-    let most = places(engine.limits().connections);
+    let most = places(files::raise(), engine.limits());
     let connections = Connections::new(most);
     let server = HttpServer::new(move || {
         #[expect(
@@ -153,19 +158,22 @@ pub(super) async fn serve(
     ended
 }
 
-/// How many connections are served: as many as configured, if that leaves a quarter of the files
-/// that this process may open to models and the database.
-fn places(configured: usize) -> usize {
-    let files = files::raise();
-    let most = files - files / 4;
-    if most < configured {
+/// How many connections are served: as many as configured, if this process may open so many files
+/// beside those that it needs itself.
+fn places(files: usize, limits: &Limits) -> usize {
+    // Whoever runs has its model's connection.
+    let kept = limits.running.saturating_add(DATABASE + RESERVE);
+    // Where there are few, readers and generations share them: most generations have a reader.
+    let most = files - kept.min(files / 2);
+    if most < limits.connections {
         tracing::warn!(
             connections = most,
             files,
-            "fewer connections than configured: raise `ulimit -n`"
+            running = limits.running,
+            "fewer connections than configured: raise `ulimit -n`, or lower `running`"
         );
     }
-    most.min(configured)
+    most.min(limits.connections)
 }
 
 /// Ends when nobody listens at the address any more. actix closes in a thread of its own, and
@@ -186,4 +194,21 @@ fn tune(connection: &dyn Any, stuck: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(stuck));
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_keepalive(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_get_the_files_that_nothing_else_needs() {
+        let places = |files, running, connections| {
+            places(files, &Limits { running, connections, ..Limits::default() })
+        };
+        assert_eq!(places(20_000, 64, 100_000), 20_000 - 64 - 26 - 128);
+        assert_eq!(places(20_000, 4096, 100_000), 20_000 - 4096 - 26 - 128);
+        assert_eq!(places(20_000, 4096, 15_000), 15_000, "as configured");
+        assert_eq!(places(1024, 4096, 15_000), 512, "half of few");
+        assert_eq!(places(usize::MAX, 1 << 24, 15_000), 15_000);
+    }
 }
