@@ -85,7 +85,9 @@ mod tests {
             Poll::<()>::Pending
         }));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(seldom.poll(false, &mut cx).is_pending() && seldom.poll(false, &mut cx).is_pending());
+        assert!(
+            seldom.poll(false, &mut cx).is_pending() && seldom.poll(false, &mut cx).is_pending()
+        );
         assert!(seldom.poll(true, &mut cx).is_pending());
         drop(seldom);
         assert_eq!(asked, 2);

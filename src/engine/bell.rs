@@ -121,8 +121,7 @@ impl Waiters {
         place: &mut Option<Waker>,
         cx: &mut Context<'_>,
     ) -> Poll<u64> {
-        if place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
-            && self.changes() == seen
+        if place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) && self.changes() == seen
         {
             return Poll::Pending;
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
-use super::live::Tail;
 use super::following::Following;
+use super::live::Tail;
 use crate::domain::id::Seq;
 use crate::ports::{Address, LogError, Signal, To};
 

@@ -4,11 +4,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::{Error, HttpMessage};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -71,7 +71,8 @@ impl Drop for Line {
     fn drop(&mut self) {
         let about = &self.about;
         // What asks every second is of no interest unless it fails.
-        if about.status < 400 && matches!(about.route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        if about.status < 400 && matches!(about.route.as_str(), "/healthz" | "/readyz" | "/metrics")
+        {
             return;
         }
         tracing::info!(

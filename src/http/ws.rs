@@ -7,6 +7,7 @@ mod asyncapi;
 mod chat;
 mod drive;
 mod frames;
+mod inbound;
 mod lenient;
 mod outbox;
 mod patience;
@@ -20,8 +21,7 @@ use std::convert::Infallible;
 use actix_web::body::BodyStream;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev, web};
-use bytes::Bytes;
-use futures_util::stream::{self, LocalBoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use super::Shared;
 use super::auth::{self, Entrance};
@@ -61,7 +61,7 @@ pub(super) async fn open(
     let (engine, access) = (engine.get_ref().clone(), access.get_ref().clone());
     let connection = ConnectionId::random().to_string();
     let drive = Drive::new(Worker { engine, access, caller, connection }, payload);
-    Ok(response.set_body(BodyStream::new(bytes(drive))).map_into_boxed_body())
+    Ok(response.set_body(drive).map_into_boxed_body())
 }
 
 /// What is wrong with a credential, or with where it comes from.
@@ -118,9 +118,4 @@ fn offered(request: &HttpRequest) -> Vec<String> {
     let lists = lists.filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(',')).map(str::trim);
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-fn bytes(drive: Drive) -> LocalBoxStream<'static, Result<Bytes, Infallible>> {
-    stream::unfold(drive, |mut drive| async move { Some((Ok(drive.next().await?), drive)) })
-        .boxed_local()
 }

@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::drive::Inbound;
 use super::frames::CloseCode;
+use super::inbound::Inbound;
 use super::outbox::Outbox;
 use super::patience::Rate;
 use super::session::{MISSED, code};

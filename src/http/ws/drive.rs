@@ -1,26 +1,31 @@
 //! The thin loop: what comes in, what was read, what has been done, time; and out it goes.
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Payload;
 use bytes::Bytes;
-use futures_util::stream::{AbortHandle, Abortable, BoxStream, FuturesUnordered, SelectAll};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{AbortHandle, Abortable, FuturesUnordered, SelectAll};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::task::JoinError;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::frames::CloseCode;
+use super::inbound::Inbound;
 use super::outbox::Outbox;
 use super::rooms::Rooms;
 use super::session::{Effect, Session, Slot, refuse};
-use super::wire::{Decoder, Fault, Message};
+use super::wire::{Fault, Message};
 use super::work::{Outcome, Reader, Worker};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
-use crate::engine::{Caller, Change, Item};
+use crate::engine::{self, Caller, Change, Item};
 use crate::metrics::Counted;
 
 /// Enough for one write; what is ready beyond it waits where it is.
@@ -35,6 +40,29 @@ struct Read {
     /// `None` when it is over.
     item: Option<Item>,
     coalesce: bool,
+}
+
+/// A subscription.
+struct Subscription {
+    generation: GenerationId,
+    slot: Slot,
+    /// None when it is over.
+    session: Option<Box<engine::Session>>,
+    coalesce: bool,
+}
+
+impl Stream for Subscription {
+    type Item = Read;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read>> {
+        let Some(session) = &mut self.session else { return Poll::Ready(None) };
+        let item = ready!(session.poll_next(cx));
+        if item.is_none() {
+            self.session = None;
+        }
+        let Self { generation, slot, coalesce, .. } = *self;
+        Poll::Ready(Some(Read { generation, slot, item, coalesce }))
+    }
 }
 
 enum Event {
@@ -54,13 +82,14 @@ pub(super) struct Drive {
     session: Session,
     inbound: Inbound,
     tasks: FuturesUnordered<AbortOnDropHandle<Outcome>>,
-    reading: SelectAll<Abortable<BoxStream<'static, Read>>>,
+    reading: SelectAll<Abortable<Subscription>>,
+    /// Whose turn it is to be looked at first: what comes in must be heard beside what is always
+    /// ready, and the other way round.
+    hears_first: bool,
     handles: HashMap<Slot, AbortHandle>,
     rooms: Rooms,
-    alarm: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The caller's credential ends.
-    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// One future, for what happens seldom: it is not asked with every event.
+    seldom: FuturesUnordered<BoxFuture<'static, Event>>,
     out: Outbox,
     /// Since when the last bytes have been waiting to be taken.
     handed: Option<Instant>,
@@ -79,22 +108,22 @@ impl Drive {
             reading: SelectAll::new(),
             handles: HashMap::new(),
             rooms: Rooms::default(),
-            alarm: Box::pin(sleep_until(session.alarm_at())),
-            stop: Box::pin(worker.engine.closing().cancelled_owned()),
-            over: Box::pin(over(worker.caller.as_ref())),
+            hears_first: true,
+            seldom: FuturesUnordered::new(),
             out: Outbox::default(),
             handed: None,
             _open: Counted::new(worker.engine.metrics().sockets.clone()),
             worker,
             session,
         };
+        drive.watch();
         drive.follow(effects);
         drive
     }
 
     /// Everything that is ready to go out, when there is something; `None` after the last of it.
     /// Called again as soon as the socket has room.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let stuck = self.worker.engine.limits().stuck;
         if self.handed.take().is_some_and(|since| since.elapsed() >= stuck) {
             self.worker.engine.metrics().slow_cut.inc();
@@ -103,32 +132,69 @@ impl Drive {
         }
         while self.out.len() == 0 {
             if self.session.is_closed() {
-                return None;
+                return Poll::Ready(None);
             }
-            self.step().await;
+            let event = ready!(self.poll_event(cx));
+            self.on(event);
         }
-        self.gather();
+        self.gather(cx);
         self.handed = Some(Instant::now());
-        Some(self.out.take())
+        Poll::Ready(Some(self.out.take()))
     }
 
-    async fn step(&mut self) {
-        let event = tokio::select! {
-            heard = self.inbound.next(), if self.tasks.len() < TASKS && self.session.hears() => Event::Heard(heard),
-            Some(done) = self.tasks.next() => Event::Done(done),
-            Some(read) = self.reading.next() => Event::Read(read),
-            Some((conversation, change)) = self.rooms.next() => Event::Room(conversation, change),
-            () = self.alarm.as_mut() => Event::Alarm,
-            () = self.stop.as_mut() => Event::Stop,
-            () = self.over.as_mut() => Event::Over,
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.hears_first = !self.hears_first;
+        if self.hears_first
+            && let Poll::Ready(heard) = self.poll_heard(cx)
+        {
+            return Poll::Ready(heard);
+        }
+        if let Poll::Ready(Some(read)) = self.reading.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Read(read));
+        }
+        if !self.hears_first
+            && let Poll::Ready(heard) = self.poll_heard(cx)
+        {
+            return Poll::Ready(heard);
+        }
+        if let Poll::Ready(Some(done)) = self.tasks.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Done(done));
+        }
+        if let Poll::Ready(Some((conversation, change))) = self.rooms.poll_next(cx) {
+            return Poll::Ready(Event::Room(conversation, change));
+        }
+        match self.seldom.poll_next_unpin(cx) {
+            Poll::Ready(Some(event)) => Poll::Ready(event),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.tasks.len() >= TASKS || !self.session.hears() {
+            return Poll::Pending;
+        }
+        self.inbound.poll_next(cx).map(Event::Heard)
+    }
+
+    /// Looks out for the next alarm, the server's end, and that of the caller's credential.
+    fn watch(&mut self) {
+        let alarm = sleep_until(self.session.alarm_at());
+        let stop = self.worker.engine.closing();
+        let over = over(self.worker.caller.as_ref());
+        let seldom = async move {
+            tokio::select! {
+                () = alarm => Event::Alarm,
+                () = stop.cancelled() => Event::Stop,
+                () = over => Event::Over,
+            }
         };
-        self.on(event);
+        self.seldom = FuturesUnordered::from_iter([seldom.boxed()]);
     }
 
-    /// What else is ready, without waiting: the next call waits for the rest.
-    fn gather(&mut self) {
+    /// What else is ready: the next call waits for the rest.
+    fn gather(&mut self, cx: &mut Context<'_>) {
         while self.out.len() < CHUNK && !self.session.is_closed() {
-            let Some(Some(read)) = self.reading.next().now_or_never() else { return };
+            let Poll::Ready(Some(read)) = self.reading.poll_next_unpin(cx) else { return };
             self.read(read);
         }
     }
@@ -154,7 +220,7 @@ impl Drive {
             Event::Room(..) => Vec::new(),
             Event::Alarm => {
                 let effects = self.session.alarm(now);
-                self.alarm.as_mut().reset(self.session.alarm_at());
+                self.watch();
                 effects
             }
             Event::Stop => self.session.close(CloseCode::Draining),
@@ -194,8 +260,8 @@ impl Drive {
             Outcome::Identified(reference, caller) => {
                 let caller = caller.filter(|caller| self.may_become(caller));
                 let known = caller.is_some();
-                self.over.set(over(caller.as_ref()));
                 self.worker.caller = caller;
+                self.watch();
                 self.session.identified(reference, known)
             }
             Outcome::Started(reference, Ok((found, reader))) => {
@@ -240,15 +306,10 @@ impl Drive {
 
     fn begin(&mut self, generation: GenerationId, slot: Slot, reader: Reader) {
         let Reader { session: Some(session), coalesce } = reader else { return };
-        let events = stream::unfold(Some(session), move |session| async move {
-            let mut session = session?;
-            let item = session.next().await;
-            let rest = item.is_some().then_some(session);
-            Some((Read { generation, slot, item, coalesce }, rest))
-        });
+        let events = Subscription { generation, slot, session: Some(session), coalesce };
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.insert(slot, handle);
-        self.reading.push(Abortable::new(events.boxed(), registration));
+        self.reading.push(Abortable::new(events, registration));
     }
 
     fn drop_slot(&mut self, slot: Slot) {
@@ -292,30 +353,22 @@ impl Drive {
     }
 }
 
+impl MessageBody for Drive {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        self.get_mut().poll(cx).map(|bytes| bytes.map(Ok))
+    }
+}
+
 /// Ends with the caller's credential; never, without a caller.
 fn over(caller: Option<&Caller>) -> WaitForCancellationFutureOwned {
     caller.map_or_else(|| CancellationToken::new().cancelled_owned(), Caller::over)
-}
-
-/// What the client sends.
-pub(super) struct Inbound {
-    payload: Payload,
-    decoder: Decoder,
-}
-
-impl Inbound {
-    /// Messages of at most so many bytes.
-    pub(super) fn new(payload: Payload, frame_bytes: usize) -> Self {
-        Self { payload, decoder: Decoder::new(frame_bytes) }
-    }
-
-    /// The next message; `None` when the client is gone. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Result<Message, Fault>> {
-        loop {
-            if let Some(heard) = self.decoder.next().transpose() {
-                return Some(heard);
-            }
-            self.decoder.feed(self.payload.next().await?.ok()?);
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The conversations that a connection is in.
 use std::collections::HashMap;
+use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, SelectAll};
@@ -45,8 +46,11 @@ impl Rooms {
         }
     }
 
-    /// What changes next; `None` while it is in none. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<(ConversationId, Change)> {
-        self.changes.next().await
+    /// What changes next; `None` while it is in none.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(ConversationId, Change)>> {
+        self.changes.poll_next_unpin(cx)
     }
 }
