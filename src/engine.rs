@@ -130,7 +130,7 @@ impl Engine {
     pub fn new(leaves: Leaves, limits: Limits, instance: InstanceId, tasks: Tasks) -> Self {
         let Leaves { log, signals, models } = leaves;
         let metrics = Arc::new(Metrics::default());
-        let recorder = Recorder::start(log.as_ref(), instance, &tasks, &metrics);
+        let recorder = Recorder::start(|| log.writer(instance), &tasks, &metrics);
         let live = Live::default();
         let places = Arc::new(Semaphore::new(limits.running));
         let models = RwLock::new(Arc::new(models));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,9 +16,9 @@ use super::live::Tail;
 use crate::domain::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::generation::Outcome;
-use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
+use crate::domain::id::{Epoch, GenerationId, Seq};
 use crate::metrics::Metrics;
-use crate::ports::{Address, Append, Log, RowChange};
+use crate::ports::{Address, Append, LogWriter, RowChange};
 use crate::tasks::Tasks;
 use lane::Lane;
 
@@ -43,6 +43,8 @@ struct LaneHandle {
     queue: mpsc::Sender<Submission>,
     /// How often this lane lost its connection, or was closed by another owner.
     losses: Arc<AtomicU64>,
+    /// Told of what is not to wait for others.
+    hurry: Arc<Notify>,
 }
 
 /// Some entries of one generation on their way to the log.
@@ -62,10 +64,9 @@ struct Slot {
 }
 
 impl Recorder {
-    /// Starts the lanes.
+    /// Starts the lanes, each with a writer.
     pub(super) fn start(
-        log: &dyn Log,
-        owner: InstanceId,
+        writer: impl Fn() -> Box<dyn LogWriter>,
         tasks: &Tasks,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -73,17 +74,18 @@ impl Recorder {
         let lanes = (0..LANES)
             .map(|_| {
                 let (queue, waiting) = mpsc::channel(QUEUE);
-                let losses = Arc::new(AtomicU64::new(0));
+                let (losses, hurry) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
                 let lane = Lane {
                     waiting,
-                    writer: log.writer(owner),
+                    writer: writer(),
                     losses: Arc::clone(&losses),
+                    hurry: Arc::clone(&hurry),
                     closed: closed.clone(),
                     hard: tasks.hard().clone(),
                     metrics: Arc::clone(metrics),
                 };
                 tasks.spawn_service(writing.track_future(lane.run()));
-                LaneHandle { queue, losses }
+                LaneHandle { queue, losses, hurry }
             })
             .collect();
         Self { lanes, closed, writing }
@@ -110,6 +112,7 @@ impl Recorder {
             epoch,
             lane,
             slot: Arc::new(slot),
+            begun: false,
             window: Arc::new(Semaphore::new(WINDOW as usize)),
         }
     }
@@ -142,6 +145,8 @@ pub(super) struct Writer {
     last: Seq,
     lane: LaneHandle,
     slot: Arc<Slot>,
+    /// Whether anything was handed in.
+    begun: bool,
     window: Arc<Semaphore>,
 }
 
@@ -219,11 +224,90 @@ impl Writer {
         }
         let append = Append { at: self.at.clone(), epoch: self.epoch, entries, row };
         let slot = Arc::clone(&self.slot);
+        // The first word is what people wait for most, and an ending has somebody who waits.
+        let hurries = !std::mem::replace(&mut self.begun, true) || durable.is_some();
         place.queue.send(Submission { append, slot, _window: place.window, durable });
+        if hurries {
+            self.lane.hurry.notify_one();
+        }
     }
 }
 
 /// What `bytes` take of the window; more than all of it is all of it.
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
+    use super::lane::PERIOD;
+    use super::*;
+    use crate::domain::event::Status;
+    use crate::domain::id::Tenant;
+    use crate::domain::transcript::Answer;
+    use crate::engine::generate::ended;
+    use crate::ports::{LogError, Tail as LogTail};
+
+    /// Takes no time; notes how many appends were in each commit.
+    struct Commits(Arc<Mutex<Vec<usize>>>);
+
+    #[async_trait]
+    impl LogWriter for Commits {
+        async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
+            self.0.lock().unwrap().push(batch.len());
+            Ok(())
+        }
+
+        async fn tails(&mut self, _: &[GenerationId]) -> Result<Vec<LogTail>, LogError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn writer(recorder: &Recorder, n: u128) -> Writer {
+        let at = Address { tenant: Tenant::anonymous(), id: GenerationId(Uuid::from_u128(n)) };
+        let tail = Tail::new(at.tenant.clone(), at.id, Seq::ZERO);
+        recorder.open(at, Epoch::FIRST, tail)
+    }
+
+    fn say(writer: &mut Writer) {
+        let place = writer.try_place(1).unwrap();
+        writer.push(place, &[Event::Delta { text: "x".into() }], RowChange::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_wait_for_takes_along_what_waits_for_others() {
+        let (commits, tasks) = (Arc::default(), Tasks::new());
+        let log = Arc::clone(&commits);
+        let writer_of = || Box::new(Commits(Arc::clone(&log))) as Box<dyn LogWriter>;
+        let recorder = Recorder::start(writer_of, &tasks, &Arc::default());
+        let begun = Instant::now();
+        let mut first = writer(&recorder, 1);
+        say(&mut first);
+        first.flush().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "an idle lane commits at once");
+        say(&mut first);
+        let mut second = writer(&recorder, 2);
+        say(&mut second);
+        second.flush().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "a first word does not wait");
+        say(&mut first);
+        say(&mut second);
+        first.flush().await;
+        assert!((PERIOD..2 * PERIOD).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let paced = begun.elapsed();
+        say(&mut second);
+        let outcome =
+            Outcome { answer: Answer::default(), done: ended(Status::Completed), attempts: 1 };
+        let place = first.place(1).await.unwrap();
+        first.end(place, &[Event::Done(outcome.done.clone())], outcome).await.unwrap();
+        assert_eq!(begun.elapsed(), paced, "nor does an ending");
+        assert_eq!(*commits.lock().unwrap(), [1, 2, 2, 2], "the others go along");
+        recorder.close(Duration::from_secs(1)).await;
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,11 +17,11 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
-/// A commit begins no sooner than this after the one before: an idle lane commits at once. Measured next
-/// to a lane that never waits, at 50,000 events a second: a seventh less CPU in the server and in Postgres
-/// together, and 2 ms more until an event is read, for a timer rings at the next millisecond. With
-/// 2 ms: an eighth less again at 5,000 to 20,000 a second, and 0.7 ms more.
-const PERIOD: Duration = Duration::from_millis(1);
+/// A commit begins no sooner than this after the one before, but for a first word or an ending; an idle
+/// lane commits at once. Measured side by side at 50,000 events a second, CPU of the server and of
+/// Postgres together, and the median time until an event is read: never waiting 22.5 µs and 2.5 ms;
+/// 1 ms 20.3 and 4.1; 2 ms 18.0 and 4.9; 3 ms 17.4 and 5.6.
+pub(super) const PERIOD: Duration = Duration::from_millis(2);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
@@ -34,6 +34,7 @@ pub(super) struct Lane {
     pub(super) waiting: mpsc::Receiver<Submission>,
     pub(super) writer: Box<dyn LogWriter>,
     pub(super) losses: Arc<AtomicU64>,
+    pub(super) hurry: Arc<Notify>,
     pub(super) closed: CancellationToken,
     pub(super) hard: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
@@ -68,7 +69,10 @@ impl Lane {
             // Whoever comes meanwhile goes along: a commit for all of them costs as one for one.
             // A timer whose time has come still waits for its tick.
             if Instant::now() < next {
-                sleep_until(next).await;
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = self.hurry.notified() => {}
+                }
                 // What the same tick has woken comes first, and goes along.
                 yield_now().await;
             }
