@@ -4,10 +4,10 @@
 //! through is sane: whole events of bounded size, in UTF-8, at most 64 ahead of their
 //! consumer. What it stops is noted in the probe, because the libraries above it report a
 //! broken stream as a finished one.
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_openai::error::OpenAIError;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::answer::{expect_stream, no_answer};
 use super::framer::{Frame, Framer, TooLarge};
@@ -126,6 +126,7 @@ impl Guard {
             first_byte: Some(first_byte),
             last_byte: first_byte,
             last_event: first_byte,
+            alarm: None,
         };
         let events = stream::unfold(body, Body::next);
         let mut guarded = http::Response::new(reqwest::Body::wrap_stream(events));
@@ -147,7 +148,12 @@ struct Body {
     first_byte: Option<Instant>,
     last_byte: Instant,
     last_event: Instant,
+    /// Rings at the deadline, or before it.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
+
+/// Nothing came in time.
+struct Silent;
 
 impl Body {
     async fn next(mut self) -> Option<(Result<Bytes, std::io::Error>, Self)> {
@@ -171,9 +177,10 @@ impl Body {
             if let Some(frame) = self.framer.next().map_err(|TooLarge| too_large(self.max_event))? {
                 return Ok(Some(frame));
             }
-            let deadline = self.deadline();
-            let Some(upstream) = &mut self.upstream else { return Ok(None) };
-            match tokio::time::timeout_at(deadline, upstream.next()).await {
+            if self.upstream.is_none() {
+                return Ok(None);
+            }
+            match poll_fn(|cx| self.poll_bytes(cx)).await {
                 Ok(Some(Ok(bytes))) => {
                     self.last_byte = Instant::now();
                     if self.first_byte.take().is_some() {
@@ -186,8 +193,32 @@ impl Body {
                     self.upstream = None;
                     return Ok(self.framer.finish());
                 }
-                Err(_) => return Err(self.silence()),
+                Err(Silent) => return Err(self.silence()),
             }
+        }
+    }
+
+    /// What comes next, or that it is too late for it. To make a timer for each piece is to take the
+    /// runtime's lock twice: this one is set anew when it rings, or would ring too late.
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<reqwest::Result<Bytes>>, Silent>> {
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(Ok(None)) };
+        if let Poll::Ready(bytes) = upstream.poll_next_unpin(cx) {
+            return Poll::Ready(Ok(bytes));
+        }
+        let deadline = self.deadline();
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                return Poll::Ready(Err(Silent));
+            }
+            alarm.as_mut().reset(deadline);
         }
     }
 
@@ -294,6 +325,7 @@ mod tests {
             first_byte: Some(now + timeouts.first_byte),
             last_byte: now,
             last_event: now,
+            alarm: None,
         }
     }
 
@@ -333,7 +365,8 @@ mod tests {
         use ErrorCode::{UpstreamStalled as Stalled, UpstreamTimeout as Timeout};
         let event = "data: 1\n\n";
         assert_eq!(silence(&[]).await, (Timeout, 120), "no byte at all");
-        assert_eq!(silence(&[(100, event)]).await, (Stalled, 160), "no byte after the first");
+        assert_eq!(silence(&[(1, event)]).await, (Stalled, 61), "no byte after the first");
+        assert_eq!(silence(&[(100, event)]).await, (Stalled, 160), "nor after a late one");
         let pings = &[(50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n")];
         assert_eq!(silence(pings).await, (Stalled, 170), "keep-alives do not fool it");
         let slow = &[(59, event), (59, event), (59, event)];
