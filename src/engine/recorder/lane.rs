@@ -18,9 +18,9 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
 /// A commit begins no sooner than this after the one before, but for a first word or an ending; an idle
-/// lane commits at once. Measured side by side at 50,000 events a second, CPU of the server and of
-/// Postgres together, and the median time until an event is read: never waiting 22.5 µs and 2.5 ms;
-/// 1 ms 20.3 and 4.1; 2 ms 18.0 and 4.9; 3 ms 17.4 and 5.6.
+/// lane commits at once. Measured side by side at 50,000 and at 20,000 events a second, CPU of the server
+/// and of Postgres together, and the median time until an event is read: never waiting 24.6 and 36.5 µs,
+/// 3.0 and 1.9 ms; with 1 ms 21.6 and 29.0 µs, 4.4 and 2.7 ms; with 2 ms 20.8 and 25.7 µs, 5.2 and 3.3 ms.
 pub(super) const PERIOD: Duration = Duration::from_millis(2);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
