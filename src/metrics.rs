@@ -80,6 +80,8 @@ pub struct Metrics {
     pub fenced: Counter,
     /// Calls to the log that were answered by nobody.
     pub log_outages: Counter,
+    /// Rounds in which the journal could not be folded.
+    pub fold_failures: Counter,
     /// Times that the listener of hints had to be made anew.
     pub listener_rebuilds: Counter,
     snapshots: Family<Label, Counter>,
@@ -119,6 +121,7 @@ impl Default for Metrics {
             takeovers: Counter::default(),
             fenced: Counter::default(),
             log_outages: Counter::default(),
+            fold_failures: Counter::default(),
             listener_rebuilds: Counter::default(),
             snapshots: Family::default(),
             slow_cut: Counter::default(),
@@ -208,6 +211,11 @@ impl Metrics {
             "log_outages",
             "Calls to the log that nobody answered",
             self.log_outages.clone(),
+        );
+        r.register(
+            "fold_failures",
+            "Rounds in which the journal could not be folded",
+            self.fold_failures.clone(),
         );
         r.register(
             "listener_rebuilds",

@@ -106,6 +106,7 @@ impl Engine {
                 Ok(_) => idle = IDLE,
                 Err(error) => {
                     tracing::warn!(%error, "the journal is not folded");
+                    self.metrics().fold_failures.inc();
                     (seen, idle) = (appended, 0);
                     sleep(FOLD * IDLE).await;
                 }

@@ -1,5 +1,6 @@
 //! `/metrics` counts what happened, and its names are those of the operations guide.
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::client::{Client, assert_whole};
 use crate::harness::TestApp;
@@ -55,6 +56,28 @@ async fn losses_and_snapshots_are_counted() {
     assert_eq!(value(&text, "lastword_upstream_errors_total{code=\"upstream_rejected\"} "), 1.0);
     assert_eq!(value(&text, "lastword_generations_ended_total{status=\"failed\"} "), 1.0);
     assert_eq!(value(&text, "lastword_snapshots_served_total{reason=\"cursor_ahead\"} "), 1.0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_folded_is_counted_and_loses_nothing() {
+    let script = Answer::sse().text("Hel").text("lo").complete();
+    let (app, _upstream) = TestApp::scripted(script, |_| {}).await;
+    let mut database = app.database.connect().await;
+    let mut rename = async |statement: &'static str| {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    };
+    rename("alter function fold(uuid, bigint) rename to not_to_be_found").await;
+    let id = app.client.start_prompt("hi").await;
+    assert_whole(&app.client.all(&id, 0).await);
+    let counted = async {
+        while value(&scrape(&app.client).await, "lastword_fold_failures_total ") == 0.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
+    assert_whole(&app.client.all(&id, 0).await);
+    rename("alter function not_to_be_found(uuid, bigint) rename to fold").await;
     app.stop().await;
 }
 
