@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::args::{Args, Scenario};
 use crate::cpu::{Sample, Spent};
 use crate::http::{Response, start};
-use crate::ours::stamped;
+use crate::ours::{paced, stamped};
 use crate::server::Server;
 use crate::sse::{Seen, Window};
 use crate::{Failure, now_us};
@@ -115,11 +115,10 @@ where
 
 /// What the model is asked.
 fn prompt(args: &Args, i: u64) -> String {
-    let prompt = stamped(args, i);
     match args.scenario {
         // The upstream stamps all that it says.
-        Scenario::Gateway => prompt.replace("/demo ", "").replace(" stamp", ""),
-        _ => prompt,
+        Scenario::Gateway => paced(args, i),
+        _ => stamped(args, i),
     }
 }
 

@@ -45,8 +45,13 @@ pub(crate) async fn alone_at(args: &Args, address: SocketAddr, pid: u32) -> Load
     read_all(Work { address, pids: vec![pid], requests, seconds: args.seconds, enough: None }).await
 }
 
-/// The prompt of the `i`th: tokens of different generations are born evenly spread, not all at the same time.
+/// The demo model's prompt of the `i`th: each token carries the time at which it was due.
 pub(crate) fn stamped(args: &Args, i: u64) -> String {
+    format!("/demo {} stamp", paced(args, i))
+}
+
+/// The `i`th's directives: tokens of different generations are born evenly spread, not all at the same time.
+pub(crate) fn paced(args: &Args, i: u64) -> String {
     let phase_ms = i * 7 % (1000 / args.tps).max(1);
-    format!("/demo tokens={} tps={} ttft_ms={phase_ms} stamp", args.tokens(), args.tps)
+    format!("tokens={} tps={} ttft_ms={phase_ms}", args.tokens(), args.tps)
 }

@@ -156,12 +156,15 @@ async fn wait(time: Duration, report: &Report) {
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     let begun = Instant::now();
     let mut ticks = interval(Duration::from_secs(15));
-    while begun.elapsed() < time {
-        tokio::select! {
-            _ = ticks.tick() => println!("{:>4} s: {}", begun.elapsed().as_secs(), report.so_far()),
-            () = tokio::time::sleep(time.saturating_sub(begun.elapsed())) => return,
-            _ = tokio::signal::ctrl_c() => return,
-            _ = terminate.recv() => return,
+    let watching = async {
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => println!("{:>4} s: {}", begun.elapsed().as_secs(), report.so_far()),
+                _ = tokio::signal::ctrl_c() => return,
+                _ = terminate.recv() => return,
+            }
         }
-    }
+    };
+    // The end of the time is as good an end as a signal.
+    let _ = tokio::time::timeout(time, watching).await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
@@ -77,6 +78,9 @@ impl Lane {
                 yield_now().await;
             }
             next = Instant::now() + PERIOD;
+            // Who is in this batch hurries no other one. Before the queue is emptied: what hurries was
+            // handed in before it said so.
+            let _ = self.hurry.notified().now_or_never();
             while waiting.len() < BATCH
                 && let Ok(more) = self.waiting.try_recv()
             {
