@@ -2,6 +2,7 @@
 mod accept;
 mod admin;
 mod ai_sdk;
+mod answer;
 mod assets;
 mod auth;
 mod body;
@@ -19,7 +20,6 @@ pub mod frame;
 mod generation;
 mod generations;
 mod health;
-mod journal;
 mod metrics;
 mod models;
 mod object;
@@ -41,10 +41,10 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use crate::domain::id::Tenant;
 use crate::engine::{Caller, Engine};
 use crate::ports::{Address, ConversationAt};
+pub use answer::answer;
 pub use auth::{InvalidOrigin, Origins, guard};
 pub use connections::Connections;
 pub use cors::cors;
-pub use journal::journal;
 use problem::Problem;
 
 /// The table of routes, for the app and its tests.

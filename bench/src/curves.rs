@@ -21,10 +21,8 @@ const LEAD: Duration = Duration::from_millis(1500);
 
 /// Both curves; the pictures go to `docs/images`.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let server = Server::start(args, None).await?;
-    let measured = measure(args, &server).await;
-    server.stop(measured.is_err()).await;
-    let (by_generations, by_readers) = measured?;
+    let (by_generations, by_readers) =
+        Server::during(args, async |server| measure(args, server).await).await?;
     let mut figures = draw(args, "generations", "generations, one reader each", &by_generations)?;
     figures.extend(draw(args, "readers", "readers per generation", &by_readers)?);
     Ok(figures)

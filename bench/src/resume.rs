@@ -27,10 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All four; `args.generations` times `args.readers` come back at once.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let server = Server::start(args, None).await?;
-    let measured = measure(args, &server).await;
-    server.stop(measured.is_err()).await;
-    measured
+    Server::during(args, async |server| measure(args, server).await).await
 }
 
 async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {

@@ -14,9 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `args.generations` generations that have said 256 events and go on, without a reader.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let server = Server::start(args, None).await?;
-    let measured = running(args, &server).await;
-    server.stop(measured.is_err()).await;
+    let measured = Server::during(args, async |server| running(args, server).await).await;
     let name = format!(
         "a running generation with 256 events, memory of the server, at {}",
         args.generations

@@ -92,6 +92,17 @@ impl Server {
         Ok(server)
     }
 
+    /// One for as long as `work` takes.
+    pub(crate) async fn during<T>(
+        args: &Args,
+        work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let server = Self::start(args, None).await?;
+        let done = work(&server).await;
+        server.stop(done.is_err()).await;
+        done
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

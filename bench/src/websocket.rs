@@ -20,10 +20,7 @@ use crate::{Failure, now_us};
 
 /// Measures `args.generations` readers of each kind.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let server = Server::start(args, None).await?;
-    let measured = measure(args, &server).await;
-    server.stop(measured.is_err()).await;
-    measured
+    Server::during(args, async |server| measure(args, server).await).await
 }
 
 async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::files;
 use super::tls::{Tls, TlsError};
 use crate::engine::{Access, Engine, Limits, answer_bell};
-use crate::http::{Connections, Origins, configure, cors, guard, journal};
+use crate::http::{Connections, Origins, answer, configure, cors, guard};
 
 /// A client that takes nothing for the limit and this time is gone; the kernel drops its
 /// connection. Without it a reader that never reads is kept for ever. The time is for a socket that
@@ -114,7 +114,7 @@ pub(super) async fn serve(
             .configure(configure)
             .wrap(from_fn(guard))
             .wrap(cors(&origins))
-            .wrap(from_fn(journal))
+            .wrap(from_fn(answer))
     })
     // Before the listener: actix applies it only to those that come after.
     .on_connect(move |connection, data| {

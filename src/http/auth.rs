@@ -61,7 +61,7 @@ pub(super) struct Door<'a> {
     origins: &'a Origins,
 }
 
-/// Wraps all routes, inside [`super::journal()`]: puts the [`Caller`] into the request, or refuses.
+/// Wraps all routes, inside [`super::answer()`]: puts the [`Caller`] into the request, or refuses.
 ///
 /// # Errors
 /// Only what the routes' services return.
@@ -94,7 +94,7 @@ pub async fn guard(
     Ok(response)
 }
 
-/// On what terms an answer is given; its body keeps them, see [`super::journal()`].
+/// On what terms an answer is given; its body keeps them, see [`super::answer()`].
 pub(super) struct Terms {
     /// Until when it goes on, if it is a stream.
     pub(super) lasts: Option<Lasts>,

@@ -19,7 +19,7 @@ use super::sse::GENERATION;
 ///
 /// # Errors
 /// Those of the routes.
-pub async fn journal<B: MessageBody + Unpin + 'static>(
+pub async fn answer<B: MessageBody + Unpin + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -41,7 +41,7 @@ pub async fn journal<B: MessageBody + Unpin + 'static>(
     });
     let terms = response.request().extensions_mut().remove::<Terms>();
     let line = Line { bytes: 0, about };
-    Ok(response.map_body(move |_, body| Journaled { body, terms, line }))
+    Ok(response.map_body(move |_, body| Answer { body, terms, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -92,13 +92,13 @@ impl Drop for Line {
 }
 
 /// One body around the route's, and not one for each concern: an event goes through all of them.
-struct Journaled<B> {
+struct Answer<B> {
     body: B,
     terms: Option<Terms>,
     line: Line,
 }
 
-impl<B: MessageBody + Unpin> MessageBody for Journaled<B> {
+impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
