@@ -111,10 +111,10 @@ fn statements(streamed: &str, generations: u64) -> Vec<String> {
     // A generation after the other, as they were written. Its `started` names it.
     let segments = format!(
         "create temp table pieces as select * from segments where generation_id = '{streamed}'; \
-         insert into segments (generation_id, seq, last, epoch, types, data, at) \
+         insert into segments (generation_id, seq, last, epoch, at, lines) \
          select copy.* from (select id from old order by id) ids cross join lateral ( \
-           select ids.id, seq, last, epoch, types, case seq when 1 then array_replace(data, data[1], \
-             replace(data[1], '{streamed}', ids.id::text)) else data end, at \
+           select ids.id, seq, last, epoch, at, \
+             case seq when 1 then replace(lines, '{streamed}', ids.id::text) else lines end \
            from pieces order by seq offset 0) copy"
     );
     let mut all = vec![days, ids, rows, segments];

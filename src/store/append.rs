@@ -3,8 +3,10 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::lane::{Fresh, Place};
+use super::lines;
 use super::rows::{error, json, stored};
 use super::turns::{Told, tell};
+use super::unfolded::Flush;
 use crate::domain::generation::Outcome;
 use crate::domain::id::ConversationId;
 use crate::ports::{Append, LogError, RowChange};
@@ -34,32 +36,6 @@ pub(super) async fn append(
     transaction.commit().await.map_err(error)
 }
 
-/// Entries side by side, as the tables have them.
-#[derive(Default)]
-struct Columns<'a> {
-    ids: Vec<Uuid>,
-    seqs: Vec<i64>,
-    epochs: Vec<i32>,
-    types: Vec<&'a str>,
-    data: Vec<&'a str>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &[&'a Append]) -> Self {
-        let mut columns = Self::default();
-        for one in batch {
-            for entry in &one.entries {
-                columns.ids.push(one.at.id.0);
-                columns.seqs.push(stored(entry.seq));
-                columns.epochs.push(one.epoch.0);
-                columns.types.push(entry.kind.as_str());
-                columns.data.push(entry.data());
-            }
-        }
-        columns
-    }
-}
-
 /// One row of the journal for the whole batch. What the lane has not appended to before has to be
 /// of the epoch that is on record: a take-over after this statement began has closed the lane.
 async fn flush(
@@ -68,29 +44,28 @@ async fn flush(
     batch: &[&Append],
     (fresh, epochs): Fresh,
 ) -> Result<(), LogError> {
-    let columns = Columns::of(batch);
-    if columns.ids.is_empty() {
+    let flush = Flush::of(batch);
+    if flush.ids.is_empty() {
         return Ok(());
     }
     let checked = "with lane as (select from lanes where id = $1 and open for key share) \
-         insert into journal (lane, n, ids, seqs, epochs, types, data) \
-         select $1, $2, $3, $4, $5, $6, $7 from lane where not exists ( \
-           select from unnest($8::uuid[], $9::integer[]) as f (id, epoch) \
+         insert into journal (lane, n, ids, lines) select $1, $2, $3, $4 from lane where not exists ( \
+           select from unnest($5::uuid[], $6::integer[]) as f (id, epoch) \
            left join generations g on g.id = f.id where g.epoch is distinct from f.epoch)";
     let known = "with lane as (select from lanes where id = $1 and open for key share) \
-         insert into journal (lane, n, ids, seqs, epochs, types, data) \
-         select $1, $2, $3, $4, $5, $6, $7 from lane";
+         insert into journal (lane, n, ids, lines) select $1, $2, $3, $4 from lane";
     let query = sqlx::query(if fresh.is_empty() { known } else { checked })
         .bind(lane.id)
         .bind(lane.n)
-        .bind(&columns.ids)
-        .bind(&columns.seqs)
-        .bind(&columns.epochs)
-        .bind(&columns.types)
-        .bind(&columns.data);
+        .bind(&flush.ids)
+        .bind(&flush.lines);
     let query = if fresh.is_empty() { query } else { query.bind(fresh).bind(epochs) };
     let inserted = query.execute(connection).await.map_err(error)?.rows_affected();
-    if inserted == 1 { Ok(()) } else { Err(LogError::Conflict) }
+    if inserted != 1 {
+        return Err(LogError::Conflict);
+    }
+    lane.unfolded.keep(lane.id, lane.n, flush);
+    Ok(())
 }
 
 /// Entries of one owner as a segment, by whoever holds the generation: its start, or its take-over.
@@ -98,17 +73,20 @@ pub(super) async fn insert_segment(
     connection: &mut PgConnection,
     append: &Append,
 ) -> Result<(), LogError> {
-    let columns = Columns::of(&[append]);
+    let mut lines = String::new();
+    for entry in &append.entries {
+        lines::add(&mut lines, 0, &format!("{} {}", entry.kind.as_str(), entry.data()));
+    }
+    let ends = [append.entries.first(), append.entries.last()].map(|e| e.map(|e| stored(e.seq)));
     sqlx::query(
-        "insert into segments (generation_id, seq, last, epoch, types, data, at) \
-         values ($1, $2, $3, $4, $5, $6, array_fill(clock_timestamp(), array[cardinality($5)]))",
+        "insert into segments (generation_id, seq, last, epoch, at, lines) \
+         values ($1, $2, $3, $4, clock_timestamp(), $5)",
     )
     .bind(append.at.id.0)
-    .bind(columns.seqs.first())
-    .bind(columns.seqs.last())
+    .bind(ends[0])
+    .bind(ends[1])
     .bind(append.epoch.0)
-    .bind(&columns.types)
-    .bind(&columns.data)
+    .bind(lines)
     .execute(connection)
     .await
     .map(drop)

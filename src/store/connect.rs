@@ -5,6 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 
 use super::postgres::PgLog;
+use super::unfolded::Unfolded;
 
 /// The oldest PostgreSQL that the SQL here runs on.
 const OLDEST: i32 = 140_000;
@@ -90,6 +91,7 @@ pub async fn connect(
         readers: pool(READERS).connect_lazy_with(options.clone()),
         workers: pool(WORKERS).connect_lazy_with(options.clone()),
         options,
+        unfolded: Unfolded::default(),
     })
 }
 

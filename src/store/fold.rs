@@ -1,11 +1,14 @@
 //! What appends have left in the journal becomes segments.
-use sqlx::PgConnection;
 use std::time::Duration;
+
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::lane::close;
 use super::postgres::PgLog;
 use super::rows::error;
+use super::segments::Segments;
+use super::unfolded::{Flush, Flushes};
 use crate::domain::id::InstanceId;
 use crate::ports::LogError;
 
@@ -18,17 +21,18 @@ const ROWS: i64 = 2000;
 impl PgLog {
     /// Folds what the lanes of `owner` have written, and clears away lanes that nobody writes by.
     pub(super) async fn fold_lanes(&self, owner: InstanceId) -> Result<u64, LogError> {
-        let events: i64 = sqlx::query_scalar(
-            "select coalesce(sum(fold(l.id, next_to_fold(l.id, $2))), 0)::bigint \
-             from (select id from lanes where owner = $1 and open order by id) l",
-        )
-        .bind(owner.0)
-        .bind(ROWS)
-        .fetch_one(&self.workers)
-        .await
-        .map_err(error)?;
-        let left = self.clear_away(owner).await?;
-        Ok(events.unsigned_abs() + left)
+        let open = "select id from lanes where owner = $1 and open order by id";
+        let open: Vec<Uuid> =
+            sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.workers).await.map_err(error)?;
+        self.unfolded.retain(&open);
+        let mut events = 0;
+        for lane in open {
+            let mut transaction = self.workers.begin().await.map_err(error)?;
+            let copies = self.unfolded.take(lane);
+            events += fold(&mut transaction, lane, ROWS, copies).await?;
+            transaction.commit().await.map_err(error)?;
+        }
+        Ok(events + self.clear_away(owner).await?)
     }
 
     /// Closed lanes, and those whose owner has no lease: should it live, it opens others.
@@ -55,14 +59,10 @@ impl PgLog {
         .fetch_all(&mut *transaction)
         .await
         .map_err(error)?;
-        let events: i64 = sqlx::query_scalar(
-            "select coalesce(sum(fold(l, next_to_fold(l, $2))), 0)::bigint from unnest($1::uuid[]) l",
-        )
-        .bind(&lanes)
-        .bind(ROWS)
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(error)?;
+        let mut events = 0;
+        for lane in &lanes {
+            events += fold(&mut transaction, *lane, ROWS, Flushes::new()).await?;
+        }
         sqlx::query("update lanes set open = false where id = any($1)")
             .bind(&lanes)
             .execute(&mut *transaction)
@@ -71,7 +71,7 @@ impl PgLog {
         let empty = "delete from lanes where id = any($1) and next_to_fold(id, 1) is null";
         sqlx::query(empty).bind(&lanes).execute(&mut *transaction).await.map_err(error)?;
         transaction.commit().await.map_err(error)?;
-        Ok(events.unsigned_abs())
+        Ok(events)
     }
 
     /// Closes the lanes of `owner`, whose process writes no more, and gives its lease up.
@@ -94,13 +94,52 @@ pub(super) async fn fold_all_of(
     connection: &mut PgConnection,
     generations: &[Uuid],
 ) -> Result<(), LogError> {
-    sqlx::query(
-        "select fold(lane, n) from (select lane, max(n) as n from waiting \
-           where lane in (select lane from waiting where ids && $1) group by lane order by lane) l",
+    let lanes: Vec<Uuid> =
+        sqlx::query_scalar("select distinct lane from waiting where ids && $1 order by lane")
+            .bind(generations)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error)?;
+    for lane in lanes {
+        fold(connection, lane, i64::MAX, Flushes::new()).await?;
+    }
+    Ok(())
+}
+
+/// Folds at most so many rows of a lane, in the transaction of `connection`; how many events that were.
+/// Rows of which there are `copies` are not read.
+async fn fold(
+    connection: &mut PgConnection,
+    lane: Uuid,
+    most: i64,
+    mut copies: Flushes,
+) -> Result<u64, LogError> {
+    let copied: Vec<i64> = copies.keys().copied().collect();
+    let gone = sqlx::query(
+        "with gone as (delete from journal where lane = $1 and n <= next_to_fold($1, $2) \
+             and n > (select folded from lanes where id = $1) \
+           returning n, at, case when n <> all($3) then ids end as ids, \
+             case when n <> all($3) then lines end as lines), \
+         noted as (update lanes set folded = greatest(folded, (select max(n) from gone)) \
+           where id = $1 and exists (select from gone)) \
+         select n, at, ids, lines from gone order by n",
     )
-    .bind(generations)
-    .execute(connection)
+    .bind(lane)
+    .bind(most)
+    .bind(copied)
+    .fetch_all(&mut *connection)
     .await
-    .map(drop)
-    .map_err(error)
+    .map_err(error)?;
+    let mut segments = Segments::default();
+    for row in &gone {
+        let at = row.try_get("at").map_err(error)?;
+        let flush = match row.try_get("ids").map_err(error)? {
+            Some(ids) => Some(Flush { ids, lines: row.try_get("lines").map_err(error)? }),
+            None => copies.remove(&row.try_get("n").map_err(error)?),
+        };
+        let flush =
+            flush.ok_or_else(|| LogError::Broken("a row of the journal is empty".into()))?;
+        segments.add(at, &flush)?;
+    }
+    segments.insert(connection).await
 }

@@ -12,6 +12,41 @@ use crate::domain::id::{GenerationId, InstanceId, Seq};
 use crate::ports::{Address, LogError};
 
 impl PgLog {
+    /// Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
+    /// that holds the first.
+    pub(super) async fn read_page(
+        &self,
+        at: &Address,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Entry>, LogError> {
+        let found = sqlx::query(
+            "with page as ( \
+               select s.seq, s.epoch, s.lines from segments s \
+               where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
+                 from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
+                 order by b.seq desc limit 1), 0) \
+               union all \
+               select u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+               from waiting j, unpacked(j.ids, j.lines) u \
+               where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4) \
+             select seq, epoch, lines from page \
+             where exists (select from generations where id = $1 and tenant = $2) order by seq",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .bind(stored(after))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(error)?;
+        let mut page = Vec::new();
+        for row in &found {
+            rows::unpack(row, after, limit, &mut page)?;
+        }
+        Ok(page)
+    }
+
     /// One lookup in the primary key for each generation, and one look at the journal for all:
     /// for a few of them only at the rows that have something of one.
     pub(super) async fn read_pages(
@@ -24,21 +59,19 @@ impl PgLog {
         let found = sqlx::query(
             "with w as materialized (select w.* \
                from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
-               join generations g on g.id = w.id and g.tenant = w.tenant), \
-             page as ( \
-               select w.id, w.after, s.seq + u.i - 1 as seq, s.epoch, u.type, u.data \
-               from w cross join lateral (select * from segments s where s.generation_id = w.id \
-                 and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
-                   where b.generation_id = w.id and b.seq <= w.after + 1 \
-                   order by b.seq desc limit 1), 0) \
-                 order by s.seq limit $4) s, \
-                 unnest(s.types, s.data) with ordinality as u (type, data, i) \
-               union all \
-               select w.id, w.after, u.seq, u.epoch, u.type, u.data from waiting j, \
-                 unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (id, seq, epoch, type, data), w \
-               where (cardinality($1) > 8 or j.ids && $1) and w.id = u.id) \
-             select id, seq, epoch, type, data from page \
-             where seq > after and seq <= after + $4 order by id, seq",
+               join generations g on g.id = w.id and g.tenant = w.tenant) \
+             select w.id, w.after, s.seq, s.epoch, s.lines \
+             from w cross join lateral (select * from segments s where s.generation_id = w.id \
+               and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
+                 where b.generation_id = w.id and b.seq <= w.after + 1 \
+                 order by b.seq desc limit 1), 0) \
+               order by s.seq limit $4) s \
+             union all \
+             select w.id, w.after, u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+             from waiting j, unpacked(j.ids, j.lines) u, w \
+             where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
+               and u.seq > w.after and u.seq <= w.after + $4 \
+             order by id, seq",
         )
         .bind(&ids)
         .bind(&tenants)
@@ -50,8 +83,10 @@ impl PgLog {
         let mut pages: HashMap<GenerationId, Vec<Entry>> = HashMap::new();
         for row in &found {
             let id = GenerationId(row.try_get("id").map_err(error)?);
-            pages.entry(id).or_default().push(rows::entry(row)?);
+            let after = rows::seq(row.try_get("after").map_err(error)?);
+            rows::unpack(row, after, limit, pages.entry(id).or_default())?;
         }
+        pages.retain(|_, page| !page.is_empty());
         Ok(pages)
     }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::append::append;
 use super::rows::{answered, error, seq};
+use super::unfolded::Unfolded;
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 
@@ -23,6 +24,7 @@ const KNOWN: usize = 16 * 1024;
 pub(super) struct PgWriter {
     options: PgConnectOptions,
     owner: InstanceId,
+    unfolded: Unfolded,
     open: Option<Open>,
     /// The lane of a connection that was lost: its last append may still be under way.
     left: Option<Uuid>,
@@ -39,13 +41,14 @@ pub(super) struct Place {
     pub(super) id: Uuid,
     /// The row of the journal that is written next, or was last.
     pub(super) n: i64,
+    pub(super) unfolded: Unfolded,
     /// The last seq of what was appended here.
     known: HashMap<GenerationId, Seq>,
 }
 
 impl PgWriter {
-    pub(super) fn new(options: PgConnectOptions, owner: InstanceId) -> Self {
-        Self { options, owner, open: None, left: None }
+    pub(super) fn new(options: PgConnectOptions, owner: InstanceId, unfolded: Unfolded) -> Self {
+        Self { options, owner, unfolded, open: None, left: None }
     }
 
     /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.
@@ -60,9 +63,14 @@ impl PgWriter {
 
     async fn begin(&mut self) -> Result<Open, LogError> {
         let mut connection = PgConnection::connect_with(&self.options).await.map_err(error)?;
-        let lane = open(&mut connection, self.owner, self.left).await?;
-        self.left = Some(lane.id);
-        Ok(Open { connection, lane })
+        let id = open(&mut connection, self.owner, self.left).await?;
+        self.left = Some(id);
+        Ok(Open { connection, lane: self.place(id) })
+    }
+
+    /// The beginning of a lane.
+    fn place(&self, id: Uuid) -> Place {
+        Place { id, n: 0, unfolded: self.unfolded.clone(), known: HashMap::new() }
     }
 
     /// Only a connection whose last call succeeded, or was refused for what it said, is in a
@@ -88,7 +96,7 @@ impl LogWriter for PgWriter {
             // Open before the tails are looked at, so that a take-over after that closes it.
             let next = open(&mut own.connection, self.owner, Some(own.lane.id));
             match answered(next).await {
-                Ok(lane) => own.lane = lane,
+                Ok(id) => own.lane = self.place(id),
                 Err(error) => result = Err(error),
             }
         }
@@ -109,7 +117,7 @@ async fn open(
     connection: &mut PgConnection,
     owner: InstanceId,
     left: Option<Uuid>,
-) -> Result<Place, LogError> {
+) -> Result<Uuid, LogError> {
     let mut transaction = connection.begin().await.map_err(error)?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(lock_of(owner))
@@ -122,7 +130,7 @@ async fn open(
     let id =
         sqlx::query_scalar(new).bind(owner.0).fetch_one(&mut *transaction).await.map_err(error)?;
     transaction.commit().await.map_err(error)?;
-    Ok(Place { id, n: 0, known: HashMap::new() })
+    Ok(id)
 }
 
 /// Closes the lanes that `which` names by `$1`, when their appends under way are decided.

@@ -10,8 +10,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
 use super::operations::PgOperations;
-use super::rows::{self, GENERATION, answered, error, stored};
+use super::rows::{self, GENERATION, answered, error};
 use super::turns;
+use super::unfolded::Unfolded;
 use crate::domain::entry::Entry;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
@@ -29,6 +30,7 @@ pub struct PgLog {
     pub(super) readers: PgPool,
     pub(super) workers: PgPool,
     pub(super) options: PgConnectOptions,
+    pub(super) unfolded: Unfolded,
 }
 
 #[async_trait]
@@ -54,7 +56,7 @@ impl Log for PgLog {
     }
 
     fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
-        Box::new(PgWriter::new(self.options.clone(), owner))
+        Box::new(PgWriter::new(self.options.clone(), owner, self.unfolded.clone()))
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
@@ -255,38 +257,6 @@ impl PgLog {
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             tracing::warn!("not all connections to the database closed in order");
         }
-    }
-
-    pub(super) async fn read_page(
-        &self,
-        at: &Address,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<Entry>, LogError> {
-        // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
-        // that holds the first.
-        let rows = sqlx::query(
-            "with page as ( \
-               select s.seq + u.i - 1 as seq, s.epoch, u.type, u.data from segments s, \
-                 unnest(s.types, s.data) with ordinality as u (type, data, i) \
-               where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
-                 from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
-                 order by b.seq desc limit 1), 0) \
-               union all \
-               select u.seq, u.epoch, u.type, u.data from waiting j, \
-                 unnest(j.ids, j.seqs, j.epochs, j.types, j.data) as u (id, seq, epoch, type, data) \
-               where $1 = any(j.ids) and u.id = $1) \
-             select seq, epoch, type, data from page where seq > $3 and seq <= $3 + $4 \
-               and exists (select from generations where id = $1 and tenant = $2) order by seq",
-        )
-        .bind(at.id.0)
-        .bind(at.tenant.as_str())
-        .bind(stored(after))
-        .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(error)?;
-        rows.iter().map(rows::entry).collect()
     }
 
     async fn fetch_generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::lines::entries;
 use crate::domain::conversation::Place;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, Event, Status};
@@ -121,13 +122,21 @@ fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outco
     Ok(Some(Outcome { answer, done, attempts }))
 }
 
-pub(super) fn entry(row: &PgRow) -> Result<Entry, LogError> {
-    let kind: &str = row.try_get("type").map_err(error)?;
-    let data: &str = row.try_get("data").map_err(error)?;
+/// Adds the at most `limit` events behind `after` that the segment in `row` has.
+pub(super) fn unpack(
+    row: &PgRow,
+    after: Seq,
+    limit: u32,
+    page: &mut Vec<Entry>,
+) -> Result<(), LogError> {
+    let first = seq(row.try_get("seq").map_err(error)?);
     let epoch = Epoch(row.try_get("epoch").map_err(error)?);
-    Entry::from_stored(seq(row.try_get("seq").map_err(error)?), kind, data)
-        .map(|entry| entry.by(epoch))
-        .map_err(|e| LogError::Broken(e.to_string()))
+    let lines = row.try_get("lines").map_err(error)?;
+    let within = after.next()..=Seq(after.0.saturating_add(limit.into()));
+    entries(first, epoch, lines, &within).try_for_each(|entry| {
+        page.push(entry?);
+        Ok(())
+    })
 }
 
 /// A stored seq: the table's check keeps it positive.

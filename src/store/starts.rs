@@ -84,7 +84,7 @@ pub(super) async fn insert_generation(
     new: &NewGeneration,
 ) -> Result<Option<Entry>, LogError> {
     let key = new.idempotency.as_ref();
-    sqlx::query(
+    let row = sqlx::query(
         "with g as (insert into generations (id, tenant, status, model, provider, request, \
            idempotency_key, fingerprint, owner, started_at, conversation_id, parent_id, key_id) \
            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
@@ -93,10 +93,9 @@ pub(super) async fn insert_generation(
          started as (select row_to_json(columns) as data from (select g.id as generation, \
            g.model, g.provider, to_char(g.created_at at time zone 'utc', \
              'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
-         insert into segments (generation_id, seq, last, epoch, types, data, at) \
-         select g.id, 1, 1, g.epoch, array['started'], array[substr(started.data::text, 2)], \
-           array[clock_timestamp()] from g, started \
-         returning seq, epoch, types[1] as type, data[1] as data",
+         insert into segments (generation_id, seq, last, epoch, at, lines) \
+         select g.id, 1, 1, g.epoch, clock_timestamp(), '0 started ' || substr(started.data::text, 2) \
+         from g, started returning seq, epoch, lines",
     )
     .bind(new.id.0)
     .bind(new.tenant.as_str())
@@ -112,8 +111,10 @@ pub(super) async fn insert_generation(
     .bind(new.key.map(|(id, _)| id.0))
     .fetch_optional(executor)
     .await
-    .map_err(error)?
-    .as_ref()
-    .map(rows::entry)
-    .transpose()
+    .map_err(error)?;
+    let mut started = Vec::new();
+    if let Some(row) = &row {
+        rows::unpack(row, Seq::ZERO, 1, &mut started)?;
+    }
+    Ok(started.pop())
 }

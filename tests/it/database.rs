@@ -72,10 +72,11 @@ impl TestDatabase {
         self.options.connect().await.unwrap()
     }
 
-    /// Puts all that was said in its day's table.
-    pub(crate) async fn fold(&self) {
-        let all = "select fold(id, (select max(n) from journal where lane = id)) from lanes";
-        sqlx::query(all).execute(&mut self.connect().await).await.unwrap();
+    /// Waits until all that was said is in its day's table.
+    pub(crate) async fn folded(&self) {
+        while self.number("select count(*) from waiting").await > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Drops what was said, as a retention of no days would.

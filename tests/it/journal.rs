@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastword::domain::id::{InstanceId, Seq};
-use lastword::ports::{Claimed, Deleted, Log, LogError, LogWriter};
+use lastword::domain::entry::Entry;
+use lastword::domain::id::{InstanceId, Seq, Tenant};
+use lastword::ports::{Address, Claimed, Deleted, Log, LogError, LogWriter};
+use lastword::store::{Durability, connect};
 use sqlx::Connection;
 
 use crate::database::TestDatabase;
@@ -14,7 +16,7 @@ use crate::wrong::{Mistake, wrong_log};
 const WAITING: &str = "select count(*) from journal";
 const LANES: &str = "select count(*) from lanes";
 
-async fn pages(bench: &Bench, at: &lastword::ports::Address, limit: u32) -> Vec<Vec<u64>> {
+async fn pages(bench: &Bench, at: &Address, limit: u32) -> Vec<Vec<u64>> {
     let mut pages = Vec::new();
     for after in 0..42 {
         let page = bench.log.read(at, Seq(after), limit).await.unwrap();
@@ -167,26 +169,54 @@ async fn readers_see_every_event_once_while_it_is_folded() {
     folding.abort();
 }
 
-/// Earlier versions had a row for each event.
+/// Who appended has copies of what is to be folded; another one, or who comes later, has none, or old ones.
 #[tokio::test]
-async fn rows_of_an_earlier_version_become_segments() {
+async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
+    let bench = bench().await;
+    let (at, beside) = (bench.generation().await, bench.generation().await);
+    let other: Arc<dyn Log> = wrong_log(&bench.database.url, Mistake::None).await;
+    let mut writer = bench.log.writer(bench.owner);
+    let folds: [&Arc<dyn Log>; 4] = [&bench.log, &other, &bench.log, &other];
+    for (n, by) in (0..).zip(folds) {
+        let (mine, more) =
+            (deltas(&at, 1, 2 + 4 * n..=3 + 4 * n), deltas(&at, 1, 4 + 4 * n..=5 + 4 * n));
+        writer.append(&[&mine]).await.unwrap();
+        writer.append(&[&more, &deltas(&beside, 1, n + 2..=n + 2)]).await.unwrap();
+        assert_eq!(by.fold(bench.owner).await.unwrap(), 5, "whoever folds knows, or reads");
+    }
+    let read = bench.log.read(&at, Seq::ZERO, 100).await.unwrap();
+    let expected = deltas(&at, 1, 2..=17).entries;
+    assert_eq!(
+        read[1..].iter().map(Entry::json).collect::<Vec<_>>(),
+        expected.iter().map(Entry::json).collect::<Vec<_>>()
+    );
+}
+
+async fn before_version(version: i64, rows: &'static str) -> TestDatabase {
     let database = TestDatabase::create().await;
     let mut connection = database.connect().await;
     let mut before = sqlx::migrate!("./migrations");
-    let after = before.migrations.iter().position(|m| m.version == 7).unwrap();
+    let after = before.migrations.iter().position(|m| m.version == version).unwrap();
     before.migrations.to_mut().truncate(after);
     before.run(&mut connection).await.unwrap();
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    database
+}
+
+/// Earlier versions had a row for each event.
+#[tokio::test]
+async fn rows_of_an_earlier_version_become_segments() {
     let rows = "insert into generations (id, tenant, status, model, provider, request, owner) \
                   values ('0199c0de-0000-7000-8000-000000000001', 'default', 'running', 'demo', 'demo', '{}', \
                     gen_random_uuid()); \
                 insert into events (generation_id, seq, epoch, tenant, type, data) \
                   select '0199c0de-0000-7000-8000-000000000001', n, 1 + n / 400, 'default', 'delta', \
                     ('{\"text\":\"' || n || '\"}')::json from generate_series(1, 600) n";
-    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    let database = before_version(7, rows).await;
     let log = wrong_log(&database.url, Mistake::None).await;
-    let at = lastword::ports::Address {
-        tenant: lastword::domain::id::Tenant::anonymous(),
+    let at = Address {
+        tenant: Tenant::anonymous(),
         id: "0199c0de-0000-7000-8000-000000000001".parse().unwrap(),
     };
     let read = log.read(&at, Seq(0), 1000).await.unwrap();
@@ -195,4 +225,33 @@ async fn rows_of_an_earlier_version_become_segments() {
         assert_eq!(entry.json(), format!("{{\"seq\":{n},\"type\":\"delta\",\"text\":\"{n}\"}}"));
         assert_eq!(entry.epoch.unwrap().0, 1 + n / 400);
     }
+}
+
+/// Later ones had arrays of them, in the journal and in segments.
+#[tokio::test]
+async fn arrays_of_an_earlier_version_become_lines() {
+    let rows = "insert into lanes (id, owner) values ('00000000-0000-4000-8000-000000000001', gen_random_uuid()); \
+                insert into segments (generation_id, seq, last, epoch, types, data, at) values \
+                  ('0199c0de-0000-7000-8000-000000000001', 1, 3, 1, array['started', 'delta', 'delta'], \
+                    array['}', '\"text\":\"a b\"}', '\"text\":\"\\n\"}'], array['2026-11-20 12:00:00.123456+00', \
+                    '2026-11-20 12:00:00.1235+00', '2026-11-20 12:01:00+00']::timestamptz[]), \
+                  ('0199c0de-0000-7000-8000-000000000001', 4, 4, 2, array['resumed'], array['\"attempt\":2}'], \
+                    array['2026-11-20 12:02:00+00']::timestamptz[]); \
+                insert into journal (lane, n, at, ids, seqs, epochs, types, data) values \
+                  ('00000000-0000-4000-8000-000000000001', 1, '2026-11-20 12:02:00.25+00', \
+                    array['0199c0de-0000-7000-8000-000000000001', '0199c0de-0000-7000-8000-000000000002', \
+                      '0199c0de-0000-7000-8000-000000000001']::uuid[], array[5, 1, 6], array[2, 1, 2], \
+                    array['delta', 'started', 'delta'], array['\"text\":\"  c\"}', '}', '\"text\":\"\"}']), \
+                  ('00000000-0000-4000-8000-000000000001', 2, '2026-11-20 12:02:00.5+00', \
+                    array['0199c0de-0000-7000-8000-000000000001']::uuid[], array[7], array[2], array['delta'], \
+                    array['\"text\":\"d\"}']); \
+                create table expected as select generation_id, seq, epoch, type, data::text, at from events";
+    let database = before_version(10, rows).await;
+    connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
+    let same = "select count(*) from (select generation_id, seq, epoch, type, data::text, at from events \
+                intersect select * from expected) same";
+    assert_eq!(database.number(same).await, 8);
+    assert_eq!(database.number("select count(*) from events").await, 8);
+    assert_eq!(database.number("select count(*) from segments").await, 4);
+    assert_eq!(database.number(WAITING).await, 0);
 }

@@ -67,7 +67,7 @@ async fn a_journal_that_cannot_be_folded_is_counted_and_loses_nothing() {
     let mut rename = async |statement: &'static str| {
         sqlx::query(statement).execute(&mut database).await.unwrap();
     };
-    rename("alter function fold(uuid, bigint) rename to not_to_be_found").await;
+    rename("alter function next_to_fold(uuid, bigint) rename to not_to_be_found").await;
     let id = app.client.start_prompt("hi").await;
     assert_whole(&app.client.all(&id, 0).await);
     // Each scrape is a round trip: nothing else paces it.
@@ -76,7 +76,7 @@ async fn a_journal_that_cannot_be_folded_is_counted_and_loses_nothing() {
     };
     tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
     assert_whole(&app.client.all(&id, 0).await);
-    rename("alter function not_to_be_found(uuid, bigint) rename to fold").await;
+    rename("alter function not_to_be_found(uuid, bigint) rename to next_to_fold").await;
     app.stop().await;
 }
 

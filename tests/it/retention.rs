@@ -13,7 +13,7 @@ async fn a_day_that_is_dropped_leaves_answers_and_nothing_that_could_not_be_eras
     let events = app.client.all(&id, 0).await;
     let view = app.client.view(&id).await;
     // The day of this generation becomes a day long gone.
-    app.database.fold().await;
+    app.database.folded().await;
     let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
                   begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
     sqlx::query(rename).execute(&mut app.database.connect().await).await.unwrap();

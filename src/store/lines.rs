@@ -1,0 +1,82 @@
+//! Events as the tables have them: a line each, in one text.
+//!
+//! A row of the journal has a line for each of its generations' events, `seq epoch type data`; a segment
+//! one for each of its own, `microseconds type data`, counted from its first event. `data` is
+//! [`Entry::data`], JSON without a line break.
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::domain::entry::{BadEntry, Entry, decimal};
+use crate::domain::id::{Epoch, Seq};
+use crate::ports::LogError;
+
+/// A line of the journal, taken apart.
+#[derive(Clone, Copy)]
+pub(super) struct Noted<'a> {
+    pub(super) seq: i64,
+    pub(super) epoch: i32,
+    /// Type and data.
+    pub(super) event: &'a str,
+}
+
+/// Adds a line for the journal to `lines`.
+pub(super) fn note(lines: &mut String, epoch: Epoch, entry: &Entry) {
+    begin(lines);
+    lines.push_str(decimal(entry.seq.0, &mut [0; 20]));
+    lines.push(' ');
+    lines.push_str(decimal(epoch.0.unsigned_abs().into(), &mut [0; 20]));
+    for word in [entry.kind.as_str(), entry.data()] {
+        lines.push(' ');
+        lines.push_str(word);
+    }
+}
+
+/// The lines of a row of the journal, in the order of its generations.
+pub(super) fn noted(lines: &str) -> impl Iterator<Item = Result<Noted<'_>, LogError>> {
+    lines.split('\n').map(|line| {
+        let (seq, rest) = number(line)?;
+        let (epoch, event) = number(rest)?;
+        Ok(Noted { seq, epoch, event })
+    })
+}
+
+/// Adds a line for a segment to `lines`: an event's type and data, so many microseconds behind the first.
+pub(super) fn add(lines: &mut String, micros: u64, event: &str) {
+    begin(lines);
+    lines.push_str(decimal(micros, &mut [0; 20]));
+    lines.push(' ');
+    lines.push_str(event);
+}
+
+/// The events of a segment that lie `within`; its first one is `first`.
+pub(super) fn entries(
+    first: Seq,
+    epoch: Epoch,
+    lines: &str,
+    within: &RangeInclusive<Seq>,
+) -> impl Iterator<Item = Result<Entry, LogError>> {
+    let numbered = (first.0..).map(Seq).zip(lines.split('\n'));
+    numbered.filter(|(seq, _)| within.contains(seq)).map(move |(seq, line)| {
+        let mut words = line.splitn(3, ' ');
+        let (Some(_), Some(kind), Some(data)) = (words.next(), words.next(), words.next()) else {
+            return Err(broken());
+        };
+        let bad = |e: BadEntry| LogError::Broken(e.to_string());
+        Ok(Entry::from_stored(seq, kind, data).map_err(bad)?.by(epoch))
+    })
+}
+
+fn begin(lines: &mut String) {
+    if !lines.is_empty() {
+        lines.push('\n');
+    }
+}
+
+fn number<T: FromStr>(line: &str) -> Result<(T, &str), LogError> {
+    let (number, rest) = line.split_once(' ').ok_or_else(broken)?;
+    Ok((number.parse().map_err(|_| broken())?, rest))
+}
+
+fn broken() -> LogError {
+    LogError::Broken("a line of the log is not one of ours".into())
+}

@@ -1,0 +1,69 @@
+//! What this process has appended and has not folded yet.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::lines::note;
+use crate::ports::Append;
+
+/// Of each lane; bytes. That is more than a lane writes between two folds; whatever is not kept is read.
+const MOST: usize = 16 * 1024 * 1024;
+
+/// What is in one row of the journal: for each event the generation, and a line.
+#[derive(Debug, Default)]
+pub(super) struct Flush {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) lines: String,
+}
+
+impl Flush {
+    pub(super) fn of(batch: &[&Append]) -> Self {
+        let mut flush = Self::default();
+        for one in batch {
+            for entry in &one.entries {
+                flush.ids.push(one.at.id.0);
+                note(&mut flush.lines, one.epoch, entry);
+            }
+        }
+        flush
+    }
+}
+
+/// The rows of a lane, by their numbers.
+pub(super) type Flushes = BTreeMap<i64, Flush>;
+
+/// Copies of rows of the journal, so that whoever folds them need not read them. What is folded are
+/// the rows themselves: a copy of a row that is not there is never used.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unfolded(Arc<Mutex<HashMap<Uuid, Kept>>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    flushes: Flushes,
+    bytes: usize,
+}
+
+impl Unfolded {
+    pub(super) fn keep(&self, lane: Uuid, n: i64, flush: Flush) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lanes.entry(lane).or_default();
+        if kept.bytes > MOST {
+            *kept = Kept::default();
+        }
+        kept.bytes += flush.lines.len() + size_of_val(flush.ids.as_slice());
+        kept.flushes.insert(n, flush);
+    }
+
+    /// Gives away what is kept of `lane`.
+    pub(super) fn take(&self, lane: Uuid) -> Flushes {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.remove(&lane).unwrap_or_default().flushes
+    }
+
+    /// Forgets all lanes but these.
+    pub(super) fn retain(&self, open: &[Uuid]) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|lane, _| open.contains(lane));
+    }
+}
