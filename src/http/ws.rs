@@ -11,6 +11,7 @@ mod inbound;
 mod lenient;
 mod outbox;
 mod patience;
+mod reading;
 mod rooms;
 mod session;
 mod wire;

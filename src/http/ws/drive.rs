@@ -1,5 +1,4 @@
 //! The thin loop: what comes in, what was read, what has been done, time; and out it goes.
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,8 +7,8 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{AbortHandle, Abortable, FuturesUnordered, SelectAll};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -18,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::frames::CloseCode;
 use super::inbound::Inbound;
 use super::outbox::Outbox;
+use super::reading::{Read, Reading};
 use super::rooms::Rooms;
 use super::session::{Effect, Session, Slot, refuse};
 use super::wire::{Fault, Message};
@@ -25,45 +25,13 @@ use super::work::{Outcome, Reader, Worker};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
-use crate::engine::{self, Caller, Change, Item};
+use crate::engine::{Caller, Change, Item};
 use crate::metrics::Counted;
 
 /// Enough for one write; what is ready beyond it waits where it is.
 const CHUNK: usize = 32 * 1024;
 /// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
 const TASKS: usize = 16;
-
-/// What a subscription has to say.
-struct Read {
-    generation: GenerationId,
-    slot: Slot,
-    /// `None` when it is over.
-    item: Option<Item>,
-    coalesce: bool,
-}
-
-/// A subscription.
-struct Subscription {
-    generation: GenerationId,
-    slot: Slot,
-    /// None when it is over.
-    session: Option<Box<engine::Session>>,
-    coalesce: bool,
-}
-
-impl Stream for Subscription {
-    type Item = Read;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read>> {
-        let Some(session) = &mut self.session else { return Poll::Ready(None) };
-        let item = ready!(session.poll_next(cx));
-        if item.is_none() {
-            self.session = None;
-        }
-        let Self { generation, slot, coalesce, .. } = *self;
-        Poll::Ready(Some(Read { generation, slot, item, coalesce }))
-    }
-}
 
 enum Event {
     /// `None` when the client is gone.
@@ -82,11 +50,10 @@ pub(super) struct Drive {
     session: Session,
     inbound: Inbound,
     tasks: FuturesUnordered<AbortOnDropHandle<Outcome>>,
-    reading: SelectAll<Abortable<Subscription>>,
+    reading: Reading,
     /// Whose turn it is to be looked at first: what comes in must be heard beside what is always
     /// ready, and the other way round.
     hears_first: bool,
-    handles: HashMap<Slot, AbortHandle>,
     rooms: Rooms,
     /// One future, for what happens seldom: it is not asked with every event.
     seldom: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -105,8 +72,7 @@ impl Drive {
         let mut drive = Self {
             inbound: Inbound::new(payload, limits.frame_bytes),
             tasks: FuturesUnordered::new(),
-            reading: SelectAll::new(),
-            handles: HashMap::new(),
+            reading: Reading::default(),
             rooms: Rooms::default(),
             hears_first: true,
             seldom: FuturesUnordered::new(),
@@ -149,7 +115,7 @@ impl Drive {
         {
             return Poll::Ready(heard);
         }
-        if let Poll::Ready(Some(read)) = self.reading.poll_next_unpin(cx) {
+        if let Poll::Ready(read) = self.reading.poll_next(cx) {
             return Poll::Ready(Event::Read(read));
         }
         if !self.hears_first
@@ -194,7 +160,7 @@ impl Drive {
     /// What else is ready: the next call waits for the rest.
     fn gather(&mut self, cx: &mut Context<'_>) {
         while self.out.len() < CHUNK && !self.session.is_closed() {
-            let Poll::Ready(Some(read)) = self.reading.poll_next_unpin(cx) else { return };
+            let Poll::Ready(read) = self.reading.poll_next(cx) else { return };
             self.read(read);
         }
     }
@@ -249,7 +215,7 @@ impl Drive {
             None => Some(false),
         };
         if let Some(whole) = over {
-            self.drop_slot(slot);
+            self.reading.end(slot);
             let effects = self.session.ended(generation, whole);
             self.follow(effects);
         }
@@ -305,16 +271,8 @@ impl Drive {
     }
 
     fn begin(&mut self, generation: GenerationId, slot: Slot, reader: Reader) {
-        let Reader { session: Some(session), coalesce } = reader else { return };
-        let events = Subscription { generation, slot, session: Some(session), coalesce };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(slot, handle);
-        self.reading.push(Abortable::new(events, registration));
-    }
-
-    fn drop_slot(&mut self, slot: Slot) {
-        if let Some(handle) = self.handles.remove(&slot) {
-            handle.abort();
+        if let Some(session) = reader.session {
+            self.reading.begin((generation, slot), session, reader.coalesce);
         }
     }
 
@@ -329,7 +287,7 @@ impl Drive {
                     let engine = worker.engine.clone();
                     self.tasks.push(engine.aside(worker.run(task)));
                 }
-                Effect::Drop(slot) => self.drop_slot(slot),
+                Effect::Drop(slot) => self.reading.end(slot),
                 Effect::Leave(conversation) => self.rooms.leave(conversation),
                 Effect::Type(conversation, active) => self.rooms.types(conversation, active),
                 Effect::Close(code) => {
@@ -346,10 +304,9 @@ impl Drive {
 
     /// The connection is over: nobody reads any more, and nothing is waited for.
     fn let_go(&mut self) {
-        self.reading.clear();
+        self.reading = Reading::default();
         self.tasks.clear();
         self.rooms = Rooms::default();
-        self.handles.clear();
     }
 }
 
