@@ -1,12 +1,12 @@
 //! The models: a prompt goes in, deltas come out. Each provider is a leaf behind
 //! [`crate::ports::Provider`]; only the app names them.
 //!
-//! - [`openai`]: any endpoint for OpenAI chat completions, through async-openai
+//! - [`openai`]: any endpoint for OpenAI chat completions, asked by async-openai
 //!   - `chat_wire`, `chat_map`, `chat_calls`: its JSON, the mapping to deltas, tool calls in it
 //! - [`responses`]: the Responses API of OpenAI and of those who speak it
 //!   - `responses_wire`, `responses_tools`, `responses_map`: the same of it; `replay`: an answer that the upstream
 //!     keeps, behind what was heard of it
-//! - [`anthropic`]: the Messages API, through reqwest and eventsource-stream
+//! - [`anthropic`]: the Messages API, through reqwest
 //!   - `messages_wire`, `messages_map`: the same of it
 //! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
 //!   and where to ask
@@ -14,9 +14,9 @@
 //!   - `demo_directives`, `demo_script`, `demo_text`: what a prompt may ask of it, the order of
 //!     what comes, and the words
 //! - [`local`]: looks for servers on this machine
-//! - [`guard`]: under every HTTP provider: sane events, back-pressure, timeouts, what was lost
+//! - [`guard`], `events`: under every HTTP provider: sane events when they are asked for, timeouts, what was lost
 //!   - `answer`, `refusal`, `framer`, `text`, `probe`: the head of an answer, an upstream's "no",
-//!     events out of bytes, text out of pieces, what the guard and the consumer tell each other
+//!     events out of bytes, text out of pieces, what the guard tells beside the events
 mod answer;
 pub mod anthropic;
 mod chat_calls;
@@ -29,6 +29,7 @@ mod demo_directives;
 mod demo_script;
 mod demo_text;
 pub mod endpoint;
+mod events;
 mod framer;
 pub mod guard;
 pub mod local;

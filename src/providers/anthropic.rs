@@ -2,15 +2,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
 use http::HeaderValue;
 
-use super::delta_stream::{Chunks, DeltaStream};
+use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::unsent;
 use super::messages_map::MessagesMap;
-use super::messages_wire::{MessagesEvent, MessagesRequest};
+use super::messages_wire::MessagesRequest;
 use super::probe::Probe;
 use super::seam;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
@@ -72,18 +71,13 @@ impl Provider for Anthropic {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
         let Some(request) = self.request(&attempt) else { return Err(unsent()) };
-        let response = self.endpoint.guard(probe.clone(), attempt.trace).execute(request).await;
-        let response = response.map_err(|loss| {
+        let events = self.endpoint.guard(probe.clone(), attempt.trace).execute(request).await;
+        let events = events.map_err(|loss| {
             let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
             probe.describe(loss, settings.api_key.as_deref().into_iter().chain(texts))
         })?;
-        let events = response.bytes_stream().eventsource();
-        let chunks: Chunks<MessagesEvent, Unparsed> = Box::pin(events.map(|event| {
-            let event = event.map_err(|_| Unparsed)?;
-            serde_json::from_str(&event.data).map_err(|_| Unparsed)
-        }));
         let map = MessagesMap::default();
-        let deltas = DeltaStream::new(chunks, map, probe, settings.api_key.clone()).boxed();
+        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone()).boxed();
         let so_far = &attempt.so_far;
         Ok(match settings.continuation {
             // The request leaves it out.
@@ -94,6 +88,3 @@ impl Provider for Anthropic {
         })
     }
 }
-
-/// An event that is not one of the API.
-struct Unparsed;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
 use tokio::time::Sleep;
 
+use super::events::Events;
 use super::probe::Probe;
 use crate::ports::{Delta, ProviderError};
 
@@ -15,8 +17,8 @@ const USAGE_TIME: Duration = Duration::from_secs(3);
 
 /// What a wire protocol's chunks add up to: a pure fold, with the rule of when it is at its end.
 pub(crate) trait Fold {
-    /// One parsed event of the wire.
-    type Chunk;
+    /// One event of the wire.
+    type Chunk: DeserializeOwned;
 
     /// Takes a chunk.
     ///
@@ -43,14 +45,12 @@ pub(crate) trait Fold {
     fn pop(&mut self) -> Option<Delta>;
 }
 
-/// Parsed chunks, or what could not be parsed.
-pub(crate) type Chunks<C, E> = Pin<Box<dyn Stream<Item = Result<C, E>> + Send>>;
-
-/// Pulls chunks, gives the guard room for each, and yields their deltas. Dropping it closes the
-/// upstream; so does its end.
-pub(crate) struct DeltaStream<F: Fold, E> {
+/// Pulls events and yields their deltas. Dropping it closes the upstream; so does its end.
+pub(crate) struct DeltaStream<F> {
     /// `None` once it is over.
-    chunks: Option<Chunks<F::Chunk, E>>,
+    events: Option<Events>,
+    /// Nothing follows but the end of the body.
+    over: bool,
     fold: F,
     probe: Arc<Probe>,
     loss: Option<ProviderError>,
@@ -59,50 +59,42 @@ pub(crate) struct DeltaStream<F: Fold, E> {
     key: Option<String>,
 }
 
-impl<F: Fold, E> DeltaStream<F, E> {
-    /// The deltas that `fold` makes of `chunks`, which come through the guard of `probe`.
-    pub(crate) fn new(
-        chunks: Chunks<F::Chunk, E>,
-        fold: F,
-        probe: Arc<Probe>,
-        key: Option<String>,
-    ) -> Self {
-        Self { chunks: Some(chunks), fold, probe, loss: None, patience: None, key }
+impl<F: Fold> DeltaStream<F> {
+    /// The deltas that `fold` makes of `events`, which come through the guard of `probe`.
+    pub(crate) fn new(events: Events, fold: F, probe: Arc<Probe>, key: Option<String>) -> Self {
+        Self { events: Some(events), over: false, fold, probe, loss: None, patience: None, key }
     }
 
-    fn take(&mut self, chunk: Result<F::Chunk, E>) {
-        self.probe.make_room();
-        match chunk {
+    fn take(&mut self, event: &str) {
+        match serde_json::from_str(event) {
             Ok(chunk) => {
                 if let Err(loss) = self.fold.chunk(chunk) {
                     self.end_with(loss);
                 }
             }
-            // Only a chunk that is not JSON, or not of its shape, comes as an error: the guard
-            // lets no other fault through.
             Err(_) => self.fold.bad_chunk(),
         }
         if self.fold.is_over() {
-            self.end();
+            self.over = true;
         } else if self.fold.is_finished() && self.patience.is_none() {
             self.patience = Some(Box::pin(tokio::time::sleep(USAGE_TIME)));
         }
     }
 
     fn end(&mut self) {
-        self.chunks = None;
+        self.events = None;
         if let Err(loss) = self.fold.end(self.probe.is_done(), self.probe.loss()) {
             self.end_with(loss);
         }
     }
 
     fn end_with(&mut self, loss: ProviderError) {
-        self.chunks = None;
+        self.events = None;
         self.loss = Some(self.probe.describe(loss, self.key.as_deref().into_iter()));
     }
 }
 
-impl<F: Fold + Unpin, E> Stream for DeltaStream<F, E> {
+impl<F: Fold + Unpin> Stream for DeltaStream<F> {
     type Item = Result<Delta, ProviderError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -111,12 +103,17 @@ impl<F: Fold + Unpin, E> Stream for DeltaStream<F, E> {
             if let Some(delta) = this.fold.pop() {
                 return Poll::Ready(Some(Ok(delta)));
             }
-            let Some(chunks) = &mut this.chunks else {
+            let Some(events) = &mut this.events else {
                 return Poll::Ready(this.loss.take().map(Err));
             };
-            match (chunks.as_mut().poll_next(cx), &mut this.patience) {
-                (Poll::Ready(Some(chunk)), _) => this.take(chunk),
-                (Poll::Ready(None), _) => this.end(),
+            if this.over {
+                ready!(events.poll_closed(cx));
+                this.end();
+                continue;
+            }
+            match (events.poll_next_unpin(cx), &mut this.patience) {
+                (Poll::Ready(Some(event)), _) => this.take(&event),
+                (Poll::Ready(None), _) => this.over = true,
                 (Poll::Pending, Some(patience)) => {
                     ready!(patience.as_mut().poll(cx));
                     this.end();

@@ -1,21 +1,27 @@
 //! Any upstream that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama, …
 //!
-//! async-openai logs the content of every chunk that it cannot parse at ERROR, and bodies of
-//! errors at WARN: the log filter must silence the target `async_openai`.
-use std::sync::Arc;
+//! async-openai makes the request. It logs bodies of errors at WARN: the log filter must silence the
+//! target `async_openai`.
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use async_openai::config::OpenAIConfig;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use serde::de::IgnoredAny;
 
 use super::chat_map::ChatMap;
 use super::chat_wire::{ChatRequest, Dialect};
 use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
-use super::guard::unsent;
+use super::events::Events;
+use super::guard::{Guard, unsent};
 use super::probe::Probe;
 use super::seam;
-use crate::domain::trace::TraceParent;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL; async-openai does it.
@@ -47,14 +53,9 @@ impl OpenAi {
         Ok(Self { endpoint, config, is_openai })
     }
 
-    fn client(
-        &self,
-        probe: Arc<Probe>,
-        trace: Option<TraceParent>,
-    ) -> async_openai::Client<OpenAIConfig> {
-        let guard = self.endpoint.guard(probe, trace);
+    fn client(&self, sender: Sender) -> async_openai::Client<OpenAIConfig> {
         async_openai::Client::build(self.endpoint.http.clone(), self.config.clone())
-            .with_http_service(guard)
+            .with_http_service(sender)
     }
 }
 
@@ -71,26 +72,70 @@ impl Provider for OpenAi {
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
-        let client = self.client(probe.clone(), attempt.trace);
+        let guard = self.endpoint.guard(probe.clone(), attempt.trace);
+        let answer = Answer::default();
+        let client = self.client(Sender { guard, answer: answer.clone() });
         let dialect = Dialect {
             model: &settings.upstream_model,
             is_openai: self.is_openai,
             continuation: settings.continuation,
         };
         let request = ChatRequest::new(dialect, &attempt.prompt, &attempt.so_far);
-        match client.chat().create_stream_byot(&request).await {
-            Ok(chunks) => {
-                let map = ChatMap::default();
-                let deltas = DeltaStream::new(chunks, map, probe, settings.api_key.clone());
-                Ok(seam::clean(deltas.boxed(), settings.continuation, &attempt.so_far))
-            }
-            // What kind of error it is for async-openai says nothing: the guard knows.
-            Err(_) => {
-                let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
-                let secrets = settings.api_key.as_deref().into_iter().chain(texts);
-                Err(probe.describe(probe.loss().unwrap_or_else(unsent), secrets))
-            }
-        }
+        // What kind of error it is for async-openai says nothing: the guard knows.
+        let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&request).await;
+        let Some(events) = answer.take() else {
+            let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+            let secrets = settings.api_key.as_deref().into_iter().chain(texts);
+            return Err(probe.describe(probe.loss().unwrap_or_else(unsent), secrets));
+        };
+        let map = ChatMap::default();
+        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone());
+        Ok(seam::clean(deltas.boxed(), settings.continuation, &attempt.so_far))
+    }
+}
+
+/// Where the events of an answer are left for whoever asked.
+#[derive(Clone, Default)]
+struct Answer(Arc<Mutex<Option<Events>>>);
+
+impl Answer {
+    fn take(&self) -> Option<Events> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Sends what async-openai asks. It gets an answer without events: it would read them by a task of their
+/// own, ahead of us without a bound, and tell a broken answer as a whole one.
+#[derive(Clone)]
+struct Sender {
+    guard: Guard,
+    answer: Answer,
+}
+
+impl tower::Service<HttpRequestFactory> for Sender {
+    type Response = reqwest::Response;
+    type Error = OpenAIError;
+    type Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OpenAIError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
+        let Self { guard, answer } = self.clone();
+        Box::pin(async move {
+            let request = factory.build().await?;
+            let probe = guard.probe.clone();
+            let events = guard.execute(request).await.map_err(|loss| {
+                probe.fail(loss);
+                OpenAIError::InvalidArgument("see the probe".into())
+            })?;
+            *answer.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
+            let mut empty = http::Response::new(reqwest::Body::default());
+            let event_stream = http::HeaderValue::from_static("text/event-stream");
+            empty.headers_mut().insert(CONTENT_TYPE, event_stream);
+            Ok(empty.into())
+        })
     }
 }
 

@@ -1,22 +1,12 @@
-//! What an attempt's guard and its consumer tell each other past the library between them.
-use std::collections::VecDeque;
+//! What an attempt's guard tells the consumer of its events beside them.
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tokio::sync::Semaphore;
-
-use super::guard::WINDOW;
 use crate::ports::ProviderError;
-
-/// An event of so many bytes takes one more place in the window.
-const LARGE: usize = 1 << 20;
 
 /// Shared by the guard, which writes, and the stream of deltas, which reads.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    room: Semaphore,
-    /// The room that each event takes which its consumer has not taken yet.
-    taken: Mutex<VecDeque<u32>>,
     status: AtomicU16,
     done: AtomicBool,
     loss: OnceLock<ProviderError>,
@@ -24,33 +14,14 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// A probe with room for [`WINDOW`] events.
+    /// Nothing is known yet.
     pub(crate) fn new() -> Self {
         Self {
-            room: Semaphore::new(WINDOW),
-            taken: Mutex::default(),
             status: AtomicU16::new(0),
             done: AtomicBool::new(false),
             loss: OnceLock::new(),
             request_id: OnceLock::new(),
         }
-    }
-
-    /// Waits until one more event of that many bytes may be let through: a large one takes the
-    /// place of many.
-    pub(crate) async fn wait_for_room(&self, bytes: usize) {
-        let places = (1 + bytes / LARGE).min(WINDOW);
-        let places = u32::try_from(places).unwrap_or(u32::MAX);
-        if let Ok(permit) = self.room.acquire_many(places).await {
-            permit.forget();
-            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push_back(places);
-        }
-    }
-
-    /// The consumer has taken an event.
-    pub(crate) fn make_room(&self) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        self.room.add_permits(taken.unwrap_or_default() as usize);
     }
 
     /// Keeps the status of the answer.

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventsource_stream::Eventsource;
 use futures_util::{StreamExt, stream};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
-use super::delta_stream::{Chunks, DeltaStream};
+use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::{truncated, unsent};
 use super::probe::Probe;
 use super::responses_map::ResponsesMap;
-use super::responses_wire::{ResponsesEvent, ResponsesRequest};
+use super::responses_wire::ResponsesRequest;
 use super::{replay, seam};
 use crate::domain::event::ErrorCode;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
@@ -90,8 +89,8 @@ impl Provider for Responses {
         let probe = Arc::new(Probe::new());
         let Some(request) = self.request(&attempt) else { return Err(unsent()) };
         let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
-        let response = match guard.execute(request).await {
-            Ok(response) => response,
+        let events = match guard.execute(request).await {
+            Ok(events) => events,
             Err(loss) => {
                 let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
                 let secrets = settings.api_key.as_deref().into_iter().chain(texts);
@@ -103,13 +102,8 @@ impl Provider for Responses {
                 };
             }
         };
-        let events = response.bytes_stream().eventsource();
-        let chunks: Chunks<ResponsesEvent, Unparsed> = Box::pin(events.map(|event| {
-            let event = event.map_err(|_| Unparsed)?;
-            serde_json::from_str(&event.data).map_err(|_| Unparsed)
-        }));
         let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
-        let deltas = DeltaStream::new(chunks, map, probe, settings.api_key.clone()).boxed();
+        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone()).boxed();
         Ok(match attempt.resume {
             Some(resume) => replay::behind(deltas, resume.heard),
             None => seam::clean(deltas, settings.continuation, &attempt.so_far),
@@ -140,6 +134,3 @@ fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError
     let retryable = loss.retryable || passing.contains(&loss.code);
     Err(ProviderError { retryable, ..loss })
 }
-
-/// An event that is not one of the API.
-struct Unparsed;
