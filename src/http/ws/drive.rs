@@ -123,7 +123,10 @@ impl Drive {
         {
             return Poll::Ready(heard);
         }
-        if let Poll::Ready(Some(done)) = self.tasks.poll_next_unpin(cx) {
+        // To ask a set costs as much when it is empty, and mostly these are.
+        if !self.tasks.is_empty()
+            && let Poll::Ready(Some(done)) = self.tasks.poll_next_unpin(cx)
+        {
             return Poll::Ready(Event::Done(done));
         }
         if let Poll::Ready(Some((conversation, change))) = self.rooms.poll_next(cx) {

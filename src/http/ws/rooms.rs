@@ -51,6 +51,9 @@ impl Rooms {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(ConversationId, Change)>> {
+        if self.changes.is_empty() {
+            return Poll::Ready(None);
+        }
         self.changes.poll_next_unpin(cx)
     }
 }
