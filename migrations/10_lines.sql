@@ -4,6 +4,11 @@
 -- written again in order, without being read.
 --
 -- Every instance must be stopped for this migration: an older program writes arrays.
+do $$ begin
+    if exists (select from instances where lease_until >= clock_timestamp()) then
+        raise exception 'instances of an earlier version still run: stop them all; one that was killed counts until its lease ends';
+    end if;
+end $$;
 
 select fold(id, (select max(n) from journal where lane = id)) from lanes;
 drop view events;

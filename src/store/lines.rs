@@ -80,3 +80,50 @@ fn number<T: FromStr>(line: &str) -> Result<(T, &str), LogError> {
 fn broken() -> LogError {
     LogError::Broken("a line of the log is not one of ours".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::event::Event;
+
+    proptest! {
+        #[test]
+        fn what_is_noted_and_folded_is_read_back(
+            texts in prop::collection::vec(any::<String>(), 1..6),
+            first in 1u64..1 << 50,
+            epoch in 1i32..,
+        ) {
+            let events = texts.into_iter().map(|text| Event::Delta { text });
+            let said: Vec<Entry> = (first..)
+                .zip(events)
+                .map(|(seq, event)| Entry::encode(Seq(seq), &event).by(Epoch(epoch)))
+                .collect();
+            let (mut journal, mut segment) = (String::new(), String::new());
+            said.iter().for_each(|entry| note(&mut journal, Epoch(epoch), entry));
+            for (n, line) in (0..).zip(noted(&journal)) {
+                let line = line.unwrap();
+                prop_assert_eq!((line.seq.unsigned_abs(), line.epoch), (first + n, epoch));
+                add(&mut segment, n * 1000, line.event);
+            }
+            let read = |within| {
+                let read = entries(Seq(first), Epoch(epoch), &segment, &within);
+                read.collect::<Result<Vec<_>, _>>().unwrap()
+            };
+            prop_assert_eq!(&read(Seq::ZERO..=Seq(u64::MAX)), &said);
+            prop_assert_eq!(&read(Seq(first + 1)..=Seq(first + 2)), &said[1..said.len().min(3)]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_an_error() {
+        for text in ["", "1", "1 1", "x 1 delta }", "1 x delta }"] {
+            assert!(noted(text).any(|line| line.is_err()), "{text}");
+        }
+        for text in ["", "0", "0 delta", "0 token }", "0 delta []"] {
+            let mut read = entries(Seq(1), Epoch(1), text, &(Seq(1)..=Seq(9)));
+            assert!(read.any(|entry| entry.is_err()), "{text}");
+        }
+    }
+}

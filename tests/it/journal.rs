@@ -255,3 +255,19 @@ async fn arrays_of_an_earlier_version_become_lines() {
     assert_eq!(database.number("select count(*) from segments").await, 4);
     assert_eq!(database.number(WAITING).await, 0);
 }
+
+#[tokio::test]
+async fn what_an_instance_of_an_earlier_version_still_writes_is_not_rewritten() {
+    let lease = "insert into instances (id, lease_until) \
+                 values ('00000000-0000-4000-8000-000000000001', clock_timestamp() + interval '1 hour')";
+    let database = before_version(10, lease).await;
+    let start = async || connect(database.url.parse().unwrap(), Durability::Required).await;
+    let refused = start().await.unwrap_err().to_string();
+    assert!(refused.contains("stop them all"), "{refused}");
+    let mut connection = database.connect().await;
+    sqlx::query("update instances set lease_until = 'epoch'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    start().await.unwrap().close().await;
+}
