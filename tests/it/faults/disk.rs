@@ -3,6 +3,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lastword::store::{Durability, connect};
 use sqlx::AssertSqlSafe;
 
 use crate::database::{TestDatabase, own_server};
@@ -64,12 +65,15 @@ async fn a_full_disk_makes_generations_wait_and_loses_nothing() {
         server.stop().await;
         return;
     };
-    let fleet = Fleet::on(TestDatabase::create_on(&server).await, 2, None).await;
-    let mut admin = fleet.database.connect().await;
+    let database = TestDatabase::create_on(&server).await;
+    // Its tables are moved before anybody uses them.
+    connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
+    let mut admin = database.connect().await;
     let location = format!("create tablespace small location '{}'", place.display());
     sqlx::query(AssertSqlSafe(location)).execute(&mut admin).await.unwrap();
     let tables = "alter table all in tablespace pg_default set tablespace small";
     sqlx::query(tables).execute(&mut admin).await.unwrap();
+    let fleet = Fleet::on(database, 2, None).await;
     let prompt = demo(600, 150, 6);
     let start = begin(&fleet.client(0), "full", &body(&prompt)).await;
     let mut readers =
