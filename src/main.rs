@@ -37,10 +37,16 @@ async fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("lastword: {error}");
+            let mut said = error.to_string();
+            eprintln!("lastword: {said}");
             let mut source = error.source();
             while let Some(cause) = source {
-                eprintln!("  because: {cause}");
+                let words = cause.to_string();
+                // Libraries differ in whether an error repeats its cause.
+                if !said.contains(&words) {
+                    eprintln!("  because: {words}");
+                    said = words;
+                }
                 source = cause.source();
             }
             ExitCode::from(REFUSED)

@@ -101,6 +101,7 @@ async fn what_cannot_start_says_why() {
     let (code, words) = refused(unreachable).await;
     assert!(code == Some(2) && words.contains("cannot reach the database"), "{words}");
     assert!(!words.contains("geheim"), "no password: {words}");
+    assert_eq!(words.matches("os error").count(), 1, "a cause is said once: {words}");
     assert!(server.terminate().await.success());
 }
 
