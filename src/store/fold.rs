@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::lane::close;
@@ -17,6 +18,8 @@ const ROUND: i64 = 16;
 /// Rows of one lane that are folded at a time, so that no backlog outlasts a statement's time: some
 /// hundred thousand events. Four times a second that is more than a lane can write.
 const ROWS: i64 = 2000;
+/// Rows after which others have their turn on this thread: some tenths of a millisecond's work.
+const BESIDE: usize = 16;
 
 impl PgLog {
     /// Folds what the lanes of `owner` have written, and clears away lanes that nobody writes by.
@@ -131,7 +134,10 @@ async fn fold(
     .await
     .map_err(error)?;
     let mut segments = Segments::default();
-    for row in &gone {
+    for (n, row) in gone.iter().enumerate() {
+        if n % BESIDE == BESIDE - 1 {
+            yield_now().await;
+        }
         let at = row.try_get("at").map_err(error)?;
         let flush = match row.try_get("ids").map_err(error)? {
             Some(ids) => Some(Flush { ids, lines: row.try_get("lines").map_err(error)? }),
