@@ -119,8 +119,10 @@ async fn fold(
 ) -> Result<u64, LogError> {
     let copied: Vec<i64> = copies.keys().copied().collect();
     let gone = sqlx::query(
-        "with gone as (delete from journal where lane = $1 and n <= next_to_fold($1, $2) \
-             and n > (select folded from lanes where id = $1) \
+        // The lane first, as whoever clears it away: else each could wait for the other.
+        "with own as (select folded from lanes where id = $1 for no key update), \
+         gone as (delete from journal where lane = $1 and n <= next_to_fold($1, $2) \
+             and n > (select folded from own) \
            returning n, at, case when n <> all($3) then ids end as ids, \
              case when n <> all($3) then lines end as lines), \
          noted as (update lanes set folded = greatest(folded, (select max(n) from gone)) \

@@ -1,4 +1,4 @@
-//! What an instance reads of generations that run on others.
+//! Pages of the log, of one generation or of many, and who reads what runs on other instances.
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -141,6 +141,29 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
     assert_eq!(bench.log.read(&at, Seq::ZERO, 100).await.unwrap().len(), 3);
 }
 
+/// An erasure and whoever clears a lane away take the lane first, and then its rows.
+#[tokio::test]
+async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_round() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    let mut clearing = bench.database.connect().await;
+    let mut transaction = clearing.begin().await.unwrap();
+    sqlx::query("select from lanes for update").execute(&mut *transaction).await.unwrap();
+    let log = Arc::clone(&bench.log);
+    #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
+    let erasing = tokio::spawn(async move { log.delete(&at).await });
+    let blocked = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and wait_event_type = 'Lock'";
+    while bench.database.number(blocked).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    sqlx::query("delete from journal").execute(&mut *transaction).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(erasing.await.unwrap().unwrap(), Deleted::Gone);
+    assert_eq!(bench.database.number("select count(*) from events").await, 0);
+}
+
 /// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_every_event_once_while_it_is_folded() {
