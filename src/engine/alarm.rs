@@ -7,17 +7,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A future that wakes whom it has once been asked by. To ask it again with every event would cost
 /// more than the event.
-#[derive(Debug)]
-pub struct Seldom<F> {
+pub struct Seldom<F: ?Sized> {
     future: Pin<Box<F>>,
     /// Who is woken when it is ready.
     asked_by: Option<Waker>,
 }
 
-impl<F: Future> Seldom<F> {
+impl<F: Future + ?Sized> Seldom<F> {
     /// Not asked yet.
-    pub fn new(future: F) -> Self {
-        Self { future: Box::pin(future), asked_by: None }
+    pub fn new(future: Pin<Box<F>>) -> Self {
+        Self { future, asked_by: None }
     }
 
     /// Asks it, if it may be `due` or does not know yet who waits.
@@ -31,7 +30,6 @@ impl<F: Future> Seldom<F> {
 }
 
 /// A timer beside events. Whether it may have rung is told by the clock: that is nearer than the timer.
-#[derive(Debug)]
 pub struct Alarm {
     when: Instant,
     sleep: Seldom<Sleep>,
@@ -41,7 +39,7 @@ impl Alarm {
     /// Rings at `when`.
     #[must_use]
     pub fn at(when: Instant) -> Self {
-        Self { when, sleep: Seldom::new(sleep_until(when)) }
+        Self { when, sleep: Seldom::new(Box::pin(sleep_until(when))) }
     }
 
     /// Rings at `when` instead.
@@ -80,10 +78,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_due_is_asked_once() {
         let mut asked = 0;
-        let mut seldom = Seldom::new(poll_fn(|_| {
+        let mut seldom = Seldom::new(Box::pin(poll_fn(|_| {
             asked += 1;
             Poll::<()>::Pending
-        }));
+        })));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(
             seldom.poll(false, &mut cx).is_pending() && seldom.poll(false, &mut cx).is_pending()

@@ -30,7 +30,7 @@ impl Lasts {
             return None;
         }
         let (caller, old) = (caller?, Alarm::at(Instant::now() + age?));
-        Some(Self { over: Seldom::new(caller.over()), caller, old })
+        Some(Self { over: Seldom::new(Box::pin(caller.over())), caller, old })
     }
 
     /// Whether it is over by now: what is ready does not go out any more.

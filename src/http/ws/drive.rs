@@ -6,9 +6,8 @@ use std::task::{Context, Poll, ready};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Payload;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -25,7 +24,7 @@ use super::work::{Outcome, Reader, Worker};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
-use crate::engine::{Caller, Change, Item};
+use crate::engine::{Caller, Change, Item, Seldom};
 use crate::metrics::Counted;
 
 /// Enough for one write; what is ready beyond it waits where it is.
@@ -51,15 +50,16 @@ pub(super) struct Drive {
     inbound: Inbound,
     tasks: FuturesUnordered<AbortOnDropHandle<Outcome>>,
     reading: Reading,
-    /// Whose turn it is to be looked at first: what comes in must be heard beside what is always
-    /// ready, and the other way round.
+    /// Whether what comes in has its turn before what is read, which may always be ready.
     hears_first: bool,
     rooms: Rooms,
-    /// One future, for what happens seldom: it is not asked with every event.
-    seldom: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// One future, for what happens seldom: the next alarm, the server's end, the credential's.
+    seldom: Seldom<dyn Future<Output = Event>>,
+    alarm_at: Instant,
+    stop: CancellationToken,
     out: Outbox,
-    /// Since when the last bytes have been waiting to be taken.
-    handed: Option<Instant>,
+    /// When it is too late for the last bytes to be taken.
+    stuck_at: Option<Instant>,
     _open: Counted,
 }
 
@@ -69,20 +69,22 @@ impl Drive {
         let who = (worker.connection.clone(), worker.guest());
         let lasts = (worker.caller.is_some(), worker.engine.connection_age());
         let (session, effects) = Session::open(who, limits, lasts, Instant::now());
+        let stop = worker.engine.closing();
         let mut drive = Self {
             inbound: Inbound::new(payload, limits.frame_bytes),
             tasks: FuturesUnordered::new(),
             reading: Reading::default(),
             rooms: Rooms::default(),
-            hears_first: true,
-            seldom: FuturesUnordered::new(),
+            hears_first: false,
+            seldom: seldom(session.alarm_at(), &stop, worker.caller.as_ref()),
+            alarm_at: session.alarm_at(),
+            stop,
             out: Outbox::default(),
-            handed: None,
+            stuck_at: None,
             _open: Counted::new(worker.engine.metrics().sockets.clone()),
             worker,
             session,
         };
-        drive.watch();
         drive.follow(effects);
         drive
     }
@@ -90,8 +92,9 @@ impl Drive {
     /// Everything that is ready to go out, when there is something; `None` after the last of it.
     /// Called again as soon as the socket has room.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let stuck = self.worker.engine.limits().stuck;
-        if self.handed.take().is_some_and(|since| since.elapsed() >= stuck) {
+        // One look at the clock for all that is asked of it.
+        let now = Instant::now();
+        if self.stuck_at.take().is_some_and(|stuck_at| stuck_at <= now) {
             self.worker.engine.metrics().slow_cut.inc();
             let effects = self.session.close(CloseCode::TooSlow);
             self.follow(effects);
@@ -100,29 +103,29 @@ impl Drive {
             if self.session.is_closed() {
                 return Poll::Ready(None);
             }
-            let event = ready!(self.poll_event(cx));
-            self.on(event);
+            let event = ready!(self.poll_event(now, cx));
+            self.on(event, now);
         }
         self.gather(cx);
-        self.handed = Some(Instant::now());
+        self.stuck_at = Some(now + self.worker.engine.limits().stuck);
         Poll::Ready(Some(self.out.take()))
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.hears_first = !self.hears_first;
-        if self.hears_first
-            && let Poll::Ready(heard) = self.poll_heard(cx)
-        {
-            return Poll::Ready(heard);
+    fn poll_event(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Event> {
+        let hears_first = self.hears_first;
+        for hears in [hears_first, !hears_first] {
+            // Whoever had something has the next turn last.
+            self.hears_first = !hears;
+            let event = if hears {
+                self.poll_heard(cx)
+            } else {
+                self.reading.poll_next(cx).map(Event::Read)
+            };
+            if event.is_ready() {
+                return event;
+            }
         }
-        if let Poll::Ready(read) = self.reading.poll_next(cx) {
-            return Poll::Ready(Event::Read(read));
-        }
-        if !self.hears_first
-            && let Poll::Ready(heard) = self.poll_heard(cx)
-        {
-            return Poll::Ready(heard);
-        }
+        self.hears_first = false;
         // To ask a set costs as much when it is empty, and mostly these are.
         if !self.tasks.is_empty()
             && let Poll::Ready(Some(done)) = self.tasks.poll_next_unpin(cx)
@@ -132,10 +135,9 @@ impl Drive {
         if let Poll::Ready(Some((conversation, change))) = self.rooms.poll_next(cx) {
             return Poll::Ready(Event::Room(conversation, change));
         }
-        match self.seldom.poll_next_unpin(cx) {
-            Poll::Ready(Some(event)) => Poll::Ready(event),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        let is_over = self.worker.caller.as_ref().is_some_and(Caller::is_over);
+        let due = self.alarm_at <= now || self.stop.is_cancelled() || is_over;
+        self.seldom.poll(due, cx)
     }
 
     fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -145,31 +147,25 @@ impl Drive {
         self.inbound.poll_next(cx).map(Event::Heard)
     }
 
-    /// Looks out for the next alarm, the server's end, and that of the caller's credential.
+    /// Looks out for the next alarm, and for the end of another caller's credential.
     fn watch(&mut self) {
-        let alarm = sleep_until(self.session.alarm_at());
-        let stop = self.worker.engine.closing();
-        let over = over(self.worker.caller.as_ref());
-        let seldom = async move {
-            tokio::select! {
-                () = alarm => Event::Alarm,
-                () = stop.cancelled() => Event::Stop,
-                () = over => Event::Over,
-            }
-        };
-        self.seldom = FuturesUnordered::from_iter([seldom.boxed()]);
+        self.alarm_at = self.session.alarm_at();
+        self.seldom = seldom(self.alarm_at, &self.stop, self.worker.caller.as_ref());
     }
 
     /// What else is ready: the next call waits for the rest.
     fn gather(&mut self, cx: &mut Context<'_>) {
         while self.out.len() < CHUNK && !self.session.is_closed() {
-            let Poll::Ready(read) = self.reading.poll_next(cx) else { return };
+            let Poll::Ready(read) = self.reading.poll_next(cx) else {
+                self.hears_first = false;
+                return;
+            };
             self.read(read);
         }
+        self.hears_first = true;
     }
 
-    fn on(&mut self, event: Event) {
-        let now = Instant::now();
+    fn on(&mut self, event: Event, now: Instant) {
         let effects = match event {
             Event::Heard(Some(heard)) => self.session.hear(heard, now),
             Event::Heard(None) => {
@@ -200,9 +196,6 @@ impl Drive {
 
     fn read(&mut self, read: Read) {
         let Read { generation, slot, item, coalesce: joined } = read;
-        if !self.session.follows(generation, slot) {
-            return;
-        }
         let over = match item {
             Some(Item::Heartbeat) => None,
             Some(Item::Entries(entries)) => {
@@ -326,6 +319,22 @@ impl MessageBody for Drive {
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         self.get_mut().poll(cx).map(|bytes| bytes.map(Ok))
     }
+}
+
+/// The alarm, the server's end, or that of the caller's credential.
+fn seldom(
+    alarm_at: Instant,
+    stop: &CancellationToken,
+    caller: Option<&Caller>,
+) -> Seldom<dyn Future<Output = Event>> {
+    let (alarm, stop, over) = (sleep_until(alarm_at), stop.clone(), over(caller));
+    Seldom::new(Box::pin(async move {
+        tokio::select! {
+            () = alarm => Event::Alarm,
+            () = stop.cancelled() => Event::Stop,
+            () = over => Event::Over,
+        }
+    }))
 }
 
 /// Ends with the caller's credential; never, without a caller.

@@ -1,10 +1,11 @@
-//! The subscriptions of one socket. Only those that have something are looked at, and each keeps its
-//! waker: to wait anew for every event would cost more than the event.
+//! The subscriptions of one socket. The first is asked itself, for most sockets have no other. Of the
+//! others only those that have something are looked at, and each keeps its waker: to wait anew for
+//! every event would cost more than the event.
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::StreamExt;
 use futures_util::stream::{AbortHandle, Abortable, FuturesUnordered};
@@ -25,15 +26,13 @@ pub(super) struct Read {
     pub(super) coalesce: bool,
 }
 
-/// What all of them have said and was not taken yet.
-type Said = Rc<RefCell<VecDeque<Read>>>;
-
 /// All subscriptions of a socket.
 #[derive(Default)]
 pub(super) struct Reading {
-    subscriptions: FuturesUnordered<Abortable<Subscription>>,
-    handles: HashMap<Slot, AbortHandle>,
-    said: Said,
+    first: Option<Subscription>,
+    others: Option<Box<Others>>,
+    /// Whose turn it is.
+    others_first: bool,
 }
 
 /// A subscription; it ends when its generation does.
@@ -42,6 +41,21 @@ struct Subscription {
     slot: Slot,
     session: Box<Session>,
     coalesce: bool,
+}
+
+#[derive(Default)]
+struct Others {
+    speaking: FuturesUnordered<Abortable<Speaking>>,
+    handles: HashMap<Slot, AbortHandle>,
+    said: Said,
+}
+
+/// What they have said and was not taken yet.
+type Said = Rc<RefCell<VecDeque<Read>>>;
+
+/// One of the others, until its end.
+struct Speaking {
+    subscription: Subscription,
     said: Said,
 }
 
@@ -53,33 +67,82 @@ impl Reading {
         session: Box<Session>,
         coalesce: bool,
     ) {
-        let said = Rc::clone(&self.said);
-        let subscription = Subscription { generation, slot, session, coalesce, said };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(slot, handle);
-        self.subscriptions.push(Abortable::new(subscription, registration));
+        let subscription = Subscription { generation, slot, session, coalesce };
+        match self.first {
+            None => self.first = Some(subscription),
+            Some(_) => self.others.get_or_insert_default().begin(subscription),
+        }
     }
 
-    /// Reads no more of this one. What it has said may still come.
+    /// Reads no more of this one, and forgets what it has said.
     pub(super) fn end(&mut self, slot: Slot) {
-        if let Some(handle) = self.handles.remove(&slot) {
-            handle.abort();
+        if self.first.as_ref().is_some_and(|first| first.slot == slot) {
+            self.first = None;
+        } else if let Some(others) = &mut self.others {
+            others.end(slot);
         }
     }
 
     /// What one of them says next.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        self.others_first = !self.others_first;
+        for others in [self.others_first, !self.others_first] {
+            let read = if others { self.poll_others(cx) } else { self.poll_first(cx) };
+            if read.is_ready() {
+                return read;
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let Some(first) = &mut self.first else { return Poll::Pending };
+        let read = ready!(first.poll(cx));
+        if read.item.is_none() {
+            self.first = None;
+        }
+        Poll::Ready(read)
+    }
+
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let Some(others) = &mut self.others else { return Poll::Pending };
+        others.poll(cx)
+    }
+}
+
+impl Others {
+    fn begin(&mut self, subscription: Subscription) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert(subscription.slot, handle);
+        let speaking = Speaking { subscription, said: Rc::clone(&self.said) };
+        self.speaking.push(Abortable::new(speaking, registration));
+    }
+
+    fn end(&mut self, slot: Slot) {
+        let Some(handle) = self.handles.remove(&slot) else { return };
+        handle.abort();
+        self.said.borrow_mut().retain(|read| read.slot != slot);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         let said = self.said.borrow_mut().pop_front();
         if let Some(read) = said {
             return Poll::Ready(read);
         }
         // Those that have ended are of no interest: they have said so.
-        while let Poll::Ready(Some(_)) = self.subscriptions.poll_next_unpin(cx) {}
+        while let Poll::Ready(Some(_)) = self.speaking.poll_next_unpin(cx) {}
         self.said.borrow_mut().pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl Future for Subscription {
+impl Subscription {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let Self { generation, slot, coalesce, .. } = *self;
+        self.session.poll_next(cx).map(|item| Read { generation, slot, item, coalesce })
+    }
+}
+
+impl Future for Speaking {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -90,10 +153,9 @@ impl Future for Subscription {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let Poll::Ready(item) = this.session.poll_next(cx) else { return Poll::Pending };
-            let over = item.is_none();
-            let Self { generation, slot, coalesce, .. } = *this;
-            this.said.borrow_mut().push_back(Read { generation, slot, item, coalesce });
+            let read = ready!(this.subscription.poll(cx));
+            let over = read.item.is_none();
+            this.said.borrow_mut().push_back(read);
             if over {
                 return Poll::Ready(());
             }

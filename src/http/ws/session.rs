@@ -6,7 +6,7 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -127,7 +127,7 @@ pub(super) struct Session {
     mistakes: Mistakes,
     participant: Participant,
     joined: HashSet<ConversationId>,
-    following: HashMap<GenerationId, Slot>,
+    following: BTreeMap<GenerationId, Slot>,
     slots: u32,
     unanswered: u32,
     next_ping: Instant,
@@ -151,7 +151,7 @@ impl Session {
             mistakes: Mistakes::new(limits.mistakes_per_minute, now),
             participant,
             joined: HashSet::new(),
-            following: HashMap::new(),
+            following: BTreeMap::new(),
             slots: 0,
             unanswered: 0,
             next_ping: now + limits.ping,
