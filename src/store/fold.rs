@@ -19,7 +19,7 @@ const ROUND: i64 = 16;
 /// hundred thousand events. Four times a second that is more than a lane can write.
 const ROWS: i64 = 2000;
 /// Rows after which others have their turn on this thread: some tenths of a millisecond's work.
-const BESIDE: usize = 16;
+const BESIDE: usize = 8;
 
 impl PgLog {
     /// Folds what the lanes of `owner` have written, and clears away lanes that nobody writes by.

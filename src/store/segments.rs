@@ -14,7 +14,7 @@ use crate::ports::LogError;
 const LONGEST: i64 = 512;
 
 /// Segments in one statement: a millisecond's work, here and in the database, between others'.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 16;
 
 /// Segments in the making, by generation, epoch and page.
 #[derive(Default)]
