@@ -4,6 +4,7 @@ mod connect;
 mod conversation_rows;
 mod conversations;
 pub mod embedded;
+mod endings;
 mod fold;
 mod follow;
 mod keys;

@@ -2,13 +2,12 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::endings::mark_ended;
 use super::lane::{Fresh, Place};
 use super::lines;
 use super::rows::{error, json, stored};
-use super::turns::{Told, tell};
+use super::turns::tell;
 use super::unfolded::Flush;
-use crate::domain::generation::Outcome;
-use crate::domain::id::ConversationId;
 use crate::ports::{Append, LogError, RowChange};
 
 /// Appends `batch` by a lane; refused as a whole if the lane was closed, or if one of it is not
@@ -26,12 +25,7 @@ pub(super) async fn append(
     flush(&mut transaction, lane, batch, fresh).await?;
     mark_started(&mut transaction, batch).await?;
     mark_kept(&mut transaction, batch).await?;
-    let mut told = Vec::new();
-    for &one in batch {
-        if let RowChange::Ended(outcome) = &one.row {
-            told.extend(mark_ended(&mut transaction, one, outcome).await?);
-        }
-    }
+    let told = mark_ended(&mut transaction, batch).await?;
     tell(&mut transaction, told).await?;
     transaction.commit().await.map_err(error)
 }
@@ -131,36 +125,4 @@ pub(super) async fn mark_kept(
         .map_err(error)?;
     }
     Ok(())
-}
-
-/// Writes the ending into the row, in the transaction of its `done` event, once; the conversation
-/// that is to be told, if there is one.
-pub(super) async fn mark_ended(
-    connection: &mut PgConnection,
-    append: &Append,
-    outcome: &Outcome,
-) -> Result<Option<Told>, LogError> {
-    let last = append.entries.last().map(|entry| stored(entry.seq));
-    let conversation: Option<Option<Uuid>> = sqlx::query_scalar(
-        "update generations g set status = $2, text = $3, reasoning = $4, refusal = $5, \
-         tool_calls = $6, done = $7, attempts = $8, last_seq = $9, \
-         finished_at = clock_timestamp(), time_to_first_token_ms = \
-           extract(epoch from first_content(g.id) - g.created_at) * 1000 \
-         where id = $1 and epoch = $10 and done is null returning conversation_id",
-    )
-    .bind(append.at.id.0)
-    .bind(outcome.done.status.as_str())
-    .bind(&outcome.answer.text)
-    .bind(&outcome.answer.reasoning)
-    .bind(&outcome.answer.refusal)
-    .bind(json(&outcome.answer.tool_calls))
-    .bind(json(&outcome.done))
-    .bind(i32::try_from(outcome.attempts).unwrap_or(i32::MAX))
-    .bind(last)
-    .bind(append.epoch.0)
-    .fetch_optional(connection)
-    .await
-    .map_err(error)?;
-    let conversation = conversation.ok_or(LogError::Conflict)?;
-    Ok(conversation.map(|id| (ConversationId(id), append.at.id)))
 }

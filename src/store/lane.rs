@@ -20,6 +20,11 @@ use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 /// Generations whose last seq a lane remembers; those that it has forgotten are looked up again.
 const KNOWN: usize = 16 * 1024;
 
+/// A lane looks up rows by their keys, and few of them. A planner that saw a table when it was empty
+/// would have it read from end to end, until its statistics say what it has become.
+const BY_KEY: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+
 /// One lane of an instance, with a connection of its own.
 pub(super) struct PgWriter {
     options: PgConnectOptions,
@@ -48,7 +53,7 @@ pub(super) struct Place {
 
 impl PgWriter {
     pub(super) fn new(options: PgConnectOptions, owner: InstanceId, unfolded: Unfolded) -> Self {
-        Self { options, owner, unfolded, open: None, left: None }
+        Self { options: options.options(BY_KEY), owner, unfolded, open: None, left: None }
     }
 
     /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.

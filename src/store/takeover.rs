@@ -2,13 +2,14 @@
 use sqlx::Row;
 use std::time::Duration;
 
-use super::append::{insert_segment, mark_ended, mark_kept};
+use super::append::{insert_segment, mark_kept};
+use super::endings::mark_ended;
 use super::lane::{beside_new_lanes, close};
 use super::postgres::PgLog;
 use super::rows::{GENERATION, error, generation, kept, seq};
 use super::turns::tell;
 use crate::domain::id::{Epoch, GenerationId, InstanceId};
-use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, RowChange};
+use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans};
 
 impl PgLog {
     pub(super) async fn renew(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
@@ -201,10 +202,8 @@ impl PgLog {
         let Some(cancel_requested) = claimed else { return Ok(Claimed::No) };
         insert_segment(&mut transaction, append).await?;
         mark_kept(&mut transaction, &[append]).await?;
-        if let RowChange::Ended(outcome) = &append.row {
-            let told = mark_ended(&mut transaction, append, outcome).await?;
-            tell(&mut transaction, told.into_iter().collect()).await?;
-        }
+        let told = mark_ended(&mut transaction, &[append]).await?;
+        tell(&mut transaction, told).await?;
         transaction.commit().await.map_err(error)?;
         Ok(Claimed::Ours { cancel_requested })
     }

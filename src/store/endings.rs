@@ -1,0 +1,98 @@
+//! How generations ended, in their rows.
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::rows::{error, stored};
+use super::turns::Told;
+use crate::domain::generation::Outcome;
+use crate::domain::id::{ConversationId, GenerationId};
+use crate::ports::{Append, LogError, RowChange};
+
+/// Writes the endings in `batch` into their rows, in the transaction of their `done` events, each once;
+/// refused as a whole if one of them is there already, or another owner's by now. The conversations
+/// that are to be told.
+pub(super) async fn mark_ended(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<Vec<Told>, LogError> {
+    let endings = Endings::of(batch)?;
+    if endings.ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = endings.ids.len();
+    // All in one statement: whatever else is in the batch waits for them.
+    let rows: Vec<(Uuid, Option<Uuid>)> = sqlx::query_as(
+        "update generations g set status = e.status, text = e.text, reasoning = e.reasoning, \
+         refusal = e.refusal, tool_calls = e.tool_calls::json, done = e.done::json, \
+         attempts = e.attempts, last_seq = e.last_seq, \
+         finished_at = clock_timestamp(), time_to_first_token_ms = \
+           extract(epoch from first_content(g.id) - g.created_at) * 1000 \
+         from unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], \
+           $7::text[], $8::text[], $9::text[], $10::integer[]) \
+           as e (id, epoch, last_seq, status, text, reasoning, refusal, tool_calls, done, attempts) \
+         where g.id = e.id and g.epoch = e.epoch and g.done is null \
+         returning g.id, g.conversation_id",
+    )
+    .bind(endings.ids)
+    .bind(endings.epochs)
+    .bind(endings.lasts)
+    .bind(endings.statuses)
+    .bind(endings.texts)
+    .bind(endings.reasonings)
+    .bind(endings.refusals)
+    .bind(endings.tool_calls)
+    .bind(endings.dones)
+    .bind(endings.attempts)
+    .fetch_all(connection)
+    .await
+    .map_err(error)?;
+    if rows.len() != wanted {
+        return Err(LogError::Conflict);
+    }
+    let told = |(id, conversation): (Uuid, Option<Uuid>)| {
+        conversation.map(|conversation| (ConversationId(conversation), GenerationId(id)))
+    };
+    Ok(rows.into_iter().filter_map(told).collect())
+}
+
+/// Endings as the row has them, side by side.
+#[derive(Default)]
+struct Endings<'a> {
+    ids: Vec<Uuid>,
+    epochs: Vec<i32>,
+    lasts: Vec<Option<i64>>,
+    statuses: Vec<&'a str>,
+    texts: Vec<&'a str>,
+    reasonings: Vec<&'a str>,
+    refusals: Vec<&'a str>,
+    tool_calls: Vec<String>,
+    dones: Vec<String>,
+    attempts: Vec<i32>,
+}
+
+impl<'a> Endings<'a> {
+    fn of(batch: &[&'a Append]) -> Result<Self, LogError> {
+        let mut endings = Self::default();
+        for append in batch {
+            let RowChange::Ended(outcome) = &append.row else { continue };
+            let Outcome { answer, done, attempts } = outcome.as_ref();
+            endings.ids.push(append.at.id.0);
+            endings.epochs.push(append.epoch.0);
+            endings.lasts.push(append.entries.last().map(|entry| stored(entry.seq)));
+            endings.statuses.push(done.status.as_str());
+            endings.texts.push(&answer.text);
+            endings.reasonings.push(&answer.reasoning);
+            endings.refusals.push(&answer.refusal);
+            endings.tool_calls.push(json(&answer.tool_calls)?);
+            endings.dones.push(json(done)?);
+            endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
+        }
+        Ok(endings)
+    }
+}
+
+/// As text: a `json` keeps it as it is, and an array of them is none.
+fn json(value: &impl Serialize) -> Result<String, LogError> {
+    serde_json::to_string(value).map_err(|e| LogError::Broken(e.to_string()))
+}
