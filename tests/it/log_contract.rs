@@ -10,7 +10,7 @@ use lastword::domain::generation::{
 };
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
-use lastword::domain::transcript::Answer;
+use lastword::domain::transcript::{Answer, ToolCall};
 use lastword::ports::{
     Address, Append, Claim, Claimed, Created, Deleted, Filter, Log, LogError, LogWriter, Orphans,
     RowChange, Tail,
@@ -152,6 +152,36 @@ async fn there_is_one_ending() {
     bench.log.request_cancel(&at).await.unwrap();
     let row = bench.log.generation(&at).await.unwrap().unwrap();
     assert_eq!(row.status, Status::Completed, "a cancel comes too late");
+}
+
+#[tokio::test]
+async fn endings_that_come_together_are_each_their_own_and_stand_or_fall_together() {
+    let bench = bench().await;
+    let mut ends = Vec::new();
+    let call =
+        ToolCall { id: "c".into(), name: "f".into(), arguments: r#"{"nul":"\u0000"}"#.into() };
+    for (n, text) in (0_u8..).zip(["one", "two", ""]) {
+        let at = bench.generation().await;
+        let mut end = ending(&at, 1, 2);
+        let RowChange::Ended(outcome) = &mut end.row else { unreachable!() };
+        outcome.answer.text = text.into();
+        outcome.attempts = u32::from(n) + 1;
+        outcome.answer.tool_calls = vec![call.clone(); n.into()];
+        ends.push((at, end));
+    }
+    let mut writer = bench.log.writer(bench.owner);
+    append(writer.as_mut(), &ends[2].1).await.unwrap();
+    let outcome = writer.append(&[&ends[0].1, &ending(&ends[2].0, 1, 3)]).await;
+    assert!(matches!(outcome, Err(LogError::Conflict)), "{outcome:?}");
+    let row = bench.log.generation(&ends[0].0).await.unwrap().unwrap();
+    assert_eq!((row.status, row.last_seq), (Status::Running, Seq(1)), "nothing was written");
+    writer.append(&[&ends[0].1, &ends[1].1]).await.unwrap();
+    for (at, end) in &ends {
+        let row = bench.log.generation(at).await.unwrap().unwrap();
+        let RowChange::Ended(outcome) = &end.row else { unreachable!() };
+        assert_eq!((row.status, row.last_seq), (Status::Completed, Seq(2)));
+        assert_eq!(row.result.as_ref(), Some(outcome.as_ref()));
+    }
 }
 
 #[tokio::test]

@@ -183,10 +183,19 @@ async fn many_generations_share_a_socket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_unsubscribe_nothing_comes() {
     let app = TestApp::start().await;
-    let id = app.client.start_prompt("/demo tokens=100000 tps=500 ttft_ms=0").await;
+    let prompt = "/demo tokens=100000 tps=500 ttft_ms=0";
+    let (id, other) =
+        (app.client.start_prompt(prompt).await, app.client.start_prompt(prompt).await);
     let mut socket = Socket::open(app.address).await;
-    socket.ask(&json!({"type": "subscribe", "ref": 1, "generation": id})).await;
-    socket.event().await.unwrap();
+    for id in [&id, &other] {
+        socket.ask(&json!({"type": "subscribe", "ref": 1, "generation": id})).await;
+    }
+    while socket.frame().await.unwrap()["generation"] != json!(other) {}
+    let ack = socket.ask(&json!({"type": "unsubscribe", "ref": 2, "generation": other})).await;
+    assert_eq!(ack, json!({"type": "ack", "ref": 2, "generation": other}));
+    for _ in 0..100 {
+        assert_eq!(socket.frame().await.unwrap()["generation"], json!(id));
+    }
     let ack = socket.ask(&json!({"type": "unsubscribe", "ref": 2, "generation": id})).await;
     assert_eq!(ack, json!({"type": "ack", "ref": 2, "generation": id}));
     // Its events go on elsewhere; here, the answers come without one between them.
@@ -197,6 +206,7 @@ async fn after_an_unsubscribe_nothing_comes() {
         assert_eq!(socket.frame().await.unwrap(), json!({"type": "pong", "ref": n}));
     }
     app.client.cancel(&id).await;
+    app.client.cancel(&other).await;
     drop(socket);
     app.stop().await;
 }
