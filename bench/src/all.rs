@@ -57,6 +57,7 @@ fn parts(args: &Args) -> Vec<Part> {
         Scenario::Active,
         Scenario::Resume,
         Scenario::Start,
+        Scenario::Short,
         Scenario::Fanout,
         Scenario::Resumable,
         Scenario::Gateways,

@@ -18,11 +18,12 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   multiplex           one socket next to as many SSE streams
   websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
+  short               short answers, so many of which begin each second
   growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
   upstream, wakeup    the provider alone; a reader on another instance
 options
-  --generations N     generations at the same time
+  --generations N     generations at the same time (short: begun each second)
   --readers N         readers of each (fanout, resume)
   --events N          in the large log (growth: 10000000)
   --connections N     idle connections of each kind (sockets: 10000)
@@ -54,6 +55,8 @@ pub(crate) enum Scenario {
     Active,
     /// Readers that come back.
     Resume,
+    /// Starts and endings, one after the other.
+    Short,
     /// From exec to the first answer.
     Start,
     /// Growth, drawn.
@@ -81,7 +84,7 @@ impl Scenario {
     }
 
     /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 18] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 19] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -94,6 +97,7 @@ impl Scenario {
         ("active", Self::Active, [1000, 1, 50, 10]),
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
+        ("short", Self::Short, [500, 1, 100, 8]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
         ("websocket", Self::Websocket, [1000, 1, 50, 6]),
         ("growth", Self::Growth, [200, 1, 50, 6]),

@@ -24,6 +24,7 @@ mod resume;
 mod rounds;
 mod running;
 mod server;
+mod short;
 mod socket;
 mod sockets;
 mod sse;
@@ -111,6 +112,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::DurableStreams => peers::durable_streams(args).await,
         Scenario::Active => running::run(args).await,
         Scenario::Resume => resume::run(args).await,
+        Scenario::Short => short::run(args).await,
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
         Scenario::Websocket => websocket::run(args).await,

@@ -164,6 +164,12 @@ impl Kind {
         matches!(self, Self::Resumed | Self::Superseded | Self::Done)
     }
 
+    /// Whether it is a part of an answer.
+    #[must_use]
+    pub fn is_content(self) -> bool {
+        matches!(self, Self::Delta | Self::Reasoning | Self::Refusal | Self::ToolCall)
+    }
+
     fn of(event: &Event) -> Self {
         match event {
             Event::Started { .. } => Self::Started,

@@ -3,7 +3,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::endings::mark_ended;
-use super::lane::{Fresh, Place};
+use super::lane::{Admitted, Place};
 use super::lines;
 use super::rows::{error, json, stored};
 use super::turns::tell;
@@ -17,16 +17,17 @@ pub(super) async fn append(
     lane: &mut Place,
     batch: &[&Append],
 ) -> Result<(), LogError> {
-    let Some(fresh) = lane.admit(batch) else { return Err(LogError::Conflict) };
+    let Some(admitted) = lane.admit(batch) else { return Err(LogError::Conflict) };
     if batch.iter().all(|append| matches!(append.row, RowChange::None)) {
-        return flush(connection, lane, batch, fresh).await;
+        return flush(connection, lane, batch, admitted).await;
     }
     let mut transaction = connection.begin().await.map_err(error)?;
-    flush(&mut transaction, lane, batch, fresh).await?;
+    flush(&mut transaction, lane, batch, admitted).await?;
     mark_started(&mut transaction, batch).await?;
     mark_kept(&mut transaction, batch).await?;
-    let told = mark_ended(&mut transaction, batch).await?;
+    let told = mark_ended(&mut transaction, batch, |id| lane.spoke(id)).await?;
     tell(&mut transaction, told).await?;
+    lane.forget_ended(batch);
     transaction.commit().await.map_err(error)
 }
 
@@ -34,9 +35,9 @@ pub(super) async fn append(
 /// of the epoch that is on record: a take-over after this statement began has closed the lane.
 async fn flush(
     connection: &mut PgConnection,
-    lane: &Place,
+    lane: &mut Place,
     batch: &[&Append],
-    (fresh, epochs): Fresh,
+    admitted: Admitted,
 ) -> Result<(), LogError> {
     let flush = Flush::of(batch);
     if flush.ids.is_empty() {
@@ -45,19 +46,22 @@ async fn flush(
     let checked = "with lane as (select from lanes where id = $1 and open for key share) \
          insert into journal (lane, n, ids, lines) select $1, $2, $3, $4 from lane where not exists ( \
            select from unnest($5::uuid[], $6::integer[]) as f (id, epoch) \
-           left join generations g on g.id = f.id where g.epoch is distinct from f.epoch)";
+           left join generations g on g.id = f.id where g.epoch is distinct from f.epoch) \
+         returning at";
     let known = "with lane as (select from lanes where id = $1 and open for key share) \
-         insert into journal (lane, n, ids, lines) select $1, $2, $3, $4 from lane";
-    let query = sqlx::query(if fresh.is_empty() { known } else { checked })
+         insert into journal (lane, n, ids, lines) select $1, $2, $3, $4 from lane returning at";
+    let query = sqlx::query_scalar(if admitted.fresh.is_empty() { known } else { checked })
         .bind(lane.id)
         .bind(lane.n)
         .bind(&flush.ids)
         .bind(&flush.lines);
-    let query = if fresh.is_empty() { query } else { query.bind(fresh).bind(epochs) };
-    let inserted = query.execute(connection).await.map_err(error)?.rows_affected();
-    if inserted != 1 {
-        return Err(LogError::Conflict);
-    }
+    let query = if admitted.fresh.is_empty() {
+        query
+    } else {
+        query.bind(&admitted.fresh).bind(&admitted.epochs)
+    };
+    let at = query.fetch_optional(connection).await.map_err(error)?;
+    lane.note(&admitted, at.ok_or(LogError::Conflict)?);
     lane.unfolded.keep(lane.id, lane.n, flush);
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! How generations ended, in their rows.
 use serde::Serialize;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::lane::Spoke;
 use super::rows::{error, stored};
 use super::turns::Told;
 use crate::domain::generation::Outcome;
@@ -15,8 +17,9 @@ use crate::ports::{Append, LogError, RowChange};
 pub(super) async fn mark_ended(
     connection: &mut PgConnection,
     batch: &[&Append],
+    spoke: impl Fn(GenerationId) -> Spoke,
 ) -> Result<Vec<Told>, LogError> {
-    let endings = Endings::of(batch)?;
+    let endings = Endings::of(batch, spoke)?;
     if endings.ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -26,11 +29,12 @@ pub(super) async fn mark_ended(
         "update generations g set status = e.status, text = e.text, reasoning = e.reasoning, \
          refusal = e.refusal, tool_calls = e.tool_calls::json, done = e.done::json, \
          attempts = e.attempts, last_seq = e.last_seq, \
-         finished_at = clock_timestamp(), time_to_first_token_ms = \
-           extract(epoch from first_content(g.id) - g.created_at) * 1000 \
+         finished_at = clock_timestamp(), time_to_first_token_ms = extract(epoch from \
+           case when e.known then e.spoke else first_content(g.id) end - g.created_at) * 1000 \
          from unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], \
-           $7::text[], $8::text[], $9::text[], $10::integer[]) \
-           as e (id, epoch, last_seq, status, text, reasoning, refusal, tool_calls, done, attempts) \
+           $7::text[], $8::text[], $9::text[], $10::integer[], $11::boolean[], $12::timestamptz[]) \
+           as e (id, epoch, last_seq, status, text, reasoning, refusal, tool_calls, done, attempts, \
+             known, spoke) \
          where g.id = e.id and g.epoch = e.epoch and g.done is null \
          returning g.id, g.conversation_id",
     )
@@ -44,6 +48,8 @@ pub(super) async fn mark_ended(
     .bind(endings.tool_calls)
     .bind(endings.dones)
     .bind(endings.attempts)
+    .bind(endings.known)
+    .bind(endings.spoke)
     .fetch_all(connection)
     .await
     .map_err(error)?;
@@ -69,10 +75,13 @@ struct Endings<'a> {
     tool_calls: Vec<String>,
     dones: Vec<String>,
     attempts: Vec<i32>,
+    /// Whether it is known when it spoke: else the log is searched, which takes its time.
+    known: Vec<bool>,
+    spoke: Vec<Option<OffsetDateTime>>,
 }
 
 impl<'a> Endings<'a> {
-    fn of(batch: &[&'a Append]) -> Result<Self, LogError> {
+    fn of(batch: &[&'a Append], spoke: impl Fn(GenerationId) -> Spoke) -> Result<Self, LogError> {
         let mut endings = Self::default();
         for append in batch {
             let RowChange::Ended(outcome) = &append.row else { continue };
@@ -87,6 +96,9 @@ impl<'a> Endings<'a> {
             endings.tool_calls.push(json(&answer.tool_calls)?);
             endings.dones.push(json(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
+            let spoke = spoke(append.at.id);
+            endings.known.push(spoke != Spoke::Unknown);
+            endings.spoke.push(if let Spoke::At(at) = spoke { Some(at) } else { None });
         }
         Ok(endings)
     }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::append::append;
@@ -47,8 +48,26 @@ pub(super) struct Place {
     /// The row of the journal that is written next, or was last.
     pub(super) n: i64,
     pub(super) unfolded: Unfolded,
-    /// The last seq of what was appended here.
-    known: HashMap<GenerationId, Seq>,
+    /// What was appended here.
+    known: HashMap<GenerationId, Known>,
+}
+
+/// A generation that a lane has appended to.
+struct Known {
+    /// The seq that comes next.
+    next: Seq,
+    spoke: Spoke,
+}
+
+/// When the first content of a generation became durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoke {
+    /// There is none yet.
+    Not,
+    /// Then, by the database's clock.
+    At(OffsetDateTime),
+    /// Maybe before this lane began: the log knows.
+    Unknown,
 }
 
 impl PgWriter {
@@ -177,35 +196,67 @@ fn lock_of(owner: InstanceId) -> i64 {
     low.cast_signed()
 }
 
-/// Generations that a lane has not appended to before, with the epochs of their appends.
-pub(super) type Fresh = (Vec<Uuid>, Vec<i32>);
+/// What a lane has to know of a batch.
+#[derive(Default)]
+pub(super) struct Admitted {
+    /// Generations that it has not appended to before, and the epochs of their appends.
+    pub(super) fresh: Vec<Uuid>,
+    pub(super) epochs: Vec<i32>,
+    /// Those whose first content is in it.
+    speaking: Vec<GenerationId>,
+}
 
 impl Place {
     /// Takes note of `batch`, which is about to be appended; `None` if one of it does not go on
     /// where its generation is. Whatever fails from then on ends the lane, and its notes with it.
-    pub(super) fn admit(&mut self, batch: &[&Append]) -> Option<Fresh> {
+    pub(super) fn admit(&mut self, batch: &[&Append]) -> Option<Admitted> {
         if self.known.len() > KNOWN {
             self.known.clear();
         }
-        let mut fresh = Fresh::default();
+        let mut admitted = Admitted::default();
         for &append in batch {
             let (Some(first), Some(last)) = (append.entries.first(), append.entries.last()) else {
                 continue;
             };
-            match self.known.insert(append.at.id, last.seq) {
-                Some(known) if known.next() != first.seq => return None,
-                Some(_) => {}
-                None => {
-                    fresh.0.push(append.at.id.0);
-                    fresh.1.push(append.epoch.0);
-                }
+            let known = self.known.entry(append.at.id).or_insert_with(|| {
+                admitted.fresh.push(append.at.id.0);
+                admitted.epochs.push(append.epoch.0);
+                // Before its second event it has said no more than that it has started.
+                let silent = first.seq == Seq::ZERO.next().next();
+                Known { next: first.seq, spoke: if silent { Spoke::Not } else { Spoke::Unknown } }
+            });
+            if known.next != first.seq {
+                return None;
             }
+            known.next = last.seq.next();
+            if known.spoke == Spoke::Not && append.entries.iter().any(|e| e.kind.is_content()) {
+                admitted.speaking.push(append.at.id);
+            }
+        }
+        self.n += 1;
+        Some(admitted)
+    }
+
+    /// What was admitted is written, `at` this time.
+    pub(super) fn note(&mut self, admitted: &Admitted, at: OffsetDateTime) {
+        for id in &admitted.speaking {
+            let Some(known) = self.known.get_mut(id) else { continue };
+            known.spoke = Spoke::At(at);
+        }
+    }
+
+    /// When a generation spoke.
+    pub(super) fn spoke(&self, id: GenerationId) -> Spoke {
+        self.known.get(&id).map_or(Spoke::Unknown, |known| known.spoke)
+    }
+
+    /// Forgets what ends in `batch`.
+    pub(super) fn forget_ended(&mut self, batch: &[&Append]) {
+        for append in batch {
             if matches!(append.row, RowChange::Ended(_)) {
                 self.known.remove(&append.at.id);
             }
         }
-        self.n += 1;
-        Some(fresh)
     }
 }
 

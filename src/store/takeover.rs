@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::append::{insert_segment, mark_kept};
 use super::endings::mark_ended;
+use super::lane::Spoke;
 use super::lane::{beside_new_lanes, close};
 use super::postgres::PgLog;
 use super::rows::{GENERATION, error, generation, kept, seq};
@@ -202,7 +203,7 @@ impl PgLog {
         let Some(cancel_requested) = claimed else { return Ok(Claimed::No) };
         insert_segment(&mut transaction, append).await?;
         mark_kept(&mut transaction, &[append]).await?;
-        let told = mark_ended(&mut transaction, &[append]).await?;
+        let told = mark_ended(&mut transaction, &[append], |_| Spoke::Unknown).await?;
         tell(&mut transaction, told).await?;
         transaction.commit().await.map_err(error)?;
         Ok(Claimed::Ours { cancel_requested })
