@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastword::domain::entry::Entry;
+use lastword::domain::event::Event;
 use lastword::domain::id::{InstanceId, Seq, Tenant};
 use lastword::ports::{Address, Claimed, Deleted, Log, LogError, LogWriter};
 use lastword::store::{Durability, connect};
@@ -52,6 +53,52 @@ async fn folding_changes_nothing_that_is_read() {
     assert_eq!(pages(&bench, &at, 5).await, expected, "some of it in segments");
     append(writer.as_mut(), &deltas(&at, 1, 41..=41)).await.unwrap();
     assert_eq!(bench.log.read(&at, Seq(38), 9).await.unwrap().len(), 3, "and some in the journal");
+}
+
+/// When the generation spoke, as its row says and as its log does.
+async fn first_words(bench: &Bench, at: &Address) -> (Option<f64>, Option<f64>) {
+    let by_log = "select (extract(epoch from first_content(id) - created_at) * 1000)::float8 \
+         from generations where id = $1";
+    let mut connection = bench.database.connect().await;
+    let log = sqlx::query_scalar(by_log).bind(at.id.0).fetch_one(&mut connection).await.unwrap();
+    (bench.log.generation(at).await.unwrap().unwrap().time_to_first_token_ms, log)
+}
+
+/// Most short answers end before they are folded: to search the journal for each of them would
+/// take longer the more there are.
+#[tokio::test]
+async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
+    let bench = bench().await;
+    let mut writer = bench.log.writer(bench.owner);
+    let (early, late, never) =
+        (bench.generation().await, bench.generation().await, bench.generation().await);
+    let notice = Event::Notice { code: "x".into(), message: "y".into() };
+    let mut noticed = deltas(&late, 1, 2..=3);
+    noticed.entries[0] = Entry::encode(Seq(2), &notice);
+    append(writer.as_mut(), &deltas(&early, 1, 2..=3)).await.unwrap();
+    let search = "alter function first_content(uuid) rename to kept; \
+        create function first_content(uuid) returns timestamptz language plpgsql as \
+          $$ begin raise exception 'the log is searched'; end $$";
+    let mut connection = bench.database.connect().await;
+    sqlx::raw_sql(search).execute(&mut connection).await.unwrap();
+    append(writer.as_mut(), &deltas(&early, 1, 4..=4)).await.unwrap();
+    writer.append(&[&noticed, &ending(&early, 1, 5), &ending(&never, 1, 2)]).await.unwrap();
+    append(writer.as_mut(), &ending(&late, 1, 4)).await.unwrap();
+    let back =
+        "drop function first_content(uuid); alter function kept(uuid) rename to first_content";
+    sqlx::raw_sql(back).execute(&mut connection).await.unwrap();
+    for at in [&early, &late] {
+        let (row, log) = first_words(&bench, at).await;
+        assert!(row.is_some() && row == log, "{row:?}, {log:?}");
+    }
+    assert_eq!(first_words(&bench, &never).await, (None, None));
+    // Another lane has not seen it speak, and searches.
+    let at = bench.generation().await;
+    append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
+    let mut other = bench.log.writer(bench.owner);
+    append(other.as_mut(), &ending(&at, 1, 4)).await.unwrap();
+    let (row, log) = first_words(&bench, &at).await;
+    assert!(row.is_some() && row == log, "{row:?}, {log:?}");
 }
 
 #[tokio::test]
