@@ -44,16 +44,15 @@ async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {
         due += apart;
     }
     let started = answers.len();
-    let (mut took, mut failed) = (Vec::new(), 0);
+    let (mut took, mut failures) = (Vec::new(), Vec::new());
     for answer in answers.join_all().await {
         match answer {
             Ok(us) => took.push(us),
-            Err(why) => {
-                eprintln!("bench: {why}");
-                failed += 1;
-            }
+            Err(why) => failures.push(why),
         }
     }
+    // One for all: they mostly fail for the same reason.
+    failures.first().inspect(|why| eprintln!("bench: {why}"));
     let spent = before.map(|before| Sample::take(&[server.pid()]).since(&before));
     let each = spent.map_or(f64::NAN, |s| s.serving() as f64 / started as f64 / 1e3);
     took.sort_unstable();
@@ -62,7 +61,7 @@ async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {
     let added = |p| (f64::from(permille(&took, p)) - own as f64) / 1e3;
     let load = format!("{} answers of {TOKENS} tokens begin each second", args.generations);
     Ok(vec![
-        Figure::new(format!("{load}: not complete"), f64::from(failed), "").at_most(0.0),
+        Figure::new(format!("{load}: not complete"), failures.len() as f64, "").at_most(0.0),
         Figure::new(format!("{load}: added to each, p50"), added(500), "ms"),
         Figure::new(format!("{load}: added to each, p99"), added(990), "ms"),
         Figure::new(format!("{load}: CPU of each, PostgreSQL included"), each, "us"),

@@ -93,8 +93,8 @@ impl<'a> Endings<'a> {
             endings.texts.push(&answer.text);
             endings.reasonings.push(&answer.reasoning);
             endings.refusals.push(&answer.refusal);
-            endings.tool_calls.push(json(&answer.tool_calls)?);
-            endings.dones.push(json(done)?);
+            endings.tool_calls.push(json_text(&answer.tool_calls)?);
+            endings.dones.push(json_text(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
             let spoke = spoke(append.at.id);
             endings.known.push(spoke != Spoke::Unknown);
@@ -104,7 +104,7 @@ impl<'a> Endings<'a> {
     }
 }
 
-/// As text: a `json` keeps it as it is, and an array of them is none.
-fn json(value: &impl Serialize) -> Result<String, LogError> {
+/// A `json` as text, which it is kept as: there is no binding of an array of them.
+fn json_text(value: &impl Serialize) -> Result<String, LogError> {
     serde_json::to_string(value).map_err(|e| LogError::Broken(e.to_string()))
 }

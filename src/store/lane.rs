@@ -18,7 +18,7 @@ use super::unfolded::Unfolded;
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 
-/// Generations whose last seq a lane remembers; those that it has forgotten are looked up again.
+/// Generations that a lane remembers; those that it has forgotten are looked up again.
 const KNOWN: usize = 16 * 1024;
 
 /// A lane looks up rows by their keys, and few of them. A planner that saw a table when it was empty

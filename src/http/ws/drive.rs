@@ -114,18 +114,16 @@ impl Drive {
     fn poll_event(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Event> {
         let hears_first = self.hears_first;
         for hears in [hears_first, !hears_first] {
-            // Whoever had something has the next turn last.
-            self.hears_first = !hears;
             let event = if hears {
                 self.poll_heard(cx)
             } else {
                 self.reading.poll_next(cx).map(Event::Read)
             };
             if event.is_ready() {
+                self.hears_first = !hears;
                 return event;
             }
         }
-        self.hears_first = false;
         // To ask a set costs as much when it is empty, and mostly these are.
         if !self.tasks.is_empty()
             && let Poll::Ready(Some(done)) = self.tasks.poll_next_unpin(cx)
