@@ -43,7 +43,7 @@ use crate::engine::{Caller, Engine};
 use crate::ports::{Address, ConversationAt};
 pub use answer::answer;
 pub use auth::{InvalidOrigin, Origins, guard};
-pub use connections::Connections;
+pub use connections::{Connections, Encrypted, Place};
 pub use cors::cors;
 use problem::Problem;
 

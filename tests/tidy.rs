@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 19] = [
+const OWNERS: [(&str, &[&str]); 22] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_openai", &["providers"]),
@@ -36,7 +36,10 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("toml", &["config", "domain/nearest"]),
     ("nix", &["store/embedded", "config", "app/files"]),
     ("socket2", &["app/server"]),
-    ("actix_tls", &["app/server"]),
+    ("actix_http", &["app/server"]),
+    ("actix_server", &["app/server"]),
+    ("actix_service", &["app/server"]),
+    ("tokio_rustls", &["app/server"]),
     ("rustls", &["app/tls", "main", "providers"]),
     ("rust_embed", &["http/assets"]),
     ("flate2", &["http/assets"]),

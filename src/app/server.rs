@@ -1,32 +1,35 @@
-//! The HTTP server: actix with the settings that long streams need.
-use std::any::Any;
+//! The HTTP server: actix until an answer streams, and then that answer.
+mod arrival;
+mod bounds;
+mod connection;
+mod leave;
+mod shared;
+mod streaming;
+mod worker;
+
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
+use actix_server::Server;
 use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::files;
 use super::tls::{Tls, TlsError};
-use crate::engine::{Access, Engine, Limits, answer_bell};
-use crate::http::{Connections, Origins, answer, configure, cors, guard};
+use crate::engine::{Access, Engine, Limits};
+use crate::http::{Connections, Origins};
+use arrival::Manners;
+use connection::Connection;
+use worker::{HEAD, Worker};
 
-/// A client that takes nothing for the limit and this time is gone; the kernel drops its
-/// connection. Without it a reader that never reads is kept for ever. The time is for a socket that
+/// A client that takes nothing for the limit and this time is gone. The time is for a socket that
 /// shall hear why, should its client read on after all.
 const LAST_WORD: Duration = Duration::from_secs(5);
-/// What the kernel holds for one slow reader, in bytes.
-const SEND_BUFFER: usize = 64 * 1024;
-/// How long a request's head may take.
-const HEAD: Duration = Duration::from_secs(5);
-/// Idle connections wait this long for another request: longer than proxies keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Connections above the limit that are there to be refused.
 const SPARE: usize = 1000;
 /// Connections to the database at most: two pools, a lane, what listens and what sends.
@@ -54,8 +57,7 @@ pub(super) struct Door {
 pub(super) enum Tongue {
     /// HTTP/1.1 in the clear.
     Plain,
-    /// The same, or HTTP/2 by prior knowledge: for a proxy in front. actix waits without a limit
-    /// for the first byte of such a connection, so it is not for the internet.
+    /// The same, or HTTP/2 by prior knowledge: for a proxy in front.
     PlainOrH2,
     /// HTTP/2 or HTTP/1.1 over TLS.
     Tls(Tls),
@@ -95,50 +97,44 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let shared = web::Data::new(engine.clone());
-    let stuck = engine.limits().stuck + LAST_WORD;
-    let access = web::Data::new(door.access.clone());
-    let origins = web::Data::new(door.origins.clone());
+    let manners = Manners { stuck: engine.limits().stuck + LAST_WORD, patience: HEAD };
     let most = places(files::raise(), engine.limits());
-    let connections = Connections::new(most);
-    let server = HttpServer::new(move || {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it ends with the worker whose readers it wakes"
-        )]
-        let _answering = actix_web::rt::spawn(answer_bell());
-        App::new()
-            .app_data(shared.clone())
-            .app_data(access.clone())
-            .app_data(origins.clone())
-            .configure(configure)
-            .wrap(from_fn(guard))
-            .wrap(cors(&origins))
-            .wrap(from_fn(answer))
-    })
-    // Before the listener: actix applies it only to those that come after.
-    .on_connect(move |connection, data| {
-        tune(connection, stuck);
-        data.insert(connections.enter());
-    })
-    // Never reached, for each worker counts its own: ours are refused in words before.
-    .max_connections(most + SPARE)
-    // Small events must not wait for each other: with Nagle's algorithm and a client that
-    // delays its ACKs, a token comes 40 ms late.
-    .tcp_nodelay(true)
-    // A client that hangs up is noticed at once, not at the second write.
-    .h1_allow_half_closed(false)
-    .client_request_timeout(HEAD)
-    // Never between 1 and 500 ms: such connections leak (actix-http 3.20).
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(LAST_BYTES)
-    .tls_handshake_timeout(HEAD)
-    .disable_signals();
+    let server = Server::build()
+        // Never reached, for each worker counts its own: ours are refused in words before.
+        .max_concurrent_connections(most + SPARE)
+        .shutdown_timeout(LAST_BYTES)
+        .disable_signals();
+    let worker = Worker {
+        engine: engine.clone(),
+        access: door.access.clone(),
+        origins: door.origins.clone(),
+        connections: Connections::new(most),
+        encrypted: matches!(door.tongue, Tongue::Tls(_)),
+        stopping: server.graceful_shutdown_signal(),
+    };
     let server = match &door.tongue {
-        Tongue::Plain => server.listen(listener)?,
-        Tongue::PlainOrH2 => server.listen_auto_h2c(listener)?,
-        Tongue::Tls(tls) => server.listen_rustls_0_23(listener, tls.config())?,
+        Tongue::Plain => server.listen("http", listener, move || {
+            let open =
+                move |tcp, endpoint, place| Connection::new(endpoint, manners.plain(tcp), place);
+            worker.clone().serve(open)
+        })?,
+        Tongue::PlainOrH2 => server.listen("http", listener, move || {
+            let open = move |tcp, endpoint, place| async move {
+                Connection::new(endpoint, manners.plain_or_h2(tcp).await?, place).await
+            };
+            worker.clone().serve(open)
+        })?,
+        Tongue::Tls(tls) => {
+            let acceptor = TlsAcceptor::from(Arc::new(tls.config()));
+            server.listen("https", listener, move || {
+                let acceptor = acceptor.clone();
+                let open = move |tcp, endpoint, place| {
+                    let arrives = manners.tls(tcp, acceptor.clone());
+                    async move { Connection::new(endpoint, arrives.await?, place).await }
+                };
+                worker.clone().serve(open)
+            })?
+        }
     }
     .run();
     let handle = server.handle();
@@ -182,18 +178,6 @@ async fn refused(address: SocketAddr) {
     while TcpStream::connect(address).await.is_ok() {
         sleep(Duration::from_millis(2)).await;
     }
-}
-
-fn tune(connection: &dyn Any, stuck: Duration) {
-    let under_tls = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    let plain = connection.downcast_ref::<TcpStream>();
-    let Some(stream) = plain.or_else(under_tls) else { return };
-    let socket = SockRef::from(stream);
-    // A kernel that refuses one of these serves all the same.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(stuck));
-    let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    let _ = socket.set_keepalive(true);
 }
 
 #[cfg(test)]

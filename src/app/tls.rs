@@ -59,9 +59,12 @@ impl Tls {
         Ok(Self { files: files.clone(), current })
     }
 
-    /// TLS 1.3 and 1.2; actix adds the protocols.
+    /// TLS 1.3 and 1.2, and HTTP/2 rather than HTTP/1.1.
     pub(super) fn config(&self) -> ServerConfig {
-        ServerConfig::builder().with_no_client_auth().with_cert_resolver(self.current.clone())
+        let config = ServerConfig::builder().with_no_client_auth();
+        let mut config = config.with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config
     }
 
     /// Reads the files again whenever the process gets SIGHUP. What makes no sense changes nothing:

@@ -1,5 +1,6 @@
 //! Open connections are counted: one too many is told so, where actix would leave it waiting in the
 //! kernel's queue without an answer.
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +14,18 @@ use super::problem::Problem;
 pub struct Connections {
     open: Arc<AtomicUsize>,
     most: usize,
+}
+
+/// Among the data of a connection that is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted;
+
+/// The scheme of the address that the client used; a proxy in front says so.
+pub(super) fn scheme(request: &HttpRequest) -> String {
+    if request.conn_data::<Encrypted>().is_some() {
+        return "https".into();
+    }
+    request.connection_info().scheme().into()
 }
 
 /// One of them, for as long as it is open.
@@ -52,7 +65,7 @@ impl Drop for Place {
 /// Refuses a request on a connection that is one too many. A request over HTTP/2 has a place of its
 /// own: its connection carries as many as its client likes.
 pub(super) fn check(request: &HttpRequest) -> Result<Option<Place>, Problem> {
-    let Some(place) = request.conn_data::<Place>() else { return Ok(None) };
+    let Some(place) = request.conn_data::<Rc<Place>>() else { return Ok(None) };
     let beside = (request.version() == Version::HTTP_2).then(|| place.beside());
     if place.within && beside.as_ref().is_none_or(|place| place.within) {
         return Ok(beside);

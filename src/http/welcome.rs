@@ -2,10 +2,12 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::connections::scheme;
+
 /// Plain text, with the address that the client used.
 pub(super) fn welcome(request: &HttpRequest) -> HttpResponse {
     let connection = request.connection_info();
-    let base = format!("{}://{}", connection.scheme(), connection.host());
+    let base = format!("{}://{}", scheme(request), connection.host());
     let mut response = HttpResponse::Ok();
     // A cache must not answer a browser with what a terminal got.
     response.insert_header((header::VARY, "accept"));

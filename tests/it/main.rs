@@ -103,6 +103,8 @@ mod resume;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod reuse;
+#[cfg(test)]
 mod sdk;
 #[cfg(test)]
 mod secrets;

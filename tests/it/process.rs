@@ -101,3 +101,10 @@ impl Server {
         timeout(PATIENCE, self.child.wait()).await.expect("it stops in time").unwrap()
     }
 }
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

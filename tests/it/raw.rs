@@ -111,6 +111,16 @@ impl RawStream {
         Self { socket, seen: Vec::new() }
     }
 
+    /// Sends more.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).await.unwrap();
+    }
+
+    /// All that has come.
+    pub(crate) fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
     /// Says that nothing more will be asked, as a client does that hangs up.
     pub(crate) async fn half_close(&mut self) {
         self.socket.shutdown().await.unwrap();

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::client::{PATIENCE, assert_whole};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
-use crate::process::{Server, command};
+use crate::process::{Server, command, resident};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_readers_get_the_same_bytes() {
@@ -39,13 +39,6 @@ fn stuck_reader(address: SocketAddr, id: &str) -> TcpStream {
     SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
     write!(socket, "GET /v1/generations/{id}/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     socket
-}
-
-/// Resident memory of a process, in KiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::credentials::{PLAIN_COOKIE, SECURE_COOKIE, session};
 use crate::engine::{Access, Caller, SESSION, TICKET};
+use crate::http::connections::scheme;
 use crate::http::problem::Problem;
 use crate::http::{body, caller};
 
@@ -80,7 +81,7 @@ fn shown(caller: &Caller) -> Value {
 
 fn cookie(request: &HttpRequest, value: &str, seconds: u64) -> Cookie<'static> {
     // A proxy in front of us that speaks TLS says so; who lies about it only harms itself.
-    let secure = request.connection_info().scheme() == "https";
+    let secure = scheme(request) == "https";
     let name = if secure { SECURE_COOKIE } else { PLAIN_COOKIE };
     Cookie::build(name, value.to_owned())
         .http_only(true)

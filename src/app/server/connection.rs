@@ -1,0 +1,126 @@
+//! One connection: actix reads requests and answers them until an answer streams. That one leaves it,
+//! goes out by itself, and afterwards actix has the connection again.
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_http::Protocol;
+use actix_server::GracefulShutdownSignal;
+use actix_service::Service;
+use actix_service::boxed::{BoxFuture, BoxService};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+
+use super::arrival::Arrived;
+use super::shared::{Line, Shared, Socket};
+use super::streaming::Streaming;
+use crate::http::Place;
+
+/// Idle connections wait this long for another request: longer than proxies keep theirs.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a client may take to close its end. For actix, too: never between 1 and 500 ms, with which
+/// connections leak (actix-http 3.20).
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// actix, for connections of one kind. It logs its errors itself.
+pub(super) type Actix<S> = BoxService<(Socket<S>, Protocol, Option<SocketAddr>), (), ()>;
+
+/// What serves the connections of a worker.
+pub(super) struct Endpoint<S> {
+    pub(super) actix: Actix<S>,
+    pub(super) stopping: GracefulShutdownSignal,
+}
+
+/// A connection, served to its end.
+///
+/// A future by hand, because it is small so, and readers are many.
+pub(super) struct Connection<S> {
+    endpoint: Rc<Endpoint<S>>,
+    shared: Rc<Shared<S>>,
+    stage: Stage,
+}
+
+enum Stage {
+    Actix(BoxFuture<Result<(), ()>>),
+    Streaming(Streaming),
+    /// Whether there is another request.
+    Waiting(BoxFuture<io::Result<bool>>),
+    Closing(BoxFuture<io::Result<()>>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
+    pub(super) fn new(endpoint: Rc<Endpoint<S>>, arrived: Arrived<S>, place: Place) -> Self {
+        let shared = Shared::new(arrived, place);
+        let stage = endpoint.begin(&shared);
+        Self { endpoint, shared, stage }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
+    /// actix gets the connection.
+    fn begin(&self, shared: &Rc<Shared<S>>) -> Stage {
+        Stage::Actix(self.actix.call((Socket(shared.clone()), shared.protocol, shared.peer)))
+    }
+
+    /// Waits for another request. As actix would, had it the connection: one that it gets while it is
+    /// idle has only the time of a request's head.
+    fn wait(&self, shared: &Rc<Shared<S>>) -> Stage {
+        let (stopping, shared) = (self.stopping.clone(), shared.clone());
+        Stage::Waiting(Box::pin(async move {
+            tokio::select! {
+                heard = poll_fn(|cx| shared.poll_heard(cx)) => heard,
+                () = sleep(KEEP_ALIVE) => Ok(false),
+                () = stopping.notified() => Ok(false),
+            }
+        }))
+    }
+}
+
+/// Says that it is over, then waits for the client to do so: if it was still sending when the connection
+/// was gone, it would lose the last bytes unread (RFC 9112 §9.6).
+fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(shared: &Rc<Shared<S>>) -> Stage {
+    let shared = shared.clone();
+    Stage::Closing(Box::pin(async move {
+        let said = async {
+            poll_fn(|cx| shared.poll_shutdown(cx)).await?;
+            while !poll_fn(|cx| shared.poll_read(cx)).await?.is_empty() {}
+            Ok(())
+        };
+        timeout(LINGER, said).await.unwrap_or(Ok(()))
+    }))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Connection<S> {
+    /// An error when the client is gone, or an answer failed in its middle.
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { endpoint, shared, stage } = &mut *self;
+        loop {
+            *stage = match stage {
+                Stage::Actix(actix) => match (actix.as_mut().poll(cx), shared.take_leaving()) {
+                    (Poll::Pending, Some(leaving)) => Stage::Streaming(Streaming::new(leaving)),
+                    (Poll::Pending, None) => return Poll::Pending,
+                    (Poll::Ready(_), _) => return Poll::Ready(Ok(())),
+                },
+                Stage::Streaming(streaming) => {
+                    ready!(streaming.poll(shared, cx))?;
+                    if streaming.keeps_alive() { endpoint.wait(shared) } else { close(shared) }
+                }
+                Stage::Waiting(again) => match ready!(again.as_mut().poll(cx))? {
+                    true => endpoint.begin(shared),
+                    false => close(shared),
+                },
+                Stage::Closing(closed) => return closed.as_mut().poll(cx),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

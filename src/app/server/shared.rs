@@ -1,0 +1,186 @@
+//! A connection's bytes, in the hands of whoever has them: actix, or an answer that streams.
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_http::Protocol;
+use actix_web::body::BoxBody;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::arrival::Arrived;
+use super::bounds::Bounds;
+use crate::http::Place;
+
+/// Bytes that are read at once, at most.
+const READ: usize = 16 * 1024;
+
+thread_local! {
+    /// What all connections of a thread read into: one that waits holds nothing.
+    static INTO: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// An answer that leaves: its body, and its head as actix wrote it.
+pub(super) struct Leaving {
+    pub(super) body: BoxBody,
+    pub(super) head: BytesMut,
+    /// Whether the connection speaks another protocol from now on: then the body says what becomes
+    /// of what comes in, and goes out as it is.
+    pub(super) upgraded: bool,
+    /// Whether the head is whole.
+    whole: bool,
+}
+
+/// The connection.
+pub(super) struct Shared<S> {
+    stream: RefCell<S>,
+    state: RefCell<State>,
+    pub(super) protocol: Protocol,
+    pub(super) peer: Option<SocketAddr>,
+    /// It counts as open for as long as it is.
+    pub(super) place: Rc<Place>,
+}
+
+#[derive(Default)]
+struct State {
+    bounds: Bounds,
+    leaving: Option<Leaving>,
+    left: bool,
+    /// What came while an answer streamed, for actix.
+    early: Bytes,
+}
+
+impl<S> Shared<S> {
+    pub(super) fn new(arrived: Arrived<S>, place: Place) -> Rc<Self> {
+        let Arrived { stream, protocol, peer } = arrived;
+        let (stream, place) = (RefCell::new(stream), Rc::new(place));
+        Rc::new(Self { stream, state: RefCell::default(), protocol, peer, place })
+    }
+
+    /// The answer that leaves, as soon as its head is whole.
+    pub(super) fn take_leaving(&self) -> Option<Leaving> {
+        let mut state = self.state.borrow_mut();
+        let leaving = state.leaving.take_if(|leaving| leaving.whole)?;
+        state.left = true;
+        Some(leaving)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Shared<S> {
+    /// Whether more comes in, which is kept for actix, or the client is gone.
+    pub(super) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.state.borrow().early.is_empty() {
+            self.state.borrow_mut().early = ready!(self.poll_read(cx))?;
+        }
+        Poll::Ready(Ok(!self.state.borrow().early.is_empty()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Shared<S> {
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx)
+    }
+
+    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+/// A connection without its kind, as the answers on it see it.
+pub(super) trait Line {
+    /// A request came, with a body of so many bytes, if it says so.
+    fn request(&self, body: Option<u64>);
+    /// Whether actix would lose nothing with the connection.
+    fn may_leave(&self) -> bool;
+    /// Has actix let go of the connection when it has written the head of the answer.
+    fn leave(&self, body: BoxBody, upgraded: bool);
+    /// Whether actix did.
+    fn has_left(&self) -> bool;
+    /// What comes in; nothing at its end.
+    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
+}
+
+impl<S: AsyncRead + Unpin> Line for Shared<S> {
+    fn request(&self, body: Option<u64>) {
+        self.state.borrow_mut().bounds.request(body);
+    }
+
+    fn may_leave(&self) -> bool {
+        self.state.borrow().bounds.at_end()
+    }
+
+    fn leave(&self, body: BoxBody, upgraded: bool) {
+        let leaving = Leaving { body, head: BytesMut::new(), upgraded, whole: false };
+        self.state.borrow_mut().leaving = Some(leaving);
+    }
+
+    fn has_left(&self) -> bool {
+        self.state.borrow().left
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        INTO.with_borrow_mut(|into| {
+            let mut into = ReadBuf::new(into);
+            let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut into);
+            read.map_ok(|()| Bytes::copy_from_slice(into.filled()))
+        })
+    }
+}
+
+/// The connection as actix sees it. Once an answer leaves it reads nothing more from it, and the
+/// head that it writes is kept for the answer.
+pub(super) struct Socket<S>(pub(super) Rc<Shared<S>>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.state.borrow_mut();
+        if state.leaving.is_some() {
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
+        if state.early.is_empty() {
+            ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, into))?;
+        } else {
+            into.put_slice(&state.early.split_to(state.early.len().min(into.remaining())));
+        }
+        state.bounds.read(into.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(leaving) = &mut self.0.state.borrow_mut().leaving {
+            leaving.head.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.0.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(leaving) = &mut self.0.state.borrow_mut().leaving {
+            leaving.whole = true;
+            return Poll::Ready(Ok(()));
+        }
+        self.0.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,141 @@
+//! An answer that streams, without actix: its body is written as it comes, and while there is
+//! nothing to write the connection holds no buffer.
+use std::cell::Cell;
+use std::fmt::Write;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BoxBody, MessageBody};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::shared::{Leaving, Shared};
+
+/// Bytes that wait for the socket before the body is asked for more.
+const ENOUGH: usize = 32 * 1024;
+
+thread_local! {
+    /// A buffer for whoever writes next: mostly it is empty again before another needs one.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::with_capacity(ENOUGH));
+}
+
+/// The rest of an answer.
+pub(super) struct Streaming {
+    body: BoxBody,
+    upgraded: bool,
+    /// Without a buffer while nothing waits.
+    out: BytesMut,
+    over: bool,
+    /// Whether nothing more is to be heard here: the client has asked again already, or the body
+    /// hears it.
+    heard: bool,
+    keeps_alive: bool,
+}
+
+impl Streaming {
+    pub(super) fn new(leaving: Leaving) -> Self {
+        let Leaving { body, head, upgraded, .. } = leaving;
+        // What the client is told.
+        let told = String::from_utf8_lossy(&head);
+        let closes = told.lines().any(|line| line.eq_ignore_ascii_case("connection: close"));
+        let keeps_alive = !upgraded && !closes;
+        Self { body, upgraded, out: head, over: false, heard: upgraded, keeps_alive }
+    }
+
+    /// Whether the client may ask again on this connection.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keeps_alive
+    }
+
+    /// Writes what there is; ready when all of it is out.
+    ///
+    /// # Errors
+    /// The client is gone, or the body failed.
+    pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &Shared<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let more = self.fill(cx)?;
+            if self.write(line, cx)?.is_pending() {
+                break;
+            }
+            if self.over {
+                return Poll::Ready(Ok(()));
+            }
+            if !more {
+                break;
+            }
+        }
+        if !self.heard
+            && let Poll::Ready(more) = line.poll_heard(cx)?
+        {
+            if !more {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.heard = true;
+        }
+        Poll::Pending
+    }
+
+    /// Asks the body until it has nothing, or enough waits; whether it may have more.
+    fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        while !self.over && self.out.len() < ENOUGH {
+            match Pin::new(&mut self.body).poll_next(cx) {
+                Poll::Ready(Some(Ok(bytes))) => self.put(&bytes),
+                Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
+                Poll::Ready(None) => {
+                    self.over = true;
+                    self.put(&[]);
+                }
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// A piece of the body: after a head that said so, a chunk (RFC 9112 §7.1), of which an empty one
+    /// is the last.
+    fn put(&mut self, bytes: &[u8]) {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+        if self.upgraded {
+            return self.out.extend_from_slice(bytes);
+        }
+        let _infallible = write!(self.out, "{:x}\r\n", bytes.len());
+        self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn write<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: &Shared<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let blocked = loop {
+            let rest = self.out.get(written..).unwrap_or_default();
+            if rest.is_empty() {
+                break false;
+            }
+            match line.poll_write(cx, rest)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => written += count,
+                Poll::Pending => break true,
+            }
+        };
+        if blocked {
+            let _written = self.out.split_to(written);
+            return Poll::Pending;
+        }
+        let mut buffer = std::mem::take(&mut self.out);
+        if buffer.capacity() <= 2 * ENOUGH {
+            buffer.clear();
+            SPARE.set(buffer);
+        }
+        line.poll_flush(cx)
+    }
+}

@@ -1,0 +1,106 @@
+//! What each worker does: it has the app and actix's HTTP, and serves the connections it is given.
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_server::GracefulShutdownSignal;
+use actix_service::boxed::{factory, service};
+use actix_service::{ServiceExt, ServiceFactory, fn_factory, fn_service};
+use actix_web::dev::Extensions;
+use actix_web::middleware::from_fn;
+use actix_web::{App, web};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::connection::{Actix, Endpoint, KEEP_ALIVE, LINGER};
+use super::leave::{Exit, leaving};
+use super::shared::Socket;
+use crate::engine::{Access, Engine, answer_bell};
+use crate::http::{Connections, Encrypted, Origins, Place, answer, configure, cors, guard};
+
+/// How long a request's head may take.
+pub(super) const HEAD: Duration = Duration::from_secs(5);
+
+/// What all workers have.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) access: Access,
+    pub(super) origins: Origins,
+    pub(super) connections: Connections,
+    pub(super) encrypted: bool,
+    pub(super) stopping: GracefulShutdownSignal,
+}
+
+impl Worker {
+    /// One of them, which opens its connections by `open`.
+    pub(super) fn serve<S, A, F>(
+        self,
+        open: A,
+    ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = io::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        A: Fn(TcpStream, Rc<Endpoint<S>>, Place) -> F + Clone + 'static,
+        F: Future<Output = io::Result<()>> + 'static,
+    {
+        let (connections, stopping) = (self.connections.clone(), self.stopping.clone());
+        let actix = factory(self.actix::<S>());
+        fn_factory(move || {
+            let (actix, open) = (actix.new_service(()), open.clone());
+            let (connections, stopping) = (connections.clone(), stopping.clone());
+            async move {
+                let actix: Actix<S> = service(actix.await?.map_err(|_| ()));
+                let endpoint = Rc::new(Endpoint { actix, stopping });
+                Ok::<_, ()>(fn_service(move |tcp| open(tcp, endpoint.clone(), connections.enter())))
+            }
+        })
+    }
+
+    /// actix, with the settings that long streams need.
+    fn actix<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        self,
+    ) -> impl ServiceFactory<
+        (Socket<S>, Protocol, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    > {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the worker whose readers it wakes"
+        )]
+        let _answering = actix_web::rt::spawn(answer_bell());
+        let (stopping, encrypted) = (self.stopping, self.encrypted);
+        let app = App::new()
+            .app_data(web::Data::new(self.engine))
+            .app_data(web::Data::new(self.access))
+            .app_data(web::Data::new(self.origins.clone()))
+            .configure(configure)
+            .wrap(from_fn(guard))
+            .wrap(cors(&self.origins))
+            .wrap(from_fn(answer));
+        HttpService::build()
+            // What waits for another request ends when the server stops.
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // A client that hangs up is noticed at once, not at the second write.
+            .h1_allow_half_closed(false)
+            .client_request_timeout(HEAD)
+            .client_disconnect_timeout(LINGER)
+            .keep_alive(KEEP_ALIVE)
+            .on_connect_ext(move |socket: &Socket<S>, data: &mut Extensions| {
+                data.insert(socket.0.place.clone());
+                data.insert(Exit(socket.0.clone()));
+                if encrypted {
+                    data.insert(Encrypted);
+                }
+            })
+            .finish(leaving(app))
+    }
+}
