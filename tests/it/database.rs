@@ -28,9 +28,21 @@ pub(crate) fn search() -> Search {
     Search { bin_dir: None, path: std::env::var_os("PATH") }
 }
 
+/// Connections to it: tests run beside each other, and some have several instances.
+const MOST: i32 = 400;
+
 async fn start_shared() -> Embedded {
-    let embedded = Embedded::start(&shared_dir(), &search()).await.unwrap();
+    let mut embedded = Embedded::start(&shared_dir(), &search()).await.unwrap();
     let mut connection = embedded.options().connect().await.unwrap();
+    let most = "select current_setting('max_connections')::int";
+    if sqlx::query_scalar::<_, i32>(most).fetch_one(&mut connection).await.unwrap() < MOST {
+        let more = format!("alter system set max_connections = {MOST}");
+        sqlx::query(AssertSqlSafe(more)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        embedded.stop().await;
+        embedded = Embedded::start(&shared_dir(), &search()).await.unwrap();
+        connection = embedded.options().connect().await.unwrap();
+    }
     let old = sqlx::query("select datname::text from pg_database where datname like 'test_%'")
         .fetch_all(&mut connection)
         .await
