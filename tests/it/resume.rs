@@ -57,17 +57,18 @@ async fn the_server_is_killed_at_random_tokens() {
     let id = server.client.start_prompt("/demo tokens=300 tps=300 unicode seed=5").await;
     let mut dice = Dice(11);
     let mut seen = Vec::new();
-    let mut kills = 0;
+    let mut taken = 0;
     while !read_on(&server.client, &id, &mut seen, 5 + dice.roll(40)).await {
         server.kill().await;
-        kills += 1;
         server = Server::start(command(dir.path())).await;
+        // Nothing, if the answer was whole already and only its reader was behind.
+        taken += usize::from(server.said.iter().any(|line| line.contains("took up")));
     }
-    assert!(kills >= 5, "killed {kills} times");
+    assert!(taken >= 5, "taken up {taken} times");
     assert_whole(&seen);
     assert_eq!(server.client.all(&id, 0).await, seen, "nothing that was seen is missing");
     let resumed = seen.iter().filter(|e| e.name == "resumed").count();
-    assert_eq!(resumed, kills, "each take-over is told");
+    assert_eq!(resumed, taken, "each take-over is told");
     let undisturbed = server.client.start_prompt("/demo tokens=300 tps=0 unicode seed=5").await;
     let undisturbed = server.client.all(&undisturbed, 0).await;
     assert_eq!(text(&seen), text(&undisturbed), "no part is missing, none is there twice");

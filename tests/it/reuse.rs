@@ -123,11 +123,17 @@ async fn frames_that_come_with_the_handshake_are_heard() {
     let app = TestApp::start().await;
     let generate = frame(r#"{"type":"generate","ref":"a","prompt":"/demo tokens=3 tps=0"}"#);
     let (first, rest) = generate.split_at(9);
-    let mut stream = RawStream::of(app.address, &[HANDS, first].concat()).await;
-    stream.until("101 Switching Protocols", 1).await;
-    stream.say(rest).await;
-    stream.until(r#""type":"done""#, 1).await;
-    drop(stream);
+    // Once as the first request of a connection, and once while an answer streams on it.
+    let mut stream = RawStream::of(app.address, &start("", "/demo tokens=20 tps=200")).await;
+    stream.until("event: delta\n", 1).await;
+    let mut other = RawStream::of(app.address, &[HANDS, first].concat()).await;
+    stream.say(&[HANDS, first].concat()).await;
+    for stream in [&mut stream, &mut other] {
+        stream.until("101 Switching Protocols", 1).await;
+        stream.say(rest).await;
+        stream.until(r#""type":"done""#, 1).await;
+    }
+    drop((stream, other));
     app.until_sockets(0).await;
     app.stop().await;
 }

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::client::{PATIENCE, Reader, assert_whole};
 use crate::harness::TestApp;
 use crate::process::{Server, command};
+use crate::raw::RawStream;
 
 /// More than the six connections that a browser opens to one origin.
 const STREAMS: usize = 9;
@@ -68,6 +69,15 @@ async fn many_streams_share_one_http2_connection() {
     let old = Client::builder().http1_only().tls_danger_accept_invalid_certs(true).build().unwrap();
     let old = old.get(format!("{}/healthz", app.client.base)).send().await.unwrap();
     assert_eq!(old.version(), Version::HTTP_11);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_says_what_it_speaks_is_closed() {
+    let app = TestApp::with(|config| config.h2c = true).await;
+    let mut silent = RawStream::of(app.address, b"").await;
+    silent.end().await;
+    assert_eq!(silent.seen(), "");
     app.stop().await;
 }
 

@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
     /// actix gets the connection.
     fn begin(&self, shared: &Rc<Shared<S>>) -> Stage {
-        Stage::Actix(self.actix.call((Socket(shared.clone()), shared.protocol, shared.peer)))
+        Stage::Actix(self.actix.call((Socket::of(shared), shared.protocol, shared.peer)))
     }
 
     /// Waits for another request. As actix would, had it the connection: one that it gets while it is

@@ -126,6 +126,10 @@ impl<S: AsyncRead + Unpin> Line for Shared<S> {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let early = std::mem::take(&mut self.state.borrow_mut().early);
+        if !early.is_empty() {
+            return Poll::Ready(Ok(early));
+        }
         INTO.with_borrow_mut(|into| {
             let mut into = ReadBuf::new(into);
             let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut into);
@@ -137,6 +141,14 @@ impl<S: AsyncRead + Unpin> Line for Shared<S> {
 /// The connection as actix sees it. Once an answer leaves it reads nothing more from it, and the
 /// head that it writes is kept for the answer.
 pub(super) struct Socket<S>(pub(super) Rc<Shared<S>>);
+
+impl<S> Socket<S> {
+    /// actix gets the connection, for the first time or again.
+    pub(super) fn of(shared: &Rc<Shared<S>>) -> Self {
+        shared.state.borrow_mut().left = false;
+        Self(shared.clone())
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
