@@ -84,6 +84,8 @@ impl Streaming {
     fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         while !self.over && self.out.len() < ENOUGH {
             match Pin::new(&mut self.body).poll_next(cx) {
+                // An empty chunk would be the last.
+                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
                 Poll::Ready(Some(Ok(bytes))) => self.put(&bytes),
                 Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
                 Poll::Ready(None) => {
@@ -99,8 +101,9 @@ impl Streaming {
     /// A piece of the body: after a head that said so, a chunk (RFC 9112 §7.1), of which an empty one
     /// is the last.
     fn put(&mut self, bytes: &[u8]) {
-        if self.out.capacity() == 0 {
+        if self.out.is_empty() {
             self.out = SPARE.take();
+            self.out.reserve(ENOUGH);
         }
         if self.upgraded {
             return self.out.extend_from_slice(bytes);
@@ -115,27 +118,23 @@ impl Streaming {
         line: &Shared<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut out = std::mem::take(&mut self.out);
         let mut written = 0;
-        let blocked = loop {
-            let rest = self.out.get(written..).unwrap_or_default();
-            if rest.is_empty() {
-                break false;
-            }
+        while let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) {
             match line.poll_write(cx, rest)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(count) => written += count,
-                Poll::Pending => break true,
+                Poll::Pending => {
+                    self.out = BytesMut::from(rest);
+                    break;
+                }
             }
-        };
-        if blocked {
-            let _written = self.out.split_to(written);
-            return Poll::Pending;
         }
-        let mut buffer = std::mem::take(&mut self.out);
-        if buffer.capacity() <= 2 * ENOUGH {
-            buffer.clear();
-            SPARE.set(buffer);
+        // Neither a head's few bytes, nor what a large event has made of it.
+        if (ENOUGH..=2 * ENOUGH).contains(&out.capacity()) {
+            out.clear();
+            SPARE.set(out);
         }
-        line.poll_flush(cx)
+        if self.out.is_empty() { line.poll_flush(cx) } else { Poll::Pending }
     }
 }
