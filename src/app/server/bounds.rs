@@ -18,6 +18,9 @@ pub(super) struct Bounds {
 impl Bounds {
     /// More was read.
     pub(super) fn read(&mut self, bytes: &[u8]) {
+        if self.lost {
+            return;
+        }
         let from = self.end.max(self.read);
         let behind = usize::try_from(from - self.read).ok().and_then(|body| bytes.get(body..));
         for (at, byte) in (from..).zip(behind.unwrap_or_default()) {

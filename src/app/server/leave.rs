@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use actix_http::{BoxedPayloadStream, ConnectionType, HttpMessage, Payload, Request};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
-use actix_web::body::{BodySize, EitherBody, MessageBody};
+use actix_web::body::{BodySize, BodyStream, EitherBody, MessageBody};
 use actix_web::dev::{AppConfig, Response, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Version};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::stream::{self, Stream};
 
 use super::shared::Line;
 
@@ -102,7 +102,7 @@ impl Exit {
         }
         response.map_body(|_, body| {
             self.0.leave(body.boxed(), upgraded);
-            EitherBody::right(Elsewhere)
+            EitherBody::right(BodyStream::new(stream::pending()))
         })
     }
 }
@@ -111,23 +111,8 @@ fn has_events(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
 }
 
-/// What actix has of a body that left.
-pub(super) struct Elsewhere;
-
-impl MessageBody for Elsewhere {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        Poll::Pending
-    }
-}
+/// What actix has of a body that left: it goes on for ever, and says nothing.
+type Elsewhere = BodyStream<stream::Pending<Result<Bytes, Infallible>>>;
 
 /// What comes in on an upgraded connection: what actix has read of it, then what it did not.
 struct Incoming {
