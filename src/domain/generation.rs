@@ -7,6 +7,7 @@ use super::conversation::Place;
 use super::event::{Done, Failure, FinishReason, Status, Usage};
 use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
 use super::prompt::Prompt;
+use super::source::Source;
 use super::trace::TraceParent;
 use super::transcript::Answer;
 
@@ -47,6 +48,9 @@ pub struct Request {
     /// In whose trace it is. No part of what is asked: a repeat comes in another trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// The client's own body, for an upstream of the same protocol; `None` for native starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// A generation to be stored for the first time.

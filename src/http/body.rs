@@ -1,4 +1,5 @@
 //! A JSON body: its type, size and time are limited, and what is wrong with it is said clearly.
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
@@ -28,12 +29,30 @@ pub(super) async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limit: usize,
 ) -> Result<T, Problem> {
+    parse(&read(request, payload, limit).await?)
+}
+
+/// The same, and the body's text as it came.
+pub(super) async fn json_and_text<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<(T, Arc<str>), Problem> {
+    let bytes = read(request, payload, limit).await?;
+    let body = parse(&bytes)?;
+    Ok((body, String::from_utf8_lossy(&bytes).into()))
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     check_type(request)?;
-    let bytes = timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
+    timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
-    })??;
-    parse(&bytes)
+    })?
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), Problem> {
