@@ -105,7 +105,9 @@ impl PgWriter {
                 self.left = None;
                 self.open = Some(open);
             }
-            Err(LogError::Unavailable(_) | LogError::Broken(_)) => drop(open),
+            Err(LogError::Unavailable(_) | LogError::Broken(_) | LogError::Doubled(_)) => {
+                drop(open);
+            }
         }
     }
 }

@@ -37,7 +37,6 @@ pub(super) async fn migrate(
     ours.set_ignore_missing(true).set_locking(false);
     set(first, "set statement_timeout = 0; set lock_timeout = 0").await?;
     lock(first, sessions).await?;
-    set(first, &format!("set lock_timeout = '{TABLE_LOCK}'")).await?;
     for step in &portions::STEPS {
         if !is_applied(first, step.version()).await? {
             run(&ours, Some(step.version() - 1), first).await?;
@@ -96,7 +95,8 @@ async fn run(
     ours: &Migrator,
     target: Option<i64>,
     first: &mut PgConnection,
-) -> Result<(), MigrateError> {
+) -> Result<(), ConnectError> {
+    set(first, &format!("set lock_timeout = '{TABLE_LOCK}'")).await?;
     let mut tries = 0;
     loop {
         let ran = match target {
@@ -109,7 +109,10 @@ async fn run(
             {
                 tracing::info!(version, "a migration waits for a table that is in use");
             }
-            other => return other,
+            other => {
+                other?;
+                return set(first, "set lock_timeout = 0").await;
+            }
         }
         tries += 1;
         sleep(PAUSE).await;

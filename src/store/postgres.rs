@@ -216,6 +216,7 @@ impl Log for PgLog {
         answered(async {
             let mut connection = self.workers.acquire().await.map_err(error)?;
             super::partitions::ensure(&mut connection).await.map_err(error)?;
+            super::segments::forget_doubled(&mut connection, days).await.map_err(error)?;
             super::partitions::expire(&mut connection, days).await.map_err(error)
         })
         .await
@@ -295,6 +296,8 @@ impl PgLog {
         }
         super::fold::fold_all_of(&mut transaction, &[at.id.0]).await?;
         let statements = [
+            "delete from doubled where generation_id in \
+             (select id from generations where id = $1 and tenant = $2)",
             "delete from segments where generation_id in \
              (select id from generations where id = $1 and tenant = $2)",
             "delete from generations where id = $1 and tenant = $2",
