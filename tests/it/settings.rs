@@ -88,8 +88,8 @@ async fn all_of_it(database: &TestDatabase, admin: &TestDatabase, messages: &'st
 }
 
 async fn search_and_erase(client: &Client) {
-    let talk = Talk::open(client, &json!({"title": "a talk about backslashes"})).await;
-    talk.prompt("/demo tokens=2 tps=0").await;
+    let talk = Talk::open(client, &json!({"title": "a talk"})).await;
+    talk.prompt("backslashes /demo tokens=2 tps=0").await;
     let found: Value = client.get("/v1/conversations?q=backslashes").await.json().await.unwrap();
     assert_eq!(found["data"].as_array().map(Vec::len), Some(1), "{found}");
     let path = format!("{}/v1/conversations/{}", client.base, talk.id);

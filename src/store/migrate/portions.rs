@@ -82,7 +82,9 @@ impl Step {
         };
         let sql = migration.sql.as_str().to_owned();
         let pieces = self.pieces(&sql).ok_or(MigrateError::VersionMissing(self.version))?;
-        set(first, self.fold).await?;
+        if !self.fold.is_empty() {
+            set(first, self.fold).await?;
+        }
         let total: i64 = number(first, &self.count(self.source)).await?;
         if total == 0 {
             return set(first, &format!("drop schema if exists {BESIDE} cascade")).await;
