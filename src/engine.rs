@@ -5,6 +5,7 @@ mod bell;
 mod bounds;
 mod cancel;
 mod converse;
+mod doubled;
 mod following;
 mod generate;
 mod hand_over;
@@ -66,6 +67,7 @@ use crate::tasks::Tasks;
 use live::Live;
 use overview::Picture;
 use recorder::Recorder;
+use recover::Foreign;
 use remote::Remotes;
 use rooms::Rooms;
 
@@ -104,6 +106,8 @@ struct Inner {
     look: Notify,
     rooms: Rooms,
     metrics: Arc<Metrics>,
+    /// Unfinished generations with events of a newer version.
+    foreign: Foreign,
     /// What operators saw last.
     picture: Mutex<Option<Picture>>,
 }
@@ -151,6 +155,7 @@ impl Engine {
             look: Notify::new(),
             rooms,
             metrics,
+            foreign: Foreign::default(),
             picture: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -287,7 +292,8 @@ impl Engine {
         let broken = |e: &dyn std::fmt::Display| LogError::Broken(e.to_string());
         let mut transcript = Transcript::default();
         while transcript.seq < until {
-            let entries = self.inner.log.read(at, transcript.seq, PAGE).await?;
+            let page = self.inner.log.read(at, transcript.seq, PAGE).await;
+            let entries = page.inspect_err(|error| self.note_doubled(error))?;
             if entries.is_empty() {
                 break;
             }

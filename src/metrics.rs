@@ -82,6 +82,8 @@ pub struct Metrics {
     pub log_outages: Counter,
     /// Rounds in which the journal could not be folded.
     pub fold_failures: Counter,
+    /// Events found under a seq that another event of their generation has.
+    pub doubled: Counter,
     /// Times that the listener of hints had to be made anew.
     pub listener_rebuilds: Counter,
     snapshots: Family<Label, Counter>,
@@ -122,6 +124,7 @@ impl Default for Metrics {
             fenced: Counter::default(),
             log_outages: Counter::default(),
             fold_failures: Counter::default(),
+            doubled: Counter::default(),
             listener_rebuilds: Counter::default(),
             snapshots: Family::default(),
             slow_cut: Counter::default(),
@@ -216,6 +219,11 @@ impl Metrics {
             "fold_failures",
             "Rounds in which the journal could not be folded",
             self.fold_failures.clone(),
+        );
+        r.register(
+            "log_doubled_seqs",
+            "Reads and folds that found two events under one seq",
+            self.doubled.clone(),
         );
         r.register(
             "listener_rebuilds",

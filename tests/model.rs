@@ -2,7 +2,7 @@
 //! cancel, end, pause, crash and hand-over, every order of them for small sizes.
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
-//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Three
+//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Four
 //! mistakes that the protocol invites live here, too; the checker must find them, or it sees nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -34,6 +34,9 @@ enum Variant {
     BlindRetry,
     /// A take-over leaves the lanes of the old owner open.
     OpenLanes,
+    /// A take-over looks at the log as it was when its transaction began, before it waited for the
+    /// appends under way: the isolation level `repeatable read`.
+    OldSnapshot,
 }
 
 /// How much of everything there is.
@@ -207,4 +210,10 @@ fn a_blind_retry_repeats_what_was_committed() {
 fn lanes_that_a_take_over_leaves_open_fence_nobody() {
     let wrong = Protocol { variant: Variant::OpenLanes, ..SMALL };
     fails(wrong, &[properties::DURABLE, properties::ONE_WRITER, properties::NO_REPEAT]);
+}
+
+#[test]
+fn a_claim_that_reads_from_an_older_snapshot_gives_a_seq_away_twice() {
+    let wrong = Protocol { variant: Variant::OldSnapshot, ..SMALL };
+    fails(wrong, &[properties::NO_REPEAT, properties::DURABLE]);
 }

@@ -103,7 +103,10 @@ impl Terminal {
                 }
                 Ok(())
             }
-            Some(Event::Started { .. } | Event::Resumed { .. } | Event::Done(_)) | None => Ok(()),
+            Some(
+                Event::Started { .. } | Event::Resumed { .. } | Event::Done(_) | Event::Unknown,
+            )
+            | None => Ok(()),
         }
     }
 

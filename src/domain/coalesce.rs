@@ -36,6 +36,7 @@ fn is_text(kind: Kind) -> bool {
         | Kind::Resumed
         | Kind::Snapshot
         | Kind::Notice
+        | Kind::Unknown
         | Kind::Done => false,
     }
 }
@@ -58,6 +59,7 @@ fn text(entry: &Entry) -> Option<String> {
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
         | Event::Notice { .. }
+        | Event::Unknown
         | Event::Done(_) => None,
     }
 }

@@ -18,6 +18,9 @@ pub struct Entry {
     json: Piece,
 }
 
+/// The longest name of an event's type, in bytes.
+const LONGEST_NAME: usize = 64;
+
 /// A stored row that is not an event of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("row {seq} of the log is not an event: {why}")]
@@ -66,10 +69,11 @@ impl Entry {
     /// An entry from its stored columns; the inverse of [`Entry::kind`] and [`Entry::data`].
     ///
     /// # Errors
-    /// A word that is no event type, or data that is no JSON object.
+    /// A word that cannot be an event type, or data that is no JSON object.
     pub fn from_stored(seq: Seq, kind: &str, data: &str) -> Result<Self, BadEntry> {
         let bad = |why: &str| BadEntry { seq, why: why.into() };
-        let known = Kind::parse(kind).ok_or_else(|| bad("unknown type"))?;
+        // A newer version beside this one may have types of its own: they are kept as they are.
+        let known = Kind::parse(kind).ok_or_else(|| bad("its type is no name"))?;
         if !data.ends_with('}') {
             return Err(bad("data is not the rest of an object"));
         }
@@ -91,6 +95,22 @@ impl Entry {
         Piece::pack(entries.map(|entry| &mut entry.json));
     }
 
+    /// The word in `type`, and the event name on SSE; also of a type that this version does not know.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.kind != Kind::Unknown {
+            return self.kind.as_str();
+        }
+        let rest = self.json.get(self.before_name()..).unwrap_or_default();
+        rest.split_once('"').map_or(rest, |(name, _)| name)
+    }
+
+    /// The length of what comes before the name of the type.
+    fn before_name(&self) -> usize {
+        let digits = self.seq.0.checked_ilog10().unwrap_or_default() as usize + 1;
+        "{\"seq\":,\"type\":\"".len() + digits
+    }
+
     /// The whole object, as readers get it.
     #[must_use]
     pub fn json(&self) -> &str {
@@ -101,8 +121,7 @@ impl Entry {
     /// brace: a part of [`Entry::json`], so that storing copies nothing.
     #[must_use]
     pub fn data(&self) -> &str {
-        let digits = self.seq.0.checked_ilog10().unwrap_or_default() as usize + 1;
-        let head = "{\"seq\":,\"type\":\"\"".len() + digits + self.kind.as_str().len();
+        let head = self.before_name() + self.name().len() + 1;
         let rest = self.json.get(head..).unwrap_or("}");
         rest.strip_prefix(',').unwrap_or(rest)
     }
@@ -143,6 +162,7 @@ pub enum Kind {
     Snapshot,
     Notice,
     Done,
+    Unknown,
 }
 
 impl Kind {
@@ -159,9 +179,9 @@ impl Kind {
         Self::Done,
     ];
 
-    /// Whether an owner that took over may begin with it.
+    /// Whether an owner that took over may begin with it. A newer version may have more ways to begin.
     fn opens(self) -> bool {
-        matches!(self, Self::Resumed | Self::Superseded | Self::Done)
+        matches!(self, Self::Resumed | Self::Superseded | Self::Done | Self::Unknown)
     }
 
     /// Whether it is a part of an answer.
@@ -182,10 +202,11 @@ impl Kind {
             Event::Snapshot { .. } => Self::Snapshot,
             Event::Notice { .. } => Self::Notice,
             Event::Done(_) => Self::Done,
+            Event::Unknown => Self::Unknown,
         }
     }
 
-    /// The word in `type`, and the event name on SSE.
+    /// The word in `type`; see [`Entry::name`].
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -199,11 +220,16 @@ impl Kind {
             Self::Snapshot => "snapshot",
             Self::Notice => "notice",
             Self::Done => "done",
+            Self::Unknown => "unknown",
         }
     }
 
+    /// None for what cannot be the name of a type.
     fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let name = (1..=LONGEST_NAME).contains(&word.len()) && word.bytes().all(is_name);
+        known.or(name.then_some(Self::Unknown))
     }
 }
 
@@ -267,8 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn a_type_of_a_newer_version_is_kept_as_it_is() {
+        for (name, data, json) in [
+            ("image", r#""url":"x","n":1}"#, r#"{"seq":12,"type":"image","url":"x","n":1}"#),
+            ("pause_of_the_model", "}", r#"{"seq":12,"type":"pause_of_the_model"}"#),
+        ] {
+            let entry = Entry::from_stored(Seq(12), name, data).unwrap();
+            assert_eq!((entry.name(), entry.data(), entry.json()), (name, data, json));
+            assert_eq!(entry.decode().unwrap(), Event::Unknown);
+            let again = Entry::from_stored(entry.seq, entry.name(), entry.data()).unwrap();
+            assert_eq!(again, entry);
+        }
+        assert!(Entry::from_stored(Seq(1), "delta", "\"txt\":\"\"}").unwrap().decode().is_err());
+    }
+
+    #[test]
     fn a_foreign_row_is_an_error() {
-        assert!(Entry::from_stored(Seq(1), "token", "}").is_err());
+        for name in ["", "to ken", "a\"b", "\u{e9}", &"x".repeat(65)] {
+            assert!(Entry::from_stored(Seq(1), name, "}").is_err(), "{name}");
+        }
         assert!(Entry::from_stored(Seq(1), "delta", "[]").is_err());
         assert!(Entry::from_stored(Seq(1), "delta", "}").unwrap().decode().is_err());
     }

@@ -69,6 +69,9 @@ pub enum Event {
     },
     /// Always last, exactly once.
     Done(Done),
+    /// Of a type that this version does not know: a newer one beside it wrote it. Never made here.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A fragment of a tool call; the fragments of one `index` are joined.

@@ -55,6 +55,9 @@ pub struct Transcript {
     pub attempts: u32,
     /// The ending, once there is one.
     pub done: Option<Done>,
+    /// Whether there are events of a type that this version does not know: the answer is what the
+    /// others add up to.
+    pub unknown: bool,
     /// Bytes of all notices.
     noticed: usize,
     /// The answer as it stood at each boundary of attempts.
@@ -117,6 +120,7 @@ impl Transcript {
             Event::Notice { message, .. } => self.noticed += message.len(),
             Event::Snapshot { .. } => {}
             Event::Done(done) => self.done = Some(done.clone()),
+            Event::Unknown => self.unknown = true,
         }
         self.seq = seq;
         Ok(())
@@ -146,6 +150,7 @@ impl Transcript {
             | Event::Superseded { .. }
             | Event::Resumed { .. }
             | Event::Notice { .. }
+            | Event::Unknown
             | Event::Done(_) => {
                 if first {
                     Err(FoldError::Start(seq))
@@ -286,6 +291,14 @@ mod tests {
             fold(&[started(), delta("a"), superseded(2)]),
             Err(FoldError::Superseded(Seq(3)))
         );
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_by_and_noted() {
+        let t = fold(&[started(), delta("a"), Event::Unknown, delta("b"), done()]).unwrap();
+        assert_eq!((t.answer.text.as_str(), t.seq, t.unknown), ("ab", Seq(5), true));
+        assert!(!fold(&[started(), delta("a")]).unwrap().unknown);
+        assert_eq!(fold(&[Event::Unknown]), Err(FoldError::Start(Seq(1))));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Engine {
                 Ok(Some(_)) | Err(LogError::Unavailable(_)) => {
                     sleep(self.inner.limits.poll).await;
                 }
-                Err(LogError::Conflict | LogError::Broken(_)) => return,
+                Err(LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_)) => return,
             }
         }
     }

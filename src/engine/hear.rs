@@ -105,6 +105,7 @@ pub(super) fn size(event: &Event) -> usize {
         | Event::Superseded { .. }
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
+        | Event::Unknown
         | Event::Done(_) => 64,
     };
     text + 64

@@ -93,6 +93,7 @@ impl Engine {
         let found = match self.inner.log.read_many(&wanted, limit).await {
             Ok(found) => found,
             Err(error) => {
+                self.note_doubled(&error);
                 // Each reader looks for itself, and finds out whether it is the log or one row.
                 tracing::warn!(%error, readers_of = tails.len(), "cannot be followed");
                 remotes.detach_all();
@@ -121,7 +122,9 @@ impl Engine {
         let owners = match inner.tasks.hard().run_until_cancelled(told).await {
             Some(Ok(owners)) => owners,
             Some(Err(LogError::Unavailable(_))) | None => return,
-            Some(Err(error @ (LogError::Conflict | LogError::Broken(_)))) => {
+            Some(Err(
+                error @ (LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_)),
+            )) => {
                 tracing::error!(%error, "owners cannot be told of their readers");
                 return;
             }

@@ -256,7 +256,8 @@ impl Session {
                 step
             }
             Err(LogError::Unavailable(_)) => self.wait_for_log(),
-            Err(error @ (LogError::Conflict | LogError::Broken(_))) => {
+            Err(error @ (LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_))) => {
+                self.engine.note_doubled(&error);
                 tracing::error!(generation = %self.at.id, %error, "cannot be read");
                 Step::Over
             }

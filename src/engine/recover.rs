@@ -1,6 +1,8 @@
 //! Generations without an owner are taken over.
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::{StreamExt, stream};
 
@@ -13,7 +15,7 @@ use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
 use crate::domain::generation::Outcome;
-use crate::domain::id::Seq;
+use crate::domain::id::{GenerationId, Seq};
 use crate::domain::transcript::Transcript;
 use crate::ports::{
     Address, Append, Claim, Claimed, LogError, Orphan, Orphans, RowChange, Signal, To,
@@ -23,6 +25,21 @@ use crate::ports::{
 pub(super) const ROUND: u32 = 500;
 /// Take-overs at a time, within the pool.
 const AT_ONCE: usize = 8;
+
+/// Unfinished generations with events of a type that this version does not know. It learns none while
+/// it runs, so they are looked at once.
+#[derive(Default)]
+pub(super) struct Foreign(Mutex<HashSet<GenerationId>>);
+
+impl Foreign {
+    fn add(&self, id: GenerationId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    fn has(&self, id: GenerationId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+}
 
 impl Engine {
     /// Takes over what nobody runs; what others own only if `others_too`.
@@ -76,11 +93,20 @@ impl Engine {
         if orphan.owner == self.inner.instance {
             self.inner.recorder.settle(&at, row.epoch).await;
         }
+        if self.inner.foreign.has(row.id) {
+            return Ok(false);
+        }
         let model = self.model_of(&orphan);
         if model.is_none() && self.leaves(&orphan, &at).await? {
             return Ok(false);
         }
         let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
+        if transcript.done.is_some() {
+            return self.has_just_ended(&at).await;
+        }
+        if transcript.unknown {
+            return self.leave_to_newer(&orphan, &at).await;
+        }
         let event = self.first_event(&orphan, model.as_ref(), &transcript);
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
@@ -142,6 +168,31 @@ impl Engine {
         self.inner.remotes.grown(generation, false);
         self.inner.signals.send(To::All, Signal::TakenOver { generation });
         Ok(true)
+    }
+
+    /// The owner came back after it had been listed, and wrote the ending: there is nothing to take.
+    async fn has_just_ended(&self, at: &Address) -> Result<bool, LogError> {
+        let row = self.inner.log.generation(at).await?;
+        if row.is_none_or(|row| row.result.is_some()) {
+            return Ok(false);
+        }
+        Err(LogError::Broken(format!("generation {}: its ending is not in its row", at.id)))
+    }
+
+    /// Leaves a generation with events of a newer version to an instance of that version: what we made
+    /// of it would be wrong.
+    async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
+        let inner = &self.inner;
+        inner.foreign.add(at.id);
+        tracing::warn!(
+            generation = %at.id,
+            "it has events of a type that this version does not know: left to an instance that does"
+        );
+        if orphan.owner == inner.instance {
+            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
+        }
+        Ok(false)
     }
 
     /// Leaves a generation whose model is not here to an instance that has it, while one lives: its

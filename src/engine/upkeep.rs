@@ -104,6 +104,11 @@ impl Engine {
                 Ok(0) => (seen, idle) = (appended, 0),
                 // There may be more.
                 Ok(_) => idle = IDLE,
+                // They were put aside, and the rest was folded.
+                Err(error @ LogError::Doubled(_)) => {
+                    self.note_doubled(&error);
+                    idle = IDLE;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the journal is not folded");
                     self.metrics().fold_failures.inc();

@@ -187,8 +187,9 @@ impl Story {
                 dialect.said(&Said::Void, frames);
                 say(&self.transcript.answer, dialect, frames);
             }
-            // Nothing is void, and what a notice says is not the answer.
-            Event::Resumed { .. } | Event::Notice { .. } => {}
+            // Nothing is void, and what a notice says is not the answer. What a newer version says, a
+            // dialect of this one cannot.
+            Event::Resumed { .. } | Event::Notice { .. } | Event::Unknown => {}
             Event::Snapshot { text, reasoning, .. } => {
                 let answer = Answer {
                     text: text.clone(),

@@ -25,7 +25,7 @@ pub fn sse(opening: bool, entries: &[Entry]) -> Bytes {
         bytes.put_slice(b"id: ");
         bytes.put_slice(decimal(entry.seq.0, &mut digits).as_bytes());
         bytes.put_slice(b"\nevent: ");
-        bytes.put_slice(entry.kind.as_str().as_bytes());
+        bytes.put_slice(entry.name().as_bytes());
         bytes.put_slice(b"\ndata: ");
         bytes.put_slice(entry.json().as_bytes());
         bytes.put_slice(b"\n\n");

@@ -219,7 +219,7 @@ impl From<LogError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", detail)
                     .retry_after(1)
             }
-            LogError::Conflict | LogError::Broken(_) => {
+            LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_) => {
                 tracing::error!(%error, "a request failed");
                 let detail = "a fault of this server; its log says more";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)

@@ -24,7 +24,7 @@ impl Carried {
     }
 
     fn one(entry: &Entry) -> Option<Self> {
-        let (kind, data) = (entry.kind.as_str().into(), entry.data().into());
+        let (kind, data) = (entry.name().into(), entry.data().into());
         Some(Self { seq: entry.seq, epoch: entry.epoch?.0, kind, data })
     }
 

@@ -120,6 +120,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// Puts some of the events that `owner` has appended in order of their generations, and what others
     /// have left; how many, and zero when all are. Nothing that is read changes by it: it gets cheaper.
+    ///
+    /// Events under a seq that is taken are put aside, and [`LogError::Doubled`] names them all; the rest
+    /// is folded then.
     async fn fold(&self, owner: InstanceId) -> Result<u64, LogError>;
 
     /// Makes room for the days ahead and drops the events of generations begun more than `days`
@@ -292,6 +295,15 @@ pub struct Filter {
     pub limit: u32,
 }
 
+/// Two events of one generation under one seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubled {
+    /// Which generation.
+    pub generation: GenerationId,
+    /// The first such seq that was seen.
+    pub seq: Seq,
+}
+
 /// Why the log could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -304,4 +316,12 @@ pub enum LogError {
     /// The database refused what we asked, or holds what we do not understand: a fault of ours.
     #[error("the log is broken: {0}")]
     Broken(String),
+    /// What only a wrong fence can have written: whose events cannot be told apart by their seq.
+    #[error("two events of a generation have one seq: {}", shown(.0))]
+    Doubled(Vec<Doubled>),
+}
+
+fn shown(doubled: &[Doubled]) -> String {
+    let each = doubled.iter().map(|one| format!("{} at {}", one.generation, one.seq));
+    each.collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use super::lines;
 use super::rows::{error, json, stored};
 use super::turns::tell;
 use super::unfolded::Flush;
-use crate::ports::{Append, LogError, RowChange};
+use crate::ports::{Append, Doubled, LogError, RowChange};
 
 /// Appends `batch` by a lane; refused as a whole if the lane was closed, or if one of it is not
 /// where its generation is.
@@ -66,29 +66,36 @@ async fn flush(
     Ok(())
 }
 
-/// Entries of one owner as a segment, by whoever holds the generation: its start, or its take-over.
+/// Entries of one owner as a segment, by whoever holds the generation: its take-over. Refused if there
+/// are events where they begin, or later.
 pub(super) async fn insert_segment(
     connection: &mut PgConnection,
     append: &Append,
 ) -> Result<(), LogError> {
     let mut lines = String::new();
     for entry in &append.entries {
-        lines::add(&mut lines, 0, &format!("{} {}", entry.kind.as_str(), entry.data()));
+        lines::add(&mut lines, 0, &format!("{} {}", entry.name(), entry.data()));
     }
-    let ends = [append.entries.first(), append.entries.last()].map(|e| e.map(|e| stored(e.seq)));
-    sqlx::query(
+    let (Some(first), Some(last)) = (append.entries.first(), append.entries.last()) else {
+        return Ok(());
+    };
+    let inserted = sqlx::query(
         "insert into segments (generation_id, seq, last, epoch, at, lines) \
-         values ($1, $2, $3, $4, clock_timestamp(), $5)",
+         select $1, $2, $3, $4, clock_timestamp(), $5 where coalesce((select s.last from segments s \
+           where s.generation_id = $1 order by s.seq desc limit 1), 0) < $2",
     )
     .bind(append.at.id.0)
-    .bind(ends[0])
-    .bind(ends[1])
+    .bind(stored(first.seq))
+    .bind(stored(last.seq))
     .bind(append.epoch.0)
     .bind(lines)
     .execute(connection)
     .await
-    .map(drop)
-    .map_err(error)
+    .map_err(error)?;
+    if inserted.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(LogError::Doubled(vec![Doubled { generation: append.at.id, seq: first.seq }]))
 }
 
 async fn mark_started(connection: &mut PgConnection, batch: &[&Append]) -> Result<(), LogError> {

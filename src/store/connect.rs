@@ -5,6 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 
 use super::postgres::PgLog;
+use super::session_settings::Sessions;
 use super::unfolded::Unfolded;
 
 /// The oldest PostgreSQL that the SQL here runs on.
@@ -36,12 +37,36 @@ pub enum ConnectError {
     /// Older than 14.
     #[error("this is PostgreSQL {0}; lastword needs 14 or later")]
     TooOld(String),
+    /// A text that its encoding does not have could not be stored.
+    #[error(
+        "the encoding of this database is {0}; lastword needs UTF8: \
+         create database ... encoding 'UTF8' template template0"
+    )]
+    NotUtf8(String),
+    /// The session cannot be made what the SQL depends on.
+    #[error("the database does not let a session have the settings that the log depends on: {0}")]
+    Setting(String),
+    /// The session may not write.
+    #[error("the database takes no writes from this role: {0}")]
+    ReadOnly(&'static str),
+    /// There is no place for the tables.
+    #[error(
+        "search_path names no schema that exists: \
+         create one, or `alter role ... set search_path = ...`"
+    )]
+    NoSchema,
     /// A crash of this database may lose what it acknowledged.
     #[error(
         "the database setting {0} is off, so a crash could lose events that readers have seen; \
          turn it on, or start with --allow-unsafe-durability"
     )]
     Unsafe(&'static str),
+    /// A migration that rewrites all events found somebody who writes.
+    #[error(
+        "cannot migrate the database: instances of an earlier version still run: stop them all; \
+         one that was killed counts until its lease ends"
+    )]
+    OthersRun,
     /// The tables could not be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -64,54 +89,33 @@ pub async fn connect(
     options: PgConnectOptions,
     durability: Durability,
 ) -> Result<PgLog, ConnectError> {
-    let options = options.application_name("lastword").options([
-        ("statement_timeout", "15s"),
-        ("lock_timeout", "5s"),
-        ("idle_in_transaction_session_timeout", "15s"),
-    ]);
-    let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
-    refuse_pool(&mut first, &options).await?;
+    let sessions = Sessions::new(options);
+    let mut first = PgConnection::connect_with(sessions.options()).await.map_err(unreachable)?;
+    refuse_pool(&mut first, sessions.options()).await?;
     check(&mut first, durability).await?;
-    migrate(&mut first).await?;
+    let sessions = sessions.begin(&mut first).await?;
+    super::migrate::migrate(&mut first, &sessions).await?;
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
     // A polite goodbye is not worth failing for.
     let _ = first.close().await;
     let pool = |most| {
         let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
-        pool.test_before_acquire(false).before_acquire(|connection, meta| {
+        let pool = pool.test_before_acquire(false).before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > UNTESTED {
                     connection.ping().await?;
                 }
                 Ok(true)
             })
-        })
+        });
+        sessions.pool(pool)
     };
     Ok(PgLog {
-        readers: pool(READERS).connect_lazy_with(options.clone()),
-        workers: pool(WORKERS).connect_lazy_with(options.clone()),
-        options,
+        readers: pool(READERS),
+        workers: pool(WORKERS),
+        sessions,
         unfolded: Unfolded::default(),
     })
-}
-
-/// Applies what is missing. What a newer version has added beside it does not keep this one from
-/// starting: during a deploy an instance of the old version may have to start again.
-async fn migrate(first: &mut PgConnection) -> Result<(), ConnectError> {
-    let mut ours = sqlx::migrate!();
-    ours.set_ignore_missing(true).run(&mut *first).await?;
-    let program = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let newest = "select max(version) from _sqlx_migrations";
-    let database: Option<i64> =
-        sqlx::query_scalar(newest).fetch_one(first).await.map_err(ConnectError::Unreachable)?;
-    if let Some(database) = database.filter(|database| *database > program) {
-        tracing::warn!(
-            database,
-            program,
-            "the database is newer than this program, which goes on beside the next minor version only"
-        );
-    }
-    Ok(())
 }
 
 /// What a refused connection means.
@@ -140,13 +144,22 @@ async fn check(connection: &mut PgConnection, durability: Durability) -> Result<
     let row = sqlx::query(
         "select current_setting('server_version_num')::int, current_setting('server_version'), \
          current_setting('fsync'), current_setting('full_page_writes'), \
-         current_setting('synchronous_commit')",
+         current_setting('synchronous_commit'), current_setting('server_encoding'), \
+         to_regclass('generations') is not null",
     )
     .fetch_one(connection)
     .await
     .map_err(ConnectError::Unreachable)?;
     if row.get::<i32, _>(0) < OLDEST {
         return Err(ConnectError::TooOld(row.get(1)));
+    }
+    match row.get::<String, _>(5).as_str() {
+        "UTF8" => {}
+        // Earlier versions began on such databases, and nothing in them is lost: they go on.
+        "SQL_ASCII" if row.get(6) => tracing::warn!(
+            "this database is SQL_ASCII and checks no text: move it to an UTF8 one by pg_dump"
+        ),
+        other => return Err(ConnectError::NotUtf8(other.to_owned())),
     }
     if durability == Durability::UnsafeAllowed {
         return Ok(());

@@ -11,7 +11,7 @@ use super::rows::error;
 use super::segments::Segments;
 use super::unfolded::{Flush, Flushes};
 use crate::domain::id::InstanceId;
-use crate::ports::LogError;
+use crate::ports::{Doubled, LogError};
 
 /// Lanes of others that are cleared away in one round.
 const ROUND: i64 = 16;
@@ -28,18 +28,23 @@ impl PgLog {
         let open: Vec<Uuid> =
             sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.workers).await.map_err(error)?;
         self.unfolded.retain(&open);
-        let mut events = 0;
+        let mut folded = Folded::default();
         for lane in open {
             let mut transaction = self.workers.begin().await.map_err(error)?;
             let copies = self.unfolded.take(lane);
-            events += fold(&mut transaction, lane, ROWS, copies).await?;
+            folded.add(fold(&mut transaction, lane, ROWS, copies).await?);
             transaction.commit().await.map_err(error)?;
         }
-        Ok(events + self.clear_away(owner).await?)
+        folded.add(self.clear_away(owner).await?);
+        if folded.doubled.is_empty() {
+            Ok(folded.events)
+        } else {
+            Err(LogError::Doubled(folded.doubled))
+        }
     }
 
     /// Closed lanes, and those whose owner has no lease: should it live, it opens others.
-    async fn clear_away(&self, owner: InstanceId) -> Result<u64, LogError> {
+    async fn clear_away(&self, owner: InstanceId) -> Result<Folded, LogError> {
         const LEFT: &str = "(not l.open or l.owner <> $1 and not exists (select from instances i \
             where i.id = l.owner and i.lease_until >= clock_timestamp()))";
         let found: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
@@ -50,7 +55,7 @@ impl PgLog {
         .await
         .map_err(error)?;
         if !found {
-            return Ok(0);
+            return Ok(Folded::default());
         }
         let mut transaction = self.workers.begin().await.map_err(error)?;
         // For update: their appends under way are decided.
@@ -62,9 +67,9 @@ impl PgLog {
         .fetch_all(&mut *transaction)
         .await
         .map_err(error)?;
-        let mut events = 0;
+        let mut folded = Folded::default();
         for lane in &lanes {
-            events += fold(&mut transaction, *lane, ROWS, Flushes::new()).await?;
+            folded.add(fold(&mut transaction, *lane, ROWS, Flushes::new()).await?);
         }
         sqlx::query("update lanes set open = false where id = any($1)")
             .bind(&lanes)
@@ -74,7 +79,7 @@ impl PgLog {
         let empty = "delete from lanes where id = any($1) and next_to_fold(id, 1) is null";
         sqlx::query(empty).bind(&lanes).execute(&mut *transaction).await.map_err(error)?;
         transaction.commit().await.map_err(error)?;
-        Ok(events)
+        Ok(folded)
     }
 
     /// Closes the lanes of `owner`, whose process writes no more, and gives its lease up.
@@ -89,6 +94,21 @@ impl PgLog {
         let mut transaction = self.workers.begin().await.map_err(error)?;
         close(&mut transaction, "owner = $1", owner.0).await?;
         transaction.commit().await.map_err(error)
+    }
+}
+
+/// What came of a fold.
+#[derive(Default)]
+struct Folded {
+    events: u64,
+    /// What was put aside.
+    doubled: Vec<Doubled>,
+}
+
+impl Folded {
+    fn add(&mut self, more: Self) {
+        self.events += more.events;
+        self.doubled.extend(more.doubled);
     }
 }
 
@@ -109,14 +129,19 @@ pub(super) async fn fold_all_of(
     Ok(())
 }
 
-/// Folds at most so many rows of a lane, in the transaction of `connection`; how many events that were.
+/// Folds at most so many rows of a lane, in the transaction of `connection`.
 /// Rows of which there are `copies` are not read.
 async fn fold(
     connection: &mut PgConnection,
     lane: Uuid,
     most: i64,
     mut copies: Flushes,
-) -> Result<u64, LogError> {
+) -> Result<Folded, LogError> {
+    // Lookups by key, also where a planner saw the tables when they were empty.
+    sqlx::raw_sql("set local enable_seqscan = off")
+        .execute(&mut *connection)
+        .await
+        .map_err(error)?;
     let copied: Vec<i64> = copies.keys().copied().collect();
     let gone = sqlx::query(
         // The lane first, as whoever clears it away: else each could wait for the other.
@@ -149,5 +174,9 @@ async fn fold(
             flush.ok_or_else(|| LogError::Broken("a row of the journal is empty".into()))?;
         segments.add(at, &flush)?;
     }
-    segments.insert(connection).await
+    let (events, doubled) = segments.insert(connection).await?;
+    for one in &doubled {
+        tracing::error!(generation = %one.generation, seq = one.seq.0, "put aside: the seq is taken");
+    }
+    Ok(Folded { events, doubled })
 }

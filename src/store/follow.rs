@@ -30,7 +30,8 @@ impl PgLog {
                select u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
                from waiting j, unpacked(j.ids, j.lines) u \
                where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4) \
-             select seq, epoch, lines from page \
+             select seq, epoch, lines, (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
+             from page \
              where exists (select from generations where id = $1 and tenant = $2) order by seq",
         )
         .bind(at.id.0)
@@ -42,7 +43,7 @@ impl PgLog {
         .map_err(error)?;
         let mut page = Vec::new();
         for row in &found {
-            rows::unpack(row, after, limit, &mut page)?;
+            rows::unpack(row, at.id, after, limit, &mut page)?;
         }
         Ok(page)
     }
@@ -57,17 +58,18 @@ impl PgLog {
         let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
         let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
         let found = sqlx::query(
-            "with w as materialized (select w.* \
+            "with w as materialized (select w.*, \
+                 (select min(d.seq) from doubled d where d.generation_id = w.id) as doubled \
                from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
                join generations g on g.id = w.id and g.tenant = w.tenant) \
-             select w.id, w.after, s.seq, s.epoch, s.lines \
+             select w.id, w.after, w.doubled, s.seq, s.epoch, s.lines \
              from w cross join lateral (select * from segments s where s.generation_id = w.id \
                and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
                  where b.generation_id = w.id and b.seq <= w.after + 1 \
                  order by b.seq desc limit 1), 0) \
                order by s.seq limit $4) s \
              union all \
-             select w.id, w.after, u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+             select w.id, w.after, w.doubled, u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
              from waiting j, unpacked(j.ids, j.lines) u, w \
              where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
                and u.seq > w.after and u.seq <= w.after + $4 \
@@ -84,7 +86,7 @@ impl PgLog {
         for row in &found {
             let id = GenerationId(row.try_get("id").map_err(error)?);
             let after = rows::seq(row.try_get("after").map_err(error)?);
-            rows::unpack(row, after, limit, pages.entry(id).or_default())?;
+            rows::unpack(row, id, after, limit, pages.entry(id).or_default())?;
         }
         pages.retain(|_, page| !page.is_empty());
         Ok(pages)

@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::append::append;
 use super::rows::{answered, error, seq};
+use super::session_settings::Sessions;
 use super::unfolded::Unfolded;
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
@@ -28,7 +28,7 @@ const BY_KEY: [(&str, &str); 3] =
 
 /// One lane of an instance, with a connection of its own.
 pub(super) struct PgWriter {
-    options: PgConnectOptions,
+    sessions: Sessions,
     owner: InstanceId,
     unfolded: Unfolded,
     open: Option<Open>,
@@ -71,8 +71,8 @@ pub(super) enum Spoke {
 }
 
 impl PgWriter {
-    pub(super) fn new(options: PgConnectOptions, owner: InstanceId, unfolded: Unfolded) -> Self {
-        Self { options: options.options(BY_KEY), owner, unfolded, open: None, left: None }
+    pub(super) fn new(sessions: &Sessions, owner: InstanceId, unfolded: Unfolded) -> Self {
+        Self { sessions: sessions.with(&BY_KEY), owner, unfolded, open: None, left: None }
     }
 
     /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.
@@ -86,7 +86,7 @@ impl PgWriter {
     }
 
     async fn begin(&mut self) -> Result<Open, LogError> {
-        let mut connection = PgConnection::connect_with(&self.options).await.map_err(error)?;
+        let mut connection = self.sessions.connect().await.map_err(error)?;
         let id = open(&mut connection, self.owner, self.left).await?;
         self.left = Some(id);
         Ok(Open { connection, lane: self.place(id) })
@@ -105,7 +105,9 @@ impl PgWriter {
                 self.left = None;
                 self.open = Some(open);
             }
-            Err(LogError::Unavailable(_) | LogError::Broken(_)) => drop(open),
+            Err(LogError::Unavailable(_) | LogError::Broken(_) | LogError::Doubled(_)) => {
+                drop(open);
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn note(lines: &mut String, epoch: Epoch, entry: &Entry) {
     lines.push_str(decimal(entry.seq.0, &mut [0; 20]));
     lines.push(' ');
     lines.push_str(decimal(epoch.0.unsigned_abs().into(), &mut [0; 20]));
-    for word in [entry.kind.as_str(), entry.data()] {
+    for word in [entry.name(), entry.data()] {
         lines.push(' ');
         lines.push_str(word);
     }
@@ -121,7 +121,7 @@ mod tests {
         for text in ["", "1", "1 1", "x 1 delta }", "1 x delta }"] {
             assert!(noted(text).any(|line| line.is_err()), "{text}");
         }
-        for text in ["", "0", "0 delta", "0 token }", "0 delta []"] {
+        for text in ["", "0", "0 delta", "0 Token }", "0 delta []"] {
             let mut read = entries(Seq(1), Epoch(1), text, &(Seq(1)..=Seq(9)));
             assert!(read.any(|entry| entry.is_err()), "{text}");
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
 use super::operations::PgOperations;
 use super::rows::{self, GENERATION, answered, error};
+use super::session_settings::Sessions;
 use super::turns;
 use super::unfolded::Unfolded;
 use crate::domain::entry::Entry;
@@ -29,7 +30,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 pub struct PgLog {
     pub(super) readers: PgPool,
     pub(super) workers: PgPool,
-    pub(super) options: PgConnectOptions,
+    pub(super) sessions: Sessions,
     pub(super) unfolded: Unfolded,
 }
 
@@ -56,7 +57,7 @@ impl Log for PgLog {
     }
 
     fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
-        Box::new(PgWriter::new(self.options.clone(), owner, self.unfolded.clone()))
+        Box::new(PgWriter::new(&self.sessions, owner, self.unfolded.clone()))
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
@@ -215,6 +216,7 @@ impl Log for PgLog {
         answered(async {
             let mut connection = self.workers.acquire().await.map_err(error)?;
             super::partitions::ensure(&mut connection).await.map_err(error)?;
+            super::segments::forget_doubled(&mut connection, days).await.map_err(error)?;
             super::partitions::expire(&mut connection, days).await.map_err(error)
         })
         .await
@@ -236,7 +238,7 @@ impl Log for PgLog {
     /// By a connection of its own: a pool that is used up does not mean that the database is gone.
     async fn ping(&self) -> Result<(), LogError> {
         let ping = async {
-            let mut connection = PgConnection::connect_with(&self.options).await.map_err(error)?;
+            let mut connection = self.sessions.connect().await.map_err(error)?;
             sqlx::query("select 1 from generations limit 0")
                 .execute(&mut connection)
                 .await
@@ -294,6 +296,8 @@ impl PgLog {
         }
         super::fold::fold_all_of(&mut transaction, &[at.id.0]).await?;
         let statements = [
+            "delete from doubled where generation_id in \
+             (select id from generations where id = $1 and tenant = $2)",
             "delete from segments where generation_id in \
              (select id from generations where id = $1 and tenant = $2)",
             "delete from generations where id = $1 and tenant = $2",

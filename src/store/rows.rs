@@ -15,7 +15,7 @@ use crate::domain::event::{Done, Event, Status};
 use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
-use crate::ports::LogError;
+use crate::ports::{Doubled, LogError};
 
 /// Longer than any statement may run: a connection that is silent for so long is dead.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -122,9 +122,11 @@ fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outco
     Ok(Some(Outcome { answer, done, attempts }))
 }
 
-/// Adds the at most `limit` events behind `after` that the segment in `row` has.
+/// Adds the at most `limit` events behind `after` that the segment in `row` has. Refused if one of the
+/// generation's seqs has two events.
 pub(super) fn unpack(
     row: &PgRow,
+    generation: GenerationId,
     after: Seq,
     limit: u32,
     page: &mut Vec<Entry>,
@@ -133,8 +135,16 @@ pub(super) fn unpack(
     let epoch = Epoch(row.try_get("epoch").map_err(error)?);
     let lines = row.try_get("lines").map_err(error)?;
     let within = after.next()..=Seq(after.0.saturating_add(limit.into()));
+    let twice = |seq| Err(LogError::Doubled(vec![Doubled { generation, seq }]));
+    if let Some(known) = row.try_get::<Option<i64>, _>("doubled").map_err(error)? {
+        return twice(seq(known));
+    }
     entries(first, epoch, lines, &within).try_for_each(|entry| {
-        page.push(entry?);
+        let entry = entry?;
+        if page.last().is_some_and(|last| last.seq >= entry.seq) {
+            return twice(entry.seq);
+        }
+        page.push(entry);
         Ok(())
     })
 }

@@ -1,14 +1,18 @@
 //! Events of the journal in order of their generations.
+//!
+//! The second line of defence is here: what would be a second event under a seq is not put among them.
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::lines::{add, noted};
-use super::rows::error;
+use super::lines::{Noted, add, noted};
+use super::rows::{error, seq};
 use super::unfolded::Flush;
-use crate::ports::LogError;
+use crate::domain::id::GenerationId;
+use crate::ports::{Doubled, LogError};
 
 /// Events of a segment at the most, which is a page: whoever reads a page unpacks no more than two of them.
 const LONGEST: i64 = 512;
@@ -16,9 +20,12 @@ const LONGEST: i64 = 512;
 /// Segments in one statement: a millisecond's work, here and in the database, between others'.
 const AT_ONCE: usize = 16;
 
-/// Segments in the making, by generation, epoch and page.
+/// Segments in the making, by generation, epoch and page, and what does not go on where they are.
 #[derive(Default)]
-pub(super) struct Segments(HashMap<(Uuid, i32, i64), Segment>);
+pub(super) struct Segments {
+    made: HashMap<(Uuid, i32, i64), Segment>,
+    astray: Vec<(Uuid, i32, Segment)>,
+}
 
 /// Events of one generation by one owner, right behind each other; the table sees to it that they are.
 struct Segment {
@@ -37,6 +44,8 @@ struct Columns<'a> {
     epochs: Vec<i32>,
     at: Vec<OffsetDateTime>,
     lines: Vec<&'a str>,
+    /// Whether it overlaps with one that comes before it here.
+    taken: Vec<bool>,
 }
 
 impl Segments {
@@ -46,47 +55,81 @@ impl Segments {
         for noted in noted(&flush.lines) {
             let noted = noted?;
             let id = ids.next().ok_or_else(mismatch)?;
-            let page = noted.seq / LONGEST;
-            let segment = self.0.entry((*id, noted.epoch, page)).or_insert_with(|| Segment {
-                first: noted.seq,
-                last: noted.seq,
-                at,
-                lines: String::new(),
-            });
-            segment.last = noted.seq;
-            let behind = (at - segment.at).whole_microseconds();
-            add(&mut segment.lines, u64::try_from(behind).unwrap_or_default(), noted.event);
+            let place = (*id, noted.epoch, noted.seq / LONGEST);
+            match self.made.entry(place) {
+                Entry::Occupied(mut made) if made.get().last + 1 == noted.seq => {
+                    made.get_mut().add(at, noted);
+                }
+                Entry::Occupied(_) => {
+                    self.astray.push((*id, noted.epoch, Segment::of(at, noted)));
+                }
+                Entry::Vacant(free) => drop(free.insert(Segment::of(at, noted))),
+            }
         }
         if ids.next().is_none() { Ok(()) } else { Err(mismatch()) }
     }
 
-    /// How many events they are.
-    pub(super) async fn insert(self, connection: &mut PgConnection) -> Result<u64, LogError> {
-        let mut segments: Vec<_> = self.0.into_iter().collect();
-        segments.sort_unstable_by_key(|(place, _)| *place);
-        let mut events = 0;
+    /// How many events they are, and which of them have a seq that another event has: these are put
+    /// aside.
+    pub(super) async fn insert(
+        self,
+        connection: &mut PgConnection,
+    ) -> Result<(u64, Vec<Doubled>), LogError> {
+        let made = self.made.into_iter().map(|((id, epoch, _), segment)| (id, epoch, segment));
+        let mut segments: Vec<_> = made.chain(self.astray).collect();
+        segments.sort_unstable_by_key(|(id, epoch, segment)| (*id, segment.first, *epoch));
+        let (mut events, mut doubled) = (0, Vec::new());
+        let mut reached: Option<(Uuid, i64)> = None;
         for some in segments.chunks(AT_ONCE) {
             let mut columns = Columns::default();
-            for ((id, epoch, _), segment) in some {
+            for (id, epoch, segment) in some {
+                let before = reached.filter(|(of, _)| of == id).map_or(0, |(_, last)| last);
                 columns.ids.push(*id);
                 columns.seqs.push(segment.first);
                 columns.lasts.push(segment.last);
                 columns.epochs.push(*epoch);
                 columns.at.push(segment.at);
                 columns.lines.push(&segment.lines);
+                columns.taken.push(segment.first <= before);
+                reached = Some((*id, segment.last.max(before)));
                 events += (segment.last - segment.first + 1).unsigned_abs();
             }
-            columns.insert(connection).await?;
+            doubled.extend(columns.insert(connection).await?);
         }
-        Ok(events)
+        Ok((events, doubled))
+    }
+}
+
+impl Segment {
+    fn of(at: OffsetDateTime, noted: Noted<'_>) -> Self {
+        let (first, last) = (noted.seq, noted.seq);
+        let mut segment = Self { first, last, at, lines: String::new() };
+        segment.add(at, noted);
+        segment
+    }
+
+    fn add(&mut self, at: OffsetDateTime, noted: Noted<'_>) {
+        self.last = noted.seq;
+        let behind = (at - self.at).whole_microseconds();
+        add(&mut self.lines, u64::try_from(behind).unwrap_or_default(), noted.event);
     }
 }
 
 impl Columns<'_> {
-    async fn insert(self, connection: &mut PgConnection) -> Result<(), LogError> {
-        sqlx::query(
-            "insert into segments (generation_id, seq, last, epoch, at, lines) select * from unnest( \
-               $1::uuid[], $2::bigint[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[])",
+    /// Of segments that do not overlap, the last one that begins no later than another one ends is the
+    /// only one to look at.
+    async fn insert(self, connection: &mut PgConnection) -> Result<Vec<Doubled>, LogError> {
+        let doubled: Vec<(Uuid, i64)> = sqlx::query_as(
+            "with judged as materialized ( \
+               select n.*, n.astray or n.seq <= coalesce((select s.last from segments s \
+                 where s.generation_id = n.id and s.seq <= n.last order by s.seq desc limit 1), 0) as taken \
+               from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::integer[], $5::timestamptz[], \
+                 $6::text[], $7::boolean[]) as n (id, seq, last, epoch, at, lines, astray)), \
+             made as (insert into segments (generation_id, seq, last, epoch, at, lines) \
+               select id, seq, last, epoch, at, lines from judged where not taken) \
+             insert into doubled (generation_id, seq, last, epoch, at, lines) \
+               select id, seq, last, epoch, at, lines from judged where taken \
+             returning generation_id, seq",
         )
         .bind(self.ids)
         .bind(self.seqs)
@@ -94,11 +137,30 @@ impl Columns<'_> {
         .bind(self.epochs)
         .bind(self.at)
         .bind(self.lines)
-        .execute(connection)
+        .bind(self.taken)
+        .fetch_all(connection)
         .await
-        .map(drop)
-        .map_err(error)
+        .map_err(error)?;
+        Ok(doubled
+            .into_iter()
+            .map(|(id, first)| Doubled { generation: GenerationId(id), seq: seq(first) })
+            .collect())
     }
+}
+
+/// Forgets what was put aside of generations begun more than `days` days ago, as their events are.
+pub(super) async fn forget_doubled(
+    connection: &mut PgConnection,
+    days: u32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from doubled where generation_id \
+         < first_uuid_of_day((now() at time zone 'utc')::date - $1)",
+    )
+    .bind(i32::try_from(days).unwrap_or(i32::MAX))
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 fn mismatch() -> LogError {

@@ -95,7 +95,7 @@ pub(super) async fn insert_generation(
              'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
          insert into segments (generation_id, seq, last, epoch, at, lines) \
          select g.id, 1, 1, g.epoch, clock_timestamp(), '0 started ' || substr(started.data::text, 2) \
-         from g, started returning seq, epoch, lines",
+         from g, started returning seq, epoch, lines, null::bigint as doubled",
     )
     .bind(new.id.0)
     .bind(new.tenant.as_str())
@@ -114,7 +114,7 @@ pub(super) async fn insert_generation(
     .map_err(error)?;
     let mut started = Vec::new();
     if let Some(row) = &row {
-        rows::unpack(row, Seq::ZERO, 1, &mut started)?;
+        rows::unpack(row, new.id, Seq::ZERO, 1, &mut started)?;
     }
     Ok(started.pop())
 }

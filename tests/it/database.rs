@@ -80,6 +80,24 @@ impl TestDatabase {
         Self { options, url }
     }
 
+    /// The same for a role of its own, whose sessions begin with these settings.
+    pub(crate) async fn for_role(&self, kind: &str, settings: &[(&str, &str)]) -> Self {
+        let name = format!("{}_role", self.options.get_database().unwrap());
+        let mut make = format!(
+            "drop role if exists {name}; create role {name} login {kind}; \
+             grant all on schema public to {name}; \
+             grant create on database {} to {name};",
+            self.options.get_database().unwrap()
+        );
+        for (setting, value) in settings {
+            make += &format!("alter role {name} set {setting} = {value};");
+        }
+        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut self.connect().await).await.unwrap();
+        let options = self.options.clone().username(&name);
+        let url = options.to_url_lossy().to_string();
+        Self { options, url }
+    }
+
     pub(crate) async fn connect(&self) -> PgConnection {
         self.options.connect().await.unwrap()
     }

@@ -25,7 +25,7 @@ use crate::wrong::{Mistake, wrong_log};
 
 const TOKENS: usize = 200;
 /// Much longer than anything here is silent.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// The demo model, which goes on where it was.
 pub(crate) fn demo() -> Model {
@@ -40,7 +40,7 @@ pub(crate) fn demo() -> Model {
 }
 
 /// An engine without HTTP: an instance that can be left without upkeep.
-fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
+pub(crate) fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
     let limits = Limits {
         lease: Duration::from_secs(1),
         poll: Duration::from_millis(10),
@@ -82,7 +82,7 @@ pub(crate) async fn session(engine: &Engine, at: &Address) -> Session {
 
 /// Reads until an event of that type; false if the session ends before, or if nothing more comes,
 /// as happens with a torn log.
-async fn until(session: &mut Session, kind: &str) -> bool {
+pub(crate) async fn until(session: &mut Session, kind: &str) -> bool {
     while let Ok(Some(item)) = timeout(SILENCE, session.next()).await {
         if let Item::Entries(entries) = item
             && entries.iter().any(|e| e.kind.as_str() == kind)

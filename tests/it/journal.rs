@@ -262,7 +262,7 @@ async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
     );
 }
 
-async fn before_version(version: i64, rows: &'static str) -> TestDatabase {
+pub(crate) async fn before_version(version: i64, rows: &'static str) -> TestDatabase {
     let database = TestDatabase::create().await;
     let mut connection = database.connect().await;
     let mut before = sqlx::migrate!("./migrations");

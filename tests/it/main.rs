@@ -34,6 +34,8 @@ mod docs;
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod doubled;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod events;
@@ -56,6 +58,8 @@ mod history;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod kept;
@@ -75,6 +79,8 @@ mod logs;
 mod loss;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 mod neighbours;
 #[cfg(test)]
@@ -109,6 +115,8 @@ mod sdk;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod signals;
 #[cfg(test)]
 mod simulators;
@@ -130,6 +138,8 @@ mod torture;
 mod trace;
 #[cfg(test)]
 mod twin;
+#[cfg(test)]
+mod unknown;
 #[cfg(test)]
 mod unlike;
 #[cfg(test)]

@@ -69,9 +69,14 @@ async fn everything(app: &TestApp) {
 async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
     let old = TestApp::start().await;
     everything(&old).await;
-    let running = old.client.start_prompt("/demo tokens=300 tps=100 ttft_ms=0").await;
-    let mut reader = old.client.events(&running, 0).await;
-    let mut seen = reader.take(5).await;
+    let mut running = Vec::new();
+    for seed in 0..8 {
+        let prompt = format!("/demo tokens=300 tps=100 ttft_ms=0 seed={seed}");
+        let id = old.client.start_prompt(&prompt).await;
+        let mut reader = old.client.events(&id, 0).await;
+        let seen = reader.take(5).await;
+        running.push((id, reader, seen));
+    }
     let newer = newer(&old.database).await;
     newer.run(&mut old.database.connect().await).await.unwrap();
 
@@ -79,9 +84,11 @@ async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
     everything(&old).await;
     let beside = TestApp::on(old.database.clone(), config(&old.database)).await;
     everything(&beside).await;
-    seen.extend(reader.rest().await);
-    assert_whole(&seen);
-    assert_eq!(beside.client.all(&running, 0).await, seen);
+    for (id, mut reader, mut seen) in running {
+        seen.extend(reader.rest().await);
+        assert_whole(&seen);
+        assert_eq!(beside.client.all(&id, 0).await, seen);
+    }
     beside.stop().await;
     let (database, config, _dir) = old.stop().await;
     let again = TestApp::on(database, config).await;

@@ -1,7 +1,7 @@
-//! The two mistakes that a durable log invites, kept alive: tests that use them must fail.
+//! The mistakes that a durable log invites, kept alive: tests that use them must fail.
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use lastword::ports::{
     LogWriter, Orphan, Orphans, Pool, Tail,
 };
 use lastword::store::PgLog;
+use sqlx::{Connection, PgConnection};
 
 /// Which mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,16 @@ pub(crate) enum Mistake {
     NoFence,
     /// An append whose outcome is unknown is simply made again, at the end.
     BlindRetry,
+    /// A take-over closes no lane, and looks at the log as it was before it began.
+    OldSnapshot,
 }
 
 /// The real log with writers that make a mistake.
 pub(crate) struct WrongLog {
     pub(crate) real: PgLog,
+    url: String,
+    /// Orphans that are found once more, whatever has become of them.
+    pub(crate) late: Mutex<Option<Vec<Orphan>>>,
     pub(crate) mistake: Mistake,
     /// Reads by one reader, and reads for many.
     pub(crate) read: AtomicUsize,
@@ -61,7 +67,7 @@ impl WrongWriter {
 impl LogWriter for WrongWriter {
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         match self.mistake {
-            Mistake::None => self.real.append(batch).await,
+            Mistake::None | Mistake::OldSnapshot => self.real.append(batch).await,
             Mistake::NoFence => {
                 let moved = self.at_the_end(batch).await?;
                 self.real.append(&moved.iter().collect::<Vec<_>>()).await
@@ -85,6 +91,38 @@ impl LogWriter for WrongWriter {
             }
         }
         Ok(tails)
+    }
+}
+
+impl WrongLog {
+    /// The first entry goes in where the claim was made for, whatever is there by now.
+    async fn take_over_blindly(&self, claim: &Claim) -> Claimed {
+        let Claim { owner, from, append } = claim;
+        let entry = &append.entries[0];
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        let mut transaction = connection.begin().await.unwrap();
+        sqlx::query(
+            "insert into segments (generation_id, seq, last, epoch, at, lines) \
+             values ($1, $2, $2, $3, clock_timestamp(), $4)",
+        )
+        .bind(append.at.id.0)
+        .bind(i64::try_from(entry.seq.0).unwrap())
+        .bind(append.epoch.0)
+        .bind(format!("0 {} {}", entry.name(), entry.data()))
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        let sql = "update generations set owner = $2, epoch = $3 where id = $1 and epoch = $4";
+        sqlx::query(sql)
+            .bind(append.at.id.0)
+            .bind(owner.0)
+            .bind(append.epoch.0)
+            .bind(from.1.0)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        Claimed::Ours { cancel_requested: false }
     }
 }
 
@@ -178,9 +216,15 @@ impl Log for WrongLog {
         self.real.release(owner).await
     }
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
+        if let Some(late) = self.late.lock().unwrap().take() {
+            return Ok(late);
+        }
         self.real.orphans(which, limit).await
     }
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
+        if self.mistake == Mistake::OldSnapshot {
+            return Ok(self.take_over_blindly(claim).await);
+        }
         self.real.take_over(claim).await
     }
     async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
@@ -206,5 +250,6 @@ impl Log for WrongLog {
 pub(crate) async fn wrong_log(url: &str, mistake: Mistake) -> Arc<WrongLog> {
     let durability = lastword::store::Durability::Required;
     let real = lastword::store::connect(url.parse().unwrap(), durability).await.unwrap();
-    Arc::new(WrongLog { real, mistake, read: 0.into(), read_many: 0.into() })
+    let late = Mutex::new(None);
+    Arc::new(WrongLog { real, url: url.into(), late, mistake, read: 0.into(), read_many: 0.into() })
 }

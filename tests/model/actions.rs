@@ -16,6 +16,8 @@ pub(crate) enum Action {
     Look(usize, usize),
     /// Its log is read.
     Read(usize),
+    /// The claim's transaction begins, and has to wait for appends under way.
+    Begin(usize),
     /// Postgres carries the claim out, or refuses it, and the claimant hears of it.
     Claim(usize),
     /// The owner sees that a cancel was asked for.
@@ -71,6 +73,9 @@ impl Protocol {
     pub(crate) fn upkeep(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let instance = &state.instances[i];
         match (&instance.taking, instance.process) {
+            (Taking::Claiming { claim, .. }, Process::Up) if claim.snapshot.is_none() => {
+                actions.push(Action::Begin(i));
+            }
             (Taking::Claiming { .. }, Process::Up) => actions.push(Action::Claim(i)),
             (Taking::Looked { .. }, Process::Up) => actions.push(Action::Read(i)),
             (Taking::Nothing, Process::Up) => {
@@ -144,6 +149,7 @@ impl Protocol {
             }
             Action::Look(i, g) => look(state, i, g),
             Action::Read(i) => self.read(state, i),
+            Action::Begin(i) => begin(state, i),
             Action::Claim(i) => self.claim(state, i),
             Action::Poll(i, g) => stop(&mut state.instances[i], g, Stop::Cancelled),
             Action::Renew(i) => state.instances[i].lapsed = false,
@@ -265,7 +271,7 @@ impl Protocol {
         }
         let kind = if cancel { Kind::Done(Ending::Cancelled) } else { Kind::Resumed };
         let first = Append { generation, epoch: epoch + 1, seq: rows.last() + 1, kind };
-        let claim = Claim { by: i, from, first };
+        let claim = Claim { by: i, from, first, snapshot: None };
         state.instances[i].taking = Taking::Claiming { claim, said: rows.tokens() };
     }
 
@@ -320,6 +326,13 @@ fn look(state: &mut State, i: usize, generation: usize) {
     let rows = &state.database.log[generation];
     let (from, epoch, cancel) = (rows.owner, rows.epoch, rows.cancel);
     state.instances[i].taking = Taking::Looked { generation, from, epoch, cancel };
+}
+
+fn begin(state: &mut State, i: usize) {
+    let State { instances, database, .. } = state;
+    if let Taking::Claiming { claim, .. } = &mut instances[i].taking {
+        claim.snapshot = Some(database.log[claim.first.generation].last());
+    }
 }
 
 fn stop(instance: &mut Instance, g: usize, why: Stop) {

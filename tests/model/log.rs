@@ -33,6 +33,8 @@ pub(crate) struct Claim {
     pub(crate) by: usize,
     pub(crate) from: usize,
     pub(crate) first: Append,
+    /// Where the log ended when the transaction began; none before it has begun.
+    pub(crate) snapshot: Option<usize>,
 }
 
 /// A lane of an instance: the how manieth that it opened.
@@ -159,7 +161,12 @@ pub(crate) fn claim(
     let rows = &mut log[claim.first.generation];
     let ours = rows.epoch + 1 == claim.first.epoch && rows.owner == claim.from;
     let free = claim.by == claim.from || expired;
-    let next = rows.last() + 1 == claim.first.seq;
+    // Each statement sees what was committed before it; but for the mistake, the look is behind the wait.
+    let last = match (variant, claim.snapshot) {
+        (Variant::OldSnapshot, Some(last)) => last,
+        _ => rows.last(),
+    };
+    let next = last + 1 == claim.first.seq;
     if !next || !ours || !free || rows.ended.is_some() {
         return false;
     }

@@ -118,7 +118,9 @@ impl Lane {
                     outages += 1;
                     None
                 }
-                Err(refusal @ (LogError::Conflict | LogError::Broken(_))) => {
+                Err(
+                    refusal @ (LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_)),
+                ) => {
                     // The lane may have been closed: what is not in this batch is compared, too.
                     self.losses.fetch_add(1, Ordering::Relaxed);
                     Some(refusal)

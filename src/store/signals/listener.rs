@@ -54,16 +54,15 @@ impl Listener<'_> {
 
     /// One connection, until it is lost.
     async fn session(&self, failures: &mut usize) -> Result<Infallible, Lost> {
-        let Shared { me, options, pace, heard, works, .. } = self.shared;
+        let Shared { me, sessions, pace, heard, works, .. } = self.shared;
         let answer = pace.beat;
-        let options = options.clone().application_name("lastword listener");
         // sqlx listens only on a pool's connection: a pool of one, for this session only.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .acquire_timeout(answer)
-            .connect_lazy_with(options);
+            .acquire_timeout(answer);
+        let pool = sessions.named("lastword listener").pool(pool);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);

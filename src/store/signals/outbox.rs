@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -121,10 +121,7 @@ async fn send(
 ) -> Result<PgConnection, sqlx::Error> {
     let mut connection = match connection {
         Some(connection) => connection,
-        None => {
-            let options = shared.options.clone().application_name("lastword sender");
-            PgConnection::connect_with(&options).await?
-        }
+        None => shared.sessions.named("lastword sender").connect().await?,
     };
     sqlx::query(
         "select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) \

@@ -1,0 +1,119 @@
+//! A newer version beside this one: what it writes that this one does not know is kept, served and left
+//! to it. And an owner that is only back, which is no reason to speak of a broken log.
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lastword::domain::entry::Entry;
+use lastword::domain::id::{InstanceId, Seq};
+use lastword::ports::{Address, Orphans};
+use serde_json::json;
+use tokio::time::Instant;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::client::PATIENCE;
+use crate::fence::engine;
+use crate::harness::{TestApp, config};
+use crate::log_contract::{Bench, append, bench, deltas, ending};
+use crate::wrong::{Mistake, wrong_log};
+
+/// Three events, of which this version knows two.
+async fn of_a_newer_version(bench: &Bench) -> Address {
+    let at = bench.generation().await;
+    let mut said = deltas(&at, 1, 2..=4);
+    said.entries[1] = Entry::from_stored(Seq(3), "image", "\"url\":\"x\"}").unwrap();
+    append(bench.log.writer(bench.owner).as_mut(), &said).await.unwrap();
+    at
+}
+
+async fn until_taken_over(app: &TestApp, id: &str) {
+    let give_up = Instant::now() + PATIENCE;
+    while app.client.view(id).await["status"] != "completed" {
+        assert!(Instant::now() < give_up, "not taken over");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
+    let bench = bench().await;
+    let (newer, ours) = (of_a_newer_version(&bench).await, bench.generation().await);
+    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let app = TestApp::on(bench.database.clone(), config(&bench.database)).await;
+    let id = newer.id.to_string();
+    let mut reader = app.client.events(&id, 0).await;
+    let seen = reader.take(4).await;
+    assert_eq!(
+        (seen[2].name.as_str(), seen[2].json()),
+        ("image", json!({"seq": 3, "type": "image", "url": "x"}))
+    );
+    // By the time that the other one is at its end, both have been looked at.
+    until_taken_over(&app, &ours.id.to_string()).await;
+    app.engine.take_up().await.unwrap();
+    let view = app.client.view(&id).await;
+    assert_eq!((&view["status"], &view["last_seq"]), (&json!("running"), &json!(4)), "it is left");
+    assert!(
+        view["text"].as_str().unwrap().contains('2')
+            && view["text"].as_str().unwrap().contains('4')
+    );
+    bench.database.folded().await;
+    let again = app.client.events(&id, 0).await.take(4).await;
+    assert_eq!(again, seen, "and the same from the segments");
+    let chat = app.client.get("/v1/generations?status=running").await;
+    assert_eq!(chat.status(), 200);
+
+    // Whoever knows it goes on: for this version it is a generation like any other, but for one event.
+    let heir = InstanceId::random();
+    let mut claim = crate::log_contract::claim(&newer, bench.owner, 2, 5);
+    claim.owner = heir;
+    bench.log.take_over(&claim).await.unwrap();
+    append(bench.log.writer(heir).as_mut(), &ending(&newer, 2, 6)).await.unwrap();
+    let rest = reader.rest().await;
+    assert_eq!(rest.last().map(|e| (e.id, e.name.as_str())), Some((6, "done")));
+    assert_eq!(app.client.view(&id).await["status"], "completed");
+    app.stop().await;
+}
+
+/// What was logged by this thread.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Said {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
+    let said = Said::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(said.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = bench().await;
+    let at = bench.generation().await;
+    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=5)).await.unwrap();
+    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let listed = bench.log.orphans(&Orphans::LeaseExpired, 10).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    // It was only paused, and its last words come before anybody has looked at its log.
+    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 6)).await.unwrap();
+    let log = wrong_log(&bench.database.url, Mistake::None).await;
+    *log.late.lock().unwrap() = Some(listed);
+    let (late, _) = engine(log);
+    assert_eq!(late.take_up().await.unwrap(), 0);
+    late.drain(PATIENCE, &tokio_util::sync::CancellationToken::new()).await;
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    assert!(!said.contains("broken") && !said.contains("WARN"), "{said}");
+}
