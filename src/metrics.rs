@@ -84,6 +84,8 @@ pub struct Metrics {
     pub fold_failures: Counter,
     /// Times that the listener of hints had to be made anew.
     pub listener_rebuilds: Counter,
+    /// Times that a stored row could not be read.
+    pub unreadable: Counter,
     snapshots: Family<Label, Counter>,
     /// Readers that were cut because they took nothing for too long.
     pub slow_cut: Counter,
@@ -123,6 +125,7 @@ impl Default for Metrics {
             log_outages: Counter::default(),
             fold_failures: Counter::default(),
             listener_rebuilds: Counter::default(),
+            unreadable: Counter::default(),
             snapshots: Family::default(),
             slow_cut: Counter::default(),
             pool: Family::default(),
@@ -216,6 +219,11 @@ impl Metrics {
             "fold_failures",
             "Rounds in which the journal could not be folded",
             self.fold_failures.clone(),
+        );
+        r.register(
+            "unreadable_rows",
+            "Times that a stored row could not be read",
+            self.unreadable.clone(),
         );
         r.register(
             "listener_rebuilds",

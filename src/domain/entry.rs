@@ -18,6 +18,9 @@ pub struct Entry {
     json: Piece,
 }
 
+/// Why an event of another build cannot be read; a newer one may know it.
+pub const UNKNOWN_TYPE: &str = "unknown type";
+
 /// A stored row that is not an event of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("row {seq} of the log is not an event: {why}")]
@@ -69,7 +72,7 @@ impl Entry {
     /// A word that is no event type, or data that is no JSON object.
     pub fn from_stored(seq: Seq, kind: &str, data: &str) -> Result<Self, BadEntry> {
         let bad = |why: &str| BadEntry { seq, why: why.into() };
-        let known = Kind::parse(kind).ok_or_else(|| bad("unknown type"))?;
+        let known = Kind::parse(kind).ok_or_else(|| bad(UNKNOWN_TYPE))?;
         if !data.ends_with('}') {
             return Err(bad("data is not the rest of an object"));
         }

@@ -10,9 +10,9 @@ use super::keeping::{abandon, is_resumable};
 use super::models::Model;
 use super::policy::{self, Next};
 use super::start::Owned;
-use crate::domain::entry::Entry;
+use crate::domain::entry::{Entry, UNKNOWN_TYPE};
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
-use crate::domain::generation::Outcome;
+use crate::domain::generation::{Generation, Outcome};
 use crate::domain::id::Seq;
 use crate::domain::transcript::Transcript;
 use crate::ports::{
@@ -77,11 +77,16 @@ impl Engine {
             self.inner.recorder.settle(&at, row.epoch).await;
         }
         let model = self.model_of(&orphan);
-        if model.is_none() && self.leaves(&orphan, &at).await? {
+        let readable = row.unreadable.is_none();
+        if model.is_none() && readable && self.leaves(&orphan, &at).await? {
             return Ok(false);
         }
-        let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
-        let event = self.first_event(&orphan, model.as_ref(), &transcript);
+        let (mut transcript, readable) = self.read_for_claim(row, &at).await?;
+        let event = if readable {
+            self.first_event(&orphan, model.as_ref(), &transcript)
+        } else {
+            unreadable_ending()
+        };
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
         let entry = Entry::encode(seq, &event).by(epoch);
@@ -142,6 +147,26 @@ impl Engine {
         self.inner.remotes.grown(generation, false);
         self.inner.signals.send(To::All, Signal::TakenOver { generation });
         Ok(true)
+    }
+
+    /// What the log says of an orphan, and whether it and its row can be read: nobody goes on with
+    /// one that cannot, and it must not keep others from being taken over.
+    async fn read_for_claim(
+        &self,
+        row: &Generation,
+        at: &Address,
+    ) -> Result<(Transcript, bool), LogError> {
+        match self.transcript(at, Seq(u64::MAX)).await {
+            Ok(transcript) => Ok((transcript, row.unreadable.is_none())),
+            // Left to a build that knows it: a newer one may be about to start.
+            Err(LogError::Broken(why)) if why.contains(UNKNOWN_TYPE) => Err(LogError::Broken(why)),
+            Err(LogError::Broken(why)) => {
+                tracing::error!(generation = %row.id, %why, "its events cannot be read: it ends");
+                self.inner.metrics.unreadable.inc();
+                Ok((Transcript::unreadable(row.last_seq), false))
+            }
+            Err(other @ (LogError::Conflict | LogError::Unavailable(_))) => Err(other),
+        }
     }
 
     /// Leaves a generation whose model is not here to an instance that has it, while one lives: its
@@ -206,4 +231,14 @@ impl Engine {
         let input = orphan.row.request.prompt.estimated_tokens();
         super::meter::Meter::new(input, &transcript.answer, transcript.attempts).total()
     }
+}
+
+/// How a generation ends that nobody can go on with, because what is stored of it is unreadable.
+fn unreadable_ending() -> Event {
+    Event::Done(failed(Failure {
+        code: ErrorCode::Internal,
+        message: "what is stored of this generation cannot be read".into(),
+        retryable: false,
+        retry_after_ms: None,
+    }))
 }

@@ -5,11 +5,13 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::escapes::mended;
 use super::object::Object;
 use super::problem::Problem;
+use super::sound;
 use crate::domain::nearest::unknown_name;
 use crate::engine::Engine;
 
@@ -70,8 +72,9 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 
 /// First whether it is JSON at all, then whether it says what we understand.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| not_json(&e))?;
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let bytes = mended(bytes);
+    sound::check(&bytes)?;
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
     let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
         misunderstood(&path, e.inner())
@@ -79,7 +82,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(body)
 }
 
-fn not_json(error: &serde_json::Error) -> Problem {
+pub(super) fn not_json(error: &serde_json::Error) -> Problem {
     Problem::bad_request("invalid_json", error.to_string())
         .with("line", error.line())
         .with("column", error.column())

@@ -159,8 +159,8 @@ fn invalid_key() -> Problem {
 /// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
 pub(super) fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
     let fingerprint = match turn {
-        None => fingerprint(asked),
-        Some(turn) => fingerprint(&(asked, turn)),
+        None => fingerprint(&asked.canonical()),
+        Some(turn) => fingerprint(&(asked.canonical(), turn)),
     };
     Idempotency { key, fingerprint }
 }

@@ -10,9 +10,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
 use super::operations::PgOperations;
-use super::rows::{self, GENERATION, answered, error};
+use super::rows::{GENERATION, answered, error};
 use super::turns;
 use super::unfolded::Unfolded;
+use super::unreadable::Unreadable;
 use crate::domain::entry::Entry;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
@@ -31,6 +32,7 @@ pub struct PgLog {
     pub(super) workers: PgPool,
     pub(super) options: PgConnectOptions,
     pub(super) unfolded: Unfolded,
+    pub(super) unreadable: Arc<Unreadable>,
 }
 
 #[async_trait]
@@ -100,7 +102,7 @@ impl Log for PgLog {
                 .await
                 .map_err(error)?
                 .as_ref()
-                .map(rows::generation)
+                .map(|row| self.generation_in(row))
                 .transpose()
         })
         .await
@@ -122,7 +124,7 @@ impl Log for PgLog {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(error)?;
-            rows.iter().map(rows::generation).collect()
+            Ok(self.all_readable("generations", &rows, |row| self.generation_in(row)))
         })
         .await
     }
@@ -229,6 +231,10 @@ impl Log for PgLog {
             .to_vec()
     }
 
+    fn take_unreadable(&self) -> u64 {
+        self.unreadable.take()
+    }
+
     async fn bytes(&self) -> Result<i64, LogError> {
         answered(super::partitions::bytes(&self.workers)).await
     }
@@ -269,7 +275,7 @@ impl PgLog {
             .await
             .map_err(error)?
             .as_ref()
-            .map(rows::generation)
+            .map(|row| self.generation_in(row))
             .transpose()
     }
 
