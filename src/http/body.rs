@@ -5,7 +5,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
 use super::escapes::mended;
@@ -74,7 +74,19 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bytes = mended(bytes);
     sound::check(&bytes)?;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    read(&bytes)
+}
+
+/// Parses the few fields of `T` alone, whatever the others say: a refusal of these can then be
+/// addressed.
+pub(super) fn mark<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes = mended(bytes);
+    serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|e| not_json(&e))?;
+    read(&bytes)
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
     let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
         misunderstood(&path, e.inner())

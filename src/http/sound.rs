@@ -10,6 +10,8 @@ use super::problem::Problem;
 /// The most levels of a body. Whoever reads JSON gives up somewhere above a hundred levels, serde
 /// at 128, and what is stored or sent on has some levels of our own around it.
 pub(super) const LEVELS: usize = 100;
+/// The key by which serde marks JSON as text: an object that has it first is read as another value.
+const RAW: &str = "$serde_json::private::RawValue";
 
 /// Refuses what is not JSON, is nested too deeply, or has a number that nobody can read.
 ///
@@ -22,10 +24,11 @@ pub(super) fn check(json: &[u8]) -> Result<(), Problem> {
     let Err(error) = walked else { return Ok(()) };
     let field = place.field.take();
     let too_large = error.to_string().starts_with("number out of range");
-    let detail = match (place.too_deep.get(), too_large) {
-        (true, _) => format!("`{field}` is nested deeper than {LEVELS} levels"),
-        (false, true) => format!("`{field}` has a number beyond the range of a double"),
-        (false, false) => return Err(super::body::not_json(&error)),
+    let detail = match place.fault.get() {
+        Some(Fault::TooDeep) => format!("`{field}` is nested deeper than {LEVELS} levels"),
+        Some(Fault::Key) => format!("`{field}` has the key `{RAW}`, which cannot be kept"),
+        None if too_large => format!("`{field}` has a number beyond the range of a double"),
+        None => return Err(super::body::not_json(&error)),
     };
     Err(Problem::unprocessable("out_of_range", detail).with("field", field))
 }
@@ -34,7 +37,25 @@ pub(super) fn check(json: &[u8]) -> Result<(), Problem> {
 #[derive(Default)]
 struct Place {
     field: RefCell<String>,
-    too_deep: Cell<bool>,
+    fault: Cell<Option<Fault>>,
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    TooDeep,
+    Key,
+}
+
+impl Place {
+    fn fault<E: de::Error>(&self, fault: Fault) -> E {
+        self.fault.set(Some(fault));
+        E::custom("cannot be kept")
+    }
+
+    /// Refuses the one that serde takes for its own.
+    fn key<E: de::Error>(&self, key: &str) -> Result<(), E> {
+        if key == RAW { Err(self.fault(Fault::Key)) } else { Ok(()) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,8 +67,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         if self.level == LEVELS {
-            self.place.too_deep.set(true);
-            return Err(E::custom("too deep"));
+            return Err(self.place.fault(Fault::TooDeep));
         }
         Ok(Self { level: self.level + 1, ..self })
     }
@@ -102,15 +122,39 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let inner = self.deeper()?;
         if self.level == 0 {
             while let Some(name) = fields.next_key::<String>()? {
+                self.place.key(&name)?;
                 self.place.field.replace(name);
                 fields.next_value_seed(inner)?;
             }
             return Ok(());
         }
-        while fields.next_key_seed(inner)?.is_some() {
+        while fields.next_key_seed(Key(self.place))?.is_some() {
             fields.next_value_seed(inner)?;
         }
         Ok(())
+    }
+}
+
+/// A key below the body's own fields.
+struct Key<'a>(&'a Place);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<(), E> {
+        self.0.key(key)
     }
 }
 
@@ -147,6 +191,14 @@ mod tests {
         for number in ["1.7976931348623157e308", "5e-324", "1e-400", "-0.0", &"9".repeat(308)] {
             check(format!(r#"{{"a":{number}}}"#).as_bytes()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_key_of_the_parser_is_refused_wherever_it_stands() {
+        for at in [r#"{"KEY":"1"}"#, r#"{"a":[{"KEY":"1"}]}"#, r#"{"a":{"b":1,"KEY":2}}"#] {
+            assert_eq!(refusal(&at.replace("KEY", RAW)).0, "out_of_range", "{at}");
+        }
+        check(format!(r#"{{"a":"{RAW}"}}"#).as_bytes()).unwrap();
     }
 
     #[test]

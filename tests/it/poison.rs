@@ -135,7 +135,7 @@ const POISON: [(&str, &str); 4] = [
     ("what its upstream keeps", "update generations set kept = '[]' where id = '$id'"),
     (
         "its events",
-        "update segments set lines = replace(lines, 'started ', 'started [') where generation_id = '$id'",
+        "update segments set lines = replace(lines, 'started ', 'started [') where generation_id = '$id' and seq = 1",
     ),
 ];
 
@@ -160,7 +160,7 @@ async fn an_unreadable_row_beside_fifty_good_ones_is_nobody_elses_trouble() {
         let doomed = Server::start(serve(&dir, &database)).await;
         let mut good = Vec::new();
         for n in 0..50 {
-            let long = if n % 10 == 0 { "tokens=300 tps=100" } else { "tokens=2 tps=0" };
+            let long = if n % 10 == 0 { "tokens=100 tps=100" } else { "tokens=2 tps=0" };
             good.push(doomed.client.start_prompt(&format!("/demo {long} ttft_ms=0")).await);
         }
         let bad = doomed.client.start_prompt("/demo tokens=100000 tps=5 ttft_ms=0").await;

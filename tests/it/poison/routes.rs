@@ -152,7 +152,10 @@ async fn told(response: Response, name: &str) -> Option<String> {
 fn refused(status: u16, json: &Value) {
     let field = json.get("field").or_else(|| json.pointer("/error/param"));
     let named = matches!(field.and_then(Value::as_str), Some("metadata" | "tools"));
-    assert!(matches!(status, 400 | 422) && named || json["code"] == "metadata_too_large", "{status} {json}");
+    assert!(
+        matches!(status, 400 | 422) && named || json["code"] == "metadata_too_large",
+        "{status} {json}"
+    );
 }
 
 /// The generation that a dialect's answer is about. A reader who goes on keeps what runs.
