@@ -14,6 +14,7 @@ mod piece;
 pub mod prompt;
 pub mod room;
 pub mod share;
+pub mod source;
 pub mod trace;
 pub mod transcript;
 pub mod utf8;

@@ -154,6 +154,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
         chat: None,
         wall_s: None,
         trace: None,
+        source: None,
     };
     let tenant = Tenant::anonymous();
     let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };

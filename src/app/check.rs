@@ -124,7 +124,7 @@ async fn one_token(model: &Model) -> Result<(), ProviderError> {
     let prompt = Prompt { messages, parameters };
     let mut deltas = model
         .provider
-        .start(Attempt { prompt, so_far: String::new(), resume: None, trace: None })
+        .start(Attempt { prompt, so_far: String::new(), resume: None, trace: None, source: None })
         .await?;
     while let Some(delta) = deltas.next().await {
         if matches!(delta?, Delta::Text(_) | Delta::Reasoning(_) | Delta::Finish { .. }) {

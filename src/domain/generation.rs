@@ -8,6 +8,7 @@ use super::event::{Done, Failure, FinishReason, Status, Usage};
 use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
 use super::json::JsonObject;
 use super::prompt::{Parameters, Prompt};
+use super::source::Source;
 use super::trace::TraceParent;
 use super::transcript::Answer;
 
@@ -48,6 +49,9 @@ pub struct Request {
     /// In whose trace it is. No part of what is asked: a repeat comes in another trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// The client's own body, for an upstream of the same protocol; `None` for native starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 impl Request {
@@ -63,14 +67,15 @@ impl Request {
             chat: None,
             wall_s: None,
             trace: None,
+            source: None,
         }
     }
 
-    /// The same request as every writer of it would have it: keys in alphabetical order. Two
-    /// starts are the same if this is.
+    /// The same request as every writer of it would have it: keys in alphabetical order, without
+    /// the body that it was parsed from. Two starts are the same if this is, also across an upgrade.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        let mut same = self.clone();
+        let mut same = Self { source: None, ..self.clone() };
         same.metadata = self.metadata.canonical();
         same.echo.sort_keys();
         same.echo.values_mut().for_each(Value::sort_all_objects);

@@ -186,6 +186,7 @@ impl Generation {
             so_far: self.transcript.answer.text.clone(),
             resume: self.resume(),
             trace: traced::upstream(self),
+            source: self.request.source.clone(),
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);

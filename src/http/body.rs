@@ -1,4 +1,5 @@
 //! A JSON body: its type, size and time are limited, and what is wrong with it is said clearly.
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
@@ -30,12 +31,31 @@ pub(super) async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limit: usize,
 ) -> Result<T, Problem> {
+    parse(&read(request, payload, limit).await?)
+}
+
+/// The same, and the body's text as it came, but for characters that no text can hold.
+pub(super) async fn json_and_text<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<(T, Arc<str>), Problem> {
+    let bytes = read(request, payload, limit).await?;
+    let bytes = mended(&bytes);
+    let body = parse(&bytes)?;
+    Ok((body, String::from_utf8_lossy(&bytes).into()))
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     check_type(request)?;
-    let bytes = timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
+    timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
-    })??;
-    parse(&bytes)
+    })?
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), Problem> {
@@ -74,7 +94,7 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bytes = mended(bytes);
     sound::check(&bytes)?;
-    read(&bytes)
+    object(&bytes)
 }
 
 /// Parses the few fields of `T` alone, whatever the others say: a refusal of these can then be
@@ -82,10 +102,10 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 pub(super) fn mark<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bytes = mended(bytes);
     serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|e| not_json(&e))?;
-    read(&bytes)
+    object(&bytes)
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();

@@ -33,6 +33,7 @@ fn row() -> Generation {
             chat: None,
             wall_s: None,
             trace: None,
+            source: None,
         },
         provider: "demo".into(),
         epoch: Epoch::FIRST,

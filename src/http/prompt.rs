@@ -168,6 +168,7 @@ impl StartBody {
             chat: None,
             wall_s: None,
             trace: None,
+            source: None,
         };
         let turn = asked.map(|turn| TurnAsked { system: self.system, messages: said, ..turn });
         Ok((request, turn))

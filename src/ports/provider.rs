@@ -6,6 +6,7 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usage};
 use crate::domain::prompt::Prompt;
+use crate::domain::source::Source;
 use crate::domain::trace::TraceParent;
 use crate::domain::transcript::Answer;
 use crate::domain::utf8::without_nul;
@@ -79,6 +80,8 @@ pub struct Attempt {
     pub resume: Option<Resume>,
     /// In whose trace the generation is, for the upstream to know.
     pub trace: Option<TraceParent>,
+    /// The client's own body; an upstream of the same protocol gets it with few changes.
+    pub source: Option<Source>,
 }
 
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.

@@ -66,6 +66,7 @@ pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
         chat: None,
         wall_s: None,
         trace: None,
+        source: None,
     };
     let tenant = Tenant::anonymous();
     let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };

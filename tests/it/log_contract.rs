@@ -52,6 +52,7 @@ impl Bench {
                 chat: None,
                 wall_s: None,
                 trace: None,
+                source: None,
             },
             provider: "demo".into(),
             owner: self.owner,

@@ -45,7 +45,7 @@ fn patient(upstream: &Upstream) -> OpenAi {
 fn attempt(prompt: &str, so_far: &str) -> Attempt {
     let messages = vec![Message::text(Role::User, prompt)];
     let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
-    Attempt { prompt, so_far: so_far.into(), resume: None, trace: None }
+    Attempt { prompt, so_far: so_far.into(), resume: None, trace: None, source: None }
 }
 
 /// All deltas and how it was lost, if it was.

@@ -94,6 +94,7 @@ impl ChatBody {
             chat: Some(chat_id(self.id)?),
             wall_s: None,
             trace: None,
+            source: None,
         })
     }
 }

@@ -12,6 +12,7 @@ use super::ids::completion_id;
 use super::query::retrieve;
 use super::start::{address, start};
 use crate::domain::generation::{Generation, OnDisconnect};
+use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
@@ -42,11 +43,12 @@ pub(super) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let limits = engine.limits();
-    let body = body::json(&request, payload, body::limit(&engine)).await?;
+    let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
     let on_disconnect = on_disconnect(&request)?;
     let models = engine.models();
     let asked = request::parse(body, models.default_name(), limits.prompt_bytes, on_disconnect)?;
-    let Asked { request: asked, stream } = asked;
+    let Asked { request: mut asked, stream } = asked;
+    asked.source = Some(Source { protocol: WireProtocol::OpenaiChat, body: text });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
         return streamed(&engine, &row, Frames::after(None), includes_usage(&row)).await;

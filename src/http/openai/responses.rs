@@ -14,6 +14,7 @@ use super::query::retrieve;
 use super::start::{address, start};
 use crate::domain::event::Status;
 use crate::domain::generation::Generation;
+use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
@@ -36,9 +37,10 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body = body::json(&request, payload, body::limit(&engine)).await?;
-    let Asked { request: asked, stream, background } =
+    let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
+    let Asked { request: mut asked, stream, background } =
         request::asked(&engine, &request, body).await?;
+    asked.source = Some(Source { protocol: WireProtocol::OpenaiResponses, body: text });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
         return streamed(&engine, &row, Frames::after(None)).await;

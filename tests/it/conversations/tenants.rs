@@ -34,6 +34,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         chat: None,
         wall_s: None,
         trace: None,
+        source: None,
     };
     Start { caller: Caller::keyless(tenant.clone()), request, idempotency: None, turn: Some(turn) }
 }

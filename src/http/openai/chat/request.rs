@@ -136,6 +136,7 @@ pub(super) fn parse(
         chat: None,
         wall_s: None,
         trace: None,
+        source: None,
     };
     Ok(Asked { request, stream })
 }

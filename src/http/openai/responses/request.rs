@@ -128,6 +128,7 @@ pub(super) async fn asked(
         chat: None,
         wall_s: None,
         trace: None,
+        source: None,
     };
     Ok(Asked { request, stream, background })
 }
