@@ -7,6 +7,7 @@ pub mod event;
 pub mod fleet;
 pub mod generation;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod nearest;
 mod piece;

@@ -60,7 +60,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::domain::generation::{Generation, View};
 use crate::domain::id::{InstanceId, Seq, Tenant};
 use crate::domain::room::Participant;
-use crate::domain::transcript::Transcript;
+use crate::domain::transcript::{Answer, Transcript};
 use crate::metrics::Metrics;
 use crate::ports::{Address, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
@@ -233,6 +233,7 @@ impl Engine {
                 metrics.pool.get_or_create(&[("pool", pool.name), ("state", state)]).set(count);
             }
         }
+        metrics.unreadable.inc_by(self.inner.log.take_unreadable());
         // Without the log the old figure stays: the other metrics are wanted all the more.
         if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.bytes()).await {
             metrics.log_bytes.set(bytes);
@@ -281,7 +282,19 @@ impl Engine {
             return Ok(View::of(row, outcome.answer, outcome.attempts));
         }
         let at = Address { tenant: row.tenant.clone(), id: row.id };
-        let transcript = self.transcript(&at, row.last_seq).await?;
+        let transcript = match self.transcript(&at, row.last_seq).await {
+            Ok(transcript) => transcript,
+            // It is shown as far as it can be: a list must not fail for one of many.
+            Err(LogError::Broken(why)) => {
+                tracing::warn!(generation = %row.id, %why, "its events cannot be read");
+                self.metrics().unreadable.inc();
+                let unreadable = Some(why);
+                return Ok(View::of(Generation { unreadable, ..row }, Answer::default(), 1));
+            }
+            Err(other @ (LogError::Conflict | LogError::Unavailable(_))) => {
+                return Err(other.into());
+            }
+        };
         let mut view = View::of(row, transcript.answer, transcript.attempts);
         view.last_seq = transcript.seq;
         Ok(view)

@@ -15,6 +15,7 @@ mod dialect_reader;
 #[cfg(test)]
 mod dialect_tests;
 mod durable;
+mod escapes;
 mod events;
 pub mod frame;
 mod generation;
@@ -28,6 +29,7 @@ mod openapi;
 mod problem;
 mod prompt;
 mod shares;
+mod sound;
 mod sse;
 mod trace;
 mod welcome;

@@ -86,6 +86,8 @@ pub struct Metrics {
     pub doubled: Counter,
     /// Times that the listener of hints had to be made anew.
     pub listener_rebuilds: Counter,
+    /// Times that a stored row could not be read.
+    pub unreadable: Counter,
     snapshots: Family<Label, Counter>,
     /// Readers that were cut because they took nothing for too long.
     pub slow_cut: Counter,
@@ -126,6 +128,7 @@ impl Default for Metrics {
             fold_failures: Counter::default(),
             doubled: Counter::default(),
             listener_rebuilds: Counter::default(),
+            unreadable: Counter::default(),
             snapshots: Family::default(),
             slow_cut: Counter::default(),
             pool: Family::default(),
@@ -224,6 +227,11 @@ impl Metrics {
             "log_doubled_seqs",
             "Reads and folds that found two events under one seq",
             self.doubled.clone(),
+        );
+        r.register(
+            "unreadable_rows",
+            "Times that a stored row could not be read",
+            self.unreadable.clone(),
         );
         r.register(
             "listener_rebuilds",

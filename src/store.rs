@@ -24,6 +24,7 @@ mod starts;
 mod takeover;
 mod turns;
 mod unfolded;
+mod unreadable;
 
 pub use connect::{ConnectError, Durability, connect};
 pub use postgres::PgLog;

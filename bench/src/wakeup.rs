@@ -13,6 +13,7 @@ use lastword::domain::entry::Entry;
 use lastword::domain::event::Event;
 use lastword::domain::generation::{OnDisconnect, Request};
 use lastword::domain::id::{Epoch, InstanceId, Seq, Tenant};
+use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::engine::{
     Caller, Engine, Item, Leaves, Limits, Model, Models, OnLoss, Opened, Session, Start,
@@ -147,7 +148,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
     let request = Request {
         model: "demo".into(),
         prompt,
-        metadata: serde_json::Map::new(),
+        metadata: JsonObject::default(),
         on_disconnect: OnDisconnect::Continue,
         echo: serde_json::Map::new(),
         chat: None,

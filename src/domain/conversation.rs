@@ -1,13 +1,13 @@
 //! Conversations: messages as a tree. Nothing is overwritten: an edit and another answer are
 //! siblings, and the active branch is named by its leaf.
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::entry::Entry;
 use super::event::{Failure, FinishReason, Status, Usage};
 use super::generation::Idempotency;
 use super::id::{ConversationId, GenerationId, MessageId, Tenant};
+use super::json::JsonObject;
 use super::prompt::Role;
 use super::transcript::ToolCall;
 
@@ -75,7 +75,7 @@ pub struct NewConversation {
     /// The system message of its generations.
     pub system: Option<String>,
     /// The client's own notes.
-    pub metadata: Map<String, Value>,
+    pub metadata: JsonObject,
     /// What makes a repeated opening the same one.
     pub idempotency: Option<Idempotency>,
 }
@@ -90,7 +90,7 @@ pub struct Conversation {
     /// The system message of its generations.
     pub system: Option<String>,
     /// The client's own notes.
-    pub metadata: Map<String, Value>,
+    pub metadata: JsonObject,
     /// The message that the active branch ends in.
     pub active_leaf: Option<MessageId>,
     /// RFC 3339.
@@ -111,7 +111,7 @@ pub struct Change {
     /// Its system message.
     pub system: Option<Option<String>>,
     /// The client's own notes, as a whole.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<JsonObject>,
     /// The active branch; without a leaf the next prompt is a new root.
     pub active_leaf: Option<Option<MessageId>>,
 }

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use super::conversation::Place;
 use super::event::{Done, Failure, FinishReason, Status, Usage};
 use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
-use super::prompt::Prompt;
+use super::json::JsonObject;
+use super::prompt::{Parameters, Prompt};
 use super::source::Source;
 use super::trace::TraceParent;
 use super::transcript::Answer;
@@ -32,7 +33,7 @@ pub struct Request {
     pub prompt: Prompt,
     /// The client's own notes, given back as they came.
     #[serde(default)]
-    pub metadata: Map<String, Value>,
+    pub metadata: JsonObject,
     /// What happens when nobody reads.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
@@ -51,6 +52,38 @@ pub struct Request {
     /// The client's own body, for an upstream of the same protocol; `None` for native starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+}
+
+impl Request {
+    /// What stands in for a request that is stored and cannot be read.
+    #[must_use]
+    pub fn unreadable(model: String) -> Self {
+        Self {
+            model,
+            prompt: Prompt { messages: Vec::new(), parameters: Parameters::default() },
+            metadata: JsonObject::default(),
+            on_disconnect: OnDisconnect::default(),
+            echo: Map::new(),
+            chat: None,
+            wall_s: None,
+            trace: None,
+            source: None,
+        }
+    }
+
+    /// The same request as every writer of it would have it: keys in alphabetical order, without
+    /// the body that it was parsed from. Two starts are the same if this is, also across an upgrade.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut same = Self { source: None, ..self.clone() };
+        same.metadata = self.metadata.canonical();
+        same.echo.sort_keys();
+        same.echo.values_mut().for_each(Value::sort_all_objects);
+        let parameters = &mut same.prompt.parameters;
+        let schemas = parameters.tools.iter_mut().filter_map(|tool| tool.parameters.as_mut());
+        schemas.chain(parameters.openai.response_format.as_mut()).for_each(Value::sort_all_objects);
+        same
+    }
 }
 
 /// A generation to be stored for the first time.
@@ -116,6 +149,8 @@ pub struct Generation {
     pub result: Option<Outcome>,
     /// Its place in a conversation.
     pub place: Option<Place>,
+    /// Why what is stored of it cannot be read; then `request` is empty but for its model.
+    pub unreadable: Option<String>,
 }
 
 /// What a generation came to.
@@ -180,7 +215,10 @@ pub struct View {
     /// Milliseconds.
     pub time_to_first_token_ms: Option<f64>,
     /// The client's own notes.
-    pub metadata: Map<String, Value>,
+    pub metadata: JsonObject,
+    /// What it asked cannot be read any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
 }
 
 impl View {
@@ -206,6 +244,7 @@ impl View {
             finished_at: row.finished_at,
             time_to_first_token_ms: row.time_to_first_token_ms,
             metadata: row.request.metadata,
+            unreadable: row.unreadable.is_some(),
         }
     }
 }

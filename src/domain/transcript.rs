@@ -90,6 +90,12 @@ pub enum FoldError {
 }
 
 impl Transcript {
+    /// What stands in for a log up to `seq` that cannot be read: only an ending can follow it.
+    #[must_use]
+    pub fn unreadable(seq: Seq) -> Self {
+        Self { seq, attempts: 1, ..Self::default() }
+    }
+
     /// Applies the event at `seq`.
     ///
     /// # Errors

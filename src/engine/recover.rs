@@ -14,7 +14,7 @@ use super::policy::{self, Next};
 use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
-use crate::domain::generation::Outcome;
+use crate::domain::generation::{Generation, Outcome};
 use crate::domain::id::{GenerationId, Seq};
 use crate::domain::transcript::Transcript;
 use crate::ports::{
@@ -97,17 +97,22 @@ impl Engine {
             return Ok(false);
         }
         let model = self.model_of(&orphan);
-        if model.is_none() && self.leaves(&orphan, &at).await? {
+        let readable = row.unreadable.is_none();
+        if model.is_none() && readable && self.leaves(&orphan, &at).await? {
             return Ok(false);
         }
-        let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
+        let (mut transcript, readable) = self.read_for_claim(row, &at).await?;
         if transcript.done.is_some() {
             return self.has_just_ended(&at).await;
         }
         if transcript.unknown {
             return self.leave_to_newer(&orphan, &at).await;
         }
-        let event = self.first_event(&orphan, model.as_ref(), &transcript);
+        let event = if readable {
+            self.first_event(&orphan, model.as_ref(), &transcript)
+        } else {
+            unreadable_ending()
+        };
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
         let entry = Entry::encode(seq, &event).by(epoch);
@@ -195,6 +200,24 @@ impl Engine {
         Ok(false)
     }
 
+    /// What the log says of an orphan, and whether it and its row can be read: nobody goes on with
+    /// one that cannot, and it must not keep others from being taken over.
+    async fn read_for_claim(
+        &self,
+        row: &Generation,
+        at: &Address,
+    ) -> Result<(Transcript, bool), LogError> {
+        match self.transcript(at, Seq(u64::MAX)).await {
+            Ok(transcript) => Ok((transcript, row.unreadable.is_none())),
+            Err(LogError::Broken(why)) => {
+                tracing::error!(generation = %row.id, %why, "its events cannot be read: it ends");
+                self.inner.metrics.unreadable.inc();
+                Ok((Transcript::unreadable(row.last_seq), false))
+            }
+            Err(other @ (LogError::Conflict | LogError::Unavailable(_) | LogError::Doubled(_))) => Err(other),
+        }
+    }
+
     /// Leaves a generation whose model is not here to an instance that has it, while one lives: its
     /// ending by us would be the first that its readers hear of a configuration. A cancel needs no
     /// model.
@@ -257,4 +280,14 @@ impl Engine {
         let input = orphan.row.request.prompt.estimated_tokens();
         super::meter::Meter::new(input, &transcript.answer, transcript.attempts).total()
     }
+}
+
+/// How a generation ends that nobody can go on with, because what is stored of it is unreadable.
+fn unreadable_ending() -> Event {
+    Event::Done(failed(Failure {
+        code: ErrorCode::Internal,
+        message: "what is stored of this generation cannot be read".into(),
+        retryable: false,
+        retry_after_ms: None,
+    }))
 }

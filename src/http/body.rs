@@ -9,8 +9,10 @@ use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
+use super::escapes::mended;
 use super::object::Object;
 use super::problem::Problem;
+use super::sound;
 use crate::domain::nearest::unknown_name;
 use crate::engine::Engine;
 
@@ -32,13 +34,14 @@ pub(super) async fn json<T: DeserializeOwned>(
     parse(&read(request, payload, limit).await?)
 }
 
-/// The same, and the body's text as it came.
+/// The same, and the body's text as it came, but for characters that no text can hold.
 pub(super) async fn json_and_text<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
     limit: usize,
 ) -> Result<(T, Arc<str>), Problem> {
     let bytes = read(request, payload, limit).await?;
+    let bytes = mended(&bytes);
     let body = parse(&bytes)?;
     Ok((body, String::from_utf8_lossy(&bytes).into()))
 }
@@ -89,7 +92,20 @@ async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Probl
 
 /// First whether it is JSON at all, then whether it says what we understand.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| not_json(&e))?;
+    let bytes = mended(bytes);
+    sound::check(&bytes)?;
+    object(&bytes)
+}
+
+/// Parses the few fields of `T` alone, whatever the others say: a refusal of these can then be
+/// addressed.
+pub(super) fn mark<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes = mended(bytes);
+    serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|e| not_json(&e))?;
+    object(&bytes)
+}
+
+fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let Object(body) = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
@@ -98,7 +114,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(body)
 }
 
-fn not_json(error: &serde_json::Error) -> Problem {
+pub(super) fn not_json(error: &serde_json::Error) -> Problem {
     Problem::bad_request("invalid_json", error.to_string())
         .with("line", error.line())
         .with("column", error.column())

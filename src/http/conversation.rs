@@ -1,7 +1,6 @@
 //! `/v1/conversations/{id}`: look at one, change it, erase it; its messages.
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::conversations::{check_system, check_title, most_bytes};
 use super::generations::limit;
@@ -9,6 +8,7 @@ use super::problem::Problem;
 use super::prompt::{check_metadata, given};
 use super::{Shared, body, conversation_at, proper_id};
 use crate::domain::conversation::Change;
+use crate::domain::json::JsonObject;
 use crate::engine::{ConverseError, MessagePage, Which};
 
 /// The conversation as it stands.
@@ -24,7 +24,7 @@ struct ChangeBody {
     title: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     system: Option<Option<String>>,
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<JsonObject>,
     #[serde(default, deserialize_with = "given")]
     active_leaf: Option<Option<String>>,
 }

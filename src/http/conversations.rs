@@ -5,7 +5,7 @@ use std::str::FromStr;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::generations::{REPLAYED, fingerprint, idempotency_key, page_limit};
@@ -15,6 +15,7 @@ use super::{Shared, body, proper_id, tenant};
 use crate::domain::conversation::NewConversation;
 use crate::domain::generation::Idempotency;
 use crate::domain::id::ConversationId;
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::PromptError;
 use crate::engine::{Engine, StartError};
 use crate::ports::{Made, Page, Search};
@@ -28,7 +29,7 @@ pub(super) const SHORT: usize = 200;
 struct NewBody {
     title: Option<String>,
     system: Option<String>,
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<JsonObject>,
 }
 
 /// Opens a conversation, or finds what the client's key has opened.
@@ -44,7 +45,7 @@ pub(super) async fn create(
     check_metadata(&metadata)?;
     let idempotency = idempotency_key(&request)?.map(|key| Idempotency {
         key,
-        fingerprint: fingerprint(&(&body.title, &body.system, &metadata)),
+        fingerprint: fingerprint(&(&body.title, &body.system, &metadata.canonical())),
     });
     let new = NewConversation {
         tenant: tenant(&request),

@@ -12,6 +12,7 @@ use crate::domain::event::{
 };
 use crate::domain::generation::{Generation, OnDisconnect, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Message, Parameters, Prompt, Role};
 
 fn row() -> Generation {
@@ -26,7 +27,7 @@ fn row() -> Generation {
         request: Request {
             model: "m".into(),
             prompt,
-            metadata: Map::new(),
+            metadata: JsonObject::default(),
             on_disconnect: OnDisconnect::Continue,
             echo: Map::from_iter([("background".to_owned(), json!(true))]),
             chat: None,
@@ -44,6 +45,7 @@ fn row() -> Generation {
         events_retained: true,
         result: None,
         place: None,
+        unreadable: None,
     }
 }
 

@@ -158,11 +158,9 @@ fn invalid_key() -> Problem {
 
 /// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
 pub(super) fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
-    // The parsed request decides, so that a repeat across an upgrade stays a repeat.
-    let parsed = Request { source: None, ..asked.clone() };
     let fingerprint = match turn {
-        None => fingerprint(&parsed),
-        Some(turn) => fingerprint(&(&parsed, turn)),
+        None => fingerprint(&asked.canonical()),
+        Some(turn) => fingerprint(&(asked.canonical(), turn)),
     };
     Idempotency { key, fingerprint }
 }

@@ -3,13 +3,14 @@ use std::fmt;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::object::Object;
 use super::problem::Problem;
 use super::proper_id;
 use crate::domain::conversation::{Content, ParentAsked, Part, Said, TurnAsked};
 use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Message, Parameters, Prompt, PromptError, Role};
 use crate::engine::StartError;
 
@@ -29,7 +30,7 @@ pub(super) struct StartBody {
     top_p: Option<f64>,
     stop: Option<Texts>,
     seed: Option<i64>,
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<JsonObject>,
     on_disconnect: Option<OnDisconnect>,
     conversation_id: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -275,29 +276,13 @@ fn as_written(error: PromptError, names: &[String]) -> PromptError {
     }
 }
 
-/// Refuses notes that are too large or cannot be stored.
-pub(super) fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Problem> {
-    let text = serde_json::to_string(metadata).unwrap_or_default();
-    if text.len() > METADATA_BYTES {
+/// Refuses notes that are too large.
+pub(super) fn check_metadata(metadata: &JsonObject) -> Result<(), Problem> {
+    if metadata.text().len() > METADATA_BYTES {
         let detail = format!("`metadata` is larger than {METADATA_BYTES} bytes");
         return Err(
             Problem::unprocessable("metadata_too_large", detail).with("limit", METADATA_BYTES)
         );
     }
-    if metadata.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-        let detail = "`metadata` contains U+0000";
-        return Err(Problem::unprocessable("invalid_character", detail).with("field", "metadata"));
-    }
     Ok(())
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => {
-            fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }

@@ -132,6 +132,9 @@ pub trait Log: Send + Sync + 'static {
     /// The connections in use and in store.
     fn pools(&self) -> Vec<Pool>;
 
+    /// How often a stored row could not be read since this was last asked.
+    fn take_unreadable(&self) -> u64;
+
     /// Bytes of all events with their indexes.
     async fn bytes(&self) -> Result<i64, LogError>;
 

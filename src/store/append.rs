@@ -123,14 +123,14 @@ pub(super) async fn mark_kept(
     for &one in batch {
         let RowChange::Kept(kept) = &one.row else { continue };
         sqlx::query(
-            "update generations set kept = $3, \
+            "update generations set kept = $3::json, \
              started_at = coalesce(started_at, clock_timestamp()), \
              status = case status when 'queued' then 'running' else status end \
              where id = $1 and epoch = $2",
         )
         .bind(one.at.id.0)
         .bind(one.epoch.0)
-        .bind(kept.as_ref().map(json))
+        .bind(kept.as_ref().map(json).transpose()?)
         .execute(&mut *connection)
         .await
         .map_err(error)?;

@@ -1,4 +1,5 @@
 //! Reaches the database, checks that it keeps what it is given, and brings its tables up to date.
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -115,6 +116,7 @@ pub async fn connect(
         workers: pool(WORKERS),
         sessions,
         unfolded: Unfolded::default(),
+        unreadable: Arc::default(),
     })
 }
 

@@ -4,9 +4,10 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::rows::error;
-use crate::domain::conversation::{AnswerDetails, Conversation, Message};
-use crate::domain::event::Done;
+use super::conversations::PgConversations;
+use super::rows::{error, readable, unreadable_ending};
+use crate::domain::conversation::{AnswerDetails, Content, Conversation, Message};
+use crate::domain::event::{Done, Status};
 use crate::domain::id::{ConversationId, GenerationId, MessageId};
 use crate::domain::prompt::{self, Role};
 use crate::ports::LogError;
@@ -21,7 +22,7 @@ pub(super) const CONVERSATION: &str = "c.id, c.title, c.system, c.metadata::text
 pub(super) const MESSAGE: &str = "m.id, m.parent_id, m.role, m.created_at, \
     coalesce(m.content::text, to_json(coalesce(g.text, m.text))::text) as content, \
     g.id as generation, g.model, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, \
-    g.done::text as done, \
+    g.done::text as done, g.status, m.text, \
     array(select s.id from messages s where s.conversation_id = m.conversation_id and \
       coalesce(s.parent_id, s.conversation_id) = coalesce(m.parent_id, m.conversation_id) \
       order by s.id) as siblings";
@@ -29,14 +30,36 @@ pub(super) const MESSAGE: &str = "m.id, m.parent_id, m.role, m.created_at, \
 /// The generation that made a message.
 pub(super) const MADE_BY: &str = "left join generations g on g.id = m.id and g.tenant = m.tenant";
 
-pub(super) fn conversation(row: &PgRow) -> Result<Conversation, LogError> {
+impl PgConversations {
+    /// The conversation in `row`, as far as it can be read.
+    pub(super) fn conversation_in(&self, row: &PgRow) -> Result<Conversation, LogError> {
+        let mut unreadable = None;
+        let conversation = conversation(row, &mut unreadable)?;
+        if let Some(why) = unreadable {
+            self.log.unreadable.note("conversations", conversation.id.0, &why);
+        }
+        Ok(conversation)
+    }
+
+    /// The message in `row`, as far as it can be read.
+    pub(super) fn message_in(&self, row: &PgRow) -> Result<Message, LogError> {
+        let mut unreadable = None;
+        let message = message(row, &mut unreadable)?;
+        if let Some(why) = unreadable {
+            self.log.unreadable.note("messages", message.id.0, &why);
+        }
+        Ok(message)
+    }
+}
+
+fn conversation(row: &PgRow, unreadable: &mut Why) -> Result<Conversation, LogError> {
     let running: Vec<Uuid> = row.try_get("running").map_err(error)?;
     let leaf: Option<Uuid> = row.try_get("active_leaf").map_err(error)?;
     Ok(Conversation {
         id: ConversationId(row.try_get("id").map_err(error)?),
         title: row.try_get("title").map_err(error)?,
         system: row.try_get("system").map_err(error)?,
-        metadata: json(row, "metadata")?,
+        metadata: json(row, "metadata", unreadable)?.unwrap_or_default(),
         active_leaf: leaf.map(MessageId),
         created_at: row.try_get("created_at").map_err(error)?,
         updated_at: row.try_get("updated_at").map_err(error)?,
@@ -44,7 +67,7 @@ pub(super) fn conversation(row: &PgRow) -> Result<Conversation, LogError> {
     })
 }
 
-pub(super) fn message(row: &PgRow) -> Result<Message, LogError> {
+fn message(row: &PgRow, unreadable: &mut Why) -> Result<Message, LogError> {
     let generation: Option<Uuid> = row.try_get("generation").map_err(error)?;
     let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
     let siblings: Vec<Uuid> = row.try_get("siblings").map_err(error)?;
@@ -52,15 +75,26 @@ pub(super) fn message(row: &PgRow) -> Result<Message, LogError> {
         id: MessageId(row.try_get("id").map_err(error)?),
         parent_id: parent.map(MessageId),
         role: role(row)?,
-        content: json(row, "content")?,
-        answer: generation.map(|id| answer(row, id).map(Box::new)).transpose()?,
+        content: content(row, unreadable)?,
+        answer: generation.map(|id| answer(row, id, unreadable).map(Box::new)).transpose()?,
         siblings: siblings.into_iter().map(MessageId).collect(),
         created_at: row.try_get("created_at").map_err(error)?,
     })
 }
 
-fn answer(row: &PgRow, id: Uuid) -> Result<AnswerDetails, LogError> {
-    let done: Done = json(row, "done")?;
+/// What a message says; if its parts cannot be read, its text.
+fn content(row: &PgRow, unreadable: &mut Why) -> Result<Content, LogError> {
+    if let Some(content) = json(row, "content", unreadable)? {
+        return Ok(content);
+    }
+    row.try_get("text").map(Content::Text).map_err(error)
+}
+
+fn answer(row: &PgRow, id: Uuid, unreadable: &mut Why) -> Result<AnswerDetails, LogError> {
+    let status: &str = row.try_get("status").map_err(error)?;
+    let done: Option<Done> = json(row, "done", unreadable)?;
+    let done =
+        done.unwrap_or_else(|| unreadable_ending(Status::parse(status).unwrap_or(Status::Failed)));
     let text = |column| {
         row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default).map_err(error)
     };
@@ -73,7 +107,7 @@ fn answer(row: &PgRow, id: Uuid) -> Result<AnswerDetails, LogError> {
         usage: done.usage,
         reasoning: text("reasoning")?,
         refusal: text("refusal")?,
-        tool_calls: json(row, "tool_calls")?,
+        tool_calls: json(row, "tool_calls", unreadable)?.unwrap_or_default(),
     })
 }
 
@@ -88,7 +122,14 @@ fn role(row: &PgRow) -> Result<Role, LogError> {
     Role::parse(role).ok_or_else(|| LogError::Broken(format!("a message's role: {role}")))
 }
 
-fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, LogError> {
+/// Why something in a row could not be read.
+type Why = Option<String>;
+
+fn json<T: DeserializeOwned>(
+    row: &PgRow,
+    column: &str,
+    unreadable: &mut Why,
+) -> Result<Option<T>, LogError> {
     let text: &str = row.try_get(column).map_err(error)?;
-    serde_json::from_str(text).map_err(|e| LogError::Broken(format!("{column}: {e}")))
+    Ok(readable(column, text, unreadable))
 }

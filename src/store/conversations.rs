@@ -3,9 +3,9 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::conversation_rows::{CONVERSATION, conversation};
+use super::conversation_rows::CONVERSATION;
 use super::postgres::PgLog;
-use super::rows::{answered, error, json};
+use super::rows::{answered, checked_json, error};
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
 use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
@@ -104,21 +104,21 @@ impl PgConversations {
         let sql = format!(
             "insert into conversations as c \
                (id, tenant, title, system, metadata, idempotency_key, fingerprint) \
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning {CONVERSATION}"
+             values ($1, $2, $3, $4, $5::json, $6, $7) on conflict do nothing returning {CONVERSATION}"
         );
         let row = sqlx::query(AssertSqlSafe(sql))
             .bind(ConversationId::random().0)
             .bind(new.tenant.as_str())
             .bind(&new.title)
             .bind(&new.system)
-            .bind(json(&new.metadata))
+            .bind(checked_json(&new.metadata)?)
             .bind(key.map(|k| k.key.as_str()))
             .bind(key.map(|k| k.fingerprint.as_slice()))
             .fetch_optional(&self.log.workers)
             .await
             .map_err(error)?;
         match (row, key) {
-            (Some(row), _) => Ok(Made::New(Box::new(conversation(&row)?))),
+            (Some(row), _) => Ok(Made::New(Box::new(self.conversation_in(&row)?))),
             (None, Some(key)) => self.opened_by(&new.tenant, key).await,
             (None, None) => Err(LogError::Broken("a new conversation's id is taken".into())),
         }
@@ -143,7 +143,7 @@ impl PgConversations {
         if fingerprint != key.fingerprint {
             return Ok(Made::KeyReused);
         }
-        Ok(Made::Replayed(Box::new(conversation(&row)?)))
+        Ok(Made::Replayed(Box::new(self.conversation_in(&row)?)))
     }
 
     async fn fetch(&self, at: &ConversationAt) -> Result<Option<Conversation>, LogError> {
@@ -156,7 +156,7 @@ impl PgConversations {
             .await
             .map_err(error)?
             .as_ref()
-            .map(conversation)
+            .map(|row| self.conversation_in(row))
             .transpose()
     }
 
@@ -195,7 +195,7 @@ impl PgConversations {
         }
         sql.push(" order by c.updated_at desc, c.id desc limit ").push_bind(i64::from(page.limit));
         let rows = sql.build().fetch_all(&self.log.readers).await.map_err(error)?;
-        rows.iter().map(conversation).collect()
+        rows.iter().map(|row| self.conversation_in(row)).collect()
     }
 
     async fn update(&self, at: &ConversationAt, change: &Change) -> Result<Changed, LogError> {
@@ -232,7 +232,7 @@ impl PgConversations {
             .bind(change.title.clone().flatten())
             .bind(change.system.is_some())
             .bind(change.system.clone().flatten())
-            .bind(change.metadata.as_ref().map(json))
+            .bind(change.metadata.as_ref().map(checked_json).transpose()?)
             .bind(change.active_leaf.is_some())
             .bind(change.active_leaf.flatten().map(|leaf| leaf.0))
             .bind(news)
@@ -241,7 +241,7 @@ impl PgConversations {
             .map_err(error)?;
         match row {
             None => Ok(Changed::NoConversation),
-            Some(row) => Ok(Changed::Done(Box::new(conversation(&row)?))),
+            Some(row) => Ok(Changed::Done(Box::new(self.conversation_in(&row)?))),
         }
     }
 

@@ -1,11 +1,10 @@
 //! How generations ended, in their rows.
-use serde::Serialize;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::lane::Spoke;
-use super::rows::{error, stored};
+use super::rows::{error, json, stored};
 use super::turns::Told;
 use crate::domain::generation::Outcome;
 use crate::domain::id::{ConversationId, GenerationId};
@@ -93,8 +92,8 @@ impl<'a> Endings<'a> {
             endings.texts.push(&answer.text);
             endings.reasonings.push(&answer.reasoning);
             endings.refusals.push(&answer.refusal);
-            endings.tool_calls.push(json_text(&answer.tool_calls)?);
-            endings.dones.push(json_text(done)?);
+            endings.tool_calls.push(json(&answer.tool_calls)?);
+            endings.dones.push(json(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
             let spoke = spoke(append.at.id);
             endings.known.push(spoke != Spoke::Unknown);
@@ -102,9 +101,4 @@ impl<'a> Endings<'a> {
         }
         Ok(endings)
     }
-}
-
-/// A `json` as text, which it is kept as: there is no binding of an array of them.
-fn json_text(value: &impl Serialize) -> Result<String, LogError> {
-    serde_json::to_string(value).map_err(|e| LogError::Broken(e.to_string()))
 }

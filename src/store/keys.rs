@@ -30,7 +30,7 @@ impl Keys for PgLog {
         answered(async {
             sqlx::query(
                 "insert into keys (id, name, tenant, digest, hint, scopes, limits, expires_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, \
+                 values ($1, $2, $3, $4, $5, $6, $7::json, \
                    clock_timestamp() + make_interval(secs => $8))",
             )
             .bind(new.key.id.0)
@@ -39,7 +39,7 @@ impl Keys for PgLog {
             .bind(new.digest.0.as_slice())
             .bind(&new.hint)
             .bind(scopes)
-            .bind(json(new.key.limits))
+            .bind(json(&new.key.limits)?)
             .bind(new.lasts.map(|lasts| lasts.as_secs_f64()))
             .execute(&self.workers)
             .await
@@ -58,7 +58,7 @@ impl Keys for PgLog {
             .fetch_all(&self.workers)
             .await
             .map_err(error)?;
-            rows.iter().map(listed).collect()
+            Ok(self.all_readable("keys", &rows, listed))
         })
         .await
     }

@@ -2,7 +2,7 @@
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::conversation_rows::{MADE_BY, MESSAGE, message, said};
+use super::conversation_rows::{MADE_BY, MESSAGE, said};
 use super::conversations::PgConversations;
 use super::rows::error;
 use crate::domain::conversation::{Message, Running};
@@ -34,7 +34,7 @@ impl PgConversations {
             .fetch_all(&self.log.readers)
             .await
             .map_err(error)?;
-        rows.iter().map(message).collect()
+        rows.iter().map(|row| self.message_in(row)).collect()
     }
 
     pub(super) async fn fetch_tree(
@@ -58,7 +58,7 @@ impl PgConversations {
             .fetch_all(&self.log.readers)
             .await
             .map_err(error)?;
-        rows.iter().rev().map(message).collect()
+        rows.iter().rev().map(|row| self.message_in(row)).collect()
     }
 
     pub(super) async fn fetch_running(

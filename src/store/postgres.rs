@@ -10,10 +10,11 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
 use super::operations::PgOperations;
-use super::rows::{self, GENERATION, answered, error};
+use super::rows::{GENERATION, answered, error};
 use super::session_settings::Sessions;
 use super::turns;
 use super::unfolded::Unfolded;
+use super::unreadable::Unreadable;
 use crate::domain::entry::Entry;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
@@ -32,6 +33,7 @@ pub struct PgLog {
     pub(super) workers: PgPool,
     pub(super) sessions: Sessions,
     pub(super) unfolded: Unfolded,
+    pub(super) unreadable: Arc<Unreadable>,
 }
 
 #[async_trait]
@@ -101,7 +103,7 @@ impl Log for PgLog {
                 .await
                 .map_err(error)?
                 .as_ref()
-                .map(rows::generation)
+                .map(|row| self.generation_in(row))
                 .transpose()
         })
         .await
@@ -123,7 +125,7 @@ impl Log for PgLog {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(error)?;
-            rows.iter().map(rows::generation).collect()
+            Ok(self.all_readable("generations", &rows, |row| self.generation_in(row)))
         })
         .await
     }
@@ -231,6 +233,10 @@ impl Log for PgLog {
             .to_vec()
     }
 
+    fn take_unreadable(&self) -> u64 {
+        self.unreadable.take()
+    }
+
     async fn bytes(&self) -> Result<i64, LogError> {
         answered(super::partitions::bytes(&self.workers)).await
     }
@@ -271,7 +277,7 @@ impl PgLog {
             .await
             .map_err(error)?
             .as_ref()
-            .map(rows::generation)
+            .map(|row| self.generation_in(row))
             .transpose()
     }
 

@@ -1,9 +1,10 @@
 //! Rows to domain types. A row that we do not understand is an error that names it.
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -11,8 +12,8 @@ use uuid::Uuid;
 use super::lines::entries;
 use crate::domain::conversation::Place;
 use crate::domain::entry::Entry;
-use crate::domain::event::{Done, Event, Status};
-use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome};
+use crate::domain::event::{Done, ErrorCode, Event, Failure, Status, Usage};
+use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome, Request};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::ports::{Doubled, LogError};
@@ -21,7 +22,7 @@ use crate::ports::{Doubled, LogError};
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// The columns that [`generation`] reads, of `generations g`.
-pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.request::text as request, \
+pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, g.request::text as request, \
     g.provider, g.epoch, g.created_at, g.started_at, g.finished_at, \
     coalesce(g.time_to_first_token_ms, case when g.done is null \
       then extract(epoch from first_content(g.id) - g.created_at) * 1000 end)::float8 as ttft, \
@@ -31,16 +32,27 @@ pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.request::text a
     g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
     g.kept::text as kept";
 
+/// A generation's row. What is in its columns and cannot be read is left out, and the row says so.
 pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     let id = GenerationId(row.try_get("id").map_err(error)?);
     let bad = |what: String| LogError::Broken(format!("generation {id}: {what}"));
     let status: String = row.try_get("status").map_err(error)?;
+    let status = Status::parse(&status).ok_or_else(|| bad(format!("status {status}")))?;
     let request: String = row.try_get("request").map_err(error)?;
+    let mut unreadable = None;
+    let request = match serde_json::from_str(&request) {
+        Ok(request) => request,
+        Err(e) => {
+            unreadable = Some(format!("request: {e}"));
+            Request::unreadable(row.try_get("model").map_err(error)?)
+        }
+    };
+    let result = outcome(row, status, &mut unreadable)?;
     Ok(Generation {
         id,
         tenant: Tenant::named(row.try_get("tenant").map_err(error)?),
-        status: Status::parse(&status).ok_or_else(|| bad(format!("status {status}")))?,
-        request: serde_json::from_str(&request).map_err(|e| bad(format!("request: {e}")))?,
+        status,
+        request,
         provider: row.try_get("provider").map_err(error)?,
         epoch: Epoch(row.try_get("epoch").map_err(error)?),
         created_at: row.try_get("created_at").map_err(error)?,
@@ -49,8 +61,9 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
         time_to_first_token_ms: row.try_get("ttft").map_err(error)?,
         last_seq: seq(row.try_get("head").map_err(error)?),
         events_retained: row.try_get("retained").map_err(error)?,
-        result: outcome(row, &bad)?,
+        result,
         place: place(row)?,
+        unreadable,
     })
 }
 
@@ -63,11 +76,43 @@ fn place(row: &PgRow) -> Result<Option<Place>, LogError> {
     }))
 }
 
-/// The answer that the upstream of the row keeps.
+/// The answer that the upstream of the row keeps; one that cannot be read is as if there were none.
 pub(super) fn kept(row: &PgRow) -> Result<Option<Kept>, LogError> {
     let kept: Option<String> = row.try_get("kept").map_err(error)?;
-    let broken = |e: serde_json::Error| LogError::Broken(format!("kept: {e}"));
-    kept.map(|json| serde_json::from_str(&json).map_err(broken)).transpose()
+    Ok(kept.and_then(|json| readable("kept", &json, &mut None)))
+}
+
+/// What a `json` column says; if it cannot be read, why is noted in `unreadable`.
+pub(super) fn readable<T: DeserializeOwned>(
+    column: &str,
+    json: &str,
+    unreadable: &mut Option<String>,
+) -> Option<T> {
+    match serde_json::from_str(json) {
+        Ok(value) => Some(value),
+        Err(e) => {
+            *unreadable = Some(format!("{column}: {e}"));
+            None
+        }
+    }
+}
+
+/// What stands in for an ending that cannot be read.
+pub(super) fn unreadable_ending(status: Status) -> Done {
+    let message = "what is stored of this generation cannot be read";
+    let error = Failure {
+        code: ErrorCode::Internal,
+        message: message.into(),
+        retryable: false,
+        retry_after_ms: None,
+    };
+    Done {
+        status,
+        finish_reason: None,
+        provider_finish_reason: None,
+        usage: Usage::default(),
+        error: Some(error),
+    }
 }
 
 /// The row that was just stored as `new` with `entries`, without asking for it.
@@ -97,19 +142,22 @@ pub(super) fn fresh(new: &NewGeneration, entries: &[Entry]) -> Result<Generation
         events_retained: true,
         result: None,
         place: new.place,
+        unreadable: None,
     })
 }
 
-fn outcome(row: &PgRow, bad: &dyn Fn(String) -> LogError) -> Result<Option<Outcome>, LogError> {
+fn outcome(
+    row: &PgRow,
+    status: Status,
+    unreadable: &mut Option<String>,
+) -> Result<Option<Outcome>, LogError> {
     let Some(done) = row.try_get::<Option<String>, _>("done").map_err(error)? else {
         return Ok(None);
     };
-    let done: Done = serde_json::from_str(&done).map_err(|e| bad(format!("done: {e}")))?;
+    let done = readable("done", &done, unreadable).unwrap_or_else(|| unreadable_ending(status));
     let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
-    let tool_calls: Vec<ToolCall> = match calls {
-        Some(calls) => serde_json::from_str(&calls).map_err(|e| bad(format!("tool_calls: {e}")))?,
-        None => Vec::new(),
-    };
+    let tool_calls: Vec<ToolCall> =
+        calls.and_then(|calls| readable("tool_calls", &calls, unreadable)).unwrap_or_default();
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
     let answer = Answer {
         text: text("text")?.unwrap_or_default(),
@@ -159,8 +207,18 @@ pub(super) fn stored(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
-pub(super) fn json<T: serde::Serialize>(value: T) -> Json<T> {
-    Json(value)
+/// The text of `value` for a `json` column, to be cast by the statement: a value that is bound as
+/// JSON travels as `jsonb`, which loses the order of keys and the form of numbers.
+pub(super) fn json(value: &impl Serialize) -> Result<String, LogError> {
+    serde_json::to_string(value).map_err(|e| LogError::Broken(e.to_string()))
+}
+
+/// The same, read back before it is stored: what could not be read is not committed.
+pub(super) fn checked_json<T: Serialize + DeserializeOwned>(value: &T) -> Result<String, LogError> {
+    let text = json(value)?;
+    serde_json::from_str::<T>(&text)
+        .map_err(|e| LogError::Broken(format!("it could not be read back: {e}")))?;
+    Ok(text)
 }
 
 /// Which of our three kinds of failure a database error is.

@@ -73,7 +73,7 @@ impl PgLog {
         if fingerprint != key.fingerprint {
             return Ok(Some(Created::KeyReused));
         }
-        Ok(Some(Created::Replayed(Box::new(rows::generation(&row)?))))
+        Ok(Some(Created::Replayed(Box::new(self.generation_in(&row)?))))
     }
 }
 
@@ -84,10 +84,11 @@ pub(super) async fn insert_generation(
     new: &NewGeneration,
 ) -> Result<Option<Entry>, LogError> {
     let key = new.idempotency.as_ref();
+    let request = rows::checked_json(&new.request)?;
     let row = sqlx::query(
         "with g as (insert into generations (id, tenant, status, model, provider, request, \
            idempotency_key, fingerprint, owner, started_at, conversation_id, parent_id, key_id) \
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+           values ($1, $2, $3, $4, $5, $6::json, $7, $8, $9, \
              case $3 when 'running' then clock_timestamp() end, $10, $11, $12) \
            on conflict do nothing returning *), \
          started as (select row_to_json(columns) as data from (select g.id as generation, \
@@ -102,7 +103,7 @@ pub(super) async fn insert_generation(
     .bind(if new.queued { Status::Queued } else { Status::Running }.as_str())
     .bind(&new.request.model)
     .bind(&new.provider)
-    .bind(rows::json(&new.request))
+    .bind(request)
     .bind(key.map(|k| k.key.as_str()))
     .bind(key.map(|k| k.fingerprint.as_slice()))
     .bind(new.owner.0)

@@ -7,7 +7,7 @@ use super::endings::mark_ended;
 use super::lane::Spoke;
 use super::lane::{beside_new_lanes, close};
 use super::postgres::PgLog;
-use super::rows::{GENERATION, error, generation, kept, seq};
+use super::rows::{GENERATION, error, kept, seq};
 use super::turns::tell;
 use crate::domain::id::{Epoch, GenerationId, InstanceId};
 use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans};
@@ -149,16 +149,14 @@ impl PgLog {
             .fetch_all(&self.workers)
             .await
             .map_err(error)?;
-        rows.iter()
-            .map(|row| {
-                Ok(Orphan {
-                    row: generation(row)?,
-                    owner: InstanceId(row.try_get("owner").map_err(error)?),
-                    cancel_requested: row.try_get("cancel_requested").map_err(error)?,
-                    kept: kept(row)?,
-                })
+        Ok(self.all_readable("generations", &rows, |row| {
+            Ok(Orphan {
+                row: self.generation_in(row)?,
+                owner: InstanceId(row.try_get("owner").map_err(error)?),
+                cancel_requested: row.try_get("cancel_requested").map_err(error)?,
+                kept: kept(row)?,
             })
-            .collect()
+        }))
     }
 
     /// The lanes of the old owner are closed first: its appends come to an end, and the log is where

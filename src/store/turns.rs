@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::append;
 use super::conversations::PgConversations;
-use super::rows::{GENERATION, error, generation, json};
+use super::rows::{GENERATION, checked_json, error};
 use super::starts::insert_generation;
 use crate::domain::conversation::{Place, Turn};
 use crate::domain::generation::NewGeneration;
@@ -91,7 +91,7 @@ impl PgConversations {
             .map_err(error)?;
         if let Some(row) = own {
             // As it was stored: what was read of the conversation since then is not its context.
-            let row = generation(&row)?;
+            let row = self.log.generation_in(&row)?;
             let at = Address { tenant: new.tenant.clone(), id: new.id };
             let entries = self.log.read_page(&at, Seq::ZERO, FIRST_ENTRIES).await?;
             return Ok(Begun::Generation(Created::New(Box::new(row), entries)));
@@ -145,10 +145,10 @@ async fn insert_messages(
     let mut parent = turn.parent;
     for (id, said) in &turn.messages {
         let text = said.content.text();
-        let content = (said.content.is_parts()).then(|| json(&said.content));
+        let content = said.content.is_parts().then(|| checked_json(&said.content)).transpose()?;
         sqlx::query(
             "insert into messages (id, tenant, conversation_id, parent_id, role, content, text) \
-             values ($1, $2, $3, $4, $5, $6, $7)",
+             values ($1, $2, $3, $4, $5, $6::json, $7)",
         )
         .bind(id.0)
         .bind(new.tenant.as_str())

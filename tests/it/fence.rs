@@ -6,6 +6,7 @@ use std::time::Duration;
 use lastword::domain::event::Event;
 use lastword::domain::generation::{OnDisconnect, Request};
 use lastword::domain::id::{GenerationId, InstanceId, Seq, Tenant};
+use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::domain::transcript::Transcript;
 use lastword::engine::{
@@ -59,7 +60,7 @@ pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
     let request = Request {
         model: "demo".into(),
         prompt,
-        metadata: serde_json::Map::new(),
+        metadata: JsonObject::default(),
         on_disconnect: OnDisconnect::Continue,
         echo: serde_json::Map::new(),
         chat: None,

@@ -9,6 +9,7 @@ use lastword::domain::generation::{
     Idempotency, Kept, NewGeneration, OnDisconnect, Outcome, Request,
 };
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::domain::transcript::{Answer, ToolCall};
 use lastword::ports::{
@@ -45,7 +46,7 @@ impl Bench {
             request: Request {
                 model: "demo".into(),
                 prompt: Prompt::parse(vec![message], Parameters::default(), 100).unwrap(),
-                metadata: serde_json::Map::new(),
+                metadata: JsonObject::default(),
                 on_disconnect: OnDisconnect::Continue,
                 echo: serde_json::Map::new(),
                 chat: None,

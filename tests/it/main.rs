@@ -93,6 +93,8 @@ mod outage;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;

@@ -233,6 +233,9 @@ impl Log for WrongLog {
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.real.retain(days).await
     }
+    fn take_unreadable(&self) -> u64 {
+        self.real.take_unreadable()
+    }
     fn pools(&self) -> Vec<Pool> {
         self.real.pools()
     }

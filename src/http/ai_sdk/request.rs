@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::fold::MESSAGE_ID;
 use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Image, Message, Parameters, Prompt, Role, Tool};
 use crate::domain::transcript::ToolCall;
 use crate::http::object::Object;
@@ -86,7 +87,7 @@ impl ChatBody {
         Ok(Request {
             model: self.model.unwrap_or_else(|| default.to_owned()),
             prompt: Prompt::parse(messages, parameters, prompt_bytes)?,
-            metadata: Map::new(),
+            metadata: JsonObject::default(),
             // To stop is said by DELETE; a page that is reloaded only goes away.
             on_disconnect: OnDisconnect::Continue,
             echo,

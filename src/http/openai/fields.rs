@@ -1,39 +1,49 @@
 //! A request's body, field by field: what counts is taken, what is harmless passed over, and what
 //! would change the answer and is not supported refused by its name.
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::nearest;
 use crate::http::problem::Problem;
 
+/// A body as it is read: each field is the text that came.
+pub(super) type Body = BTreeMap<String, Box<RawValue>>;
+
 /// The fields that are left.
 #[derive(Debug)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields(Body);
 
 impl Fields {
-    pub(super) fn new(body: Map<String, Value>) -> Self {
+    pub(super) fn new(body: Body) -> Self {
         Self(body)
     }
 
     /// The field's value; SDKs send `null` for what is not set.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Problem> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_path_to_error::deserialize(value).map(Some).map_err(|e| {
-                let path = match e.path().to_string() {
-                    path if path == "." => name.to_owned(),
-                    path if path.starts_with('[') => format!("{name}{path}"),
-                    path => format!("{name}.{path}"),
-                };
-                let detail = format!("`{path}`: {}", e.inner());
-                Problem::unprocessable("invalid_type", detail).with("field", path)
-            }),
-        }
+        let Some(raw) = self.0.remove(name).filter(|raw| raw.get() != "null") else {
+            return Ok(None);
+        };
+        let mut json = serde_json::Deserializer::from_str(raw.get());
+        serde_path_to_error::deserialize(&mut json).map(Some).map_err(|e| {
+            let path = match e.path().to_string() {
+                path if path == "." => name.to_owned(),
+                path if path.starts_with('[') => format!("{name}{path}"),
+                path => format!("{name}.{path}"),
+            };
+            let whole = e.inner().to_string();
+            let said = whole.split(" at line ").next().unwrap_or_default();
+            let detail = format!("`{path}`: {said}");
+            Problem::unprocessable("invalid_type", detail).with("field", path)
+        })
     }
 
     /// The field as it came, to be shown again.
-    pub(super) fn peek(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+    pub(super) fn peek(&self, name: &str) -> Option<Value> {
+        let raw = self.0.get(name)?;
+        serde_json::from_str(raw.get()).ok().filter(|value: &Value| !value.is_null())
     }
 
     /// Passes over fields that change nothing here.
@@ -45,10 +55,11 @@ impl Fields {
 
     /// The field may only say what is done anyway.
     pub(super) fn only(&mut self, name: &str, values: &[Value]) -> Result<(), Problem> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(()),
-            Some(value) if values.contains(&value) => Ok(()),
-            Some(_) => Err(unsupported(name, "this is not supported here")),
+        match self.take::<Value>(name)? {
+            Some(value) if !values.contains(&value) => {
+                Err(unsupported(name, "this is not supported here"))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -1,11 +1,12 @@
 //! A request of OpenAI's becomes a generation, or the one that an earlier try made.
 use actix_web::HttpRequest;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::fields::{Fields, unsupported};
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Image, Parameters, Tool, ToolChoice};
 use crate::engine::{Engine, Start};
 use crate::http::generations::{idempotency, idempotency_key, unknown_model};
@@ -58,7 +59,7 @@ pub(super) fn address(request: &HttpRequest, prefix: &str) -> Result<Address, Pr
 }
 
 /// The client's notes; OpenAI's are texts, ours may be more.
-pub(super) fn metadata(fields: &mut Fields) -> Result<Map<String, Value>, Problem> {
+pub(super) fn metadata(fields: &mut Fields) -> Result<JsonObject, Problem> {
     let metadata = fields.take("metadata")?.unwrap_or_default();
     check_metadata(&metadata)?;
     Ok(metadata)

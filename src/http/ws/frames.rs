@@ -188,7 +188,7 @@ pub(super) fn parse(text: &str) -> Result<(Option<Ref>, ClientFrame), Malformed>
     }
     let bytes = text.as_bytes();
     let unmarked = |problem| Malformed { reference: None, problem: Box::new(problem) };
-    let Marked { reference } = body::parse(bytes).map_err(unmarked)?;
+    let Marked { reference } = body::mark(bytes).map_err(unmarked)?;
     let frame = body::parse(bytes).and_then(|Typed { kind }| match kind.as_str() {
         "hello" => body::parse(bytes).map(ClientFrame::Hello),
         "generate" => generate(bytes).map(Box::new).map(ClientFrame::Generate),

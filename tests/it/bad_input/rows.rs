@@ -5,8 +5,6 @@ use super::PROMPT;
 
 /// What is not JSON, or not JSON that is safe to read.
 pub(super) fn not_json() -> Vec<(&'static str, Vec<u8>)> {
-    let nested = |open: &str, close: &str| [open.repeat(200), close.repeat(200)].concat();
-    let deep = format!("{{\"prompt\":\"x\",\"metadata\":{{\"a\":{}}}}}", nested("[", "]"));
     let bad = |name, body: &[u8]| (name, body.to_vec());
     vec![
         bad("empty", b""),
@@ -16,11 +14,8 @@ pub(super) fn not_json() -> Vec<(&'static str, Vec<u8>)> {
         bad("invalid UTF-8", b"{\"prompt\":\"\xff\xfe\"}"),
         bad("invalid UTF-8 in a name", b"{\"\xff\":1}"),
         bad("invalid UTF-8 in metadata", b"{\"prompt\":\"x\",\"metadata\":{\"a\":\"\xc3\"}}"),
-        bad("a lone surrogate", b"{\"prompt\":\"\\ud83d\"}"),
-        bad("surrogates in the wrong order", b"{\"prompt\":\"\\ude00\\ud83d\"}"),
         bad("a control character", b"{\"prompt\":\"a\x01\"}"),
         bad("a BOM", b"\xef\xbb\xbf{\"prompt\":\"hi\"}"),
-        bad("too deep", deep.as_bytes()),
         bad("a name twice", b"{\"prompt\":\"a\",\"prompt\":\"b\"}"),
         bad("a name twice in a message", b"{\"messages\":[{\"role\":\"user\",\"role\":\"user\"}]}"),
         bad("NaN", b"{\"prompt\":\"a\",\"temperature\":NaN}"),
@@ -54,16 +49,13 @@ pub(super) const FIELDS: &[(&str, &str)] = &[
     (r#"{"prompt":"hi","max_output_tokens":-1}"#, "out_of_range"),
     (r#"{"prompt":"hi","max_output_tokens":4294967296}"#, "out_of_range"),
     (r#"{"prompt":"hi","on_disconnect":{"cancel_after_s":-1}}"#, "out_of_range"),
+    (r#"{"prompt":"hi","metadata":{"a":1e400}}"#, "out_of_range"),
     (r#"{"prompt":"hi","messages":[]}"#, "conflicting_fields"),
     (r#"{"prompt":""}"#, "prompt_empty"),
     (r#"{"prompt":" \n\t "}"#, "prompt_empty"),
     (r#"{"messages":[]}"#, "prompt_empty"),
     (r#"{"messages":[{"role":"user","content":[]}]}"#, "prompt_empty"),
     (r#"{"prompt":"hi","system":" "}"#, "prompt_empty"),
-    (r#"{"prompt":"a\u0000b"}"#, "invalid_character"),
-    (r#"{"prompt":"a","stop":"\u0000"}"#, "invalid_character"),
-    (r#"{"prompt":"a","metadata":{"x":["\u0000"]}}"#, "invalid_character"),
-    (r#"{"prompt":"a","metadata":{"\u0000":1}}"#, "invalid_character"),
     (r#"{"prompt":"hi","model":"dem"}"#, "unknown_model"),
     (r#"{"prompt":"hi","model":""}"#, "unknown_model"),
     (r#"[null,"hi",null,null,null,null,null,null,null,null,null]"#, "invalid_type"),

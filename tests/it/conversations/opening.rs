@@ -3,9 +3,10 @@ use futures_util::future::join_all;
 use lastword::domain::conversation::NewConversation;
 use lastword::domain::generation::Idempotency;
 use lastword::domain::id::Tenant;
+use lastword::domain::json::JsonObject;
 use lastword::ports::Made;
 use reqwest::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::conversation::{request, told};
@@ -76,7 +77,7 @@ async fn a_key_is_its_tenants_own() {
         tenant: Tenant::named(tenant.into()),
         title: None,
         system: None,
-        metadata: Map::new(),
+        metadata: JsonObject::default(),
         idempotency: Some(Idempotency { key: "k".into(), fingerprint: vec![1] }),
     };
     let mut ids = Vec::new();

@@ -2,6 +2,7 @@
 use lastword::domain::conversation::{Change, Content, ParentAsked, Said, TurnAsked};
 use lastword::domain::generation::Request;
 use lastword::domain::id::{ConversationId, MessageId, Tenant};
+use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Parameters, Prompt, Role};
 use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
 use lastword::ports::{ConversationAt, Log, Made, Page, Search};
@@ -27,7 +28,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
     let request = Request {
         model: "demo".into(),
         prompt: Prompt::parse_turn(Vec::new(), Parameters::default(), 100).unwrap(),
-        metadata: Map::new(),
+        metadata: JsonObject::default(),
         on_disconnect: lastword::domain::generation::OnDisconnect::Continue,
         echo: Map::new(),
         chat: None,
@@ -82,7 +83,7 @@ async fn another_tenant_sees_and_changes_nothing() {
             tenant: other.clone(),
             title: None,
             system: None,
-            metadata: Map::new(),
+            metadata: JsonObject::default(),
             idempotency: None,
         })
         .await

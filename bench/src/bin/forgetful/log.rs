@@ -141,6 +141,9 @@ impl Log for Forgetful {
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.0.retain(days).await
     }
+    fn take_unreadable(&self) -> u64 {
+        self.0.take_unreadable()
+    }
     fn pools(&self) -> Vec<Pool> {
         self.0.pools()
     }

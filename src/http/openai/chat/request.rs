@@ -2,7 +2,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::fields::{Fields, missing, unsupported};
+use super::super::fields::{Body, Fields, missing, unsupported};
 use super::super::start::{Content, metadata, tool_choice, tools};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
@@ -91,7 +91,7 @@ struct WireFunction {
 
 /// Checks a body; `default` is the model when none is named.
 pub(super) fn parse(
-    body: Map<String, Value>,
+    body: Body,
     default: &str,
     prompt_bytes: usize,
     on_disconnect: OnDisconnect,

@@ -3,7 +3,7 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::fields::{Fields, missing, unsupported};
+use super::super::fields::{Body, Fields, missing, unsupported};
 use super::super::start::{metadata, tool_choice, tools};
 use super::{PREFIX, input};
 use crate::domain::generation::{OnDisconnect, Request};
@@ -87,7 +87,7 @@ struct Reasoning {
 pub(super) async fn asked(
     engine: &Engine,
     request: &HttpRequest,
-    body: Map<String, Value>,
+    body: Body,
 ) -> Result<Asked, Problem> {
     let mut fields = Fields::new(body);
     let echo = echo(&fields);
@@ -136,7 +136,7 @@ pub(super) async fn asked(
 fn echo(fields: &Fields) -> Map<String, Value> {
     let shown = SHOWN.iter().filter_map(|name| {
         let value = fields.peek(name)?;
-        Some(((*name).to_owned(), value.clone()))
+        Some(((*name).to_owned(), value))
     });
     shown.collect()
 }

@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Result<(String, ClientFrame), Malformed> {
         request_id: String,
     }
     let bytes = text.as_bytes();
-    let Marked { request_id } = body::parse(bytes).map_err(|problem| (None, Box::new(problem)))?;
+    let Marked { request_id } = body::mark(bytes).map_err(|problem| (None, Box::new(problem)))?;
     match frame(bytes) {
         Ok(frame) => Ok((request_id, frame)),
         Err(problem) => Err((Some(request_id), Box::new(problem))),
