@@ -34,6 +34,8 @@ mod docs;
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod events;

@@ -185,7 +185,7 @@ mod tests {
     fn an_event_has_the_bytes_of_the_real_server() {
         let text = "@0001760000000000 ";
         let entry = Entry::encode(Seq(17), &Event::Delta { text: text.into() });
-        let real = sse(false, &[entry]);
+        let real = sse(&[entry]);
         let mut bytes = Bytes::default();
         bytes.event(17, "delta", format_args!("\"text\":\"{text}\"")).unwrap();
         let chunk = format!("{:X}\r\n{}\r\n", real.len(), String::from_utf8_lossy(&real));
