@@ -1,4 +1,6 @@
 //! What comes in and what goes out at the edge: sizes, codings, paths, ids, kinds of refusal.
+mod documents;
+
 use std::io::Write;
 
 use flate2::Compression;

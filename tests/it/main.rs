@@ -93,6 +93,8 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod raw;
