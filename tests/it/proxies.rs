@@ -165,6 +165,7 @@ async fn behind_apache() {
             "proxy_balancer",
             "lbmethod_bybusyness",
             "headers",
+            "env",
         ];
         let modules = modules.map(|name| {
             format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")

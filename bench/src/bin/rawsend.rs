@@ -136,8 +136,8 @@ impl Bytes {
     fn event(&mut self, seq: u64, kind: &str, rest: std::fmt::Arguments<'_>) -> io::Result<()> {
         let mut event = std::mem::take(&mut self.event);
         event.clear();
-        write!(event, "id: {seq}\nevent: {kind}\ndata: ")?;
-        write!(event, "{{\"seq\":{seq},\"type\":\"{kind}\",{rest}}}\n\n")?;
+        write!(event, "event: {kind}\ndata: ")?;
+        write!(event, "{{\"seq\":{seq},\"type\":\"{kind}\",{rest}}}\nid: {seq}\n\n")?;
         self.chunk(&event)?;
         self.event = event;
         Ok(())
