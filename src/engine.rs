@@ -43,6 +43,7 @@ pub use alarm::{Alarm, Seldom};
 pub use bell::answer_bell;
 pub use cancel::Receipt;
 pub use converse::{ConverseError, MessagePage, Messages, Which};
+pub use generate::chance;
 pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss};
 pub use open::Opened;

@@ -32,6 +32,7 @@ mod shares;
 mod sound;
 mod sse;
 mod trace;
+mod unknown;
 mod welcome;
 mod ws;
 
@@ -45,6 +46,7 @@ use crate::engine::{Caller, Engine};
 use crate::ports::{Address, ConversationAt};
 pub use answer::answer;
 pub use auth::{InvalidOrigin, Origins, guard};
+pub use body::{Bodies, most as most_of_a_body};
 pub use connections::{Connections, Encrypted, Place};
 pub use cors::cors;
 use problem::Problem;
@@ -58,6 +60,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/docs", vec![get().to(assets::docs)]))
         .service(resource("/static/{path:.*}", vec![get().to(assets::file)]))
         .service(resource("/healthz", vec![get().to(health::alive)]))
+        .service(resource("/health", vec![get().to(health::alive)]))
         .service(resource("/readyz", vec![get().to(health::ready)]))
         .service(resource(
             "/v1/session",
@@ -88,7 +91,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(openai::configure)
         .configure(ai_sdk::configure)
         .configure(durable::configure)
-        .default_service(web::to(not_found));
+        .default_service(web::to(unknown::not_found));
 }
 
 fn conversation_routes(config: &mut web::ServiceConfig) {
@@ -153,10 +156,6 @@ fn allowed(path: &str) -> &'static [Method] {
             .or_else(|| admin::allowed(other))
             .unwrap_or(&[Method::GET, Method::HEAD]),
     }
-}
-
-async fn not_found() -> Result<HttpResponse, Problem> {
-    Err(Problem::not_found("there is nothing at this path"))
 }
 
 /// The engine that the app put there.

@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 22] = [
+const OWNERS: [(&str, &[&str]); 23] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_openai", &["providers"]),
@@ -42,7 +42,8 @@ const OWNERS: [(&str, &[&str]); 22] = [
     ("tokio_rustls", &["app/server"]),
     ("rustls", &["app/tls", "main", "providers"]),
     ("rust_embed", &["http/assets"]),
-    ("flate2", &["http/assets"]),
+    ("flate2", &["http/assets", "http/body"]),
+    ("ruzstd", &["http/body"]),
     ("actix_cors", &["http/cors"]),
     ("getrandom", &["domain/key", "domain/share"]),
     ("governor", &["engine/access"]),

@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     /// Microseconds from birth to read of each token in the window.
     pub(crate) latencies: Vec<u32>,
     last_seq: u64,
+    /// The event that is being read is `done`.
+    ends: bool,
     line: Vec<u8>,
 }
 
@@ -61,7 +63,10 @@ impl Seen {
         if let Some(id) = line.strip_prefix(b"id: ") {
             self.on_seq(number(id));
         } else if line.starts_with(b"event: done") {
-            self.done = true;
+            self.ends = true;
+        } else if line.is_empty() {
+            // Its id is its last field.
+            self.done |= std::mem::take(&mut self.ends);
         } else if line.starts_with(b"data:") {
             self.on_text(line, now, window);
         }

@@ -18,7 +18,7 @@ const ALWAYS: Window = Window { from: 0, to: u64::MAX };
 
 fn event(seq: u64, kind: &str, text: &str) -> String {
     let data = format!(r#"{{"seq":{seq},"type":"{kind}","text":"{text}"}}"#);
-    format!("id: {seq}\nevent: {kind}\ndata: {data}\n\n")
+    format!("event: {kind}\ndata: {data}\nid: {seq}\n\n")
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::files;
 use super::tls::{Tls, TlsError};
 use crate::engine::{Access, Engine, Limits};
-use crate::http::{Connections, Origins};
+use crate::http::{Bodies, Connections, Origins, most_of_a_body};
 use arrival::Manners;
 use connection::Connection;
 use worker::{HEAD, Worker};
@@ -109,6 +109,7 @@ pub(super) async fn serve(
         access: door.access.clone(),
         origins: door.origins.clone(),
         connections: Connections::new(most),
+        bodies: bodies(engine.limits()),
         encrypted: matches!(door.tongue, Tongue::Tls(_)),
         stopping: server.graceful_shutdown_signal(),
     };
@@ -152,6 +153,11 @@ pub(super) async fn serve(
     engine.close();
     let ((), ended) = tokio::join!(stopping, server);
     ended
+}
+
+/// The memory for bodies: as much as configured, and enough for the largest, encoded and decoded.
+fn bodies(limits: &Limits) -> Bodies {
+    Bodies::new(limits.bodies_bytes.max(2 * most_of_a_body(limits)))
 }
 
 /// How many connections are served: as many as configured, if this process may open so many files

@@ -20,6 +20,8 @@ const MOST: usize = 1 << 24;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileLimits {
     prompt_bytes: Option<usize>,
+    media_bytes: Option<usize>,
+    bodies_bytes: Option<usize>,
     context_bytes: Option<usize>,
     generation_wall_s: Option<u64>,
     output_bytes: Option<usize>,
@@ -30,6 +32,7 @@ pub(super) struct FileLimits {
     read_outage_s: Option<u64>,
     poll_ms: Option<u64>,
     connections: Option<usize>,
+    idle_s: Option<NonZeroU64>,
     connection_age_s: Option<u64>,
     stuck_s: Option<NonZeroU64>,
     socket: FileSocket,
@@ -117,6 +120,8 @@ impl FileLimits {
         let age = seconds("connection_age_s", self.connection_age_s, base.connection_age)?;
         Ok(Limits {
             prompt_bytes: bytes("prompt_bytes", self.prompt_bytes, base.prompt_bytes)?,
+            media_bytes: bytes("media_bytes", self.media_bytes, base.media_bytes)?,
+            bodies_bytes: bytes("bodies_bytes", self.bodies_bytes, base.bodies_bytes)?,
             context_bytes: bytes("context_bytes", self.context_bytes, base.context_bytes)?,
             generation_wall: seconds(
                 "generation_wall_s",
@@ -131,6 +136,7 @@ impl FileLimits {
             read_outage: seconds("read_outage_s", self.read_outage_s, base.read_outage)?,
             poll: self.poll_ms.map_or(base.poll, |_| Duration::from_millis(poll.max(1))),
             connections: count("connections", self.connections, base.connections)?.max(1),
+            idle: seconds("idle_s", self.idle_s.map(NonZeroU64::get), base.idle)?,
             connection_age: age.max(Duration::from_secs(1)),
             stuck: seconds("stuck_s", self.stuck_s.map(NonZeroU64::get), base.stuck)?,
             socket: self.socket.over(base.socket)?,
@@ -156,8 +162,11 @@ mod tests {
             "read_outage_s",
             "connection_age_s",
             "stuck_s",
+            "idle_s",
             "poll_ms",
             "prompt_bytes",
+            "media_bytes",
+            "bodies_bytes",
             "context_bytes",
             "output_bytes",
             "running",

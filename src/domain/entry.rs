@@ -1,4 +1,5 @@
 //! An event at its place in the log, encoded once for all readers.
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use super::event::Event;
@@ -48,7 +49,7 @@ impl Entry {
             if let Some(brace) = scratch.get_mut(brace) {
                 *brace = b',';
             }
-            std::str::from_utf8(scratch).unwrap_or_default().into()
+            (&*escaped(std::str::from_utf8(scratch).unwrap_or_default())).into()
         });
         Self { seq, kind: Kind::of(event), epoch: None, json }
     }
@@ -79,7 +80,7 @@ impl Entry {
         }
         let comma = if data == "}" { "" } else { "," };
         let json = format!("{{\"seq\":{seq},\"type\":\"{kind}\"{comma}{data}");
-        Ok(Self { seq, kind: known, epoch: None, json: json.as_str().into() })
+        Ok(Self { seq, kind: known, epoch: None, json: (&*escaped(&json)).into() })
     }
 
     /// Texts of one kind from `from` to `seq` as one entry, for a reader that asked for it.
@@ -87,7 +88,7 @@ impl Entry {
         let text = serde_json::Value::from(text);
         let name = kind.as_str();
         let json = format!("{{\"seq\":{seq},\"from\":{from},\"type\":\"{name}\",\"text\":{text}}}");
-        Self { seq, kind, epoch: None, json: json.as_str().into() }
+        Self { seq, kind, epoch: None, json: (&*escaped(&json)).into() }
     }
 
     /// Lays what these hold side by side, into one allocation: what is kept for a while together.
@@ -133,6 +134,26 @@ impl Entry {
     pub fn decode(&self) -> Result<Event, BadEntry> {
         serde_json::from_str(&self.json).map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
     }
+}
+
+/// JSON without the characters at which some readers of event streams cut lines, though no standard
+/// says so: U+0085, U+2028 and U+2029 (Python's `splitlines`). JSON has them in strings only.
+#[must_use]
+pub fn escaped(json: &str) -> Cow<'_, str> {
+    const CUTS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+    if json.is_ascii() || !json.contains(CUTS) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c {
+            '\u{85}' => out.push_str("\\u0085"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            other => out.push(other),
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The decimal digits of `number`, without an allocation.

@@ -129,6 +129,25 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// One request, to whoever looks for it in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub Uuid);
+
+impl RequestId {
+    /// A new id.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Names a key, to people too; it opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

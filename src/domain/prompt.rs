@@ -83,9 +83,20 @@ impl Message {
     /// The size of everything in it that a model reads, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        let images: usize = self.images.iter().map(|image| image.url.len()).sum();
+        self.text_bytes() + self.media_bytes()
+    }
+
+    /// The size of its text and its tool calls, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(|c| c.name.len() + c.arguments.len()).sum();
-        self.content.len() + images + calls
+        self.content.len() + calls
+    }
+
+    /// The size of its pictures as they are written, in bytes.
+    #[must_use]
+    pub fn media_bytes(&self) -> usize {
+        self.images.iter().map(|image| image.url.len()).sum()
     }
 
     /// Whether it says nothing at all.
@@ -123,6 +134,14 @@ pub enum PromptError {
     #[error("the prompt has {bytes} bytes; the limit is {limit}")]
     TooLong {
         /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Pictures larger than the configured limit.
+    #[error("the prompt's pictures have {bytes} bytes; the limit is {limit} (`media_bytes`)")]
+    MediaTooLarge {
+        /// Their size.
         bytes: usize,
         /// The limit.
         limit: usize,
@@ -182,7 +201,7 @@ impl Prompt {
         }
         parameters.check()?;
         let prompt = Self { messages, parameters };
-        let bytes = prompt.bytes();
+        let bytes = prompt.text_bytes();
         if bytes > limit {
             return Err(PromptError::TooLong { bytes, limit });
         }
@@ -193,6 +212,18 @@ impl Prompt {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(Message::len).sum()
+    }
+
+    /// The size of its text, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.messages.iter().map(Message::text_bytes).sum()
+    }
+
+    /// The size of its pictures, in bytes.
+    #[must_use]
+    pub fn media_bytes(&self) -> usize {
+        self.messages.iter().map(Message::media_bytes).sum()
     }
 
     /// The last thing that the person said.

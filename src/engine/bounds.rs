@@ -1,11 +1,16 @@
 //! What a key may use, put on what is asked with it: whatever the client speaks, it starts here.
+use super::limits::Limits;
 use super::start::{Start, StartError};
 use crate::domain::prompt::PromptError;
 
-/// Refuses what is more than the caller's key may ask for, and bounds what is left open.
-pub(super) fn bound(start: &mut Start) -> Result<(), StartError> {
+/// Refuses what is more than the server or the caller's key takes, and bounds what is left open.
+pub(super) fn bound(start: &mut Start, server: &Limits) -> Result<(), StartError> {
     let limits = start.caller.limits();
     let request = &mut start.request;
+    let (bytes, limit) = (request.prompt.media_bytes(), server.media_bytes);
+    if bytes > limit {
+        return Err(PromptError::MediaTooLarge { bytes, limit }.into());
+    }
     if let Some(limit) = limits.prompt_bytes {
         let (bytes, limit) = (request.prompt.bytes(), limit as usize);
         if bytes > limit {

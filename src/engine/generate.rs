@@ -378,6 +378,6 @@ fn log_outage() -> Failure {
 
 /// A number in 0..1, different for every caller: only for spreading retries.
 #[expect(clippy::cast_precision_loss, reason = "a rough number will do")]
-pub(super) fn chance() -> f64 {
+pub fn chance() -> f64 {
     (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -6,8 +6,12 @@ use super::traced::Export;
 /// What a generation, a reader and a process may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A prompt's text, in bytes.
+    /// A prompt's text, in bytes: a window of a million tokens by default.
     pub prompt_bytes: usize,
+    /// A prompt's pictures as they are written in it (`data:` URLs), in bytes.
+    pub media_bytes: usize,
+    /// Request bodies that have arrived and are not yet parsed, of all connections, in bytes.
+    pub bodies_bytes: usize,
     /// What a model is told of a conversation, in bytes of text: what its generation stores.
     pub context_bytes: usize,
     /// A generation's time from its start in this process: no generation runs for ever.
@@ -30,6 +34,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Open connections of this process; each is a file, and at rest a few KiB.
     pub connections: usize,
+    /// How long a connection may wait for its next request: longer than a proxy keeps it idle.
+    pub idle: Duration,
     /// How long a stream or a socket may last, give or take a tenth; its client comes back. So that
     /// load spreads over new instances, and nothing that was once allowed is allowed for ever.
     pub connection_age: Duration,
@@ -85,8 +91,10 @@ impl Default for SocketLimits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            prompt_bytes: 262_144,
-            context_bytes: 1_048_576,
+            prompt_bytes: 8 << 20,
+            media_bytes: 32 << 20,
+            bodies_bytes: 256 << 20,
+            context_bytes: 4 << 20,
             generation_wall: Duration::from_secs(1800),
             output_bytes: 4_194_304,
             running: 4096,
@@ -96,6 +104,7 @@ impl Default for Limits {
             read_outage: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
             connections: 15_000,
+            idle: Duration::from_secs(75),
             connection_age: Duration::from_secs(3600),
             poll: Duration::from_millis(250),
             poll_with_hints: Duration::from_secs(2),

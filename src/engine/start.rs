@@ -97,7 +97,7 @@ impl Engine {
     /// # Errors
     /// See [`StartError`]; nothing was started then.
     pub async fn start(&self, mut start: Start) -> Result<Started, StartError> {
-        bound(&mut start)?;
+        bound(&mut start, &self.inner.limits)?;
         if let Err(refusal) = self.has_room() {
             return self.repeat(&start).await?.ok_or(refusal);
         }

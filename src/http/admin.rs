@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::events::parse_cursor;
-use super::frame::OPENING;
+use super::frame::{EVENT_STREAM, opening};
 use super::problem::Problem;
 use super::{Shared, accept, assets, get, proper_id, resource};
 use crate::domain::event::{Status, Usage};
@@ -55,7 +55,7 @@ async fn overviews(engine: Shared, request: HttpRequest) -> Result<HttpResponse,
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
     }
     Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -66,7 +66,7 @@ fn frames(engine: Engine) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let closing = engine.closing().cancelled_owned();
     let mut ticks = interval_at(Instant::now(), EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let opening = stream::iter([Ok(Bytes::from_static(OPENING))]);
+    let opening = stream::iter([Ok(opening())]);
     let frames = stream::unfold((engine, ticks), |(engine, mut ticks)| async move {
         ticks.tick().await;
         let overview = engine.overview().await;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::auth::Terms;
 use super::sse::GENERATION;
+use super::trace::REQUEST_ID;
 
 /// Wraps the whole table of routes.
 ///
@@ -25,8 +27,10 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let begun = Instant::now();
     let method = request.method().clone();
+    let request_id = super::trace::request_id(request.request());
     let trace_id = super::trace::of(request.request()).map(|trace| trace.trace_id());
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    response.headers_mut().insert(REQUEST_ID, request_id.clone());
     let generation = response.headers().get(GENERATION).and_then(|id| id.to_str().ok());
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
     let about = Box::new(About {
@@ -38,6 +42,7 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
         generation: generation.map(str::to_owned),
         route,
         trace_id,
+        request_id,
     });
     let terms = response.request().extensions_mut().remove::<Terms>();
     let line = Line { bytes: 0, about };
@@ -65,13 +70,15 @@ struct About {
     head_ms: u64,
     generation: Option<String>,
     trace_id: Option<String>,
+    request_id: HeaderValue,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         let about = &self.about;
         // What asks every second is of no interest unless it fails.
-        if about.status < 400 && matches!(about.route.as_str(), "/healthz" | "/readyz" | "/metrics")
+        if about.status < 400
+            && matches!(about.route.as_str(), "/healthz" | "/health" | "/readyz" | "/metrics")
         {
             return;
         }
@@ -83,6 +90,7 @@ impl Drop for Line {
             tenant = about.tenant,
             generation = about.generation,
             trace_id = about.trace_id,
+            request_id = about.request_id.to_str().unwrap_or_default(),
             head_ms = about.head_ms,
             ms = milliseconds(about.begun),
             bytes = self.bytes,

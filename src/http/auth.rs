@@ -19,11 +19,13 @@ use crate::engine::{Access, Anonymous, Caller, Engine};
 use credentials::Presented;
 use lasting::Lasts;
 pub use origin::{InvalidOrigin, Origins};
+pub(super) use refusal::speaks_openai;
 pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
 
 /// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.
-const PUBLIC: [(Option<Method>, &str); 13] = [
+const PUBLIC: [(Option<Method>, &str); 14] = [
     (None, "/healthz"),
+    (None, "/health"),
     (None, "/readyz"),
     (None, "/openapi.json"),
     (None, "/asyncapi.json"),

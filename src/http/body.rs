@@ -1,4 +1,7 @@
 //! A JSON body: its type, size and time are limited, and what is wrong with it is said clearly.
+mod budget;
+mod coding;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,55 +10,74 @@ use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::escapes::mended;
 use super::object::Object;
 use super::problem::Problem;
 use super::sound;
 use crate::domain::nearest::unknown_name;
-use crate::engine::Engine;
+use crate::engine::{Engine, Limits};
+pub use budget::Bodies;
+use budget::Share;
+use coding::Coding;
 
 /// A slower body is an attack: actix itself has no limit.
 const BODY_TIME: Duration = Duration::from_secs(30);
+/// A large body has a second more for so many bytes: half a megabit per second is a slow phone.
+const BYTES_PER_S: usize = 64 * 1024;
+/// A larger body is parsed off the worker, whose streams must not wait for it.
+const AT_ONCE: usize = 256 * 1024;
 
-/// The largest body of a start, in bytes: JSON escapes can double a text, and what is around it
-/// is small.
+/// The largest body of a start, in bytes.
 pub(super) fn limit(engine: &Engine) -> usize {
-    engine.limits().prompt_bytes * 2 + 64 * 1024
+    most(engine.limits())
+}
+
+/// The same by the limits: JSON escapes can double a text, never a picture, and what is around it
+/// is small.
+pub fn most(limits: &Limits) -> usize {
+    limits.prompt_bytes * 2 + limits.media_bytes + 64 * 1024
 }
 
 /// Reads and parses the body, of at most `limit` bytes.
-pub(super) async fn json<T: DeserializeOwned>(
+pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     request: &HttpRequest,
     payload: web::Payload,
     limit: usize,
 ) -> Result<T, Problem> {
-    parse(&read(request, payload, limit).await?)
+    read(request, payload, limit, |bytes| parse(&bytes)).await
 }
 
 /// The same, and the body's text as it came, but for characters that no text can hold.
-pub(super) async fn json_and_text<T: DeserializeOwned>(
+pub(super) async fn json_and_text<T: DeserializeOwned + Send + 'static>(
     request: &HttpRequest,
     payload: web::Payload,
     limit: usize,
 ) -> Result<(T, Arc<str>), Problem> {
-    let bytes = read(request, payload, limit).await?;
-    let bytes = mended(&bytes);
-    let body = parse(&bytes)?;
-    Ok((body, String::from_utf8_lossy(&bytes).into()))
+    let parse = |bytes: Bytes| {
+        let bytes = mended(&bytes);
+        Ok((parse(&bytes)?, String::from_utf8_lossy(&bytes).into()))
+    };
+    read(request, payload, limit, parse).await
 }
 
-async fn read(
+/// Reads the body and has `parse` make of it what is wanted, off the worker where it is large.
+async fn read<T: Send + 'static>(
     request: &HttpRequest,
     payload: web::Payload,
     limit: usize,
-) -> Result<Bytes, Problem> {
+    parse: impl FnOnce(Bytes) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     check_type(request)?;
-    timeout(BODY_TIME, collect(payload, limit)).await.map_err(|_| {
-        let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
-    })?
+    let coding = Coding::of(request)?;
+    let mut share = Share::of(request);
+    let bytes = collect(payload, limit, &mut share).await?;
+    if coding == Coding::Identity && bytes.len() <= AT_ONCE {
+        return parse(bytes);
+    }
+    let parsed = web::block(move || parse(coding.decode(bytes, limit, &mut share)?));
+    parsed.await.unwrap_or_else(|_| Err(Problem::internal()))
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), Problem> {
@@ -66,28 +88,37 @@ fn check_type(request: &HttpRequest) -> Result<(), Problem> {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Problem::new(status, "unsupported_media_type", detail));
     }
-    let encoding = text(header::CONTENT_ENCODING).trim();
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        let detail = "send the body without Content-Encoding";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Problem::new(status, "unsupported_content_encoding", detail));
-    }
     Ok(())
 }
 
-async fn collect(mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(
+    mut payload: web::Payload,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Bytes, Problem> {
+    let began = Instant::now();
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    loop {
+        let time = BODY_TIME + Duration::from_secs((bytes.len() / BYTES_PER_S) as u64);
+        let Ok(next) = timeout_at(began + time, payload.next()).await else {
+            let detail = format!("the body did not arrive within {} s", time.as_secs());
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail));
+        };
+        let Some(chunk) = next else { return Ok(bytes.freeze()) };
         let chunk =
             chunk.map_err(|e| Problem::bad_request("invalid_body", format!("body: {e}")))?;
         if bytes.len() + chunk.len() > limit {
-            let detail = format!("the body is larger than {limit} bytes");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Problem::new(status, "payload_too_large", detail).with("limit", limit));
+            return Err(too_large(limit));
         }
+        share.take(chunk.len())?;
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is larger than {limit} bytes");
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail);
+    problem.with("limit", limit)
 }
 
 /// First whether it is JSON at all, then whether it says what we understand.

@@ -1,20 +1,35 @@
 //! CORS for the listed origins, and for no other: what an unlisted page asks gets no header at all.
 use actix_cors::Cors;
-use actix_web::http::header;
 
 use super::auth::Origins;
 
 /// How long a browser may remember a preflight's answer, in seconds; browsers cap it themselves.
 const REMEMBERED: usize = 600;
 
+/// What a page may read of an answer's head, besides what every page may.
+const EXPOSED: [&str; 11] = [
+    "location",
+    "retry-after",
+    "etag",
+    "x-request-id",
+    "x-should-retry",
+    "idempotency-replayed",
+    "lastword-generation",
+    "stream-next-offset",
+    "stream-up-to-date",
+    "stream-closed",
+    "stream-cursor",
+];
+
 /// Wraps the routes.
 pub fn cors(origins: &Origins) -> Cors {
     let cors = origins.list().iter().fold(Cors::default(), |cors, o| cors.allowed_origin(o));
     cors.allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
-        .allowed_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
-        .allowed_headers(["x-api-key", "last-event-id", "idempotency-key"])
-        .allowed_header("lastword-on-disconnect")
-        .expose_headers(["location", "retry-after", "lastword-generation", "idempotency-replayed"])
+        // The headers that were asked for, named again: SDKs have their own, and new ones.
+        .allow_any_header()
+        .expose_headers(EXPOSED)
+        // A public page that asks a server on this machine or network is asked first.
+        .allow_private_network_access()
         // A page on a sibling host sends our session along: SameSite counts sites, not origins.
         .supports_credentials()
         .max_age(REMEMBERED)

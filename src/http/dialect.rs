@@ -3,10 +3,12 @@
 //! A dialect is a fold from the first event on, and its frames are numbered as they are made. So
 //! the numbers follow from the log, and every instance makes the same frames with the same
 //! numbers, before and after a crash. To resume is to fold silently up to the cursor.
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use crate::domain::entry::{BadEntry, Entry};
+use crate::domain::entry::{BadEntry, Entry, escaped};
 use crate::domain::event::{Done, Event, ToolCallDelta};
 use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
@@ -119,8 +121,14 @@ impl Frames {
             return;
         }
         self.out.put_slice(b"data: ");
+        let begin = self.out.len();
         let written = serde_json::to_writer((&mut self.out).writer(), json);
         debug_assert!(written.is_ok(), "a frame is made of strings and numbers");
+        let text = self.out.get(begin..).and_then(|json| std::str::from_utf8(json).ok());
+        if let Some(Cow::Owned(text)) = text.map(escaped) {
+            self.out.truncate(begin);
+            self.out.put_slice(text.as_bytes());
+        }
         self.out.put_slice(b"\n\n");
     }
 

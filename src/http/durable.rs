@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::frame::EVENT_STREAM;
 use super::problem::Problem;
 use super::{Shared, address, resource, while_allowed};
 use crate::domain::entry::{Entry, Kind};
@@ -83,7 +85,9 @@ async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Prob
         return Err(Problem::new(StatusCode::GONE, "cursor_expired", detail));
     }
     match live {
-        None => while_allowed(&request, catch_up(&engine, place)).await,
+        None => {
+            while_allowed(&request, catch_up(&engine, place)).await.map(|b| unless(&request, b))
+        }
         Some("long-poll") => while_allowed(&request, long_poll(&engine, place)).await,
         Some("sse") => follow(&engine, place).await,
         Some(_) => {
@@ -137,7 +141,8 @@ async fn follow(engine: &Engine, place: Place) -> Result<HttpResponse, Problem> 
     let session = open(engine, &place).await?;
     let mut response = common(HttpResponse::Ok(), place.after);
     response
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.streaming(frames(place, session)))
 }
@@ -198,6 +203,23 @@ fn batch(place: &Place, entries: &[Entry]) -> HttpResponse {
         response.insert_header((CLOSED, "true"));
     }
     response.body(array(entries))
+}
+
+/// The answer, or 304 if the client has this very one (RFC 9110 §13.1.2).
+fn unless(request: &HttpRequest, mut response: HttpResponse) -> HttpResponse {
+    let Some(etag) = response.headers().get(header::ETAG) else { return response };
+    let has_it = |list: &str| {
+        list.split(',').map(str::trim).any(|tag| {
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
+        })
+    };
+    let lists = request.headers().get_all(header::IF_NONE_MATCH);
+    if !lists.filter_map(|list| list.to_str().ok()).any(has_it) {
+        return response;
+    }
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.map_body(|_, _| BoxBody::new(()))
 }
 
 /// Whether nothing follows these.

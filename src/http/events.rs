@@ -29,10 +29,9 @@ pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpRes
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();
-    let cursor = match header_cursor(&request)? {
-        Some(cursor) => cursor,
-        None => query.after.as_deref().map_or(Ok(Seq::ZERO), parse_cursor)?,
-    };
+    // Both are read, so that neither's mistake is passed over; the header, which grows, wins.
+    let after = query.after.as_deref().map(parse_cursor).transpose()?;
+    let cursor = header_cursor(&request)?.or(after).unwrap_or(Seq::ZERO);
     let shape = Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? };
     match engine.open(&at, cursor).await? {
         Opened::Complete => Ok(HttpResponse::NoContent().finish()),

@@ -8,9 +8,9 @@ mod query;
 pub(super) mod responses;
 mod start;
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::from_fn;
-use actix_web::web;
+use actix_web::{HttpResponse, Route, guard, web};
 
 use super::dialect::Frames;
 use super::problem::Problem;
@@ -23,7 +23,7 @@ use crate::ports::{Address, Deleted};
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let routes = [
         resource("/v1/models/{model:.+}", vec![get().to(models::get)]),
-        resource("/v1/responses", vec![web::post().to(responses::create)]),
+        resource("/v1/responses", vec![web::post().to(responses::create), sockets().to(no_socket)]),
         resource(
             "/v1/responses/{id}",
             vec![web::get().to(responses::get), web::delete().to(responses::delete)],
@@ -39,6 +39,23 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     for route in routes {
         config.service(route.wrap(from_fn(error::in_openais_shape)));
     }
+}
+
+/// A WebSocket's handshake.
+fn sockets() -> Route {
+    web::get().guard(guard::fn_guard(|context| {
+        let upgrade = context.head().headers().get(header::UPGRADE);
+        let upgrade = upgrade.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        upgrade.to_ascii_lowercase().contains("websocket")
+    }))
+}
+
+/// Clients that prefer a socket fall back to requests when they are told so by this status.
+async fn no_socket() -> Result<HttpResponse, Problem> {
+    let detail = "there is no WebSocket at /v1/responses: POST with `stream: true` instead";
+    let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
+    // RFC 9110 §15.5.22: a 426 names what is spoken instead.
+    Err(problem.header(header::UPGRADE, "HTTP/1.1").retry(false))
 }
 
 /// The methods of a path.

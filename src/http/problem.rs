@@ -1,7 +1,8 @@
 //! Every refusal: RFC 9457 problem details with a stable `code`.
 use std::fmt;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,8 @@ pub(super) struct Problem {
     more: Map<String, Value>,
     /// Seconds, for the `Retry-After` header.
     retry_after: Option<u32>,
-    allow: Option<String>,
+    /// Further headers.
+    headers: Vec<(HeaderName, String)>,
     /// What OpenAI's SDKs, which try again by themselves, are told.
     should_retry: Option<bool>,
 }
@@ -26,7 +28,15 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let (detail, more) = (detail.into(), Map::new());
-        Self { status, code, detail, more, retry_after: None, allow: None, should_retry: None }
+        Self {
+            status,
+            code,
+            detail,
+            more,
+            retry_after: None,
+            headers: Vec::new(),
+            should_retry: None,
+        }
     }
 
     pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -56,12 +66,18 @@ impl Problem {
         let allow = names.join(", ");
         let detail = format!("this path answers {allow}");
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        Self { allow: Some(allow), ..problem }
+        problem.header(header::ALLOW, allow)
     }
 
     /// Adds a member to the object.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -123,11 +139,21 @@ impl Problem {
             "code": code,
         });
         let mut head = self.head();
-        if let Some(should_retry) = self.should_retry {
-            // What OpenAI's SDKs obey, which else try any server's fault again.
+        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
+            // What OpenAI's SDKs obey, which else try any conflict or server's fault again.
             head.insert_header(("x-should-retry", should_retry.to_string()));
         }
         head.status(status).json(json!({ "error": error }))
+    }
+
+    /// Whether trying again helps, where only the SDKs' own rule would decide: what waits for a
+    /// while says so, and a conflict lasts until somebody ends it.
+    fn usual_retry(&self, status: StatusCode) -> Option<bool> {
+        match (self.retry_after, status) {
+            (Some(_), _) => Some(true),
+            (None, StatusCode::CONFLICT) => Some(false),
+            (None, _) => None,
+        }
     }
 
     /// The status and the headers, without a body.
@@ -136,9 +162,10 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if let Some(allow) = &self.allow {
-            response.insert_header((header::ALLOW, allow.as_str()));
+        for (name, value) in &self.headers {
+            response.insert_header((name, value.as_str()));
         }
+        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §15.5.2: a 401 says how to do better.
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"lastword\""));
@@ -270,7 +297,7 @@ impl From<PromptError> for Problem {
             PromptError::Empty { field } => {
                 Self::unprocessable("prompt_empty", detail).with("field", field)
             }
-            PromptError::TooLong { limit, .. } => {
+            PromptError::TooLong { limit, .. } | PromptError::MediaTooLarge { limit, .. } => {
                 Self::unprocessable("prompt_too_long", detail).with("limit", limit)
             }
             PromptError::InvalidCharacter { field } => {

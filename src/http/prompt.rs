@@ -272,7 +272,9 @@ fn as_written(error: PromptError, names: &[String]) -> PromptError {
         PromptError::InvalidCharacter { field } => {
             PromptError::InvalidCharacter { field: written(field) }
         }
-        other @ (PromptError::TooLong { .. } | PromptError::OutOfRange { .. }) => other,
+        other @ (PromptError::TooLong { .. }
+        | PromptError::MediaTooLarge { .. }
+        | PromptError::OutOfRange { .. }) => other,
     }
 }
 

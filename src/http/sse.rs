@@ -8,7 +8,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderName};
 use bytes::Bytes;
 
-use super::frame::{KEEP_ALIVE, OPENING, sse};
+use super::frame::{EVENT_STREAM, KEEP_ALIVE, opening, sse};
 use crate::domain::coalesce::coalesce;
 use crate::domain::id::GenerationId;
 use crate::engine::{Item, Session};
@@ -43,7 +43,7 @@ pub(super) fn streaming(
 ) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -73,11 +73,11 @@ impl MessageBody for Events {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         if !std::mem::replace(&mut self.opened, true) {
-            return Poll::Ready(Some(Ok(Bytes::from_static(OPENING))));
+            return Poll::Ready(Some(Ok(opening())));
         }
         let bytes = match ready!(self.session.poll_next(cx)) {
-            Some(Item::Entries(entries)) if self.shape.coalesce => sse(false, &coalesce(entries)),
-            Some(Item::Entries(entries)) => sse(false, &entries),
+            Some(Item::Entries(entries)) if self.shape.coalesce => sse(&coalesce(entries)),
+            Some(Item::Entries(entries)) => sse(&entries),
             Some(Item::Heartbeat) => Bytes::from_static(KEEP_ALIVE),
             None => return Poll::Ready(None),
         };

@@ -20,7 +20,7 @@ mod work;
 use std::convert::Infallible;
 
 use actix_web::body::BodyStream;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::{StatusCode, Version, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev, web};
 use futures_util::stream::{self, StreamExt};
 
@@ -85,12 +85,15 @@ fn closed(response: HttpResponse, code: CloseCode) -> HttpResponse {
 /// (RFC 6455 §4.4).
 fn not_ours(request: &HttpRequest) -> Option<HttpResponse> {
     let of = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // RFC 6455 §4.1: a handshake is of HTTP/1.1 at least.
+    let old = request.version() < Version::HTTP_11;
     let upgrade = of(header::UPGRADE).unwrap_or_default().to_ascii_lowercase();
     let version = of(header::SEC_WEBSOCKET_VERSION).unwrap_or("13");
-    if upgrade.contains("websocket") && version == "13" {
+    if upgrade.contains("websocket") && version == "13" && !old {
         return None;
     }
-    let detail = "this path speaks WebSocket, version 13: upgrade the connection";
+    let detail =
+        "this path speaks WebSocket, version 13: upgrade the connection, which is of HTTP/1.1";
     let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
     let mut response = problem.error_response();
     let headers = response.headers_mut();

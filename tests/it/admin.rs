@@ -38,7 +38,7 @@ async fn an_operator_sees_times_of_all_tenants_and_cancels() {
     let (app, tenant, operator, id) = house().await;
     let events = app.client.http.get(format!("{}/v1/admin/events", app.client.base));
     let events = events.bearer_auth(&operator).send().await.unwrap();
-    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    assert_eq!(events.headers()["content-type"], "text/event-stream; charset=utf-8");
     let mut body = events.bytes_stream();
     let mut text = String::new();
     // The second picture has rates; the generation says fifty tokens a second.

@@ -270,12 +270,48 @@ async fn listed_pages_may_ask_and_others_get_no_header() {
     let good = models(listed).send().await.unwrap();
     assert_eq!((good.status(), &good.headers()[allow]), (StatusCode::OK, &listed.parse().unwrap()));
     for foreign in ["https://evil.example", "https://app.example.evil.example", "null", "*"] {
-        let refused = preflight(foreign).send().await.unwrap();
+        let private = preflight(foreign).header("access-control-request-private-network", "true");
+        let refused = private.send().await.unwrap();
+        assert!(!refused.headers().contains_key("access-control-allow-private-network"));
         assert!(!refused.status().is_success(), "{foreign}");
         assert!(!refused.headers().contains_key(allow), "{foreign}");
         let refused = models(foreign).send().await.unwrap();
         assert!(!refused.headers().contains_key(allow), "{foreign}");
         assert_eq!(code(refused, 403).await, "origin_not_allowed", "{foreign}");
+    }
+    app.stop().await;
+}
+
+/// What openai-node, an Anthropic client and a Durable Streams client ask for in a browser.
+const OF_SDKS: &str = "authorization,content-type,x-stainless-os,x-stainless-retry-count,\
+    openai-organization,anthropic-version,anthropic-dangerous-direct-browser-access,traceparent,\
+    idempotency-key,last-event-id,if-none-match,cache-control,stream-seq";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_page_may_send_what_its_sdk_sends_and_read_what_it_needs() {
+    let listed = ["https://app.example", "tauri://localhost", "chrome-extension://abcdefgh"];
+    let app = TestApp::with(|config| config.cors_origins = listed.map(String::from).into()).await;
+    for origin in listed {
+        let url = format!("{}/v1/chat/completions", app.client.base);
+        let preflight = app.client.http.request(reqwest::Method::OPTIONS, url);
+        let preflight = preflight
+            .header(ORIGIN, origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-private-network", "true")
+            .header("access-control-request-headers", OF_SDKS);
+        let answer = preflight.send().await.unwrap();
+        let head = answer.headers();
+        let of = |name: &str| head[name].to_str().unwrap().to_owned();
+        assert_eq!(answer.status(), StatusCode::OK, "{origin}");
+        assert_eq!(of("access-control-allow-origin"), origin);
+        assert_eq!(of("access-control-allow-headers"), OF_SDKS);
+        assert_eq!(of("access-control-allow-private-network"), "true");
+        let models = get(&app.client, "/v1/models").header(ORIGIN, origin).send().await.unwrap();
+        let exposed = models.headers()["access-control-expose-headers"].to_str().unwrap();
+        let exposed: Vec<&str> = exposed.split(',').map(str::trim).collect();
+        for name in ["stream-next-offset", "stream-closed", "etag", "x-request-id", "retry-after"] {
+            assert!(exposed.contains(&name), "{name} is not in {exposed:?}");
+        }
     }
     app.stop().await;
 }

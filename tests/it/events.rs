@@ -35,7 +35,7 @@ async fn the_headers_let_no_proxy_hold_it_back() {
     let response = app.client.try_events(&id, 0).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let expected = [
-        ("content-type", "text/event-stream"),
+        ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
         ("x-content-type-options", "nosniff"),
@@ -59,9 +59,11 @@ async fn an_event_is_three_lines_and_a_blank_one() {
     let body = String::from_utf8(stream.answer().body).unwrap();
     let expected: String = events
         .iter()
-        .map(|e| format!("id: {}\nevent: {}\ndata: {}\n\n", e.id, e.name, e.data))
+        .map(|e| format!("event: {}\ndata: {}\nid: {}\n\n", e.name, e.data, e.id))
         .collect();
-    assert_eq!(body, format!("retry: 1000\n\n{expected}"));
+    let (opening, rest) = body.split_once("\n\n").unwrap();
+    assert!(opening.starts_with("retry: "), "{opening}");
+    assert_eq!(rest, expected);
     assert!(!body.contains('\r'), "a lone CR would end a line");
     app.stop().await;
 }
@@ -105,7 +107,8 @@ async fn a_cursor_is_a_whole_number_and_the_header_wins() {
     assert_eq!(first("", "").await, 1);
     assert_eq!(first("?after=0", "").await, 1);
     assert_eq!(first("?after=2", "").await, 3);
-    assert_eq!(first("?after=bad", "Last-Event-ID: 3\r\n").await, 4);
+    let both = get("?after=bad", "Last-Event-ID: 3\r\n").await;
+    assert_eq!((both.status, &both.json()["code"]), (400, &json!("invalid_cursor")));
     assert_eq!(first("?after=1&utm=x", "Last-Event-ID: 4\r\n").await, 5);
     assert_eq!(app.client.all(&id, 2).await, events[2..]);
     app.stop().await;
@@ -204,7 +207,7 @@ async fn silence_is_kept_alive_at_its_cadence() {
     gate.open();
     stream.end().await;
     let body = String::from_utf8(stream.answer().body).unwrap();
-    assert!(body.ends_with("}\n\n") && body.contains("event: done"), "{body}");
+    assert!(body.ends_with("}\nid: 4\n\n") && body.contains("event: done"), "{body}");
     assert!(!body.contains("event: error"));
     app.stop().await;
 }
@@ -286,10 +289,10 @@ async fn a_reader_that_never_reads_delays_nobody() {
     assert!(events.len() > 20_000);
     stuck.end().await;
     let body = stuck.answer().body;
-    let last = format!("id: {}\nevent: done\n", events.len());
+    let last = format!("\nid: {}\n\n", events.len());
     let body = String::from_utf8(body).unwrap();
-    assert!(body.contains(&last), "it falls back to the log");
-    assert_eq!(body.matches("\nevent: delta\n").count(), 20_000);
+    assert!(body.ends_with(&last), "it falls back to the log");
+    assert_eq!(body.matches("\n\nevent: delta\n").count(), 20_000);
     app.stop().await;
 }
 

@@ -36,6 +36,8 @@ mod door;
 #[cfg(test)]
 mod doubled;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod events;
@@ -98,6 +100,8 @@ mod poison;
 mod process;
 #[cfg(test)]
 mod providers;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

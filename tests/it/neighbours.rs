@@ -21,18 +21,37 @@ use crate::harness::TestApp;
 use crate::upstream::{Answer, Gate};
 
 /// A port that nobody listened at a moment ago.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Waits until somebody listens at the address.
-async fn listens(address: SocketAddr) {
+pub(crate) async fn listens(address: SocketAddr) {
     let connected = async {
         while TcpStream::connect(address).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, connected).await.expect("it listens");
+}
+
+/// Our file before one server, with what it needs around it.
+pub(crate) fn nginx_file(dir: &Path, server: SocketAddr, address: SocketAddr) -> String {
+    let ours = include_str!("../../deploy/nginx.conf")
+        .replace("server 127.0.0.1:7878 ", &format!("server {server} "))
+        .replace("    server 127.0.0.1:7879 max_fails=1 fail_timeout=2s;\n", "")
+        .replace("    server 127.0.0.1:7880 max_fails=1 fail_timeout=2s;\n", "")
+        .replace("listen 80;", &format!("listen {address};"));
+    assert!(!ours.contains("787"), "{ours}");
+    let path = dir.display();
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {path}/{name};\n"))
+        .concat();
+    format!(
+        "daemon off; pid {path}/pid; error_log {path}/error.log; worker_processes 1;\n\
+         worker_shutdown_timeout 1s; events {{ worker_connections 256; }}\n\
+         http {{ access_log off; {temp} {ours} }}\n"
+    )
 }
 
 struct Nginx {
@@ -46,22 +65,8 @@ impl Nginx {
     async fn start(server: SocketAddr) -> Self {
         let dir = TempDir::new().unwrap();
         let address = free_address();
-        let ours = include_str!("../../deploy/nginx.conf")
-            .replace("server 127.0.0.1:7878 ", &format!("server {server} "))
-            .replace("    server 127.0.0.1:7879 max_fails=1 fail_timeout=2s;\n", "")
-            .replace("    server 127.0.0.1:7880 max_fails=1 fail_timeout=2s;\n", "")
-            .replace("listen 80;", &format!("listen {address};"));
-        assert!(!ours.contains("787"), "{ours}");
         let path = dir.path().display();
-        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {path}/{name};\n"))
-            .concat();
-        let main = format!(
-            "daemon off; pid {path}/pid; error_log {path}/error.log; worker_processes 1;\n\
-             worker_shutdown_timeout 1s; events {{ worker_connections 256; }}\n\
-             http {{ access_log off; {temp} {ours} }}\n"
-        );
-        fs::write(dir.path().join("nginx.conf"), main).unwrap();
+        fs::write(dir.path().join("nginx.conf"), nginx_file(dir.path(), server, address)).unwrap();
         let process = std::process::Command::new("nginx")
             .args(["-p", &path.to_string(), "-c", &format!("{path}/nginx.conf")])
             .stdin(Stdio::null())

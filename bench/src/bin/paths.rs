@@ -43,7 +43,7 @@ fn append(count: u64) {
 fn frame(count: u64) {
     let entry = Entry::encode(Seq(1000), &token());
     for _ in 0..count {
-        black_box(sse(false, black_box(std::slice::from_ref(&entry))));
+        black_box(sse(black_box(std::slice::from_ref(&entry))));
     }
 }
 

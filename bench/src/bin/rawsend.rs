@@ -136,8 +136,8 @@ impl Bytes {
     fn event(&mut self, seq: u64, kind: &str, rest: std::fmt::Arguments<'_>) -> io::Result<()> {
         let mut event = std::mem::take(&mut self.event);
         event.clear();
-        write!(event, "id: {seq}\nevent: {kind}\ndata: ")?;
-        write!(event, "{{\"seq\":{seq},\"type\":\"{kind}\",{rest}}}\n\n")?;
+        write!(event, "event: {kind}\ndata: ")?;
+        write!(event, "{{\"seq\":{seq},\"type\":\"{kind}\",{rest}}}\nid: {seq}\n\n")?;
         self.chunk(&event)?;
         self.event = event;
         Ok(())
@@ -185,7 +185,7 @@ mod tests {
     fn an_event_has_the_bytes_of_the_real_server() {
         let text = "@0001760000000000 ";
         let entry = Entry::encode(Seq(17), &Event::Delta { text: text.into() });
-        let real = sse(false, &[entry]);
+        let real = sse(&[entry]);
         let mut bytes = Bytes::default();
         bytes.event(17, "delta", format_args!("\"text\":\"{text}\"")).unwrap();
         let chunk = format!("{:X}\r\n{}\r\n", real.len(), String::from_utf8_lossy(&real));

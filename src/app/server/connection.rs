@@ -20,9 +20,6 @@ use super::shared::{Line, Shared, Socket};
 use super::streaming::Streaming;
 use crate::http::Place;
 
-/// Idle connections wait this long for another request: longer than proxies keep theirs.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// How long a client may take to close its end. For actix, too: never between 1 and 500 ms, with which
 /// connections leak (actix-http 3.20).
 pub(super) const LINGER: Duration = Duration::from_secs(1);
@@ -34,6 +31,8 @@ pub(super) type Actix<S> = BoxService<(Socket<S>, Protocol, Option<SocketAddr>),
 pub(super) struct Endpoint<S> {
     pub(super) actix: Actix<S>,
     pub(super) stopping: GracefulShutdownSignal,
+    /// How long a connection may wait for another request.
+    pub(super) idle: Duration,
 }
 
 /// A connection, served to its end.
@@ -70,11 +69,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
     /// Waits for another request. As actix would, had it the connection: one that it gets while it is
     /// idle has only the time of a request's head.
     fn wait(&self, shared: &Rc<Shared<S>>) -> Stage {
-        let (stopping, shared) = (self.stopping.clone(), shared.clone());
+        let (stopping, shared, idle) = (self.stopping.clone(), shared.clone(), self.idle);
         Stage::Waiting(Box::pin(async move {
             tokio::select! {
                 heard = poll_fn(|cx| shared.poll_heard(cx)) => heard,
-                () = sleep(KEEP_ALIVE) => Ok(false),
+                () = sleep(idle) => Ok(false),
                 () = stopping.notified() => Ok(false),
             }
         }))

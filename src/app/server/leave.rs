@@ -108,7 +108,7 @@ impl Exit {
 }
 
 fn has_events(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// What actix has of a body that left: it goes on for ever, and says nothing.

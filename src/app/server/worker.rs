@@ -10,16 +10,16 @@ use actix_server::GracefulShutdownSignal;
 use actix_service::boxed::{factory, service};
 use actix_service::{ServiceExt, ServiceFactory, fn_factory, fn_service};
 use actix_web::dev::Extensions;
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, web};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::connection::{Actix, Endpoint, KEEP_ALIVE, LINGER};
+use super::connection::{Actix, Endpoint, LINGER};
 use super::leave::{Exit, leaving};
 use super::shared::Socket;
 use crate::engine::{Access, Engine, answer_bell};
-use crate::http::{Connections, Encrypted, Origins, Place, answer, configure, cors, guard};
+use crate::http::{Bodies, Connections, Encrypted, Origins, Place, answer, configure, cors, guard};
 
 /// How long a request's head may take.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
@@ -31,6 +31,7 @@ pub(super) struct Worker {
     pub(super) access: Access,
     pub(super) origins: Origins,
     pub(super) connections: Connections,
+    pub(super) bodies: Bodies,
     pub(super) encrypted: bool,
     pub(super) stopping: GracefulShutdownSignal,
 }
@@ -47,13 +48,14 @@ impl Worker {
         F: Future<Output = io::Result<()>> + 'static,
     {
         let (connections, stopping) = (self.connections.clone(), self.stopping.clone());
+        let idle = self.engine.limits().idle;
         let actix = factory(self.actix::<S>());
         fn_factory(move || {
             let (actix, open) = (actix.new_service(()), open.clone());
             let (connections, stopping) = (connections.clone(), stopping.clone());
             async move {
                 let actix: Actix<S> = service(actix.await?.map_err(|_| ()));
-                let endpoint = Rc::new(Endpoint { actix, stopping });
+                let endpoint = Rc::new(Endpoint { actix, stopping, idle });
                 Ok::<_, ()>(fn_service(move |tcp| open(tcp, endpoint.clone(), connections.enter())))
             }
         })
@@ -75,13 +77,17 @@ impl Worker {
         )]
         let _answering = actix_web::rt::spawn(answer_bell());
         let (stopping, encrypted) = (self.stopping, self.encrypted);
+        let idle = self.engine.limits().idle;
         let app = App::new()
             .app_data(web::Data::new(self.engine))
             .app_data(web::Data::new(self.access))
             .app_data(web::Data::new(self.origins.clone()))
+            .app_data(web::Data::new(self.bodies))
             .configure(configure)
             .wrap(from_fn(guard))
             .wrap(cors(&self.origins))
+            // Before anybody looks at the path: `//v1`, and a slash at the end.
+            .wrap(NormalizePath::trim())
             .wrap(from_fn(answer));
         HttpService::build()
             // What waits for another request ends when the server stops.
@@ -93,7 +99,7 @@ impl Worker {
             .h1_allow_half_closed(false)
             .client_request_timeout(HEAD)
             .client_disconnect_timeout(LINGER)
-            .keep_alive(KEEP_ALIVE)
+            .keep_alive(idle)
             .on_connect_ext(move |socket: &Socket<S>, data: &mut Extensions| {
                 data.insert(socket.0.place.clone());
                 data.insert(Exit(socket.0.clone()));

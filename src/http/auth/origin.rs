@@ -23,9 +23,13 @@ impl Origins {
     /// One is no origin.
     pub fn parse(origins: &[String]) -> Result<Self, InvalidOrigin> {
         for origin in origins {
-            let host = ["http://", "https://"].iter().find_map(|s| origin.strip_prefix(s));
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
-            if !host.is_some_and(|host| !host.is_empty() && host.chars().all(plain)) {
+            // Apps and extensions have schemes of their own: app, tauri, chrome-extension.
+            let (scheme, host) = origin.split_once("://").unwrap_or_default();
+            let named = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+            let scheme =
+                scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(named);
+            if !scheme || host.is_empty() || !host.chars().all(plain) {
                 return Err(InvalidOrigin(origin.clone()));
             }
         }
@@ -72,6 +76,9 @@ impl Origins {
 /// TLS, so the scheme does not tell.
 fn is_ours(request: &HttpRequest, origin: &str) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else { return false };
+    if !matches!(scheme, "http" | "https") {
+        return false;
+    }
     let usual = if scheme == "https" { ":443" } else { ":80" };
     let bare = |host: &str| host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
     host_of(request).is_some_and(|ours| bare(&ours) == bare(host))

@@ -11,18 +11,27 @@ use crate::domain::key::Scope;
 use crate::engine::{Caller, Denied};
 use crate::http::problem::Problem;
 
-/// The paths whose clients understand OpenAI's errors only, and all below them.
-const OPENAI: [&str; 2] = ["/v1/responses", "/v1/chat/completions"];
-/// The list itself is ours, too.
-const ONE_MODEL: &str = "/v1/models/";
+/// The paths below `/v1` that are ours, and all below them.
+const OURS: [&str; 7] = [
+    "/v1/generations",
+    "/v1/conversations",
+    "/v1/session",
+    "/v1/tickets",
+    "/v1/ws",
+    "/v1/admin",
+    "/v1/shared",
+];
+/// Both have the list; a single model is OpenAI's alone.
+const MODELS: &str = "/v1/models";
 
-/// Whether the request is one of OpenAI's API.
+/// Whether the request is one of OpenAI's API, or of a part of it that is not here: its clients
+/// understand no other errors.
 pub(in crate::http) fn speaks_openai(request: &HttpRequest) -> bool {
     let path = path(request);
     let below = |route: &str| {
         path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    OPENAI.iter().any(|route| below(route)) || path.starts_with(ONE_MODEL)
+    path.starts_with("/v1/") && path != MODELS && !OURS.iter().any(|route| below(route))
 }
 
 /// The answer. A session that opens nothing is forgotten, or its browser would come with it again.

@@ -12,7 +12,7 @@ fn openai(id: &str, summary: &str) -> Operation {
 
 /// A retrieve: whole, or its events behind a cursor.
 fn retrieve(id: &str, summary: &str) -> Operation {
-    let number = json!({ "type": "integer", "minimum": 0 });
+    let number = json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX });
     openai(id, summary)
         .id("its id")
         .query("stream", flag(), "its events")
@@ -58,7 +58,6 @@ pub(super) fn others() -> Vec<Row> {
     });
     let key = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
     let seq = json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX });
-    let text = || json!({ "type": "string" });
     vec![
         (
             "post",
@@ -100,13 +99,13 @@ pub(super) fn others() -> Vec<Row> {
                 .id("the generation")
                 .query(
                     "offset",
-                    text(),
+                    json!({ "type": "string", "pattern": "^(-1|now|[0-9]{1,18})$" }),
                     "the `Stream-Next-Offset` of the answer before, `-1` or `now`",
                 )
                 .query("live", super::schemas::words(["long-poll", "sse"]), "wait for what is new")
                 .query(
                     "cursor",
-                    json!({ "type": "integer", "minimum": 0 }),
+                    json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
                     "the `Stream-Cursor` of the answer before",
                 )
                 .with(

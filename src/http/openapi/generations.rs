@@ -5,13 +5,14 @@ use super::operation::{Operation, Row};
 use super::schemas::words;
 use crate::domain::event::Status;
 use crate::engine::Limits;
+use crate::http::body::most;
 use crate::http::generations::{PAGE, USUAL_PAGE};
 
 const TAG: &str = "generations";
 
 /// What a body may have with the usual limits: see `body::limit`.
 pub(super) fn most_bytes() -> usize {
-    Limits::default().prompt_bytes * 2 + 64 * 1024
+    most(&Limits::default())
 }
 
 /// The `limit` of a list.
@@ -22,6 +23,11 @@ pub(super) fn page() -> Value {
 /// A cursor of a list.
 pub(super) fn cursor() -> Value {
     json!({ "type": "string", "minLength": 1 })
+}
+
+/// A cursor of the list of generations: the last one's id.
+fn id_cursor() -> Value {
+    json!({ "type": "string", "format": "uuid" })
 }
 
 /// A flag of a query.
@@ -75,7 +81,7 @@ fn list() -> Operation {
             "only of this conversation",
         )
         .query("limit", page(), "the most to show")
-        .query("cursor", cursor(), "`next_cursor` of the page before")
+        .query("cursor", id_cursor(), "`next_cursor` of the page before")
         .answers(200, "a page", "GenerationList")
         .refuses(400, &["invalid_cursor"])
         .refuses(422, &["out_of_range"])

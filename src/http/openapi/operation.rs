@@ -167,7 +167,9 @@ impl Operation {
 
     /// Codes of refusals with this status.
     pub(super) fn refuses(mut self, status: u16, codes: &[&'static str]) -> Self {
-        self.refusals.entry(status).or_default().extend(codes);
+        let all = self.refusals.entry(status).or_default();
+        // JSON Schema wants the words of an `enum` to be unique.
+        all.extend(codes.iter().filter(|code| !all.contains(code)).collect::<Vec<_>>());
         self
     }
 
@@ -179,7 +181,7 @@ impl Operation {
             // There, every fault of a request is 400.
             Words::OpenAi => {
                 let codes = self.refusals.remove(&422).unwrap_or_default();
-                self.refusals.entry(400).or_default().extend(codes);
+                self = self.refuses(400, &codes);
             }
         }
         for (status, codes) in &self.refusals {

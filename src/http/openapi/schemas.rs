@@ -276,7 +276,16 @@ fn service() -> Vec<Named> {
             ("continues", boolean()),
             ("continuation", string()),
         ],
-        [],
+        [
+            (
+                "context_length",
+                json!({ "type": "integer", "description": "the window in tokens, where it is known" }),
+            ),
+            (
+                "max_model_len",
+                json!({ "type": "integer", "description": "the same, as vLLM names it" }),
+            ),
+        ],
     );
     let models =
         object([("object", json!({ "const": "list" })), ("data", list(reference("Model")))], []);

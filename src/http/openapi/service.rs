@@ -53,12 +53,18 @@ fn document(id: &str, summary: &str) -> Operation {
     Operation::public(SERVICE, id, summary).with(200, "the document", "application/json", schema)
 }
 
-fn health() -> [Row; 2] {
+fn health() -> [Row; 3] {
     [
         (
             "get",
             "/healthz",
             Operation::public(SERVICE, "isAlive", "The process answers")
+                .answers(200, "it does", "Health"),
+        ),
+        (
+            "get",
+            "/health",
+            Operation::public(SERVICE, "isHealthy", "The same, where load tools look for it")
                 .answers(200, "it does", "Health"),
         ),
         (

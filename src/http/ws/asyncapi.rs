@@ -44,6 +44,7 @@ fn document() -> Value {
         every.iter().map(|(name, _)| (name.clone(), reference("messages", name))).collect();
     let mut schemas = openapi::schemas::all();
     schemas.insert("Ref".into(), mark());
+    let schemas = used(&messages, schemas);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -51,6 +52,7 @@ fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Text frames, each one JSON object with a `type`. Fields that are not known are ignored.",
         },
+        "servers": servers(),
         "defaultContentType": "application/json",
         "channels": { "socket": {
             "address": "/v1/ws",
@@ -60,8 +62,52 @@ fn document() -> Value {
             "x-close-codes": close_codes(),
         } },
         "operations": operations,
-        "components": { "messages": messages, "schemas": schemas },
+        "components": {
+            "messages": messages, "schemas": schemas, "securitySchemes": security_schemes(),
+        },
     })
+}
+
+/// The credentials of a handshake; a `hello` may bring the key as well.
+const CREDENTIALS: [&str; 4] = ["key", "header", "session", "ticket"];
+
+/// This server, in the clear or over TLS.
+fn servers() -> Value {
+    let server = |protocol: &str| {
+        json!({
+            "host": "{host}",
+            "protocol": protocol,
+            "variables": { "host": { "default": "localhost:7878", "description": "host and port" } },
+            "security": CREDENTIALS.map(|name| reference("securitySchemes", name)),
+        })
+    };
+    json!({ "plain": server("ws"), "encrypted": server("wss") })
+}
+
+fn security_schemes() -> Value {
+    let scheme = |place: &str, name: &str, text: &str| json!({ "type": "httpApiKey", "in": place, "name": name, "description": text });
+    json!({
+        "key": { "type": "http", "scheme": "bearer", "bearerFormat": "lw_…" },
+        "header": scheme("header", "X-Api-Key", "the same key in the header of other clients"),
+        "session": scheme("cookie", "lastword", "of POST /v1/session"),
+        "ticket": scheme("query", "ticket", "of POST /v1/tickets, for one connection"),
+    })
+}
+
+/// The schemas that these messages refer to, and those that those refer to.
+fn used(messages: &Map<String, Value>, mut all: Map<String, Value>) -> Map<String, Value> {
+    let mut kept = Map::new();
+    let mut texts: Vec<String> = messages.values().map(Value::to_string).collect();
+    while let Some(text) = texts.pop() {
+        for part in text.split("#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap_or_default();
+            if let Some(schema) = all.remove(name) {
+                texts.push(schema.to_string());
+                kept.insert(name.to_owned(), schema);
+            }
+        }
+    }
+    kept
 }
 
 fn reference(kind: &str, name: &str) -> Value {

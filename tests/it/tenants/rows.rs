@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("GET /openapi.json", "a document"),
     nothing("GET /asyncapi.json", "a document"),
     nothing("GET /healthz", "the process"),
+    nothing("GET /health", "the process"),
     nothing("GET /readyz", "the process"),
     nothing("GET /metrics", "the process"),
     nothing("GET /v1/admin/overview", "for operators: all tenants alike"),

@@ -30,10 +30,13 @@ async fn echo(body: Bytes) -> HttpResponse {
 }
 
 /// A connection to actix as the server has it, and the client's end of it.
+/// How long a connection waits for another request here.
+const IDLE: Duration = Duration::from_secs(75);
+
 async fn open() -> (Connection<DuplexStream>, DuplexStream) {
     let app = App::new().route("/events/{n}", web::to(events)).route("/echo", web::to(echo));
     let actix = HttpService::build()
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(IDLE)
         .client_request_timeout(Duration::from_secs(5))
         .on_connect_ext(|socket: &Socket<DuplexStream>, data| {
             data.insert(Exit(socket.0.clone()));
@@ -41,7 +44,7 @@ async fn open() -> (Connection<DuplexStream>, DuplexStream) {
         .finish(leaving(app));
     let actix = actix.new_service(()).await.unwrap();
     let stopping = Server::build().graceful_shutdown_signal();
-    let endpoint = Endpoint { actix: service(actix.map_err(|_| ())), stopping };
+    let endpoint = Endpoint { actix: service(actix.map_err(|_| ())), stopping, idle: IDLE };
     let (stream, client) = duplex(1 << 20);
     let arrived = Arrived { stream, protocol: Protocol::Http1, peer: None };
     let place = Connections::new(1).enter();
@@ -174,7 +177,7 @@ fn a_connection_whose_answer_is_out_waits_as_long_as_any_other() {
         };
         let (ended, (waited, seen)) = tokio::join!(connection, asking);
         ended.unwrap();
-        assert_eq!(waited.as_secs(), KEEP_ALIVE.as_secs());
+        assert_eq!(waited.as_secs(), IDLE.as_secs());
         assert!(seen.ends_with("0\r\n\r\n"), "and nobody is told anything: {seen}");
     });
 }

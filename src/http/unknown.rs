@@ -1,0 +1,48 @@
+//! What is answered where there is nothing, in the words of whoever may have asked.
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+
+use super::auth::speaks_openai;
+use super::problem::Problem;
+
+/// Parts of OpenAI's API that are not here, each with what to use in their place.
+const ELSEWHERE: [(&str, &str); 10] = [
+    ("/v1/completions", "POST /v1/chat/completions or /v1/responses instead"),
+    ("/v1/embeddings", "ask the server that has the embedding model"),
+    ("/v1/files", "put pictures into the request as `data:` URLs"),
+    ("/v1/moderations", "ask the provider"),
+    ("/v1/batches", "start generations one by one; each is durable"),
+    ("/v1/images", "ask the provider"),
+    ("/v1/audio", "ask the provider"),
+    ("/v1/assistants", "use /v1/responses, or /v1/conversations with /v1/generations"),
+    ("/v1/threads", "use /v1/responses, or /v1/conversations with /v1/generations"),
+    ("/v1/realtime", "use /v1/responses, or the WebSocket at /v1/ws"),
+];
+/// What base URLs without their `/v1` lead to.
+const WITHOUT_VERSION: [&str; 3] = ["/chat/completions", "/responses", "/models"];
+
+/// 404, in OpenAI's shape for its clients.
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    let path = request.path();
+    if let Some(rest) = path.strip_prefix("/v1/v1") {
+        let detail =
+            format!("`/v1` is there twice: the path is /v1{rest}, the base URL ends in /v1");
+        return Problem::not_found(detail).openai();
+    }
+    if WITHOUT_VERSION.iter().any(|at| below(path, at)) {
+        let detail = format!("`/v1` is missing: the path is /v1{path}, the base URL ends in /v1");
+        return Problem::not_found(detail).openai();
+    }
+    if !speaks_openai(&request) {
+        return Problem::not_found("there is nothing at this path").error_response();
+    }
+    match ELSEWHERE.iter().find(|(at, _)| below(path, at)) {
+        Some((at, instead)) => {
+            Problem::not_found(format!("{at} is not served here: {instead}")).openai()
+        }
+        None => Problem::not_found(format!("there is no {} {path}", request.method())).openai(),
+    }
+}
+
+fn below(path: &str, route: &str) -> bool {
+    path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
