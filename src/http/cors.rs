@@ -13,8 +13,10 @@ pub fn cors(origins: &Origins) -> Cors {
     cors.allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
         .allowed_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
         .allowed_headers(["x-api-key", "last-event-id", "idempotency-key"])
-        .allowed_header("lastword-on-disconnect")
+        .allowed_headers(["anthropic-version", "anthropic-beta"])
+        .allowed_headers(["anthropic-dangerous-direct-browser-access", "lastword-on-disconnect"])
         .expose_headers(["location", "retry-after", "lastword-generation", "idempotency-replayed"])
+        .expose_headers(["request-id", "x-should-retry", "lastword-left-out"])
         // A page on a sibling host sends our session along: SameSite counts sites, not origins.
         .supports_credentials()
         .max_age(REMEMBERED)
