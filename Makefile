@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz assets screenshots bare dist
+.PHONY: help run test check bench chaos fuzz agents assets screenshots bare dist
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ check: ## Format, lints, docs, licences and advisories, as CI does
 	@if [ -x tests/page/node_modules/.bin/tsc ]; then tests/page/node_modules/.bin/tsc -p tests/page; else \
 	  echo "skipped the types of static/: scripts/setup test installs their checker"; fi
 	@scripts/audit
+
+agents: ## Run Claude Code through the program, over scripted models, with a kill in the middle
+	@scripts/setup run
+	@scripts/agents
 
 assets: ## Fetch the chat page's libraries into static/vendor
 	@scripts/assets

@@ -3,6 +3,7 @@ mod accept;
 mod admin;
 mod ai_sdk;
 mod answer;
+mod anthropic;
 mod assets;
 mod auth;
 mod body;
@@ -89,6 +90,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .configure(conversation_routes)
         .configure(admin::configure)
         .configure(openai::configure)
+        .configure(anthropic::configure)
         .configure(ai_sdk::configure)
         .configure(durable::configure)
         .default_service(web::to(unknown::not_found));
@@ -151,6 +153,7 @@ fn allowed(path: &str) -> &'static [Method] {
         "/v1/generations/{id}/events" | "/v1/ws" => &[Method::GET],
         "/v1/generations/{id}/cancel" => &[Method::POST],
         other => openai::allowed(other)
+            .or_else(|| anthropic::allowed(other))
             .or_else(|| ai_sdk::allowed(other))
             .or_else(|| durable::allowed(other))
             .or_else(|| admin::allowed(other))

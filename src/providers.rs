@@ -7,7 +7,7 @@
 //!   - `responses_wire`, `responses_tools`, `responses_map`: the same of it; `replay`: an answer that the upstream
 //!     keeps, behind what was heard of it
 //! - [`anthropic`]: the Messages API, through reqwest
-//!   - `messages_wire`, `messages_map`: the same of it
+//!   - `messages_wire`, `messages_map`: the same of it; `messages_source`: the body of a client that speaks it, too
 //! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
 //!   and where to ask
 //! - [`demo`]: the built-in model without AI
@@ -34,6 +34,7 @@ mod framer;
 pub mod guard;
 pub mod local;
 mod messages_map;
+mod messages_source;
 mod messages_wire;
 pub mod openai;
 mod probe;

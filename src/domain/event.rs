@@ -275,6 +275,9 @@ pub struct Usage {
     /// Of the input, what came from the provider's cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input_tokens: Option<u64>,
+    /// Of the input, what the provider wrote to its cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_input_tokens: Option<u64>,
     /// False where the provider did not report it and we estimated.
     pub exact: bool,
 }

@@ -24,6 +24,9 @@ pub struct Source {
     /// The JSON object, byte for byte: key order, number forms and unknown fields stay.
     #[serde(serialize_with = "as_json", deserialize_with = "as_text")]
     pub body: Arc<str>,
+    /// Names of Anthropic's trial features (`anthropic-beta`) that the body's fields need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub betas: Vec<String>,
 }
 
 fn as_json<S: Serializer>(body: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,7 +46,8 @@ mod tests {
     #[test]
     fn a_body_keeps_its_bytes() {
         let body = r#"{"b":1.0,"a":[1e5,null],"model":"m"}"#;
-        let source = Source { protocol: WireProtocol::OpenaiChat, body: body.into() };
+        let source =
+            Source { protocol: WireProtocol::OpenaiChat, body: body.into(), betas: Vec::new() };
         let stored = serde_json::to_string(&source).unwrap();
         assert_eq!(stored, format!(r#"{{"protocol":"openai_chat","body":{body}}}"#));
         assert_eq!(serde_json::from_str::<Source>(&stored).unwrap(), source);

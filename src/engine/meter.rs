@@ -83,6 +83,10 @@ impl Meter {
             output_tokens: self.total.output_tokens + used.output_tokens,
             reasoning_tokens: add(self.total.reasoning_tokens, used.reasoning_tokens),
             cached_input_tokens: add(self.total.cached_input_tokens, used.cached_input_tokens),
+            cache_write_input_tokens: add(
+                self.total.cache_write_input_tokens,
+                used.cache_write_input_tokens,
+            ),
             exact: self.total.exact && used.exact,
         };
     }

@@ -7,11 +7,14 @@ use super::auth::Origins;
 const REMEMBERED: usize = 600;
 
 /// What a page may read of an answer's head, besides what every page may.
-const EXPOSED: [&str; 11] = [
+const EXPOSED: [&str; 14] = [
     "location",
     "retry-after",
     "etag",
     "x-request-id",
+    "request-id",
+    "lastword-left-out",
+    "lastword-attached",
     "x-should-retry",
     "idempotency-replayed",
     "lastword-generation",

@@ -40,6 +40,9 @@ pub(super) trait Dialect {
     /// Writes what `said` comes to.
     fn said(&mut self, said: &Said<'_>, frames: &mut Frames);
 
+    /// An event that is no part of the answer: a notice, or the seam of two attempts.
+    fn beside(&mut self, _event: &Event, _frames: &mut Frames) {}
+
     /// Everything up to `seq` was said, and more may follow: the place for a cursor.
     fn paused(&self, _seq: Seq, _frames: &mut Frames) {}
 
@@ -113,6 +116,14 @@ impl Frames {
             self.out.put_u8(b'\n');
         }
         self.data(json);
+    }
+
+    /// The same with its number as the event's id.
+    pub(super) fn identified(&mut self, name: &str, json: &impl Serialize) {
+        if self.wants(self.next) {
+            self.out.put_slice(format!("id: {}\n", self.next).as_bytes());
+        }
+        self.frame(Some(name), json);
     }
 
     /// A frame that is not counted: it stands for no event.
@@ -195,9 +206,10 @@ impl Story {
                 dialect.said(&Said::Void, frames);
                 say(&self.transcript.answer, dialect, frames);
             }
-            // Nothing is void, and what a notice says is not the answer. What a newer version says, a
-            // dialect of this one cannot.
-            Event::Resumed { .. } | Event::Notice { .. } | Event::Unknown => {}
+            // Nothing is void, and what a notice says is not the answer.
+            Event::Resumed { .. } | Event::Notice { .. } => dialect.beside(&event, frames),
+            // What a newer version says, a dialect of this one cannot.
+            Event::Unknown => {}
             Event::Snapshot { text, reasoning, .. } => {
                 let answer = Answer {
                     text: text.clone(),

@@ -1,5 +1,7 @@
 //! Whole streams of every dialect, byte for byte, from one log; and that a resume anywhere in it
 //! is the rest of it.
+mod messages;
+
 use serde_json::{Map, json};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -1,12 +1,15 @@
-//! `GET /v1/models`, in the shape that OpenAI's clients read.
-use actix_web::HttpResponse;
+//! `GET /v1/models`, in the shape that OpenAI's clients read, or Anthropic's.
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, anthropic};
 use crate::engine::Model;
 
 /// The models that prompts can name.
-pub(super) async fn list(engine: Shared) -> HttpResponse {
+pub(super) async fn list(engine: Shared, request: HttpRequest) -> HttpResponse {
+    if anthropic::has_version(&request) {
+        return anthropic::models::list(&engine, &request);
+    }
     let models = engine.models();
     let data: Vec<Value> = models.iter().map(|model| one(model, models.default_name())).collect();
     HttpResponse::Ok().json(json!({ "object": "list", "data": data }))

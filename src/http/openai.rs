@@ -1,10 +1,10 @@
 //! OpenAI's APIs over the same log.
 pub(super) mod chat;
-mod error;
-mod fields;
-mod ids;
+pub(super) mod error;
+pub(super) mod fields;
+pub(super) mod ids;
 mod models;
-mod query;
+pub(super) mod query;
 pub(super) mod responses;
 mod start;
 
@@ -85,7 +85,7 @@ async fn erase(engine: &Engine, at: &Address) -> Result<(), Problem> {
 }
 
 /// The frames behind a cursor, which cannot be told from the rest once the events are gone.
-fn frames_after(row: &Generation, cursor: Option<u64>) -> Result<Frames, Problem> {
+pub(super) fn frames_after(row: &Generation, cursor: Option<u64>) -> Result<Frames, Problem> {
     if cursor.is_some() && row.result.is_some() && !row.events_retained {
         let detail = "its events are no longer retained: retrieve it without `starting_after`";
         return Err(Problem::bad_request("cursor_expired", detail).with("field", CURSOR));
@@ -94,7 +94,7 @@ fn frames_after(row: &Generation, cursor: Option<u64>) -> Result<Frames, Problem
 }
 
 /// A cursor of an event that does not exist is never answered with silence.
-fn not_ahead(frames: &Frames) -> Result<(), Problem> {
+pub(super) fn not_ahead(frames: &Frames) -> Result<(), Problem> {
     if !frames.is_ahead() {
         return Ok(());
     }

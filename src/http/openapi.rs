@@ -3,6 +3,7 @@
 //! the domain, which shall not know how it is documented. tests/it/openapi.rs holds it against
 //! the routes and what they really answer.
 mod admin;
+mod anthropic;
 mod conversations;
 mod dialects;
 mod events;
@@ -37,7 +38,7 @@ pub(super) fn answer(document: &'static str) -> HttpResponse {
 const ABOUT: &str = "Durable LLM token streaming: every event is stored before anyone sees it, and a \
     reader that comes back with its cursor gets exactly the rest. Whatever answers GET answers HEAD, except \
     streams. Refusals are RFC 9457 problems with a stable `code`; those of the OpenAI dialects have \
-    OpenAI's shape. The WebSocket is described by /asyncapi.json.";
+    OpenAI's shape, those below /v1/messages Anthropic's. The WebSocket is described by /asyncapi.json.";
 
 fn document() -> Value {
     json!({
@@ -77,6 +78,7 @@ fn tags() -> Value {
         { "name": "service", "description": "the server itself" },
         { "name": "admin", "description": "what all tenants run, for operators" },
         { "name": "openai", "description": "OpenAI's APIs over the same log" },
+        { "name": "anthropic", "description": "Anthropic's API over the same log" },
         { "name": "others", "description": "other protocols over the same log" },
     ])
 }
@@ -89,7 +91,8 @@ fn paths() -> Value {
         .chain(service::operations())
         .chain(admin::operations())
         .chain(dialects::operations())
-        .chain(dialects::others());
+        .chain(dialects::others())
+        .chain(anthropic::operations());
     for (method, path, operation) in all {
         paths.entry(path).or_insert_with(|| json!({}))[method] = operation.build();
     }

@@ -156,6 +156,38 @@ impl Problem {
         }
     }
 
+    /// The same in Anthropic's shape. <https://docs.anthropic.com/en/api/errors>
+    pub(super) fn anthropic(&self, request_id: &str) -> HttpResponse {
+        // Anthropic's own status for a server that has too much to do.
+        let overloaded = StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let status = match (self.status, self.code) {
+            (_, "unknown_model") => StatusCode::NOT_FOUND,
+            (_, "overloaded" | "draining") => overloaded,
+            (StatusCode::UNPROCESSABLE_ENTITY, _) => StatusCode::BAD_REQUEST,
+            (status, _) => status,
+        };
+        let kind = match status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            408 | 504 => "timeout_error",
+            529 => "overloaded_error",
+            500..=599 => "api_error",
+            _ => "invalid_request_error",
+        };
+        let error = json!({ "type": kind, "message": self.detail, "code": self.code });
+        let mut head = self.head();
+        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
+            head.insert_header(("x-should-retry", should_retry.to_string()));
+        }
+        head.insert_header(("request-id", request_id));
+        let object = json!({ "type": "error", "error": error, "request_id": request_id });
+        head.status(status).json(object)
+    }
+
     /// The status and the headers, without a body.
     fn head(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);

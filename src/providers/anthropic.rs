@@ -9,6 +9,7 @@ use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::unsent;
 use super::messages_map::MessagesMap;
+use super::messages_source::{self, For};
 use super::messages_wire::MessagesRequest;
 use super::probe::Probe;
 use super::seam;
@@ -18,6 +19,8 @@ use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 const PATH: &str = "/v1/messages";
 /// The version of the API that this is written for.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A model behind the Messages API.
 pub struct Anthropic {
@@ -46,8 +49,16 @@ impl Anthropic {
             &attempt.prompt,
             &attempt.so_far,
         );
-        let mut request = self.endpoint.http.post(&self.url).json(&body);
+        let upstream = For { model: &settings.upstream_model, continuation: settings.continuation };
+        let request = self.endpoint.http.post(&self.url);
+        let mut request = match messages_source::body(attempt, upstream) {
+            Some(own) => request.header(http::header::CONTENT_TYPE, JSON).body(own),
+            None => request.json(&body),
+        };
         request = request.header("anthropic-version", VERSION);
+        if let Some(betas) = messages_source::betas(attempt) {
+            request = request.header("anthropic-beta", betas);
+        }
         if let Some(key) = &settings.api_key {
             let mut key = HeaderValue::from_str(key).ok()?;
             key.set_sensitive(true);

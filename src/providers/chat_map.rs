@@ -273,6 +273,7 @@ mod tests {
             output_tokens: 5,
             reasoning_tokens: Some(2),
             cached_input_tokens: None,
+            cache_write_input_tokens: None,
             exact: true,
         });
         let alone = format!(r#"{{"choices":[],{usage}}}"#);

@@ -200,6 +200,7 @@ impl ChatChunk {
             output_tokens: count("/completion_tokens").unwrap_or(0),
             reasoning_tokens: count("/completion_tokens_details/reasoning_tokens"),
             cached_input_tokens: count("/prompt_tokens_details/cached_tokens"),
+            cache_write_input_tokens: None,
             exact: true,
         })
     }

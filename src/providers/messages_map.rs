@@ -209,6 +209,7 @@ impl MessagesMap {
             output_tokens: output,
             reasoning_tokens: None,
             cached_input_tokens: counts.cache_read,
+            cache_write_input_tokens: counts.cache_creation,
             exact: self.finished,
         };
         if self.told != Some(usage) {

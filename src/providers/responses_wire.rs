@@ -215,6 +215,7 @@ impl Response {
             output_tokens: count("/output_tokens").unwrap_or(0),
             reasoning_tokens: count("/output_tokens_details/reasoning_tokens"),
             cached_input_tokens: count("/input_tokens_details/cached_tokens"),
+            cache_write_input_tokens: None,
             exact: true,
         })
     }

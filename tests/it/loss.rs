@@ -252,7 +252,8 @@ async fn usage_is_exact_where_it_was_reported_and_only_there() {
     let exact = json!({ "input_tokens": 7, "output_tokens": 40, "exact": true });
     assert_eq!(usage("openai").await, exact);
     let exact = json!({
-        "input_tokens": 115, "output_tokens": 7, "cached_input_tokens": 100, "exact": true,
+        "input_tokens": 115, "output_tokens": 7, "cached_input_tokens": 100,
+        "cache_write_input_tokens": 5, "exact": true,
     });
     assert_eq!(usage("messages").await, exact);
     let cancelled = usage("stalls").await;

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod anthropic;
 mod ask;
 #[cfg(test)]
 mod assets;

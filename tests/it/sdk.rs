@@ -1,4 +1,4 @@
-//! The clients that people use, as they are published: `openai` (PyPI and npm), LangChain, the
+//! The clients that people use, as they are published: `openai`, `anthropic` (PyPI and npm), LangChain, the
 //! AI SDK, Durable Streams; each against two instances behind a proxy that knows nothing.
 //! `scripts/setup test` installs them from tests/sdk.
 mod pair;
@@ -125,6 +125,20 @@ async fn openai_from_npm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn anthropic_from_pypi() {
+    let models = Misbehaving::start().await;
+    let mut pair = Pair::start(&models.toml()).await;
+    run(&mut pair, python("anthropic_python.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropic_from_npm() {
+    let models = Misbehaving::start().await;
+    let mut pair = Pair::start(&models.toml()).await;
+    run(&mut pair, node("anthropic_node.cjs")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ai_sdk_in_a_browser() {
     let mut pair = Pair::start("").await;
     run(&mut pair, node("ai_sdk_browser.cjs")).await;
@@ -142,8 +156,9 @@ fn example(mark: &str, base: &str) -> String {
     let readme = std::fs::read_to_string(readme).unwrap();
     let (_, rest) = readme.split_once(&format!("<!-- test: {mark} -->")).unwrap();
     let code = rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1;
-    assert!(code.contains("http://localhost:7878/v1"), "{code}");
-    code.replace("http://localhost:7878/v1", base)
+    assert!(code.contains("http://localhost:7878"), "{code}");
+    let host = base.trim_end_matches("/v1");
+    code.replace("http://localhost:7878/v1", base).replace("http://localhost:7878", host)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +168,7 @@ async fn the_examples_of_the_readme_run() {
         ("openai_python", installed("python/bin/python")),
         ("langchain_python", installed("python/bin/python")),
         ("openai_node", "node".into()),
+        ("anthropic_python", installed("python/bin/python")),
     ] {
         let mut command = Command::new(program);
         command.arg(if mark.ends_with("node") { "-e" } else { "-c" });

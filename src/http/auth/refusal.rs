@@ -9,6 +9,7 @@ use super::path;
 use super::session::forgotten;
 use crate::domain::key::Scope;
 use crate::engine::{Caller, Denied};
+use crate::http::anthropic;
 use crate::http::problem::Problem;
 
 /// The paths below `/v1` that are ours, and all below them.
@@ -36,8 +37,13 @@ pub(in crate::http) fn speaks_openai(request: &HttpRequest) -> bool {
 
 /// The answer. A session that opens nothing is forgotten, or its browser would come with it again.
 pub(super) fn response(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    let mut response =
-        if speaks_openai(request) { problem.openai() } else { problem.error_response() };
+    let mut response = if anthropic::speaks_anthropic(request) {
+        problem.anthropic(&anthropic::new_request_id())
+    } else if speaks_openai(request) {
+        problem.openai()
+    } else {
+        problem.error_response()
+    };
     if response.status() == StatusCode::UNAUTHORIZED {
         for name in [SECURE_COOKIE, PLAIN_COOKIE] {
             if request.cookie(name).is_some() {

@@ -48,7 +48,8 @@ pub(super) async fn create(
     let models = engine.models();
     let asked = request::parse(body, models.default_name(), limits.prompt_bytes, on_disconnect)?;
     let Asked { request: mut asked, stream } = asked;
-    asked.source = Some(Source { protocol: WireProtocol::OpenaiChat, body: text });
+    asked.source =
+        Some(Source { protocol: WireProtocol::OpenaiChat, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
         return streamed(&engine, &row, Frames::after(None), includes_usage(&row)).await;
@@ -107,7 +108,8 @@ fn includes_usage(row: &Generation) -> bool {
     row.request.echo.contains_key(INCLUDE_USAGE)
 }
 
-fn on_disconnect(request: &HttpRequest) -> Result<OnDisconnect, Problem> {
+/// What `Lastword-On-Disconnect` says; without it the generation ends a while after its reader.
+pub(in crate::http) fn on_disconnect(request: &HttpRequest) -> Result<OnDisconnect, Problem> {
     match request.headers().get(ON_DISCONNECT).map(|value| value.as_bytes()) {
         Some(b"continue") => Ok(OnDisconnect::Continue),
         None | Some(b"cancel") => Ok(OnDisconnect::CancelAfter(GRACE_S)),

@@ -35,7 +35,7 @@ fn shaped(error: &Error) -> Option<HttpResponse> {
 }
 
 /// The refusal that an ending amounts to for a client that waits for an answer in one piece.
-pub(super) fn of_ending(done: Option<&Done>, repeatable: bool) -> Option<Problem> {
+pub(in crate::http) fn of_ending(done: Option<&Done>, repeatable: bool) -> Option<Problem> {
     let Some(done) = done else {
         let detail = "the server stops; the generation goes on and can be retrieved by its id";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stream_cut", detail);

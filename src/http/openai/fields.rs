@@ -73,12 +73,12 @@ impl Fields {
 }
 
 /// A refusal that names what it is about.
-pub(super) fn unsupported(field: &str, why: &str) -> Problem {
+pub(in crate::http) fn unsupported(field: &str, why: &str) -> Problem {
     let detail = format!("`{field}`: {why}");
     Problem::unprocessable("unsupported_value", detail).with("field", field)
 }
 
 /// A refusal of what is missing.
-pub(super) fn missing(field: &str) -> Problem {
+pub(in crate::http) fn missing(field: &str) -> Problem {
     Problem::unprocessable("missing_field", format!("`{field}` is missing")).with("field", field)
 }

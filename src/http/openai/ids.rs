@@ -4,7 +4,7 @@ use uuid::Uuid;
 use crate::domain::id::GenerationId;
 
 /// The id without hyphens, as OpenAI's look.
-pub(super) fn short(id: GenerationId) -> String {
+pub(in crate::http) fn short(id: GenerationId) -> String {
     id.0.simple().to_string()
 }
 
@@ -19,7 +19,7 @@ pub(super) fn completion_id(id: GenerationId) -> String {
 }
 
 /// The generation of an id with `prefix`, with hyphens or without.
-pub(super) fn parse(prefix: &str, text: &str) -> Option<GenerationId> {
+pub(in crate::http) fn parse(prefix: &str, text: &str) -> Option<GenerationId> {
     let id = text.strip_prefix(prefix)?;
     matches!(id.len(), 32 | 36).then(|| Uuid::try_parse(id).ok().map(GenerationId)).flatten()
 }

@@ -1,14 +1,17 @@
 //! `GET /v1/models/{model}`: the list's entry for one.
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::http::Shared;
 use crate::http::generations::unknown_model;
 use crate::http::models::one;
 use crate::http::problem::Problem;
+use crate::http::{Shared, anthropic};
 
 /// One model that prompts can name.
 pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let name = request.match_info().get("model").unwrap_or_default();
+    if anthropic::has_version(&request) {
+        return Ok(anthropic::models::get(&engine, name));
+    }
     let models = engine.models();
     let model = models.iter().find(|model| model.name == name);
     match model {

@@ -6,10 +6,10 @@ use crate::http::problem::Problem;
 
 /// Whether the events are wanted, and behind which.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Retrieve {
-    pub(super) stream: bool,
-    pub(super) starting_after: Option<u64>,
-    pub(super) include_usage: bool,
+pub(in crate::http) struct Retrieve {
+    pub(in crate::http) stream: bool,
+    pub(in crate::http) starting_after: Option<u64>,
+    pub(in crate::http) include_usage: bool,
 }
 
 /// Others are ignored: SDKs add `include` and `include_obfuscation`.
@@ -21,7 +21,7 @@ struct Wire {
 }
 
 /// The query of `request`.
-pub(super) fn retrieve(request: &HttpRequest) -> Result<Retrieve, Problem> {
+pub(in crate::http) fn retrieve(request: &HttpRequest) -> Result<Retrieve, Problem> {
     let wire = web::Query::<Wire>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();

@@ -40,7 +40,8 @@ pub(super) async fn create(
     let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
     let Asked { request: mut asked, stream, background } =
         request::asked(&engine, &request, body).await?;
-    asked.source = Some(Source { protocol: WireProtocol::OpenaiResponses, body: text });
+    asked.source =
+        Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
         return streamed(&engine, &row, Frames::after(None)).await;

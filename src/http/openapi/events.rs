@@ -104,7 +104,11 @@ pub(super) fn schemas() -> Vec<Named> {
 fn parts() -> Vec<Named> {
     let usage = object(
         [("input_tokens", count()), ("output_tokens", count()), ("exact", boolean())],
-        [("reasoning_tokens", count()), ("cached_input_tokens", count())],
+        [
+            ("reasoning_tokens", count()),
+            ("cached_input_tokens", count()),
+            ("cache_write_input_tokens", count()),
+        ],
     );
     let failure = object(
         [

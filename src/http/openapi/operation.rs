@@ -11,6 +11,7 @@ pub(super) type Row = (&'static str, &'static str, Operation);
 enum Words {
     Problem,
     OpenAi,
+    Anthropic,
 }
 
 /// An operation that is being described.
@@ -53,6 +54,13 @@ impl Operation {
     pub(super) fn openai_errors(mut self) -> Self {
         self.words = Words::OpenAi;
         self
+    }
+
+    /// Refuses in Anthropic's shape.
+    pub(super) fn anthropic_errors(mut self) -> Self {
+        self.words = Words::Anthropic;
+        // Its own status for too much to do.
+        self.refuses(529, &["overloaded", "draining"])
     }
 
     /// What else there is to say.
@@ -179,7 +187,7 @@ impl Operation {
         match words {
             Words::Problem => {}
             // There, every fault of a request is 400.
-            Words::OpenAi => {
+            Words::OpenAi | Words::Anthropic => {
                 let codes = self.refusals.remove(&422).unwrap_or_default();
                 self = self.refuses(400, &codes);
             }
@@ -216,6 +224,7 @@ fn refusal(words: Words, status: u16, codes: &[&str]) -> Value {
             ("application/problem+json", schema)
         }
         Words::OpenAi => ("application/json", reference("OpenAiError")),
+        Words::Anthropic => ("application/json", reference("AnthropicError")),
     };
     let list: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
     let mut refusal = json!({

@@ -265,6 +265,11 @@ fn service() -> Vec<Named> {
         ],
         [],
     );
+    let refusal = object([("type", string()), ("message", string()), ("code", string())], []);
+    let anthropic_error = object(
+        [("type", json!({ "const": "error" })), ("error", refusal), ("request_id", string())],
+        [],
+    );
     let model = object(
         [
             ("id", string()),
@@ -292,6 +297,7 @@ fn service() -> Vec<Named> {
     vec![
         ("Problem".into(), problem),
         ("OpenAiError".into(), object([("error", error)], [])),
+        ("AnthropicError".into(), anthropic_error),
         ("Model".into(), model),
         ("ModelList".into(), models),
         ("Health".into(), object([("status", words(["ok", "ready"]))], [])),

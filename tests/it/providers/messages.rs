@@ -22,6 +22,7 @@ fn counted(output_tokens: u64, exact: bool) -> Delta {
         output_tokens,
         reasoning_tokens: None,
         cached_input_tokens: Some(100),
+        cache_write_input_tokens: Some(5),
         exact,
     })
 }

@@ -26,6 +26,7 @@ fn counted() -> Delta {
         output_tokens: 40,
         reasoning_tokens: Some(4),
         cached_input_tokens: Some(1),
+        cache_write_input_tokens: None,
         exact: true,
     })
 }

@@ -1,0 +1,148 @@
+//! The content blocks of an answer: one after the other, whatever order their pieces come in.
+use serde_json::{Value, json};
+
+use super::json_end::JsonEnd;
+use super::signature::Signer;
+
+/// What a block is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Text of the answer.
+    Text,
+    /// Thinking.
+    Thinking(Thinking),
+    /// Thinking that only its vendor can read.
+    Redacted { data: String },
+    /// A tool call.
+    Call(Call),
+}
+
+/// A thinking block's signature.
+#[derive(Debug, Default)]
+pub(super) struct Thinking {
+    signer: Signer,
+    /// The vendor's own.
+    pub(super) signature: Option<String>,
+    /// What comes next belongs to another block.
+    pub(super) sealed: bool,
+}
+
+impl Thinking {
+    /// The vendor's signature, or ours.
+    pub(super) fn signature(&self) -> String {
+        self.signature.clone().unwrap_or_else(|| self.signer.signature())
+    }
+}
+
+/// A tool call.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The upstream's number of it.
+    pub(super) index: u32,
+    pub(super) id: String,
+    pub(super) name: String,
+    end: JsonEnd,
+}
+
+impl Call {
+    pub(super) fn new(index: u32) -> Self {
+        Self { index, id: String::new(), name: String::new(), end: JsonEnd::default() }
+    }
+}
+
+/// One block.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) kind: Kind,
+    /// Whether its start was told.
+    pub(super) started: bool,
+    /// What is not told yet, because an earlier block is not at its end.
+    pub(super) waiting: String,
+    /// All of it, where somebody wants it.
+    text: Option<String>,
+}
+
+impl Block {
+    /// A block without anything in it; `whole` keeps its text.
+    pub(super) fn new(kind: Kind, whole: bool) -> Self {
+        let text = whole.then(String::new);
+        Self { kind, started: false, waiting: String::new(), text }
+    }
+
+    /// Adds a piece; what of it counts. Behind the end of a call's JSON nothing does.
+    pub(super) fn add<'a>(&mut self, piece: &'a str) -> &'a str {
+        let piece = match &mut self.kind {
+            Kind::Text | Kind::Redacted { .. } => piece,
+            Kind::Thinking(thinking) => {
+                thinking.signer.push(piece);
+                piece
+            }
+            Kind::Call(call) => piece.get(..call.end.push(piece)).unwrap_or(piece),
+        };
+        if let Some(text) = &mut self.text {
+            text.push_str(piece);
+        }
+        piece
+    }
+
+    /// Whether its start can be told.
+    pub(super) fn can_start(&self) -> bool {
+        match &self.kind {
+            Kind::Call(call) => !call.name.is_empty(),
+            Kind::Text | Kind::Thinking(_) | Kind::Redacted { .. } => true,
+        }
+    }
+
+    /// Whether nothing more can come for it once another block has begun.
+    pub(super) fn can_end(&self) -> bool {
+        match &self.kind {
+            Kind::Call(call) => self.started && call.end.is_over(),
+            Kind::Text | Kind::Thinking(_) | Kind::Redacted { .. } => true,
+        }
+    }
+
+    /// The block as it starts, empty.
+    pub(super) fn empty(&self) -> Value {
+        match &self.kind {
+            Kind::Text => json!({ "type": "text", "text": "" }),
+            Kind::Thinking(_) => json!({ "type": "thinking", "thinking": "", "signature": "" }),
+            Kind::Redacted { data } => json!({ "type": "redacted_thinking", "data": data }),
+            Kind::Call(Call { id, name, .. }) => {
+                json!({ "type": "tool_use", "id": id, "name": name, "input": {} })
+            }
+        }
+    }
+
+    /// The block as it stands; `None` for a call whose input is not complete.
+    pub(super) fn whole(&self, ended: bool) -> Option<Value> {
+        let text = self.text.as_deref().unwrap_or_default();
+        let mut block = self.empty();
+        match &self.kind {
+            Kind::Text => block["text"] = text.into(),
+            Kind::Thinking(thinking) => {
+                block["thinking"] = text.into();
+                block["signature"] = thinking.signature().into();
+            }
+            Kind::Redacted { .. } => {}
+            Kind::Call(call) => {
+                if !ended && !call.end.is_over() {
+                    return None;
+                }
+                block["input"] = input(text);
+            }
+        }
+        Some(block)
+    }
+}
+
+/// The arguments as the object that clients expect. A model's broken JSON is not lost: it is in
+/// the form that the API's documentation has for it.
+fn input(arguments: &str) -> Value {
+    if arguments.trim().is_empty() {
+        return json!({});
+    }
+    match serde_json::from_str(arguments) {
+        Ok(object @ Value::Object(_)) => object,
+        Ok(_) | Err(_) => json!({ "INVALID_JSON": arguments }),
+    }
+}

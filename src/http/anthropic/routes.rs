@@ -1,0 +1,148 @@
+//! `/v1/messages`: Anthropic's Messages API, and what it has not: an answer that is read again.
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::content::Told;
+use super::error::of_whole;
+use super::events::Messages;
+use super::request::{self, Asked, Body, Parsed};
+use crate::domain::generation::{Generation, OnDisconnect, Request};
+use crate::domain::source::{Source, WireProtocol};
+use crate::engine::{Engine, Model, Start, StartError};
+use crate::http::dialect::Frames;
+use crate::http::dialect_reader::Reader;
+use crate::http::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::openai::chat::on_disconnect;
+use crate::http::openai::ids;
+use crate::http::openai::query::retrieve;
+use crate::http::openai::{frames_after, not_ahead};
+use crate::http::problem::Problem;
+use crate::http::{Shared, body, caller, sse, tenant, trace, while_allowed};
+use crate::ports::Address;
+
+/// Names what of the request the model is not told.
+const LEFT_OUT: HeaderName = HeaderName::from_static("lastword-left-out");
+/// More names of trial features than any client sends, and longer ones, are a mistake.
+const MOST_BETAS: usize = 64;
+
+/// Starts a message: streamed or waited for, as the body's `stream` says.
+pub(super) async fn create(
+    engine: Shared,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let (body, text): (Body, _) =
+        body::json_and_text(&request, payload, body::limit(&engine)).await?;
+    let on_disconnect = on_disconnect(&request)?;
+    let model = model(&engine, &body)?;
+    let Parsed { request: mut asked, stream, told } =
+        request::parse(body, about(&engine, &model, on_disconnect))?;
+    let protocol = WireProtocol::AnthropicMessages;
+    asked.source = Some(Source { protocol, body: text, betas: betas(&request) });
+    let (row, repeatable) = start(&engine, &request, asked).await?;
+    if stream {
+        return streamed(&engine, &row, Frames::after(None), &told).await;
+    }
+    let mut reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
+    match of_whole(done.as_ref(), repeatable, request::tokens(&row.request.prompt)) {
+        Some(problem) => Err(problem),
+        None => Ok(whole(&row, reader.dialect.object(done.as_ref()), &told)),
+    }
+}
+
+/// What a prompt has, by our estimate: no model is asked.
+pub(super) async fn count_tokens(
+    engine: Shared,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body: Body = body::json(&request, payload, body::limit(&engine)).await?;
+    let model = model(&engine, &body)?;
+    let mut told = Told::default();
+    let asked = about(&engine, &model, OnDisconnect::default());
+    let prompt = request::prompt(body, asked, &mut told)?;
+    Ok(HttpResponse::Ok().json(json!({ "input_tokens": request::tokens(&prompt) })))
+}
+
+/// A message as it stands, or its events behind `starting_after`.
+pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id = request.match_info().get("id").and_then(|id| ids::parse("msg_", id));
+    let id = id.ok_or_else(Problem::no_such_generation)?;
+    let row = engine.generation(&Address { tenant: tenant(&request), id }).await?;
+    let query = retrieve(&request)?;
+    if query.stream {
+        let frames = frames_after(&row, query.starting_after)?;
+        return streamed(&engine, &row, frames, &Told::default()).await;
+    }
+    let reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let mut object = reader.dialect.object(reader.story.done());
+    // Anthropic keeps no message, and so has no word for one that is not at its end.
+    object["status"] = serde_json::to_value(row.status).unwrap_or_default();
+    Ok(whole(&row, object, &Told::default()))
+}
+
+/// Batches are another service than streams.
+pub(super) async fn no_batches() -> Result<HttpResponse, Problem> {
+    let detail = "`/v1/messages/batches` is not supported here: POST each request to /v1/messages";
+    Err(Problem::not_found(detail))
+}
+
+fn model(engine: &Engine, body: &Body) -> Result<Model, Problem> {
+    let models = engine.models();
+    let name = body.model.as_deref();
+    models.find(name).cloned().ok_or_else(|| unknown_model(engine, name.unwrap_or_default()))
+}
+
+fn about<'a>(engine: &Engine, model: &'a Model, on_disconnect: OnDisconnect) -> Asked<'a> {
+    let prompt_bytes = engine.limits().prompt_bytes;
+    Asked { model: &model.name, provider: model.provider.name(), prompt_bytes, on_disconnect }
+}
+
+/// The trial features that the client names, for an upstream of the same protocol.
+fn betas(request: &HttpRequest) -> Vec<String> {
+    let values = request.headers().get_all("anthropic-beta").filter_map(|v| v.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).map(str::trim);
+    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+    names.filter(is_name).take(MOST_BETAS).map(str::to_owned).collect()
+}
+
+/// The row, and whether a repeat under the same key would be the same start.
+async fn start(
+    engine: &Engine,
+    request: &HttpRequest,
+    asked: Request,
+) -> Result<(Generation, bool), Problem> {
+    let key = idempotency_key(request)?;
+    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let repeatable = idempotency.is_some();
+    let asked = Request { trace: trace::of(request), ..asked };
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None };
+    match engine.start(start).await {
+        Ok(started) => Ok((started.generation, repeatable)),
+        Err(StartError::Bounds(error)) => Err(request::refusal(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn streamed(
+    engine: &Engine,
+    row: &Generation,
+    frames: Frames,
+    told: &Told,
+) -> Result<HttpResponse, Problem> {
+    let reader = Reader::open(engine, row, Messages::of(row, false), frames).await?;
+    not_ahead(&reader.frames)?;
+    let extra = told.header().map(|names| (LEFT_OUT, names)).into_iter().collect();
+    Ok(sse::streaming(row.id, reader.into_body(), extra))
+}
+
+fn whole(row: &Generation, object: Value, told: &Told) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((sse::GENERATION, row.id.to_string()));
+    if let Some(names) = told.header() {
+        response.insert_header((LEFT_OUT, names));
+    }
+    response.json(object)
+}
