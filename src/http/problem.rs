@@ -5,6 +5,7 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::domain::event::UpstreamRefusal;
 use crate::domain::prompt::PromptError;
 use crate::engine::{ConverseError, EngineError, StartError};
 use crate::ports::LogError;
@@ -21,12 +22,22 @@ pub(super) struct Problem {
     allow: Option<String>,
     /// What OpenAI's SDKs, which try again by themselves, are told.
     should_retry: Option<bool>,
+    /// What an upstream said, for clients of its protocol.
+    upstream: Option<UpstreamRefusal>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let (detail, more) = (detail.into(), Map::new());
-        Self { status, code, detail, more, retry_after: None, allow: None, should_retry: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+            retry_after: None,
+            allow: None,
+            should_retry: None,
+            upstream: None,
+        }
     }
 
     pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -68,6 +79,12 @@ impl Problem {
     /// Says whether a client that tries again by itself shall do so.
     pub(super) fn retry(mut self, should: bool) -> Self {
         self.should_retry = Some(should);
+        self
+    }
+
+    /// Says it in the words of the upstream that refused, for clients of its protocol.
+    pub(super) fn said_upstream(mut self, said: Option<UpstreamRefusal>) -> Self {
+        self.upstream = said;
         self
     }
 
@@ -116,11 +133,12 @@ impl Problem {
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
+        let upstream = self.upstream.as_ref();
         let error = json!({
             "message": self.detail,
-            "type": kind,
+            "type": upstream.and_then(|said| said.kind.as_deref()).unwrap_or(kind),
             "param": self.more.get("field").or_else(|| self.limit()),
-            "code": code,
+            "code": upstream.and_then(|said| said.code.as_deref()).unwrap_or(code),
         });
         let mut head = self.head();
         if let Some(should_retry) = self.should_retry {

@@ -119,6 +119,8 @@ mod start;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod statuses;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod timeouts;
