@@ -20,6 +20,7 @@ pub use access::TlsFiles;
 pub use ask::{AskFlags, ClientFlags, Shell, TailFlags, completions};
 use file::File;
 pub use file::{ContinuationWord, ModelConfig, OnLossWord, ProviderKind, WireWord};
+pub use file::{Given, OpenedWord, ThinkTagsWord};
 pub use flags::{Cli, Command, LogFormat, PlaceFlags, ServeFlags, Switch};
 pub use keys::{KeysCommand, NewKeyFlags};
 

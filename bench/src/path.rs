@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Delta, Provider};
+use lastword::providers::adjust::Adjust;
 use lastword::providers::anthropic::Anthropic;
 use lastword::providers::endpoint::{Settings, SettingsError};
 use lastword::providers::guard::Timeouts;
@@ -38,6 +39,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         upstream_model: MODEL.into(),
         continuation: Continuation::None,
         timeouts: Timeouts::default(),
+        adjust: Adjust::default(),
     };
     let bad = |e: SettingsError| e.to_string();
     let openai = Box::new(OpenAi::new(settings.clone()).map_err(bad)?);
@@ -96,8 +98,15 @@ async fn one(path: &Path, base_url: &str, tokens: u64, tps: u64) -> Result<(), F
         Path::Provider(provider) => {
             let messages = vec![Message::text(Role::User, prompt)];
             let prompt = Prompt { messages, parameters: Parameters::default() };
-            let attempt =
-                Attempt { prompt, so_far: String::new(), resume: None, trace: None, source: None };
+            let attempt = Attempt {
+                prompt,
+                so_far: String::new(),
+                resume: None,
+                trace: None,
+                source: None,
+                reasoning: String::new(),
+                spent: 0,
+            };
             let mut deltas = provider.start(attempt).await.map_err(|e| e.to_string())?;
             let mut texts = 0;
             while let Some(delta) = deltas.next().await {

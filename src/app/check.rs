@@ -104,6 +104,7 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
             message: format!("no answer within {PATIENCE:?}"),
             retryable: false,
             retry_after: None,
+            upstream: None,
         })
     });
     match asked {
@@ -124,7 +125,15 @@ async fn one_token(model: &Model) -> Result<(), ProviderError> {
     let prompt = Prompt { messages, parameters };
     let mut deltas = model
         .provider
-        .start(Attempt { prompt, so_far: String::new(), resume: None, trace: None, source: None })
+        .start(Attempt {
+            prompt,
+            so_far: String::new(),
+            resume: None,
+            trace: None,
+            source: None,
+            reasoning: String::new(),
+            spent: 0,
+        })
         .await?;
     while let Some(delta) = deltas.next().await {
         if matches!(delta?, Delta::Text(_) | Delta::Reasoning(_) | Delta::Finish { .. }) {

@@ -5,8 +5,8 @@ use tokio::time::sleep;
 
 use super::models::{self, ModelsError, Reasoned, model, openai};
 use crate::config::{Config, LocalKind, LocalServer};
-use crate::engine::{Engine, Models, OnLoss};
-use crate::ports::Continuation;
+use crate::engine::{Engine, Model, Models, OnLoss};
+use crate::providers::adjust::Adjust;
 use crate::providers::endpoint::Settings;
 use crate::providers::guard::Timeouts;
 use crate::providers::local::{Candidate, Look, look};
@@ -85,18 +85,28 @@ impl Local {
         let mut all = Vec::new();
         for (candidate, look) in self.candidates.iter().zip(&self.looks) {
             let Look::Found { base_url, models } = look else { continue };
-            for name in models {
+            for found in models {
+                let name = &found.name;
                 let settings = Settings {
                     base_url: base_url.clone(),
                     api_key: None,
                     upstream_model: name.clone(),
-                    continuation: candidate.continuation,
+                    continuation: found.continuation,
                     timeouts: Timeouts::default(),
+                    adjust: Adjust::default(),
                 };
                 match openai(name, settings) {
                     Ok(provider) => {
-                        let why = format!("found at {base_url}, {}", candidate.name);
-                        all.push((model(name, provider, OnLoss::Continue, ATTEMPTS), why));
+                        // The port alone says who it may be.
+                        let by_port = if found.server.is_none() && candidate.is_shared() {
+                            "a server of OpenAI's API"
+                        } else {
+                            candidate.name
+                        };
+                        let server = found.server.unwrap_or(by_port);
+                        let model = model(name, provider, OnLoss::Continue, ATTEMPTS);
+                        let model = Model { context_tokens: found.context_tokens, ..model };
+                        all.push((model, format!("found at {base_url}, {server}")));
                     }
                     Err(error) => tracing::warn!(%error, "a model that was found is left out"),
                 }
@@ -113,9 +123,5 @@ fn candidate(server: &LocalServer) -> Candidate {
         LocalKind::LlamaCpp => ("llama.cpp", "/v1/models", "data", "id"),
         LocalKind::Vllm => ("vLLM", "/v1/models", "data", "id"),
     };
-    let continuation = match server.kind {
-        LocalKind::LlamaCpp | LocalKind::Vllm => Continuation::Prefix,
-        LocalKind::Ollama | LocalKind::LmStudio => Continuation::None,
-    };
-    Candidate { name, port: server.port, list, array, field, continuation }
+    Candidate { name, port: server.port, list, array, field }
 }

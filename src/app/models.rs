@@ -1,13 +1,16 @@
 //! Which models there are, and why.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Config, ContinuationWord, ModelConfig, ProviderEnvironment, ProviderKind, WireWord, variable,
+    Config, ContinuationWord, Given, ModelConfig, OpenedWord, ProviderEnvironment, ProviderKind,
+    ThinkTagsWord, WireWord, variable,
 };
 use crate::domain::nearest;
-use crate::engine::{Model, Models, OnLoss};
+use crate::engine::{Model, Models, OnLoss, Recovery};
 use crate::ports::{Continuation, Provider};
+use crate::providers::adjust::{Adjust, ThinkTags};
 use crate::providers::anthropic::Anthropic;
 use crate::providers::demo::Demo;
 use crate::providers::endpoint::{Settings, SettingsError};
@@ -43,6 +46,9 @@ pub enum ModelsError {
     /// A timeout is not one.
     #[error("model `{0}`: {1} must be between 0.001 and 86400 seconds")]
     Timeout(String, &'static str),
+    /// A wait is none.
+    #[error("model `{0}`: {1} must be between 0 and 86400 seconds")]
+    Wait(String, &'static str),
     /// An upstream is asked to go on in a way that it cannot.
     #[error("model `{0}`: {1}")]
     Continuation(String, &'static str),
@@ -178,7 +184,23 @@ fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
     };
     let fallback = config.fallback.clone();
     let model = model(name, provider, config.on_loss.into(), config.max_attempts.max(1));
-    Ok(Model { fallback, context_tokens: config.context_tokens, ..model })
+    let recovery = recovery(config)?;
+    Ok(Model { fallback, context_tokens: config.context_tokens, recovery, ..model })
+}
+
+/// How an answer of the model outlives its server.
+fn recovery(config: &ModelConfig) -> Result<Recovery, ModelsError> {
+    let seconds = |key: &'static str, value: Option<f64>, or: Duration| match value {
+        None => Ok(or),
+        Some(s) if (0.0..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        Some(_) => Err(ModelsError::Wait(config.name.clone(), key)),
+    };
+    let mut recovery = Recovery::default();
+    let (reconnect, after) = (recovery.reconnect, recovery.fallback_after);
+    recovery.reconnect = seconds("reconnect_for_s", config.reconnect_for_s, reconnect)?;
+    recovery.fallback_after = seconds("fallback_after_s", config.fallback_after_s, after)?;
+    recovery.continues_structured = config.continues_structured;
+    Ok(recovery)
 }
 
 fn settings(
@@ -204,6 +226,39 @@ fn settings(
         upstream_model: config.upstream_model.clone().unwrap_or_else(|| name.clone()),
         continuation,
         timeouts: timeouts(config)?,
+        adjust: adjust(config)?,
+    })
+}
+
+/// What the file changes in the requests to a model.
+fn adjust(config: &ModelConfig) -> Result<Adjust, ModelsError> {
+    let given = |all: &BTreeMap<String, Given>| -> Result<Vec<(String, String)>, ModelsError> {
+        let value = |(name, given): (&String, &Given)| match given {
+            Given::Literal(value) => Ok((name.clone(), value.clone())),
+            Given::Env { env } => {
+                let value = variable(env);
+                let missing = || ModelsError::NoKey(config.name.clone(), env.clone());
+                Ok((name.clone(), value.ok_or_else(missing)?))
+            }
+        };
+        all.iter().map(value).collect()
+    };
+    let think_tags = config.think_tags.map(|word| match word {
+        ThinkTagsWord::Is(false) => ThinkTags::Off,
+        ThinkTagsWord::Is(true) => ThinkTags::On,
+        ThinkTagsWord::Opened(OpenedWord::Opened) => ThinkTags::Opened,
+    });
+    Ok(Adjust {
+        set: config.set.clone().into_iter().collect(),
+        pass: config.pass.clone(),
+        drop: config.drop.clone(),
+        headers: given(&config.headers)?,
+        query: given(&config.query)?,
+        max_output_tokens: config.max_output_tokens,
+        proxy: config.proxy,
+        system_role: config.system_role.clone(),
+        join_system: config.join_system,
+        think_tags,
     })
 }
 
@@ -217,6 +272,11 @@ fn timeouts(config: &ModelConfig) -> Result<Timeouts, ModelsError> {
     Ok(Timeouts {
         connect: seconds("connect_timeout_s", config.connect_timeout_s, usual.connect)?,
         first_byte: seconds("first_byte_timeout_s", config.first_byte_timeout_s, usual.first_byte)?,
+        first_event: seconds(
+            "first_event_timeout_s",
+            config.first_event_timeout_s,
+            usual.first_event,
+        )?,
         idle_bytes: seconds("idle_bytes_timeout_s", config.idle_bytes_timeout_s, usual.idle_bytes)?,
         idle_events: seconds(
             "idle_events_timeout_s",
@@ -265,6 +325,7 @@ fn from_environment(
         upstream_model: environment.model.clone().unwrap_or_else(|| model.into()),
         continuation: Continuation::None,
         timeouts: Timeouts::default(),
+        adjust: Adjust::default(),
     };
     Some((why, settings))
 }
@@ -292,6 +353,13 @@ pub(super) fn model(
     on_loss: OnLoss,
     max_attempts: u32,
 ) -> Model {
-    let name = name.to_owned();
-    Model { name, provider, on_loss, max_attempts, fallback: None, context_tokens: None }
+    Model {
+        name: name.to_owned(),
+        provider,
+        on_loss,
+        max_attempts,
+        fallback: None,
+        context_tokens: None,
+        recovery: Recovery::default(),
+    }
 }

@@ -1,9 +1,11 @@
 //! `lastword.toml`.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::ConfigError;
 use super::limits::FileLimits;
@@ -63,14 +65,80 @@ pub struct ModelConfig {
     pub fallback: Option<String>,
     /// Tokens of its window: a conversation that is longer loses its oldest turns.
     pub context_tokens: Option<NonZeroU32>,
+    /// The limit of an answer where the client sets none, in tokens.
+    pub max_output_tokens: Option<NonZeroU32>,
+    /// Fields of every request to the upstream; they beat the client's.
+    #[serde(default)]
+    pub set: Map<String, Value>,
+    /// Fields of the client that are sent although they would be left out.
+    #[serde(default)]
+    pub pass: Vec<String>,
+    /// Fields that are never sent.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Given>,
+    /// Parameters of every request's URL.
+    #[serde(default)]
+    pub query: BTreeMap<String, Given>,
+    /// Whether the proxy of the environment is used.
+    #[serde(default)]
+    pub proxy: bool,
+    /// The role of instructions: `system`, `developer`, or `keep` for what the client says.
+    pub system_role: Option<String>,
+    /// Whether several messages of instructions become one.
+    pub join_system: Option<bool>,
+    /// Whether thoughts between tags in the text are told from the answer.
+    pub think_tags: Option<ThinkTagsWord>,
+    /// Whether a continuation keeps to the grammar of structured output that was begun.
+    #[serde(default)]
+    pub continues_structured: bool,
+    /// Seconds that a server that cannot be reached is waited for, once an answer has begun.
+    pub reconnect_for_s: Option<f64>,
+    /// The same where there is a fallback.
+    pub fallback_after_s: Option<f64>,
     /// Seconds for the connection, TLS included.
     pub connect_timeout_s: Option<f64>,
     /// Seconds from the request to the first byte of the answer.
     pub first_byte_timeout_s: Option<f64>,
+    /// Seconds from the request to the first event, while keep-alives come.
+    pub first_event_timeout_s: Option<f64>,
     /// Seconds between any two bytes after that.
     pub idle_bytes_timeout_s: Option<f64>,
     /// Seconds between any two events after that.
     pub idle_events_timeout_s: Option<f64>,
+}
+
+/// A value of the file, or the name of the environment variable that holds it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a text, or { env = \"NAME\" }")]
+pub enum Given {
+    /// The value itself.
+    Literal(String),
+    /// Where it is.
+    Env {
+        /// The variable's name.
+        env: String,
+    },
+}
+
+/// `think_tags` as the file spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "true, false or \"opened\"")]
+pub enum ThinkTagsWord {
+    /// Whether they are looked for.
+    Is(bool),
+    /// The template of the prompt opens them.
+    Opened(OpenedWord),
+}
+
+/// The one word beside true and false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenedWord {
+    /// See [`ThinkTagsWord::Opened`].
+    Opened,
 }
 
 fn three() -> u32 {

@@ -294,6 +294,22 @@ pub struct Failure {
     /// How long the upstream asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// What the upstream said itself, where it said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamRefusal>,
+}
+
+/// A refusal in the upstream's own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamRefusal {
+    /// Its HTTP status, or the one that an error inside a stream means.
+    pub status: u16,
+    /// Its code, such as `context_length_exceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Its type, such as `invalid_request_error`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// Why a generation failed or was interrupted.

@@ -11,18 +11,20 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
+use super::ending::{failed, finished, log_outage, lost, stopped, truncated};
 use super::hear::{hear, notice, size};
 use super::keeping::Keeping;
 use super::live::Tail;
 use super::meter::Meter;
 use super::models::Model;
 use super::pace::Pace;
-use super::policy::{self, Next};
+use super::policy::{self, Facts, Next};
 use super::recorder::Writer;
 use super::rooms::Answering;
 use super::stops::{Stop, Stops};
 use super::traced::{self, Span};
-use crate::domain::event::{Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status};
+use super::waiting::{self, Unheard, Waiting};
+use crate::domain::event::{Done, Event, FinishReason, LossReason};
 use crate::domain::generation::{Outcome, Request};
 use crate::domain::transcript::Transcript;
 use crate::ports::{Address, Attempt, Deltas, ProviderError};
@@ -43,6 +45,8 @@ pub(super) struct Generation {
     pub(super) queued: bool,
     pub(super) keeping: Keeping,
     pub(super) pace: Pace,
+    /// Tokens of the answer that counts, about: what a continuation has less.
+    pub(super) spoken: u64,
     /// Shows in its conversation that the model types.
     pub(super) _answering: Option<Answering>,
 }
@@ -107,10 +111,12 @@ impl Generation {
     /// Attempts until there is an ending; `None` if somebody else goes on.
     async fn attempts(&mut self, stops: &Stops, meter: &mut Meter) -> Option<Done> {
         let mut made = 0;
+        let mut waiting = Waiting::default();
         loop {
             made += 1;
             meter.begin(self.resume().is_some());
-            let error = match self.attempt(stops, meter).await {
+            let before = self.transcript.seq;
+            let mut error = match self.attempt(stops, meter).await {
                 Attempted::Finished(reason, raw) => {
                     self.keeping.ended();
                     return Some(finished(reason, raw));
@@ -130,15 +136,32 @@ impl Generation {
             self.pace.interrupted();
             self.engine.metrics().loss(error.code).inc();
             let mut told = Vec::new();
+            if self.transcript.seq == before {
+                match self.unheard(&mut error, &mut waiting, stops, meter).await {
+                    Unheard::Lost => {}
+                    Unheard::Spent => made = made.max(self.model.max_attempts),
+                    Unheard::Over(done) => return done,
+                    Unheard::Again => {
+                        made -= 1;
+                        continue;
+                    }
+                    Unheard::Refused(notice) => {
+                        made -= 1;
+                        told.push(notice);
+                    }
+                }
+            } else {
+                waiting = Waiting::default();
+            }
             if !policy::may_retry(&self.model, &self.transcript, &error, made) {
                 let Some(notice) = self.fall_back(&error) else {
-                    return Some(failed(error.into()));
+                    return Some(lost(error, &self.transcript.answer));
                 };
                 told.push(notice);
                 made = 0;
             }
-            let kept = self.resume().is_some();
-            match policy::next(&self.model, &self.transcript, LossReason::Upstream, kept) {
+            let facts = Facts::of(&self.request, self.resume().is_some());
+            match policy::next(&self.model, &self.transcript, LossReason::Upstream, facts) {
                 Next::Again if told.is_empty() => told.push(notice("retrying", &error.message)),
                 Next::Again => {}
                 Next::Continue(event) => told.push(event),
@@ -146,7 +169,7 @@ impl Generation {
                     self.abandon_beside();
                     told.push(event);
                 }
-                Next::End => return Some(failed(error.into())),
+                Next::End => return Some(lost(error, &self.transcript.answer)),
             }
             // Another model has no reason to wait.
             let pause = policy::pause(&error, made, chance());
@@ -187,6 +210,8 @@ impl Generation {
             resume: self.resume(),
             trace: traced::upstream(self),
             source: self.request.source.clone(),
+            reasoning: self.transcript.answer.reasoning.clone(),
+            spent: self.spoken,
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);
@@ -202,6 +227,7 @@ impl Generation {
                 Err(error) => return Attempted::Lost(error),
             },
         };
+        self.tail.accepted.cancel();
         match self.listen(&mut deltas, &mut stop, meter).await {
             Attempted::Stopped(why) => {
                 self.learn(why, ready(Ok(deltas))).await;
@@ -266,7 +292,7 @@ impl Generation {
     }
 
     /// Hands events to the recorder and folds them; false if the log is out of reach for too long.
-    async fn push(&mut self, events: Vec<Event>) -> bool {
+    pub(super) async fn push(&mut self, events: Vec<Event>) -> bool {
         if events.is_empty() && !self.keeping.is_news() {
             return true;
         }
@@ -282,6 +308,7 @@ impl Generation {
         };
         let mut seq = next;
         for event in &events {
+            self.spoken = waiting::spoken(self.spoken, event);
             if let Err(error) = self.transcript.apply(seq, event) {
                 tracing::error!(generation = %self.at.id, %error, "a fault of lastword");
             }
@@ -328,51 +355,6 @@ impl Generation {
             () = hard.cancelled() => {}
             () = self.tail.detached() => {}
         }
-    }
-}
-
-fn finished(reason: FinishReason, raw: Option<String>) -> Done {
-    Done { provider_finish_reason: raw, finish_reason: Some(reason), ..ended(reason.status()) }
-}
-
-/// The ending for a reason to stop; `None` if somebody else goes on.
-fn stopped(stop: Stop) -> Option<Done> {
-    match stop {
-        Stop::Cancelled | Stop::Abandoned => Some(ended(Status::Cancelled)),
-        Stop::TimeLimit => Some(finished(FinishReason::TimeLimit, None)),
-        Stop::LetGo | Stop::HandOver => None,
-    }
-}
-
-pub(super) fn failed(error: Failure) -> Done {
-    Done { error: Some(error.clone()), ..ended(policy::ending(error.code)) }
-}
-
-pub(super) fn ended(status: Status) -> Done {
-    Done {
-        status,
-        finish_reason: None,
-        provider_finish_reason: None,
-        usage: crate::domain::event::Usage::default(),
-        error: None,
-    }
-}
-
-fn truncated() -> ProviderError {
-    ProviderError {
-        code: ErrorCode::UpstreamTruncated,
-        message: "the model's answer broke off".into(),
-        retryable: true,
-        retry_after: None,
-    }
-}
-
-fn log_outage() -> Failure {
-    Failure {
-        code: ErrorCode::StorageUnavailable,
-        message: "the log could not be written for too long".into(),
-        retryable: true,
-        retry_after_ms: None,
     }
 }
 

@@ -24,7 +24,8 @@ impl Generation {
     /// Notes for the drain whether another instance could go on from here.
     pub(super) fn note_movable(&self) {
         let kept = self.resume().is_some();
-        self.tail.set_movable(policy::may_move(&self.model, &self.transcript, kept));
+        let facts = policy::Facts::of(&self.request, kept);
+        self.tail.set_movable(policy::may_move(&self.model, &self.transcript, facts));
     }
 
     /// Leaves it to whoever is first: everything said is durable, and its owner is nobody.

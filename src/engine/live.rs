@@ -124,6 +124,8 @@ pub struct Tail {
     followers: Mutex<Followers>,
     /// Whether another instance could go on as if nothing had happened.
     movable: AtomicBool,
+    /// Cancelled when an upstream has taken the prompt.
+    pub(super) accepted: CancellationToken,
 }
 
 /// Instances with readers, each until when it said so.
@@ -153,6 +155,7 @@ impl Tail {
             readers: watch::Sender::new(0),
             followers: Mutex::default(),
             movable: AtomicBool::new(false),
+            accepted: CancellationToken::new(),
         })
     }
 

@@ -51,6 +51,11 @@ impl Meter {
         self.reported = Some(usage);
     }
 
+    /// Nobody was there to ask: the attempt cost nothing.
+    pub(super) fn unmade(&mut self) {
+        self.attempting = false;
+    }
+
     /// The usage of all attempts up to now.
     pub(super) fn total(&mut self) -> Usage {
         self.close();

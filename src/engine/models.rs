@@ -2,8 +2,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::ports::Provider;
+use crate::ports::{Continuation, Provider};
 
 /// What to do when a model's answer breaks off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,53 @@ pub struct Model {
     pub fallback: Option<String>,
     /// Tokens of its window, the answer's included; a conversation is cut to it.
     pub context_tokens: Option<NonZeroU32>,
+    /// How an answer outlives its server.
+    pub recovery: Recovery,
+}
+
+/// How an answer outlives its model's server.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// How long a server that cannot be reached is waited for, once an answer has begun.
+    pub reconnect: Duration,
+    /// The same where another model can go on.
+    pub fallback_after: Duration,
+    /// Whether a continuation keeps to the grammar of structured output that was begun.
+    pub continues_structured: bool,
+    /// Set when the server has refused to go on from a text.
+    refused: Arc<AtomicBool>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            reconnect: Duration::from_secs(180),
+            fallback_after: Duration::from_secs(10),
+            continues_structured: false,
+            refused: Arc::default(),
+        }
+    }
+}
+
+impl Model {
+    /// How it goes on from a text, as far as is known by now.
+    #[must_use]
+    pub fn continuation(&self) -> Continuation {
+        match self.provider.continuation() {
+            Continuation::Prefix | Continuation::Instruct if self.refused() => Continuation::None,
+            known => known,
+        }
+    }
+
+    /// Whether its server has refused to go on.
+    fn refused(&self) -> bool {
+        self.recovery.refused.load(Ordering::Relaxed)
+    }
+
+    /// Its server has refused to go on from a text: it is not asked to again.
+    pub(super) fn note_refusal(&self) {
+        self.recovery.refused.store(true, Ordering::Relaxed);
+    }
 }
 
 /// All models, and which one answers when none is named.

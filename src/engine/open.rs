@@ -43,6 +43,14 @@ impl Engine {
         }
     }
 
+    /// Waits until an upstream has taken the prompt; for ever, where that is not seen here.
+    pub async fn accepted(&self, at: &Address) {
+        match self.inner.live.find(&at.tenant, at.id) {
+            Some(tail) => tail.accepted.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Where a generation stands, and its last seq; `None` while the log is out of reach.
     ///
     /// # Errors

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::models::{Model, OnLoss};
 use crate::domain::event::{ErrorCode, Event, LossReason, Status};
+use crate::domain::generation::Request;
 use crate::domain::id::Seq;
 use crate::domain::transcript::{Answer, Transcript};
 use crate::ports::{Continuation, ProviderError};
@@ -28,9 +29,29 @@ pub(super) enum Next {
     End,
 }
 
-/// What to do when an attempt that had `transcript` was lost for `reason`; `kept` says that the
-/// model's upstream keeps the answer.
-pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason, kept: bool) -> Next {
+/// What is known of a generation beside what was said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    /// The model's upstream keeps the answer.
+    pub(super) kept: bool,
+    /// The answer has a format: servers begin their grammar anew in a continuation.
+    pub(super) structured: bool,
+}
+
+impl Facts {
+    /// Of a request whose answer is `kept` or not.
+    pub(super) fn of(request: &Request, kept: bool) -> Self {
+        Self { kept, structured: request.prompt.parameters.openai.response_format.is_some() }
+    }
+}
+
+/// What to do when an attempt that had `transcript` was lost for `reason`.
+pub(super) fn next(
+    model: &Model,
+    transcript: &Transcript,
+    reason: LossReason,
+    facts: Facts,
+) -> Next {
     let attempt = transcript.attempts + 1;
     if attempt > MAX_ATTEMPTS_EVER {
         return Next::End;
@@ -41,10 +62,11 @@ pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason, k
             LossReason::Takeover => Next::Continue(Event::Resumed { reason, attempt }),
         };
     }
-    let continues = match model.provider.continuation() {
+    let free = !facts.structured || model.recovery.continues_structured;
+    let continues = match model.continuation() {
         Continuation::None => false,
-        Continuation::Instruct | Continuation::Prefix => is_plain_text(&transcript.answer),
-        Continuation::ProviderResume => kept,
+        Continuation::Instruct | Continuation::Prefix => free && is_plain_text(&transcript.answer),
+        Continuation::ProviderResume => facts.kept,
     };
     match model.on_loss {
         OnLoss::Interrupt => Next::End,
@@ -57,15 +79,14 @@ pub(super) fn next(model: &Model, transcript: &Transcript, reason: LossReason, k
 
 /// Whether a draining instance gives the generation to another at once: where the next owner says
 /// what this one would have said, or nothing was said yet. The others may end where they are.
-/// `kept` says that the model's upstream keeps the answer.
-pub(super) fn may_move(model: &Model, transcript: &Transcript, kept: bool) -> bool {
-    let exact = match model.provider.continuation() {
+pub(super) fn may_move(model: &Model, transcript: &Transcript, facts: Facts) -> bool {
+    let exact = match model.continuation() {
         Continuation::None | Continuation::Instruct => transcript.answer.is_empty(),
         Continuation::Prefix => true,
         // Until its name is known, what the upstream makes would be made, and paid for, twice.
-        Continuation::ProviderResume => kept,
+        Continuation::ProviderResume => facts.kept,
     };
-    match next(model, transcript, LossReason::Takeover, kept) {
+    match next(model, transcript, LossReason::Takeover, facts) {
         Next::Continue(_) | Next::Again => exact,
         Next::Restart(_) | Next::End => false,
     }
@@ -115,6 +136,32 @@ pub(super) fn pause(error: &ProviderError, made: u32, chance: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << made.saturating_sub(1).min(10));
     let jittered = doubled.mul_f64(0.5 + chance / 2.0);
     error.retry_after.unwrap_or_default().max(jittered).min(LONGEST_PAUSE)
+}
+
+/// Whether nobody was there to answer: a server that starts again, or loads its model.
+pub(super) fn is_away(error: &ProviderError) -> bool {
+    error.code == ErrorCode::UpstreamUnavailable && error.retryable
+}
+
+/// Whether `error` is a no to going on from a text. It says nothing about the prompt, which was
+/// taken before.
+pub(super) fn refuses_to_continue(model: &Model, error: &ProviderError) -> bool {
+    let status = error.upstream.as_ref().map_or(0, |said| said.status);
+    let asked = match model.continuation() {
+        Continuation::Prefix | Continuation::Instruct => true,
+        Continuation::None | Continuation::ProviderResume => false,
+    };
+    asked
+        && error.code == ErrorCode::UpstreamRejected
+        && matches!(status, 400 | 404..=407 | 409..=428 | 430..=499)
+}
+
+/// The ending of an answer that is lost: nobody said no where nobody was there.
+pub(super) fn ending_of(error: &ProviderError, answer: &Answer) -> Status {
+    if is_away(error) && !answer.is_empty() {
+        return Status::Interrupted;
+    }
+    ending(error.code)
 }
 
 /// `failed` where somebody said no, `interrupted` where we lost it.

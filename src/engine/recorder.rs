@@ -251,7 +251,7 @@ mod tests {
     use crate::domain::event::Status;
     use crate::domain::id::Tenant;
     use crate::domain::transcript::Answer;
-    use crate::engine::generate::ended;
+    use crate::engine::ending::ended;
     use crate::ports::{LogError, Tail as LogTail};
 
     /// Takes no time; notes how many appends were in each commit.

@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::{StreamExt, stream};
 
 use super::Engine;
-use super::generate::{ended, failed};
+use super::ending::{ended, failed};
 use super::keeping::{abandon, is_resumable};
 use super::models::Model;
-use super::policy::{self, Next};
+use super::policy::{self, Facts, Next};
 use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
@@ -260,6 +260,7 @@ impl Engine {
                 message: message.into(),
                 retryable: true,
                 retry_after_ms: None,
+                upstream: None,
             };
             Event::Done(Done { usage: self.usage(orphan, transcript), ..failed(failure) })
         };
@@ -267,7 +268,8 @@ impl Engine {
             return lost("its server was lost, and no server that is left has its model");
         };
         let kept = is_resumable(orphan.kept.as_ref(), model);
-        match policy::next(model, transcript, LossReason::Takeover, kept) {
+        let facts = Facts::of(&orphan.row.request, kept);
+        match policy::next(model, transcript, LossReason::Takeover, facts) {
             Next::Continue(event) | Next::Restart(event) => event,
             Next::Again => {
                 Event::Resumed { reason: LossReason::Takeover, attempt: transcript.attempts + 1 }

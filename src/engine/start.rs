@@ -18,7 +18,7 @@ use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{self, Idempotency, Kept, NewGeneration, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq};
-use crate::domain::prompt::PromptError;
+use crate::domain::prompt::{PromptError, estimate_tokens};
 use crate::domain::transcript::Transcript;
 use crate::ports::{Address, Created, LogError};
 
@@ -197,6 +197,8 @@ impl Engine {
         self.inner.remotes.detach(&at.tenant, at.id);
         self.inner.metrics.started.inc();
         let writer = self.inner.recorder.open(at.clone(), epoch, tail.clone());
+        let said = &transcript.answer;
+        let spoken = estimate_tokens(&said.text) + estimate_tokens(&said.reasoning);
         let answering = row.place.map(|place| {
             let at = (at.tenant.clone(), place.conversation);
             self.inner.rooms.answers(at, row.id, &row.request.model)
@@ -213,6 +215,7 @@ impl Engine {
             queued: row.status == Status::Queued,
             keeping: Keeping::stored(kept),
             pace: Pace::new(epoch > Epoch::FIRST),
+            spoken,
         };
         self.inner.tasks.spawn(generation.run(place));
     }

@@ -1,20 +1,28 @@
 //! A dialect's reader: the log of a generation, told in its frames.
 use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
 
 use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep};
 
 use super::dialect::{Dialect, Frames, Story};
 use super::problem::Problem;
 use crate::domain::entry::Entry;
-use crate::domain::event::Done;
+use crate::domain::event::{Done, Status};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::domain::transcript::Answer;
 use crate::engine::{Engine, EngineError, Item, Opened, Session};
 use crate::metrics::Transport;
 use crate::ports::Address;
+
+/// How long the head of a streamed answer waits for the model's server to take the prompt.
+const HELD: Duration = Duration::from_secs(10);
+/// How long after that it waits for the first event, which may be an error.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Reads one generation from its first event on and tells it in the frames of `D`.
 ///
@@ -28,6 +36,8 @@ pub(super) struct Reader<D> {
     session: Option<Box<Session>>,
     /// Up to this event the reader wants none.
     silent_until: Seq,
+    /// Whether a sign of life was due.
+    pinged: bool,
 }
 
 impl<D: Dialect> Reader<D> {
@@ -51,7 +61,8 @@ impl<D: Dialect> Reader<D> {
         seen: Seq,
     ) -> Result<Self, Problem> {
         let story = Story::default();
-        let mut reader = Self { dialect, frames, story, session: None, silent_until: seen };
+        let mut reader =
+            Self { dialect, frames, story, session: None, silent_until: seen, pinged: false };
         match &row.result {
             Some(outcome) if !row.events_retained => {
                 let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);
@@ -78,6 +89,28 @@ impl<D: Dialect> Reader<D> {
         while self.story.seq() < head && self.step().await {}
     }
 
+    /// Waits until the model's server has taken the prompt and, if that comes at once, has said
+    /// something; no longer than a client can be left without a head. The failure, if there is
+    /// nothing else to tell.
+    pub(super) async fn hold(&mut self, engine: &Engine, at: &Address) -> Option<&Done> {
+        let mut accepted = pin!(engine.accepted(at));
+        let mut taken = false;
+        let mut over = pin!(sleep(HELD));
+        while self.story.answer().is_empty() && !self.pinged {
+            tokio::select! {
+                biased;
+                more = self.step() => if !more { break },
+                () = &mut accepted, if !taken => {
+                    taken = true;
+                    over.as_mut().reset(Instant::now() + AT_ONCE);
+                }
+                () = &mut over => break,
+            }
+        }
+        let failed = |done: &&Done| matches!(done.status, Status::Failed | Status::Interrupted);
+        self.story.done().filter(failed).filter(|_| self.story.answer().is_empty())
+    }
+
     /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
     pub(super) async fn finish(&mut self) -> Option<&Done> {
         while self.step().await {}
@@ -100,7 +133,10 @@ impl<D: Dialect> Reader<D> {
                     self.session = None;
                 }
             }
-            Some(Item::Heartbeat) => self.frames.raw(self.dialect.keep_alive()),
+            Some(Item::Heartbeat) => {
+                self.pinged = true;
+                self.frames.raw(self.dialect.keep_alive());
+            }
             None => {
                 self.session = None;
                 self.dialect.cut(&mut self.frames);

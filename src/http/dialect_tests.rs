@@ -202,6 +202,7 @@ fn every_ending_in_every_dialect() {
         message: "it said no".into(),
         retryable: false,
         retry_after_ms: None,
+        upstream: None,
     };
     let mut said = String::new();
     for (status, reason, code) in [

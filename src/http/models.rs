@@ -24,8 +24,8 @@ pub(super) fn one(model: &Model, default: &str) -> Value {
         "owned_by": model.provider.name(),
         "provider": model.provider.name(),
         "default": model.name == default,
-        "continues": model.provider.continuation().is_possible(),
-        "continuation": model.provider.continuation().as_str(),
+        "continues": model.continuation().is_possible(),
+        "continuation": model.continuation().as_str(),
     });
     // The window, under the names that OpenRouter's and vLLM's clients look for.
     if let Some(tokens) = model.context_tokens {

@@ -6,6 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::domain::event::UpstreamRefusal;
 use crate::domain::prompt::PromptError;
 use crate::engine::{ConverseError, EngineError, StartError};
 use crate::ports::LogError;
@@ -23,6 +24,8 @@ pub(super) struct Problem {
     headers: Vec<(HeaderName, String)>,
     /// What OpenAI's SDKs, which try again by themselves, are told.
     should_retry: Option<bool>,
+    /// What an upstream said, for clients of its protocol.
+    upstream: Option<UpstreamRefusal>,
 }
 
 impl Problem {
@@ -36,6 +39,7 @@ impl Problem {
             retry_after: None,
             headers: Vec::new(),
             should_retry: None,
+            upstream: None,
         }
     }
 
@@ -87,6 +91,12 @@ impl Problem {
         self
     }
 
+    /// Says it in the words of the upstream that refused, for clients of its protocol.
+    pub(super) fn said_upstream(mut self, said: Option<UpstreamRefusal>) -> Self {
+        self.upstream = said;
+        self
+    }
+
     /// The same under another code, if it has this one.
     pub(super) fn renamed(mut self, code: &str, other: &'static str) -> Self {
         if self.code == code {
@@ -132,11 +142,12 @@ impl Problem {
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
+        let upstream = self.upstream.as_ref();
         let error = json!({
             "message": self.detail,
-            "type": kind,
+            "type": upstream.and_then(|said| said.kind.as_deref()).unwrap_or(kind),
             "param": self.more.get("field").or_else(|| self.limit()),
-            "code": code,
+            "code": upstream.and_then(|said| said.code.as_deref()).unwrap_or(code),
         });
         let mut head = self.head();
         if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {

@@ -4,7 +4,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use crate::domain::event::{ErrorCode, Failure, FinishReason, ToolCallDelta, Usage};
+use crate::domain::event::{
+    ErrorCode, Failure, FinishReason, ToolCallDelta, UpstreamRefusal, Usage,
+};
 use crate::domain::prompt::Prompt;
 use crate::domain::source::Source;
 use crate::domain::trace::TraceParent;
@@ -82,6 +84,10 @@ pub struct Attempt {
     pub trace: Option<TraceParent>,
     /// The client's own body; an upstream of the same protocol gets it with few changes.
     pub source: Option<Source>,
+    /// The thoughts that belong to `so_far`.
+    pub reasoning: String,
+    /// Tokens of the answer that were said before and still count: they are off its limit.
+    pub spent: u64,
 }
 
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.
@@ -138,6 +144,8 @@ pub struct ProviderError {
     pub retryable: bool,
     /// How long the upstream asks to wait.
     pub retry_after: Option<Duration>,
+    /// What the upstream said itself, where it said no.
+    pub upstream: Option<UpstreamRefusal>,
 }
 
 impl From<ProviderError> for Failure {
@@ -147,6 +155,7 @@ impl From<ProviderError> for Failure {
             message: without_nul(e.message),
             retryable: e.retryable,
             retry_after_ms: e.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            upstream: e.upstream,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The head of an upstream's answer: an event stream, or why there is none.
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use tokio::time::Instant;
 
 use super::guard::lost;
+use super::json_body::Object;
 use super::refusal::{Said, one_line, retry_after};
 use crate::domain::event::ErrorCode;
 use crate::ports::ProviderError;
@@ -16,28 +19,70 @@ const MAX_ERROR_BODY: usize = 64 * 1024;
 /// … and no longer.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
-/// The answer, if its body is an event stream.
+/// The bytes of an answer's events.
+pub(crate) type Body = BoxStream<'static, reqwest::Result<Bytes>>;
+
+/// What the first bytes of an event stream can be.
+const FIELDS: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b"error:", b":"];
+
+/// The events of the answer: its body, whatever it is declared as, or the one that an answer in
+/// one piece amounts to. A body that is declared as something else has to be told by `deadline`,
+/// within `limit` bytes.
 ///
 /// # Errors
 /// A status that is no success, another kind of body, a compressed one.
 pub(crate) async fn expect_stream(
     response: reqwest::Response,
-) -> Result<reqwest::Response, ProviderError> {
+    limit: usize,
+    deadline: Instant,
+) -> Result<Body, ProviderError> {
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
-    if !is_event_stream(response.headers()) {
-        return Err(not_a_stream(response).await);
-    }
     let encoding = response.headers().get(CONTENT_ENCODING).and_then(|v| v.to_str().ok());
-    match encoding.filter(|e| !e.eq_ignore_ascii_case("identity")) {
-        None => Ok(response),
-        Some(encoding) => {
-            let what = "the model's stream is compressed, which was not asked for";
-            let message = format!("{what}: {}", one_line(encoding));
-            Err(lost(ErrorCode::UpstreamProtocol, message, false))
+    if let Some(encoding) = encoding.filter(|e| !e.eq_ignore_ascii_case("identity")) {
+        let what = "the model's stream is compressed, which was not asked for";
+        let message = format!("{what}: {}", one_line(encoding));
+        return Err(lost(ErrorCode::UpstreamProtocol, message, false));
+    }
+    if is_event_stream(response.headers()) {
+        return Ok(response.bytes_stream().boxed());
+    }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = one_line(kind.unwrap_or("something else"));
+    let mut rest = response.bytes_stream().boxed();
+    let mut read = Vec::new();
+    while read.len() < limit {
+        match tokio::time::timeout_at(deadline, rest.next()).await {
+            Ok(Some(Ok(bytes))) => read.extend_from_slice(&bytes),
+            Ok(Some(Err(_)) | None) | Err(_) => break,
+        }
+        if FIELDS.iter().any(|field| read.trim_ascii_start().starts_with(field)) {
+            return Ok(stream::iter([Ok(Bytes::from(read))]).chain(rest).boxed());
         }
     }
+    match in_one_piece(&read) {
+        Some(event) => Ok(stream::iter([Ok(event)]).boxed()),
+        None => Err(not_a_stream(&kind, &read)),
+    }
+}
+
+/// The events that an answer in one piece amounts to: some servers ignore `stream`.
+fn in_one_piece(body: &[u8]) -> Option<Bytes> {
+    let text = std::str::from_utf8(body).ok()?;
+    let object = Object::parse(text)?;
+    if object.has("error") {
+        return None;
+    }
+    let event = if object.has("choices") {
+        object
+    } else if object.read::<String>("object").as_deref() == Some("response") {
+        Object::of(&serde_json::json!({ "type": "response.completed", "response": object }))
+    } else {
+        return None;
+    };
+    let line = serde_json::to_string(&event).ok()?.replace(['\n', '\r'], " ");
+    Some(Bytes::from(format!("data: {line}\n\ndata: [DONE]\n\n")))
 }
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
@@ -57,21 +102,19 @@ async fn refused(response: reqwest::Response) -> ProviderError {
     ProviderError { retry_after: wait.filter(|_| loss.retryable), ..loss }
 }
 
-/// A success without a stream: a login page, or a server that ignores `stream`.
-async fn not_a_stream(response: reqwest::Response) -> ProviderError {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let kind = one_line(kind.unwrap_or("something else"));
-    let body = beginning(response).await;
-    let json = serde_json::from_slice::<serde_json::Value>(&body).ok();
+/// A success without a stream: a login page, or what another API answers.
+fn not_a_stream(kind: &str, body: &[u8]) -> ProviderError {
+    let json = serde_json::from_slice::<serde_json::Value>(body).ok();
     if let Some(value) = json.as_ref().filter(|v| v.get("error").is_some_and(|e| !e.is_null())) {
         return Said::in_value(value).in_stream();
     }
-    let answered = json.is_some_and(|v| v.get("choices").or(v.get("output")).is_some());
-    let quote = one_line(&String::from_utf8_lossy(&body));
+    let answered =
+        json.is_some_and(|v| v.get("choices").or(v.get("output")).or(v.get("content")).is_some());
     let message = if answered {
         // The quote would be the answer's text.
         format!("the model answered with {kind} in one piece, not with a stream")
     } else {
+        let quote = one_line(&String::from_utf8_lossy(body));
         format!("the model answered with {kind}, not with a stream; it begins: {quote}")
     };
     lost(ErrorCode::UpstreamProtocol, message, false)

@@ -8,11 +8,12 @@ use http::HeaderValue;
 use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::unsent;
+use super::messages_body::{Body, Wanted};
 use super::messages_map::MessagesMap;
-use super::messages_source::{self, For};
-use super::messages_wire::MessagesRequest;
+use super::messages_source;
 use super::probe::Probe;
 use super::seam;
+use crate::domain::event::ErrorCode;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL.
@@ -41,30 +42,32 @@ impl Anthropic {
         Ok(Self { endpoint, url })
     }
 
-    fn request(&self, attempt: &Attempt) -> Option<reqwest::Request> {
-        let settings = &self.endpoint.settings;
-        let body = MessagesRequest::new(
-            &settings.upstream_model,
-            settings.continuation,
-            &attempt.prompt,
-            &attempt.so_far,
-        );
-        let upstream = For { model: &settings.upstream_model, continuation: settings.continuation };
-        let request = self.endpoint.http.post(&self.url);
-        let mut request = match messages_source::body(attempt, upstream) {
-            Some(own) => request.header(http::header::CONTENT_TYPE, JSON).body(own),
-            None => request.json(&body),
-        };
+    fn request(&self, body: &Body, attempt: &Attempt) -> Option<reqwest::Request> {
+        let mut request = self.endpoint.http.post(&self.url).json(&body.object);
         request = request.header("anthropic-version", VERSION);
         if let Some(betas) = messages_source::betas(attempt) {
             request = request.header("anthropic-beta", betas);
         }
-        if let Some(key) = &settings.api_key {
+        if let Some(key) = &self.endpoint.settings.api_key {
             let mut key = HeaderValue::from_str(key).ok()?;
             key.set_sensitive(true);
             request = request.header("x-api-key", key);
         }
         request.build().ok()
+    }
+
+    /// Asks once.
+    async fn ask(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
+        let probe = Arc::new(Probe::new());
+        let Some(request) = self.request(body, attempt) else { return Err(unsent()) };
+        let events = self.endpoint.guard(probe.clone(), attempt.trace).execute(request).await;
+        let secrets = self.endpoint.secrets();
+        let events = events.map_err(|loss| {
+            let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+            probe.describe(loss, secrets.iter().map(String::as_str).chain(texts))
+        })?;
+        let map = MessagesMap::default();
+        Ok(DeltaStream::new(events, map, probe, secrets).boxed())
     }
 }
 
@@ -80,17 +83,29 @@ impl Provider for Anthropic {
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         let settings = &self.endpoint.settings;
-        let probe = Arc::new(Probe::new());
-        let Some(request) = self.request(&attempt) else { return Err(unsent()) };
-        let events = self.endpoint.guard(probe.clone(), attempt.trace).execute(request).await;
-        let events = events.map_err(|loss| {
-            let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
-            probe.describe(loss, settings.api_key.as_deref().into_iter().chain(texts))
-        })?;
-        let map = MessagesMap::default();
-        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone()).boxed();
+        let wanted = Wanted {
+            model: &settings.upstream_model,
+            continuation: settings.continuation,
+            adjust: &settings.adjust,
+        };
+        let mut body = Body::new(wanted, &attempt);
+        if body.spent {
+            return Ok(seam::spent());
+        }
+        let deltas = match self.ask(&body, &attempt).await {
+            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+                // Not every model takes an effort, and it is a hint: the same once more without.
+                let Some(other) = body.without_effort(&refused.message) else {
+                    return Err(refused);
+                };
+                body = other;
+                self.ask(&body, &attempt).await?
+            }
+            asked => asked?,
+        };
         let so_far = &attempt.so_far;
         Ok(match settings.continuation {
+            _ if so_far.is_empty() => seam::told(deltas, &body.left_out),
             // The request leaves it out.
             Continuation::Prefix => seam::without_blank(deltas, &so_far[so_far.trim_end().len()..]),
             Continuation::None | Continuation::Instruct | Continuation::ProviderResume => {

@@ -1,12 +1,14 @@
 //! Chunks of a chat completion to deltas: a pure mapping, with the rule of when it is at its end.
 use std::collections::VecDeque;
 
+use super::adjust::ThinkTags;
 use super::chat_calls::ChatCalls;
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
 use super::refusal::Said;
 use super::text::{Piece, TextJoiner};
+use super::think_tags::{Thinking, Told};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
 use crate::ports::{Delta, ProviderError};
 
@@ -14,9 +16,11 @@ use crate::ports::{Delta, ProviderError};
 #[derive(Debug, Default)]
 pub(crate) struct ChatMap {
     text: TextJoiner,
+    thinking: Thinking,
     reasoning: TextJoiner,
     refusal: TextJoiner,
     calls: ChatCalls,
+    called: bool,
     usage: Option<Usage>,
     finished: bool,
     told_bad_chunk: bool,
@@ -46,7 +50,10 @@ impl Fold for ChatMap {
             return Err(Said::in_value(&error).in_stream());
         }
         // Before the finish, because the consumer may stop listening there.
-        if let Some(usage) = chunk.usage().filter(|usage| self.usage != Some(*usage)) {
+        let in_choice = || chunk.choices.iter().flatten().find_map(ChatChoice::usage);
+        if let Some(usage) =
+            chunk.usage().or_else(in_choice).filter(|usage| self.usage != Some(*usage))
+        {
             self.usage = Some(usage);
             self.out.push_back(Delta::Usage(usage));
         }
@@ -82,8 +89,28 @@ impl Fold for ChatMap {
 }
 
 impl ChatMap {
+    /// For an answer in which thoughts may stand between tags.
+    pub(crate) fn new(tags: ThinkTags) -> Self {
+        Self { thinking: Thinking::new(tags), ..Self::default() }
+    }
+
+    fn text(&mut self, text: String) {
+        let told = self.thinking.push(text);
+        self.told(told);
+    }
+
+    fn told(&mut self, told: Told) {
+        push_text(&mut self.out, told.thoughts, Delta::Reasoning);
+        if told.late {
+            let message = "what came before `</think>` were thoughts: set think_tags = \"opened\" \
+                           for this model";
+            self.notice("think_tags", message);
+        }
+        push_text(&mut self.out, told.text, Delta::Text);
+    }
+
     fn choice(&mut self, mut choice: ChatChoice) -> Result<(), ProviderError> {
-        if let Some(delta) = choice.delta.take() {
+        if let Some(delta) = choice.take_delta() {
             self.delta(delta);
         }
         let word = |piece: &Option<Piece>| {
@@ -107,7 +134,10 @@ impl ChatMap {
             }
             _ => {
                 let (reason, same) = finish_reason(&raw);
-                self.finish(reason, native.or_else(|| (!same).then_some(raw)));
+                // Some servers end calls as they end a text.
+                let calls = self.called && reason == FinishReason::Stop;
+                let reason = if calls { FinishReason::ToolCalls } else { reason };
+                self.finish(reason, native.or_else(|| (!same || calls).then_some(raw)));
                 Ok(())
             }
         }
@@ -115,18 +145,20 @@ impl ChatMap {
 
     fn delta(&mut self, mut delta: ChatDelta) {
         if let Some(piece) = delta.take_reasoning() {
+            self.thinking.is_told_apart();
             let text = self.reasoning.push(piece);
             push_text(&mut self.out, text, Delta::Reasoning);
         }
         if let Some(piece) = delta.content.take() {
             let text = self.text.push(piece);
-            push_text(&mut self.out, text, Delta::Text);
+            self.text(text);
         }
         if let Some(piece) = delta.refusal.take() {
             let text = self.refusal.push(piece);
             push_text(&mut self.out, text, Delta::Refusal);
         }
         let Some(calls) = delta.tool_calls() else { return self.bad_chunk() };
+        self.called |= !calls.is_empty();
         for (place, call) in (0..).zip(calls) {
             self.out.extend(self.calls.fragment(place, call).map(Delta::ToolCall));
         }
@@ -134,7 +166,10 @@ impl ChatMap {
 
     fn flush(&mut self) {
         push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
-        push_text(&mut self.out, self.text.finish(), Delta::Text);
+        let rest = self.text.finish();
+        self.text(rest);
+        let held = self.thinking.finish();
+        self.told(held);
         push_text(&mut self.out, self.refusal.finish(), Delta::Refusal);
         self.out.extend(self.calls.flush().map(Delta::ToolCall));
     }
@@ -265,6 +300,14 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_end_with_stop_end_as_calls() {
+        let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]}}]}"#;
+        let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        let (reason, raw) = (FinishReason::ToolCalls, Some("stop".into()));
+        assert_eq!(map(&[call, stop], true).0.pop(), Some(Delta::Finish { reason, raw }));
+    }
+
+    #[test]
     fn usage_comes_with_and_without_choices() {
         let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":5.0,
             "completion_tokens_details":{"reasoning_tokens":2}}"#;
@@ -278,6 +321,8 @@ mod tests {
         });
         let alone = format!(r#"{{"choices":[],{usage}}}"#);
         assert_eq!(deltas(&alone), std::slice::from_ref(&expected));
+        let inside = format!(r#"{{"choices":[{{"delta":{{}},{usage}}}]}}"#);
+        assert_eq!(deltas(&inside), std::slice::from_ref(&expected), "as Moonshot has it");
         assert_eq!(map(&[&alone, &alone], false).0, [expected], "the same again is no news");
     }
 

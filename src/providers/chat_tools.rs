@@ -84,7 +84,11 @@ pub(crate) fn choice(choice: &ToolChoice) -> Value {
 /// The tools of a Messages request.
 pub(crate) fn messages_tools(tools: &[Tool]) -> Vec<Value> {
     let tool = |tool: &Tool| {
-        let schema = tool.parameters.clone().unwrap_or_else(|| json!({ "type": "object" }));
+        let mut schema = tool.parameters.clone().unwrap_or_else(|| json!({}));
+        // Without a type a schema is refused.
+        if let Some(schema) = schema.as_object_mut() {
+            schema.entry("type").or_insert_with(|| "object".into());
+        }
         let mut value = json!({ "name": tool.name, "input_schema": schema });
         if let Some(description) = &tool.description {
             value["description"] = description.as_str().into();
@@ -117,27 +121,54 @@ pub(crate) fn messages_choice(
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum TurnBlock<'a> {
-    Text { text: &'a str },
+    Text { text: Cow<'a, str> },
     Image { source: Value },
-    ToolUse { id: &'a str, name: &'a str, input: Cow<'a, RawValue> },
-    ToolResult { tool_use_id: &'a str, content: &'a str },
+    ToolUse { id: Cow<'a, str>, name: &'a str, input: Cow<'a, RawValue> },
+    ToolResult { tool_use_id: Cow<'a, str>, content: ResultContent<'a> },
+}
+
+/// What a tool answered: a text, or with pictures.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ResultContent<'a> {
+    Text(&'a str),
+    Blocks(Vec<TurnBlock<'a>>),
+}
+
+/// The API takes letters, digits, `_` and `-` in the ids of calls.
+fn call_id(id: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if id.chars().all(plain) {
+        return id.into();
+    }
+    id.chars().map(|c| if plain(c) { c } else { '_' }).collect::<String>().into()
 }
 
 /// The blocks of a message that is more than text.
 pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
-    if let Some(tool_use_id) = &message.tool_call_id {
-        return vec![TurnBlock::ToolResult { tool_use_id, content: &message.content }];
+    if let Some(id) = &message.tool_call_id {
+        let content = if message.images.is_empty() {
+            ResultContent::Text(&message.content)
+        } else {
+            ResultContent::Blocks(said(message).collect())
+        };
+        return vec![TurnBlock::ToolResult { tool_use_id: call_id(id), content }];
     }
-    // The API refuses an empty text.
-    let text = Some(message.content.as_str()).filter(|text| !text.trim().is_empty());
-    let text = text.map(|text| TurnBlock::Text { text });
-    let images = message.images.iter().map(|image| TurnBlock::Image { source: source(image) });
     let calls = message.tool_calls.iter().map(|call| TurnBlock::ToolUse {
-        id: &call.id,
+        id: call_id(&call.id),
         name: &call.name,
         input: input(&call.arguments),
     });
-    text.into_iter().chain(images).chain(calls).collect()
+    said(message).chain(calls).collect()
+}
+
+/// The text and the pictures of a message.
+fn said(message: &Message) -> impl Iterator<Item = TurnBlock<'_>> {
+    // The API refuses an empty text.
+    let text = Some(message.content.as_str()).filter(|text| !text.trim().is_empty());
+    let text = text.map(|text| TurnBlock::Text { text: text.into() });
+    let images = message.images.iter().map(|image| TurnBlock::Image { source: source(image) });
+    text.into_iter().chain(images)
 }
 
 fn source(image: &Image) -> Value {
@@ -211,6 +242,22 @@ mod tests {
             value(blocks(&answer)),
             json!([{ "type": "tool_result", "tool_use_id": "c1", "content": "42" }])
         );
+    }
+
+    #[test]
+    fn a_tool_answers_with_a_picture_to_a_call_of_any_id() {
+        let mut answer = Message::text(Role::Tool, "shot");
+        answer.tool_call_id = Some("functions.f:0".into());
+        answer.images.push(Image { url: "data:image/png;base64,AAAA".into(), detail: None });
+        let source = json!({ "type": "base64", "media_type": "image/png", "data": "AAAA" });
+        let content =
+            json!([{ "type": "text", "text": "shot" }, { "type": "image", "source": source }]);
+        let result =
+            json!({ "type": "tool_result", "tool_use_id": "functions_f_0", "content": content });
+        assert_eq!(value(blocks(&answer)), json!([result]));
+        let tool =
+            Tool { name: "f".into(), description: None, parameters: Some(json!({})), strict: None };
+        assert_eq!(messages_tools(&[tool])[0]["input_schema"], json!({ "type": "object" }));
     }
 
     #[test]

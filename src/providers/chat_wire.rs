@@ -2,27 +2,21 @@
 //!
 //! All of a chunk is optional and lenient: a field of an odd type must not cost the text beside
 //! it. So the parts that matter less are kept raw and parsed on their own.
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::chat_body::Dialect;
 use super::chat_tools::{Called, ChatFunctionOf, Content, calls, choice, content, tools};
-use super::seam;
 use super::text::Piece;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
-use crate::ports::Continuation;
 
 /// The request's body.
 #[derive(Debug, Serialize)]
 pub(crate) struct ChatRequest<'a> {
     model: &'a str,
     messages: Vec<ChatMessage<'a>>,
-    /// Always true: async-openai with `byot` does not set it.
-    stream: bool,
-    stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,17 +37,6 @@ pub(crate) struct ChatRequest<'a> {
     parallel_tool_calls: Option<bool>,
     #[serde(flatten)]
     openai: &'a OpenAiOnly,
-    /// vLLM and SGLang: go on in the last message …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    continue_final_message: Option<bool>,
-    /// … and do not open a new one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    add_generation_prompt: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-struct StreamOptions {
-    include_usage: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,20 +47,6 @@ struct ChatMessage<'a> {
     tool_calls: Vec<ChatFunctionOf<'a, Called<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
-    /// Mistral and DeepSeek: this message is the beginning of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<bool>,
-}
-
-/// The upstream that a request is written for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Dialect<'a> {
-    /// The model's name there.
-    pub(crate) model: &'a str,
-    /// OpenAI itself: it wants `max_completion_tokens`, others know `max_tokens` only.
-    pub(crate) is_openai: bool,
-    /// How it goes on from a text.
-    pub(crate) continuation: Continuation,
 }
 
 impl<'a> ChatMessage<'a> {
@@ -87,36 +56,18 @@ impl<'a> ChatMessage<'a> {
             content: content(message),
             tool_calls: calls(&message.tool_calls),
             tool_call_id: message.tool_call_id.as_deref(),
-            prefix: None,
         }
-    }
-
-    fn text(role: Role, text: Cow<'a, str>) -> Self {
-        let content = Some(Content::Text(text));
-        Self { role, content, tool_calls: Vec::new(), tool_call_id: None, prefix: None }
     }
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The request for `prompt`, to be continued behind `so_far` if that is not empty.
-    pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt, so_far: &'a str) -> Self {
-        let mut messages: Vec<_> = prompt.messages.iter().map(ChatMessage::of).collect();
-        let begun = !so_far.is_empty();
-        let instructed = begun && dialect.continuation == Continuation::Instruct;
-        let continues = (begun && !instructed).then_some(true);
-        if begun {
-            let begun = ChatMessage::text(Role::Assistant, so_far.into());
-            messages.push(ChatMessage { prefix: continues, ..begun });
-        }
-        if instructed {
-            messages.push(ChatMessage::text(Role::User, seam::instruction(so_far).into()));
-        }
+    /// The request for `prompt`, without what [`super::chat_body`] adds to every body.
+    pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt) -> Self {
+        let messages = prompt.messages.iter().map(ChatMessage::of).collect();
         let p = &prompt.parameters;
         Self {
             model: dialect.model,
             messages,
-            stream: true,
-            stream_options: StreamOptions { include_usage: true },
             max_completion_tokens: p.max_output_tokens.filter(|_| dialect.is_openai),
             max_tokens: p.max_output_tokens.filter(|_| !dialect.is_openai),
             temperature: p.temperature,
@@ -127,8 +78,6 @@ impl<'a> ChatRequest<'a> {
             tool_choice: p.tool_choice.as_ref().map(choice),
             parallel_tool_calls: p.parallel_tool_calls.filter(|_| !p.tools.is_empty()),
             openai: &p.openai,
-            continue_final_message: continues,
-            add_generation_prompt: continues.map(|yes| !yes),
         }
     }
 }
@@ -150,10 +99,13 @@ pub(crate) struct ChatChunk {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChatChoice {
     index: Option<Box<RawValue>>,
-    pub(crate) delta: Option<ChatDelta>,
+    delta: Option<ChatDelta>,
     pub(crate) finish_reason: Option<Piece>,
     pub(crate) native_finish_reason: Option<Piece>,
     error: Option<Box<RawValue>>,
+    usage: Option<Box<RawValue>>,
+    /// In an answer in one piece, what is `delta` in a stream.
+    message: Option<ChatDelta>,
 }
 
 /// What a chunk adds.
@@ -190,19 +142,7 @@ pub(crate) struct ChatFunction {
 impl ChatChunk {
     /// Tokens used, if the chunk says it.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let value = parse(self.usage.as_deref()?).filter(Value::is_object)?;
-        let count = |path: &str| {
-            let number = value.pointer(path)?;
-            number.as_u64().or_else(|| whole(number.as_f64()?))
-        };
-        Some(Usage {
-            input_tokens: count("/prompt_tokens").unwrap_or(0),
-            output_tokens: count("/completion_tokens").unwrap_or(0),
-            reasoning_tokens: count("/completion_tokens_details/reasoning_tokens"),
-            cached_input_tokens: count("/prompt_tokens_details/cached_tokens"),
-            cache_write_input_tokens: None,
-            exact: true,
-        })
+        usage(self.usage.as_deref()?)
     }
 
     /// The error that takes the chunk's place, in the shape `{"error": …}`.
@@ -229,6 +169,16 @@ impl ChatChoice {
         self.index.as_deref().is_none_or(|index| matches!(index.get(), "0" | "0.0" | "\"0\""))
     }
 
+    /// Tokens used: some servers say it here.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        usage(self.usage.as_deref()?)
+    }
+
+    /// What it adds.
+    pub(crate) fn take_delta(&mut self) -> Option<ChatDelta> {
+        self.delta.take().or(self.message.take())
+    }
+
     /// OpenRouter puts the reason of the finish reason `error` here.
     pub(crate) fn error(&self) -> Option<Value> {
         let error = self.error.as_deref().and_then(meant)?;
@@ -252,6 +202,22 @@ impl ChatDelta {
             Some(raw) => serde_json::from_str(raw.get()).ok(),
         }
     }
+}
+
+fn usage(raw: &RawValue) -> Option<Usage> {
+    let value = parse(raw).filter(Value::is_object)?;
+    let count = |path: &str| {
+        let number = value.pointer(path)?;
+        number.as_u64().or_else(|| whole(number.as_f64()?))
+    };
+    Some(Usage {
+        input_tokens: count("/prompt_tokens").unwrap_or(0),
+        output_tokens: count("/completion_tokens").unwrap_or(0),
+        reasoning_tokens: count("/completion_tokens_details/reasoning_tokens"),
+        cached_input_tokens: count("/prompt_tokens_details/cached_tokens"),
+        cache_write_input_tokens: None,
+        exact: true,
+    })
 }
 
 fn parse(raw: &RawValue) -> Option<Value> {

@@ -56,13 +56,13 @@ pub(crate) struct DeltaStream<F> {
     loss: Option<ProviderError>,
     /// Runs from the finish on.
     patience: Option<Pin<Box<Sleep>>>,
-    key: Option<String>,
+    secrets: Vec<String>,
 }
 
 impl<F: Fold> DeltaStream<F> {
     /// The deltas that `fold` makes of `events`, which come through the guard of `probe`.
-    pub(crate) fn new(events: Events, fold: F, probe: Arc<Probe>, key: Option<String>) -> Self {
-        Self { events: Some(events), over: false, fold, probe, loss: None, patience: None, key }
+    pub(crate) fn new(events: Events, fold: F, probe: Arc<Probe>, secrets: Vec<String>) -> Self {
+        Self { events: Some(events), over: false, fold, probe, loss: None, patience: None, secrets }
     }
 
     fn take(&mut self, event: &str) {
@@ -90,7 +90,7 @@ impl<F: Fold> DeltaStream<F> {
 
     fn end_with(&mut self, loss: ProviderError) {
         self.events = None;
-        self.loss = Some(self.probe.describe(loss, self.key.as_deref().into_iter()));
+        self.loss = Some(self.probe.describe(loss, self.secrets.iter().map(String::as_str)));
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where a model is served, checked once, and the HTTP client that asks it.
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adjust::{Adjust, Dress};
 use super::guard::{Guard, MAX_EVENT, Timeouts};
 use super::probe::Probe;
 use crate::domain::trace::TraceParent;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub continuation: Continuation,
     /// How long to wait for it.
     pub timeouts: Timeouts,
+    /// What the configuration changes in its requests.
+    pub adjust: Adjust,
 }
 
 impl fmt::Debug for Settings {
@@ -38,6 +42,7 @@ impl fmt::Debug for Settings {
             .field("upstream_model", &self.upstream_model)
             .field("continuation", &self.continuation)
             .field("timeouts", &self.timeouts)
+            .field("adjust", &self.adjust)
             .finish()
     }
 }
@@ -56,6 +61,15 @@ pub enum SettingsError {
     /// No model is named.
     #[error("upstream_model is empty")]
     Model,
+    /// A header that cannot be sent, and why.
+    #[error("headers: `{0}`: {1}")]
+    Header(String, &'static str),
+    /// A field that lastword writes itself.
+    #[error("set: `{0}` is written by lastword itself")]
+    Set(String),
+    /// No role of instructions.
+    #[error("system_role is system, developer or keep")]
+    SystemRole,
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
@@ -67,6 +81,7 @@ pub(crate) struct Endpoint {
     pub(crate) settings: Settings,
     pub(crate) http: reqwest::Client,
     pub(crate) host: String,
+    dress: Arc<Dress>,
 }
 
 impl Endpoint {
@@ -84,9 +99,32 @@ impl Endpoint {
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(SettingsError::ApiKey);
         }
+        let dress = Arc::new(settings.adjust.check()?);
         let host = url.host_str().unwrap_or_default().to_owned();
-        let http = http_client(settings.timeouts.connect)?;
-        Ok(Self { settings, http, host })
+        let proxied = settings.adjust.proxy && !is_loopback(&url);
+        let http = http_client(settings.timeouts.connect, proxied)?;
+        Ok(Self { settings, http, host, dress })
+    }
+
+    /// Whether the upstream is OpenAI itself, by its own address or Azure's.
+    pub(crate) fn is_openai(&self) -> bool {
+        let under = |domain: &str| {
+            self.host
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        under("openai.com") || under("openai.azure.com")
+    }
+
+    /// What no message may quote.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let key = self.settings.api_key.as_deref().into_iter();
+        key.chain(self.settings.adjust.secrets()).map(str::to_owned).collect()
+    }
+
+    /// Adds the configured headers and parameters, for a request that no guard executes.
+    pub(crate) fn put_on(&self, request: &mut reqwest::Request) {
+        self.dress.put_on(request);
     }
 
     /// The guard of one attempt, in this trace.
@@ -108,6 +146,7 @@ impl Endpoint {
             timeouts: self.settings.timeouts,
             max_event,
             has_key: self.settings.api_key.is_some(),
+            dress: Arc::clone(&self.dress),
         }
     }
 }
@@ -135,17 +174,24 @@ fn parse_base_url(text: &str, path: &str) -> Result<reqwest::Url, SettingsError>
     Ok(url)
 }
 
-/// No redirects, which would carry the prompt to a place that nobody configured, and no proxy
-/// out of the environment.
-fn http_client(connect: Duration) -> Result<reqwest::Client, SettingsError> {
+/// A server on this machine is never asked through a proxy.
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let name = host == "localhost" || host.ends_with(".localhost");
+    name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// No redirects, which would carry the prompt to a place that nobody configured, and a proxy out
+/// of the environment (`HTTPS_PROXY`, `NO_PROXY`) only where the configuration says so.
+fn http_client(connect: Duration, proxied: bool) -> Result<reqwest::Client, SettingsError> {
     let builder = || {
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .connect_timeout(connect)
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .tcp_keepalive(KEEPALIVE)
             .pool_idle_timeout(POOL_IDLE)
-            .user_agent(concat!("lastword/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("lastword/", env!("CARGO_PKG_VERSION")));
+        if proxied { builder } else { builder.no_proxy() }
     };
     let made = builder().build().or_else(|error| {
         // Without a CA bundle no client can be made; models on this machine need none.
@@ -167,6 +213,7 @@ mod tests {
             upstream_model: " m ".into(),
             continuation: Continuation::None,
             timeouts: Timeouts::default(),
+            adjust: Adjust::default(),
         };
         Endpoint::new(settings, "/chat/completions")
     }

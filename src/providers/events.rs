@@ -31,6 +31,8 @@ pub(crate) struct Events {
     timeouts: Timeouts,
     /// When the first byte must be there; `None` once it is.
     first_byte: Option<Instant>,
+    /// When the first event must be there; `None` once it is.
+    first_event: Option<Instant>,
     last_byte: Instant,
     last_event: Instant,
     /// An event was taken, and nothing was asked for since.
@@ -56,6 +58,7 @@ impl Stream for Events {
             Ok(Some(frame)) if frame.data.trim_ascii() == b"[DONE]" => self.probe.note_done(),
             Ok(Some(frame)) => {
                 self.taken = true;
+                self.first_event = None;
                 return Poll::Ready(Some(sane(frame)));
             }
             Ok(None) => {}
@@ -82,6 +85,9 @@ impl Events {
             probe: guard.probe,
             timeouts: guard.timeouts,
             first_byte: Some(first_byte),
+            first_event: Some(
+                first_byte + guard.timeouts.first_event.saturating_sub(guard.timeouts.first_byte),
+            ),
             last_byte: first_byte,
             last_event: first_byte,
             taken: false,
@@ -158,12 +164,18 @@ impl Events {
     fn deadline(&self) -> Instant {
         let bytes = self.last_byte + self.timeouts.idle_bytes;
         let events = self.last_event + self.timeouts.idle_events;
-        self.first_byte.unwrap_or_else(|| bytes.min(events))
+        // A connection that is open counts as life until the first event.
+        self.first_byte.or(self.first_event).unwrap_or_else(|| bytes.min(events))
     }
 
     fn silence(&self) -> ProviderError {
         if self.first_byte.is_some() {
             return no_first_byte(self.timeouts);
+        }
+        if self.first_event.is_some() {
+            let time = self.timeouts.first_event;
+            let message = format!("the model has said nothing within {time:?}, only keep-alives");
+            return lost(ErrorCode::UpstreamStalled, message, true);
         }
         let dead = self.last_byte.elapsed() >= self.timeouts.idle_bytes;
         let (what, time) = if dead {
@@ -228,6 +240,7 @@ mod tests {
             max_event: 1 << 20,
             trace: None,
             has_key: false,
+            dress: Arc::default(),
         };
         Events::new(upstream.boxed(), guard, Instant::now() + timeouts.first_byte)
     }
@@ -296,7 +309,9 @@ mod tests {
         assert_eq!(silence(&[(1, event)]).await, (Stalled, 61), "no byte after the first");
         assert_eq!(silence(&[(100, event)]).await, (Stalled, 160), "nor after a late one");
         let pings = &[(50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n")];
-        assert_eq!(silence(pings).await, (Stalled, 170), "keep-alives do not fool it");
+        assert_eq!(silence(pings).await, (Stalled, 600), "a long prompt is waited for");
+        let pings: Vec<_> = [(1, event)].into_iter().chain([(50, ":\n"); 5]).collect();
+        assert_eq!(silence(&pings).await, (Stalled, 121), "keep-alives do not fool it");
         let slow = &[(59, event), (59, event), (59, event)];
         assert_eq!(silence(slow).await, (Stalled, 237), "slow is not silent");
     }

@@ -2,10 +2,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use http::header::AUTHORIZATION;
 use tokio::time::Instant;
 
+use super::adjust::Dress;
 use super::answer::{expect_stream, no_answer};
 use super::events::Events;
 use super::probe::Probe;
@@ -25,6 +25,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the first byte of the answer's body.
     pub first_byte: Duration,
+    /// From the request to the first event, while keep-alives come: a long prompt is being read.
+    pub first_event: Duration,
     /// Between any two bytes after that: the link is dead.
     pub idle_bytes: Duration,
     /// Between any two events after that: the model is stalled, although pings may still come.
@@ -36,6 +38,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(120),
+            first_event: Duration::from_secs(600),
             idle_bytes: Duration::from_secs(60),
             idle_events: Duration::from_secs(120),
         }
@@ -54,6 +57,8 @@ pub(crate) struct Guard {
     pub(crate) trace: Option<TraceParent>,
     /// async-openai sends `Authorization: Bearer` even without a key: then it is taken off.
     pub(crate) has_key: bool,
+    /// What the configuration adds.
+    pub(crate) dress: Arc<Dress>,
 }
 
 impl Guard {
@@ -68,6 +73,7 @@ impl Guard {
         if !self.has_key {
             request.headers_mut().remove(AUTHORIZATION);
         }
+        self.dress.put_on(&mut request);
         let trace = self.trace.map(|trace| http::HeaderValue::try_from(trace.to_string()));
         if let Some(Ok(trace)) = trace {
             request.headers_mut().insert(TRACEPARENT, trace);
@@ -77,8 +83,8 @@ impl Guard {
         let response = sent.map_err(|_| no_first_byte(self.timeouts))?.map_err(no_answer)?;
         self.probe.note_request_id(response.headers());
         self.probe.note_status(response.status().as_u16());
-        let response = expect_stream(response).await?;
-        Ok(Events::new(response.bytes_stream().boxed(), self, first_byte))
+        let body = expect_stream(response, self.max_event, first_byte).await?;
+        Ok(Events::new(body, self, first_byte))
     }
 }
 
@@ -107,5 +113,5 @@ pub(crate) fn unsent() -> ProviderError {
 
 /// A loss of that kind.
 pub(crate) fn lost(code: ErrorCode, message: String, retryable: bool) -> ProviderError {
-    ProviderError { code, message, retryable, retry_after: None }
+    ProviderError { code, message, retryable, retry_after: None, upstream: None }
 }

@@ -1,5 +1,6 @@
 //! Model servers on this machine: looked for on the loopback only, with no key, through no proxy
 //! and behind no redirect.
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -29,8 +30,27 @@ pub struct Candidate {
     pub array: &'static str,
     /// … of objects with this one.
     pub field: &'static str,
-    /// How its models go on from a text.
+}
+
+impl Candidate {
+    /// Whether servers of other kinds have this list, too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.list == "/v1/models"
+    }
+}
+
+/// A model that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name there.
+    pub name: String,
+    /// Who serves it, by its own word: the port says nothing.
+    pub server: Option<&'static str>,
+    /// How it goes on from a text.
     pub continuation: Continuation,
+    /// Tokens of its window.
+    pub context_tokens: Option<NonZeroU32>,
 }
 
 /// What a look found.
@@ -41,7 +61,7 @@ pub enum Look {
         /// For an OpenAI-compatible provider, with `/v1`.
         base_url: String,
         /// Its models, those for embeddings left out.
-        models: Vec<String>,
+        models: Vec<Found>,
     },
     /// Nobody, or somebody else.
     Absent,
@@ -88,7 +108,7 @@ async fn look_for(http: &reqwest::Client, candidate: &Candidate) -> Look {
 }
 
 /// Its models, if it is what it is taken for: any server may sit on such a port.
-async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> Option<Vec<String>> {
+async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> Option<Vec<Found>> {
     let response = http.get(format!("{address}{}", candidate.list)).send().await.ok()?;
     if !response.status().is_success() {
         return None;
@@ -104,7 +124,7 @@ async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> O
     models(&serde_json::from_slice(&body).ok()?, candidate)
 }
 
-fn models(body: &Value, candidate: &Candidate) -> Option<Vec<String>> {
+fn models(body: &Value, candidate: &Candidate) -> Option<Vec<Found>> {
     let mut names = Vec::new();
     for item in body.get(candidate.array)?.as_array()? {
         // Another lastword is no model server, and could find us in its turn.
@@ -113,16 +133,46 @@ fn models(body: &Value, candidate: &Candidate) -> Option<Vec<String>> {
         }
         let name = item.get(candidate.field)?.as_str()?;
         if !name.is_empty() && !name.to_ascii_lowercase().contains("embed") {
-            names.push(name.to_owned());
+            names.push(found(name, item));
         }
     }
     Some(names)
+}
+
+/// What an item of the list says of a model. vLLM and llama.cpp name themselves, and go on behind
+/// the last token; other servers with the same list refuse to.
+fn found(name: &str, item: &Value) -> Found {
+    let server = match item.get("owned_by").and_then(Value::as_str) {
+        Some("vllm") => Some("vLLM"),
+        Some("llamacpp") => Some("llama.cpp"),
+        Some(_) | None => None,
+    };
+    let continuation = server.map_or(Continuation::None, |_| Continuation::Prefix);
+    let window = ["/max_model_len", "/meta/n_ctx"];
+    let window = window.iter().find_map(|path| item.pointer(path)?.as_u64());
+    let context_tokens = window.and_then(|n| NonZeroU32::new(u32::try_from(n).ok()?));
+    Found { name: name.to_owned(), server, continuation, context_tokens }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_server_is_what_it_says_it_is() {
+        let vllm =
+            json!({ "id": "m", "object": "model", "owned_by": "vllm", "max_model_len": 4096 });
+        let llama = json!({ "id": "m", "owned_by": "llamacpp", "meta": { "n_ctx": 2048 } });
+        let transformers = json!({ "id": "m", "owned_by": "local" });
+        let of = |item: &Value| {
+            let found = found("m", item);
+            (found.server, found.continuation, found.context_tokens.map(u32::from))
+        };
+        assert_eq!(of(&vllm), (Some("vLLM"), Continuation::Prefix, Some(4096)));
+        assert_eq!(of(&llama), (Some("llama.cpp"), Continuation::Prefix, Some(2048)));
+        assert_eq!(of(&transformers), (None, Continuation::None, None));
+    }
 
     #[test]
     fn only_a_list_of_models_is_one() {
@@ -132,9 +182,11 @@ mod tests {
             list: "/api/tags",
             array: "models",
             field: "name",
-            continuation: Continuation::None,
         };
-        let found = |body: Value| models(&body, &ollama);
+        let found = |body: Value| {
+            let models = models(&body, &ollama)?;
+            Some(models.into_iter().map(|model| model.name).collect::<Vec<_>>())
+        };
         let two = json!({ "models": [{ "name": "llama3.2" }, { "name": "nomic-embed-text" }] });
         assert_eq!(found(two), Some(vec!["llama3.2".to_owned()]));
         assert_eq!(found(json!({ "models": [] })), Some(vec![]));

@@ -7,20 +7,15 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chat_tools::{TurnBlock, blocks, messages_choice, messages_tools};
-use super::seam;
 use super::text::Piece;
-use crate::domain::prompt::{Message, Prompt, Role};
-use crate::ports::Continuation;
-
-/// The API wants a limit; this one is used where the prompt sets none, in tokens.
-const MAX_TOKENS: u32 = 4096;
+use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role};
 
 /// The request's body.
 #[derive(Debug, Serialize)]
 pub(crate) struct MessagesRequest<'a> {
     model: &'a str,
-    max_tokens: u32,
-    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
     messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
@@ -34,6 +29,8 @@ pub(crate) struct MessagesRequest<'a> {
     tools: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,40 +58,58 @@ impl<'a> Turn<'a> {
         }
         Self { role, content: TurnContent::Blocks(blocks(message)) }
     }
+
+    /// Adds a message to the turn: calls and the text beside them are one.
+    fn join(&mut self, message: &'a Message) {
+        let mut all = match std::mem::replace(&mut self.content, TurnContent::Blocks(Vec::new())) {
+            TurnContent::Text(text) => vec![TurnBlock::Text { text }],
+            TurnContent::Blocks(all) => all,
+        };
+        all.extend(blocks(message));
+        // A text belongs before the calls.
+        all.sort_by_key(|block| matches!(block, TurnBlock::ToolUse { .. }));
+        self.content = TurnContent::Blocks(all);
+    }
 }
 
 impl<'a> MessagesRequest<'a> {
-    /// The request for `prompt`, to be continued behind `so_far` if that is not blank.
-    pub(crate) fn new(
-        model: &'a str,
-        continuation: Continuation,
-        prompt: &'a Prompt,
-        so_far: &'a str,
-    ) -> Self {
-        let (system, mut messages) = split(&prompt.messages);
-        // An empty turn is refused, and so is white space at the end of the last one.
-        let begun = so_far.trim_end();
-        if !begun.is_empty() {
-            messages.push(Turn::text("assistant", begun.into()));
-            if continuation == Continuation::Instruct {
-                messages.push(Turn::text("user", seam::instruction(so_far).into()));
-            }
-        }
+    /// The request for `prompt`, without what [`super::messages_body`] adds to every body.
+    pub(crate) fn new(model: &'a str, prompt: &'a Prompt) -> Self {
+        let (system, messages) = split(&prompt.messages);
         let p = &prompt.parameters;
         Self {
             model,
-            max_tokens: p.max_output_tokens.unwrap_or(MAX_TOKENS),
-            stream: true,
+            max_tokens: p.max_output_tokens,
             messages,
             system,
-            temperature: p.temperature,
-            top_p: p.top_p,
+            // From 0 to 1 there, and newer models refuse both at once.
+            temperature: p.temperature.map(|temperature| temperature.min(1.0)),
+            top_p: p.top_p.filter(|_| p.temperature.is_none()),
             stop_sequences: &p.stop,
             tools: messages_tools(&p.tools),
             tool_choice: messages_choice(p.tool_choice.as_ref(), p.parallel_tool_calls)
                 .filter(|_| !p.tools.is_empty()),
+            output_config: output_config(&p.openai),
         }
     }
+}
+
+/// How hard to think and the shape of the answer, where the prompt says so.
+fn output_config(openai: &OpenAiOnly) -> Option<Value> {
+    let mut config = serde_json::Map::new();
+    let effort = openai.reasoning_effort.as_deref().and_then(|effort| match effort {
+        "none" => None,
+        "minimal" => Some("low"),
+        "xhigh" => Some("max"),
+        other => Some(other),
+    });
+    config.extend(effort.map(|effort| ("effort".to_owned(), effort.into())));
+    let schema = openai.response_format.as_ref().and_then(|f| f.pointer("/json_schema/schema"));
+    if let Some(schema) = schema {
+        let format = serde_json::json!({ "type": "json_schema", "schema": schema });
+        config.insert("format".into(), format);
+    }
+    (!config.is_empty()).then(|| config.into())
 }
 
 /// Instructions stand beside the turns, not among them. Alone they are what there is to answer.
@@ -105,7 +120,12 @@ fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
         match message.role {
             Role::System | Role::Developer => system.push(&message.content),
             Role::User => turns.push(Turn::of("user", message)),
-            Role::Assistant => turns.push(Turn::of("assistant", message)),
+            // An empty turn is refused.
+            Role::Assistant if message.is_empty() => {}
+            Role::Assistant => match turns.last_mut() {
+                Some(last) if last.role == "assistant" => last.join(message),
+                Some(_) | None => turns.push(Turn::of("assistant", message)),
+            },
             // The answers to the calls of one turn have to stand together in the next.
             Role::Tool => match turns.last_mut() {
                 Some(Turn { role: "user", content: TurnContent::Blocks(there) }) => {
@@ -231,32 +251,16 @@ mod tests {
             message(Role::Developer, "be kind"),
         ];
         let prompt = Prompt { messages, parameters: Parameters::default() };
-        let request = MessagesRequest::new("m", Continuation::Instruct, &prompt, "");
+        let request = MessagesRequest::new("m", &prompt);
         let expected = json!({
-            "model": "m", "max_tokens": 4096, "stream": true, "system": "be brief\n\nbe kind",
+            "model": "m", "system": "be brief\n\nbe kind",
             "messages": [{ "role": "user", "content": "hi" }],
         });
         assert_eq!(serde_json::to_value(request).unwrap(), expected);
         let alone = Prompt { messages: vec![message(Role::System, "go")], ..prompt };
-        let request = MessagesRequest::new("m", Continuation::Instruct, &alone, "");
+        let request = MessagesRequest::new("m", &alone);
         let value = serde_json::to_value(request).unwrap();
         assert_eq!(value["messages"], json!([{ "role": "user", "content": "go" }]));
         assert_eq!(value.get("system"), None);
-    }
-
-    #[test]
-    fn a_text_is_continued_by_an_instruction_or_as_a_prefix() {
-        let messages = vec![message(Role::User, "hi")];
-        let prompt = Prompt { messages, parameters: Parameters::default() };
-        let turns = |continuation, so_far| {
-            let request = MessagesRequest::new("m", continuation, &prompt, so_far);
-            serde_json::to_value(request).unwrap()["messages"].as_array().unwrap().clone()
-        };
-        let instructed = turns(Continuation::Instruct, "Once ");
-        assert_eq!(instructed[1], json!({ "role": "assistant", "content": "Once" }));
-        assert!(instructed[2]["content"].as_str().unwrap().contains("`Once `"));
-        assert_eq!(turns(Continuation::Prefix, "Once \n").len(), 2);
-        assert_eq!(turns(Continuation::Prefix, "Once \n")[1]["content"], "Once");
-        assert_eq!(turns(Continuation::Prefix, " \n").len(), 1, "nothing to continue");
     }
 }

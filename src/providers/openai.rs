@@ -14,14 +14,16 @@ use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use serde::de::IgnoredAny;
 
+use super::adjust::ThinkTags;
+use super::chat_body::{Body, Dialect};
 use super::chat_map::ChatMap;
-use super::chat_wire::{ChatRequest, Dialect};
 use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::events::Events;
 use super::guard::{Guard, unsent};
 use super::probe::Probe;
 use super::seam;
+use crate::domain::event::ErrorCode;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL; async-openai does it.
@@ -49,7 +51,7 @@ impl OpenAi {
             .with_api_key(settings.api_key.as_deref().unwrap_or_default())
             .with_org_id("")
             .with_project_id("");
-        let is_openai = endpoint.host == "openai.com" || endpoint.host.ends_with(".openai.com");
+        let is_openai = endpoint.is_openai();
         Ok(Self { endpoint, config, is_openai })
     }
 
@@ -70,27 +72,56 @@ impl Provider for OpenAi {
     }
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let body = Body::new(self.dialect(), &attempt);
+        if body.spent {
+            return Ok(seam::spent());
+        }
+        let told = body.left_out.clone();
+        let deltas = match self.ask(&body, &attempt).await {
+            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+                // What was refused was not billed: the same once more under the name it is known by.
+                match body.renamed(&refused.message) {
+                    Some(other) => self.ask(&other, &attempt).await?,
+                    None => return Err(refused),
+                }
+            }
+            asked => asked?,
+        };
+        let deltas = seam::clean(deltas, self.continuation(), &attempt.so_far);
+        Ok(if attempt.so_far.is_empty() { seam::told(deltas, &told) } else { deltas })
+    }
+}
+
+impl OpenAi {
+    fn dialect(&self) -> Dialect<'_> {
         let settings = &self.endpoint.settings;
+        Dialect {
+            model: &settings.upstream_model,
+            is_openai: self.is_openai,
+            continuation: settings.continuation,
+            adjust: &settings.adjust,
+        }
+    }
+
+    /// Asks once.
+    async fn ask(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
         let probe = Arc::new(Probe::new());
         let guard = self.endpoint.guard(probe.clone(), attempt.trace);
         let answer = Answer::default();
         let client = self.client(Sender { guard, answer: answer.clone() });
-        let dialect = Dialect {
-            model: &settings.upstream_model,
-            is_openai: self.is_openai,
-            continuation: settings.continuation,
-        };
-        let request = ChatRequest::new(dialect, &attempt.prompt, &attempt.so_far);
         // What kind of error it is for async-openai says nothing: the guard knows.
-        let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&request).await;
+        let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&body.object).await;
+        let secrets = self.endpoint.secrets();
         let Some(events) = answer.take() else {
             let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
-            let secrets = settings.api_key.as_deref().into_iter().chain(texts);
+            let secrets = secrets.iter().map(String::as_str).chain(texts);
             return Err(probe.describe(probe.loss().unwrap_or_else(unsent), secrets));
         };
-        let map = ChatMap::default();
-        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone());
-        Ok(seam::clean(deltas.boxed(), settings.continuation, &attempt.so_far))
+        // Thoughts come before the text, so behind a text there are none.
+        let usual = if self.is_openai { ThinkTags::Off } else { ThinkTags::On };
+        let tags = self.endpoint.settings.adjust.think_tags.unwrap_or(usual);
+        let tags = if attempt.so_far.is_empty() { tags } else { ThinkTags::Off };
+        Ok(DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed())
     }
 }
 
@@ -141,6 +172,7 @@ impl tower::Service<HttpRequestFactory> for Sender {
 
 #[cfg(test)]
 mod tests {
+    use super::super::adjust::Adjust;
     use super::super::guard::Timeouts;
     use super::*;
 
@@ -154,12 +186,14 @@ mod tests {
                 upstream_model: "m".into(),
                 continuation: Continuation::None,
                 timeouts: Timeouts::default(),
+                adjust: Adjust::default(),
             };
             OpenAi::new(settings).is_ok_and(|m| m.is_openai)
         };
         assert!(is_openai("https://api.openai.com/v1"));
         assert!(is_openai("https://eu.api.openai.com/v1"));
         assert!(!is_openai("https://notopenai.com/v1"));
+        assert!(is_openai("https://x.openai.azure.com/openai/v1"));
         assert!(!is_openai("http://127.0.0.1:11434/v1"));
     }
 }

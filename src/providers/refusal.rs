@@ -3,17 +3,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::domain::event::ErrorCode;
+use super::guard::lost;
+use crate::domain::event::{ErrorCode, UpstreamRefusal};
 use crate::ports::ProviderError;
 
 /// Enough for the reason, too short for a quoted prompt.
 const MAX_MESSAGE_CHARS: usize = 300;
+
+/// The longest name of an error that is passed on, in bytes.
+const MAX_NAME: usize = 64;
 
 /// What an error body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     /// The upstream's own code or type; it may be a number.
     words: Vec<String>,
+    code: Option<String>,
+    kind: Option<String>,
     /// For people, on one line.
     message: String,
 }
@@ -23,7 +29,10 @@ impl Said {
     pub(crate) fn in_body(body: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Self::in_value(&value),
-            Err(_) => Self { words: vec![], message: one_line(&String::from_utf8_lossy(body)) },
+            Err(_) => {
+                let message = one_line(&String::from_utf8_lossy(body));
+                Self { message, ..Self::default() }
+            }
         }
     }
 
@@ -36,7 +45,19 @@ impl Said {
             .or_else(|| scalar(value.get("message")?))
             .or_else(|| Some(detail(value.get("detail")?)))
             .unwrap_or_default();
-        Self { words: words.collect(), message: one_line(&message) }
+        // What is a number or long is no name of an error.
+        let name = |key: &str| {
+            let name = error.get(key)?.as_str()?;
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
+            let known = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain);
+            known.then(|| name.to_owned())
+        };
+        Self {
+            words: words.collect(),
+            code: name("code"),
+            kind: name("type"),
+            message: one_line(&message),
+        }
     }
 
     fn mentions(&self, word: &str) -> bool {
@@ -71,7 +92,40 @@ impl Said {
         self.loss(status, &format!("the model answered with HTTP {status}"))
     }
 
+    /// Whether the prompt does not fit into the model's window, in the words of OpenAI, Azure,
+    /// vLLM, SGLang, llama.cpp, Ollama, LM Studio and Anthropic.
+    fn is_overflow(&self) -> bool {
+        let codes = ["context_length_exceeded", "exceed_context_size", "context_window_exceeded"];
+        let message = self.message.to_ascii_lowercase();
+        let words = [
+            "maximum context length",
+            "maximum model length",
+            "max context length",
+            "model's context length",
+            "exceeds the context length",
+            "exceeds the available context size",
+            "exceeds the context window",
+            "exceed context limit",
+            "exceed the context window",
+            "prompt is too long",
+            "greater than the context length",
+        ];
+        codes.iter().any(|code| self.mentions(code))
+            || words.iter().any(|words| message.contains(words))
+    }
+
     fn loss(&self, status: u16, what: &str) -> ProviderError {
+        let limited = matches!(status, 402 | 429 | 529);
+        if self.is_overflow() && !limited {
+            let said = UpstreamRefusal {
+                status: 400,
+                code: Some("context_length_exceeded".into()),
+                kind: Some("invalid_request_error".into()),
+            };
+            let message = format!("{what}: {}", self.message);
+            let loss = lost(ErrorCode::UpstreamRejected, message, false);
+            return ProviderError { upstream: Some(said), ..loss };
+        }
         let no_money = status == 402 || self.mentions("insufficient_quota");
         let (code, retryable) = match status {
             402 | 429 | 529 => (ErrorCode::UpstreamRateLimited, !no_money),
@@ -87,7 +141,9 @@ impl Said {
         } else if !self.message.is_empty() {
             message = format!("{message}: {}", self.message);
         }
-        ProviderError { code, message, retryable, retry_after: None }
+        let (code_said, kind) = (self.code.clone(), self.kind.clone());
+        let upstream = Some(UpstreamRefusal { status, code: code_said, kind });
+        ProviderError { upstream, ..lost(code, message, retryable) }
     }
 }
 
@@ -203,6 +259,33 @@ mod tests {
             code(r#"{"error":{"status":"RESOURCE_EXHAUSTED"}}"#),
             ErrorCode::UpstreamRateLimited
         );
+    }
+
+    #[test]
+    fn a_full_window_is_recognised_in_every_servers_words() {
+        let bodies = [
+            r#"{"error":{"message":"This model's maximum context length is 100 tokens.","code":"context_length_exceeded"}}"#,
+            r#"{"error":{"message":"Your input exceeds the context window of this model.","code":"context_length_exceeded"}}"#,
+            r#"{"object":"error","message":"This model's maximum context length is 100 tokens. However, you requested 200 tokens","type":"BadRequestError","code":400}"#,
+            r#"{"error":{"message":"The decoder prompt (length 9) is longer than the maximum model length of 4.","type":"BadRequestError","code":400}}"#,
+            r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
+            r#"{"error":{"message":"prompt too long; exceeded max context length by 4 tokens"}}"#,
+            r#"{"error":"the input length exceeds the context length"}"#,
+            r#"{"error":{"message":"The input (9 tokens) is longer than the model's context length (4 tokens)."}}"#,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 4 maximum"}}"#,
+            r#"{"error":{"message":"input length and `max_tokens` exceed context limit: 9 + 4 > 8"}}"#,
+        ];
+        for body in bodies {
+            let said = Said::in_body(body.as_bytes());
+            for loss in [said.with_status(400), said.with_status(500), said.in_stream()] {
+                let upstream = loss.upstream.unwrap();
+                assert_eq!(upstream.code.as_deref(), Some("context_length_exceeded"), "{body}");
+                assert_eq!((loss.code, loss.retryable), (ErrorCode::UpstreamRejected, false));
+            }
+        }
+        let slow = Said::in_body(br#"{"error":{"code":"slow_down","type":"t","message":"m"}}"#);
+        let upstream = slow.with_status(429).upstream.unwrap();
+        assert_eq!((upstream.status, upstream.code.as_deref()), (429, Some("slow_down")));
     }
 
     #[test]

@@ -13,11 +13,11 @@ use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::guard::{truncated, unsent};
 use super::probe::Probe;
+use super::responses_body::{Body, Wanted};
 use super::responses_map::ResponsesMap;
-use super::responses_wire::ResponsesRequest;
 use super::{replay, seam};
 use crate::domain::event::ErrorCode;
-use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
+use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 
 /// What is added to the base URL.
 const PATH: &str = "/responses";
@@ -47,23 +47,28 @@ impl Responses {
         self.endpoint.settings.continuation == Continuation::ProviderResume
     }
 
-    /// The prompt, or the whole of the answer that is kept but for its first event, which names
-    /// it: what was heard of it is left out here, because only here it is known exactly.
-    fn request(&self, attempt: &Attempt) -> Option<reqwest::Request> {
-        let settings = &self.endpoint.settings;
-        let request = match &attempt.resume {
+    /// The body, or the whole of the answer that is kept but for its first event, which names it:
+    /// what was heard of it is left out here, because only here it is known exactly.
+    fn request(&self, resume: Option<&Resume>, body: &Body) -> Option<reqwest::Request> {
+        let request = match resume {
             Some(resume) => {
                 let url = format!("{}/{}", self.url, resume.kept);
                 self.endpoint.http.get(url).query(&[("stream", "true"), ("starting_after", "0")])
             }
-            None => self.endpoint.http.post(&self.url).json(&ResponsesRequest::new(
-                &settings.upstream_model,
-                settings.continuation,
-                &attempt.prompt,
-                &attempt.so_far,
-            )),
+            None => self.endpoint.http.post(&self.url).json(&body.object),
         };
         self.with_key(request)?.build().ok()
+    }
+
+    fn body(&self, attempt: &Attempt) -> Body {
+        let settings = &self.endpoint.settings;
+        let wanted = Wanted {
+            model: &settings.upstream_model,
+            is_openai: self.endpoint.is_openai(),
+            continuation: settings.continuation,
+            adjust: &settings.adjust,
+        };
+        Body::new(wanted, attempt)
     }
 
     fn with_key(&self, request: reqwest::RequestBuilder) -> Option<reqwest::RequestBuilder> {
@@ -87,13 +92,19 @@ impl Provider for Responses {
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         let settings = &self.endpoint.settings;
         let probe = Arc::new(Probe::new());
-        let Some(request) = self.request(&attempt) else { return Err(unsent()) };
+        let body = self.body(&attempt);
+        if body.spent && attempt.resume.is_none() {
+            return Ok(seam::spent());
+        }
+        let request = self.request(attempt.resume.as_ref(), &body);
+        let Some(request) = request else { return Err(unsent()) };
         let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
         let events = match guard.execute(request).await {
             Ok(events) => events,
             Err(loss) => {
                 let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
-                let secrets = settings.api_key.as_deref().into_iter().chain(texts);
+                let secrets = self.endpoint.secrets();
+                let secrets = secrets.iter().map(String::as_str).chain(texts);
                 let loss = probe.describe(loss, secrets);
                 return if attempt.resume.is_some() {
                     not_resumed(probe.status(), loss)
@@ -103,9 +114,10 @@ impl Provider for Responses {
             }
         };
         let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
-        let deltas = DeltaStream::new(events, map, probe, settings.api_key.clone()).boxed();
+        let deltas = DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed();
         Ok(match attempt.resume {
             Some(resume) => replay::behind(deltas, resume.heard),
+            None if attempt.so_far.is_empty() => seam::told(deltas, &body.left_out),
             None => seam::clean(deltas, settings.continuation, &attempt.so_far),
         })
     }
@@ -114,8 +126,10 @@ impl Provider for Responses {
     async fn abandon(&self, kept: &str) {
         let url = format!("{}/{kept}/cancel", self.url);
         let request = self.endpoint.http.post(url).timeout(ABANDON);
-        let Some(request) = self.with_key(request) else { return };
-        match request.send().await {
+        let request = self.with_key(request).and_then(|request| request.build().ok());
+        let Some(mut request) = request else { return };
+        self.endpoint.put_on(&mut request);
+        match self.endpoint.http.execute(request).await {
             Ok(response) if response.status().is_success() => {}
             Ok(response) => tracing::warn!(kept, status = %response.status(), "not cancelled"),
             Err(error) => tracing::warn!(kept, error = %error.without_url(), "not cancelled"),

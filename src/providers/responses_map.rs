@@ -174,14 +174,20 @@ impl ResponsesMap {
         if let Some(usage) = response.usage() {
             self.out.push_back(Delta::Usage(usage));
         }
-        let cancelled = response.status.as_deref() == Some("cancelled");
-        if cancelled || kind == "response.failed" {
+        let status = response.status.as_deref();
+        let cancelled = status == Some("cancelled");
+        if cancelled || kind == "response.failed" || status == Some("failed") {
             // What is kept of it is of no use.
             self.out.extend(self.keeps.then_some(Delta::Forgotten));
             let message = "the answer was cancelled at the model's server".into();
             let cancelled = cancelled.then(|| lost(ErrorCode::UpstreamTruncated, message, false));
             return Err(cancelled.unwrap_or_else(|| Said::in_value(&response.error()).in_stream()));
         }
+        // vLLM ends what it cut off with `response.completed` too: the status is what counts.
+        let kind = match response.status.as_deref() {
+            Some("incomplete") => "response.incomplete",
+            _ => kind,
+        };
         let (reason, raw) = match (kind, response.incomplete_reason()) {
             ("response.completed", _) if !self.calls.is_empty() => (FinishReason::ToolCalls, None),
             ("response.completed", _) if self.refused => (FinishReason::Refusal, None),

@@ -6,11 +6,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::responses_tools::{self as tools, Tools};
-use super::seam;
 use super::text::Piece;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, Prompt, Role};
-use crate::ports::Continuation;
 
 /// The request's body.
 #[derive(Debug, Serialize)]
@@ -19,11 +17,6 @@ pub(crate) struct ResponsesRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
     input: Vec<tools::Item<'a>>,
-    stream: bool,
-    /// Nothing is to be kept there that nobody asks for again.
-    store: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    background: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,27 +28,14 @@ pub(crate) struct ResponsesRequest<'a> {
 }
 
 impl<'a> ResponsesRequest<'a> {
-    /// The request for `prompt`, to be continued behind `so_far` if that is not empty.
-    pub(crate) fn new(
-        model: &'a str,
-        continuation: Continuation,
-        prompt: &'a Prompt,
-        so_far: &'a str,
-    ) -> Self {
-        let (instructions, mut input) = split(&prompt.messages);
-        if !so_far.is_empty() && continuation == Continuation::Instruct {
-            input.push(tools::text(Role::Assistant, so_far));
-            input.push(tools::text(Role::User, seam::instruction(so_far)));
-        }
-        let keeps = continuation == Continuation::ProviderResume;
+    /// The request for `prompt`, without what [`super::responses_body`] adds to every body.
+    pub(crate) fn new(model: &'a str, prompt: &'a Prompt) -> Self {
+        let (instructions, input) = split(&prompt.messages);
         let p = &prompt.parameters;
         Self {
             model,
             instructions,
             input,
-            stream: true,
-            store: keeps,
-            background: keeps.then_some(true),
             max_output_tokens: p.max_output_tokens,
             temperature: p.temperature,
             top_p: p.top_p,
@@ -248,7 +228,7 @@ mod tests {
         Message::text(role, content)
     }
 
-    fn body(continuation: Continuation, messages: Vec<Message>, so_far: &str) -> Value {
+    fn body(messages: Vec<Message>) -> Value {
         let parameters = Parameters {
             max_output_tokens: Some(9),
             stop: vec!["END".into()],
@@ -256,7 +236,7 @@ mod tests {
             ..Parameters::default()
         };
         let prompt = Prompt { messages, parameters };
-        serde_json::to_value(ResponsesRequest::new("m", continuation, &prompt, so_far)).unwrap()
+        serde_json::to_value(ResponsesRequest::new("m", &prompt)).unwrap()
     }
 
     #[test]
@@ -268,23 +248,13 @@ mod tests {
             message(Role::System, "now"),
         ];
         let expected = json!({
-            "model": "m", "instructions": "be brief\n\nbe kind", "stream": true, "store": false,
+            "model": "m", "instructions": "be brief\n\nbe kind",
             "input": [{ "role": "user", "content": "hi" }, { "role": "system", "content": "now" }],
             "max_output_tokens": 9,
         });
-        assert_eq!(body(Continuation::None, messages, ""), expected);
-        let alone = body(Continuation::None, vec![message(Role::System, "go")], "");
+        assert_eq!(body(messages), expected);
+        let alone = body(vec![message(Role::System, "go")]);
         assert_eq!(alone["input"], json!([{ "role": "user", "content": "go" }]));
         assert_eq!(alone.get("instructions"), None);
-    }
-
-    #[test]
-    fn what_is_to_be_kept_is_made_in_the_background() {
-        let hi = || vec![message(Role::User, "hi")];
-        let kept = body(Continuation::ProviderResume, hi(), "");
-        assert_eq!((&kept["background"], &kept["store"]), (&json!(true), &json!(true)));
-        let instructed = body(Continuation::Instruct, hi(), "Once");
-        assert_eq!(instructed["input"][1], json!({ "role": "assistant", "content": "Once" }));
-        assert!(instructed["input"][2]["content"].as_str().unwrap().contains("`Once`"));
     }
 }

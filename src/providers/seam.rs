@@ -1,6 +1,7 @@
 //! Where a new attempt goes on behind a text: what to ask for, and the seam between the two.
 use futures_util::{StreamExt, stream};
 
+use crate::domain::event::FinishReason;
 use crate::ports::{Continuation, Delta, Deltas, ProviderError};
 
 /// How much of the text's end a repetition is looked for in, in characters: a model that begins
@@ -37,6 +38,22 @@ pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) ->
 /// it: the model says it again.
 pub(crate) fn without_blank(deltas: Deltas, blank: &str) -> Deltas {
     if blank.is_empty() { deltas } else { sewn(deltas, Seam::new(blank, 1)) }
+}
+
+/// An answer whose limit is used up: there is nothing to ask for.
+pub(crate) fn spent() -> Deltas {
+    let finish = Delta::Finish { reason: FinishReason::Length, raw: None };
+    stream::iter([Ok(finish)]).boxed()
+}
+
+/// The deltas behind a notice about what of the request was left out.
+pub(crate) fn told(deltas: Deltas, left_out: &[String]) -> Deltas {
+    if left_out.is_empty() {
+        return deltas;
+    }
+    let message = format!("not sent to the model: {}", left_out.join(", "));
+    let notice = Delta::Notice { code: "left_out", message };
+    stream::iter([Ok(notice)]).chain(deltas).boxed()
 }
 
 fn sewn(deltas: Deltas, mut seam: Seam) -> Deltas {
@@ -115,7 +132,6 @@ fn text_only(text: String) -> Vec<Result<Delta, ProviderError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::FinishReason;
 
     fn joined(so_far: &str, pieces: &[&str]) -> String {
         let mut seam = Seam::new(last(so_far, TAIL), CHANCE);

@@ -10,7 +10,7 @@ use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::domain::transcript::Transcript;
 use lastword::engine::{
-    Caller, Engine, Item, Leaves, Limits, Model, Models, OnLoss, Opened, Session, Start,
+    Caller, Engine, Item, Leaves, Limits, Model, Models, OnLoss, Opened, Recovery, Session, Start,
 };
 use lastword::ports::{Address, Log, Silence};
 use lastword::providers::demo::Demo;
@@ -37,6 +37,7 @@ pub(crate) fn demo() -> Model {
         max_attempts: 3,
         fallback: None,
         context_tokens: None,
+        recovery: Recovery::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastword::app::App;
 use lastword::config::{Config, LocalKind, LocalServer, ProviderEnvironment};
 use lastword::ports::Continuation;
-use lastword::providers::local::{Candidate, Look, look};
+use lastword::providers::local::{Candidate, Found, Look, look};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,14 +128,13 @@ async fn the_start_says_which_model_answers_and_why() {
 }
 
 fn candidate(port: u16) -> Candidate {
-    Candidate {
-        name: "vLLM",
-        port,
-        list: "/v1/models",
-        array: "data",
-        field: "id",
-        continuation: Continuation::Prefix,
-    }
+    Candidate { name: "vLLM", port, list: "/v1/models", array: "data", field: "id" }
+}
+
+/// A model of a server that does not say who it is.
+fn found(name: &str) -> Found {
+    let (server, context_tokens) = (None, None);
+    Found { name: name.into(), server, continuation: Continuation::None, context_tokens }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +163,7 @@ async fn only_a_model_server_is_one_and_the_look_is_short() {
     let looks = look(&candidates).await;
     let took = begun.elapsed();
     let base_url = format!("http://127.0.0.1:{}/v1", upstreams[0].port());
-    assert_eq!(looks[0], Look::Found { base_url, models: vec!["m".into()] });
+    assert_eq!(looks[0], Look::Found { base_url, models: vec![found("m")] });
     for (n, look) in looks[1..6].iter().enumerate() {
         assert_eq!(*look, Look::Absent, "{}", n + 1);
     }
@@ -200,7 +199,7 @@ async fn the_other_loopback_is_looked_at_too() {
         () = serve => unreachable!(),
     };
     let base_url = format!("http://[::1]:{port}/v1");
-    assert_eq!(looks, [Look::Found { base_url, models: vec!["six".into()] }]);
+    assert_eq!(looks, [Look::Found { base_url, models: vec![found("six")] }]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use crate::harness::{TestApp, model_config};
 use crate::process::{Server, command};
 use crate::upstream::{Answer, Events, Model, Request, Script, Upstream};
 
+mod away;
 mod refused;
 
 /// What the model says in all, and after how many of these tokens it breaks off.

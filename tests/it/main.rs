@@ -134,6 +134,8 @@ mod start;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod statuses;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod timeouts;

@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use lastword::domain::event::{ErrorCode, FinishReason, Usage};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
+use lastword::providers::adjust::Adjust;
 use lastword::providers::endpoint::Settings;
 use lastword::providers::guard::Timeouts;
 use lastword::providers::openai::OpenAi;
@@ -13,7 +14,9 @@ use serde_json::json;
 use crate::upstream::{Answer, Gate, Model, Script, Upstream};
 
 mod endings;
+mod fidelity;
 mod flow;
+mod lenient;
 mod messages;
 mod refusals;
 mod responses;
@@ -31,9 +34,11 @@ fn settings(upstream: &Upstream) -> Settings {
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
             first_byte: Duration::from_millis(400),
+            first_event: Duration::from_millis(800),
             idle_bytes: Duration::from_millis(300),
             idle_events: Duration::from_millis(600),
         },
+        adjust: Adjust::default(),
     }
 }
 
@@ -45,7 +50,15 @@ fn patient(upstream: &Upstream) -> OpenAi {
 fn attempt(prompt: &str, so_far: &str) -> Attempt {
     let messages = vec![Message::text(Role::User, prompt)];
     let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
-    Attempt { prompt, so_far: so_far.into(), resume: None, trace: None, source: None }
+    Attempt {
+        prompt,
+        so_far: so_far.into(),
+        resume: None,
+        trace: None,
+        source: None,
+        reasoning: String::new(),
+        spent: 0,
+    }
 }
 
 /// All deltas and how it was lost, if it was.

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Provider};
+use lastword::providers::adjust::Adjust;
 use lastword::providers::anthropic::Anthropic;
 use lastword::providers::endpoint::Settings;
 use lastword::providers::guard::Timeouts;
@@ -149,11 +150,20 @@ async fn every_wire_carries_it() {
         upstream_model: "m".into(),
         continuation: Continuation::None,
         timeouts: Timeouts::default(),
+        adjust: Adjust::default(),
     };
     let messages = vec![Message::text(Role::User, "hi")];
     let prompt = Prompt::parse(messages, Parameters::default(), 100).unwrap();
     let trace = Some(PARENT.parse().unwrap());
-    let attempt = Attempt { prompt, so_far: String::new(), resume: None, trace, source: None };
+    let attempt = Attempt {
+        prompt,
+        so_far: String::new(),
+        resume: None,
+        trace,
+        source: None,
+        reasoning: String::new(),
+        spent: 0,
+    };
     let anthropic = Anthropic::new(settings.clone()).unwrap();
     let responses = Responses::new(settings).unwrap();
     let providers: [&dyn Provider; 2] = [&anthropic, &responses];

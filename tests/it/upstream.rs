@@ -39,12 +39,19 @@ pub(crate) struct Request {
     headers: Vec<(String, String)>,
     /// Null if it is not JSON.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Request {
     /// The header's value; the name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as it came.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
     }
 
     /// The text to be continued, if the request asks for that.
@@ -294,7 +301,8 @@ async fn read_request(reader: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> Option
     while buffer.len() < body.end {
         reader.read_buf(buffer).await.ok().filter(|n| *n > 0)?;
     }
-    let json = serde_json::from_slice(&buffer[body.clone()]).unwrap_or_default();
+    let bytes = buffer[body.clone()].to_vec();
+    let json = serde_json::from_slice(&bytes).unwrap_or_default();
     buffer.drain(..body.end);
-    Some(Request { line, headers, body: json })
+    Some(Request { line, headers, body: json, bytes })
 }

@@ -192,7 +192,15 @@ pub(crate) async fn undisturbed(prompt: &str) -> String {
     let message = Message::text(Role::User, fast);
     let prompt = Prompt::parse(vec![message], Parameters::default(), 10_000).unwrap();
     let mut deltas = Demo
-        .start(Attempt { prompt, so_far: String::new(), resume: None, trace: None, source: None })
+        .start(Attempt {
+            prompt,
+            so_far: String::new(),
+            resume: None,
+            trace: None,
+            source: None,
+            reasoning: String::new(),
+            spent: 0,
+        })
         .await
         .unwrap_or_else(|e| panic!("{e}"));
     let mut text = String::new();

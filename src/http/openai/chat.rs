@@ -52,7 +52,10 @@ pub(super) async fn create(
         Some(Source { protocol: WireProtocol::OpenaiChat, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
-        return streamed(&engine, &row, Frames::after(None), includes_usage(&row)).await;
+        let chat = of(&row, includes_usage(&row));
+        let mut reader = Reader::open(&engine, &row, chat, Frames::after(None)).await?;
+        super::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
+        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
     let mut reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;

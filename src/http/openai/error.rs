@@ -3,10 +3,15 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse};
 
 use crate::domain::event::{Done, ErrorCode, Status};
+use crate::domain::generation::Generation;
+use crate::engine::Engine;
+use crate::http::dialect::Dialect;
+use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
+use crate::http::while_allowed;
 
 /// Gives a [`Problem`] of these routes the shape that OpenAI's SDKs read.
 pub(super) async fn in_openais_shape<B: MessageBody + 'static>(
@@ -34,6 +39,21 @@ fn shaped(error: &Error) -> Option<HttpResponse> {
     error.as_error::<Problem>().map(Problem::openai)
 }
 
+/// Holds the head of a streamed answer until the model's server has taken the prompt: what it
+/// refuses is then a status, as it is from the server itself. `of` is the generation, and whether
+/// a repeat would be the same start.
+pub(super) async fn held<D: Dialect>(
+    engine: &Engine,
+    request: &HttpRequest,
+    reader: &mut Reader<D>,
+    of: (&Generation, bool),
+) -> Result<(), Problem> {
+    let at = super::at(of.0);
+    let failed = while_allowed(request, async { Ok(reader.hold(engine, &at).await) }).await?;
+    let refusal = failed.and_then(|done| of_ending(Some(done), of.1));
+    refusal.map_or(Ok(()), Err)
+}
+
 /// The refusal that an ending amounts to for a client that waits for an answer in one piece.
 pub(in crate::http) fn of_ending(done: Option<&Done>, repeatable: bool) -> Option<Problem> {
     let Some(done) = done else {
@@ -55,7 +75,10 @@ pub(in crate::http) fn of_ending(done: Option<&Done>, repeatable: bool) -> Optio
     }
     let failure = done.error.as_ref()?;
     let (status, code) = meaning(failure.code);
-    let mut problem = Problem::new(status, code, failure.message.clone());
+    let refused = failure.upstream.as_ref().filter(|said| matches!(said.status, 400..=499));
+    let own = refused.and_then(|said| StatusCode::from_u16(said.status).ok());
+    let problem = Problem::new(own.unwrap_or(status), code, failure.message.clone());
+    let mut problem = problem.said_upstream(refused.cloned());
     if let Some(ms) = failure.retry_after_ms {
         problem = problem.retry_after(u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
     }

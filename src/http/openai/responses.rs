@@ -44,7 +44,9 @@ pub(super) async fn create(
         Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
-        return streamed(&engine, &row, Frames::after(None)).await;
+        let mut reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
+        super::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
+        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
     let mut reader = silent(&engine, &row).await?;
     if background {

@@ -34,21 +34,14 @@ pub(super) async fn start(
     Ok((engine.start(start).await?.generation, repeatable))
 }
 
-/// What other upstreams would pass over in silence is refused.
+/// What would change the meaning of the request if it was passed over is refused.
 fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Problem> {
-    let only = &parameters.openai;
-    let set = [
-        ("response_format", only.response_format.is_some()),
-        ("reasoning_effort", only.reasoning_effort.is_some()),
-        ("presence_penalty", only.presence_penalty.is_some()),
-        ("frequency_penalty", only.frequency_penalty.is_some()),
-    ];
-    match set.iter().find(|(_, is_set)| *is_set) {
-        Some((name, _)) if !provider.starts_with("openai") => {
-            Err(unsupported(name, &format!("models of `{provider}` do not have it")))
-        }
-        Some(_) | None => Ok(()),
+    let format = parameters.openai.response_format.as_ref();
+    let Some(format) = format.filter(|_| !provider.starts_with("openai")) else { return Ok(()) };
+    if provider == "anthropic" && format["type"] == "json_schema" {
+        return Ok(());
     }
+    Err(unsupported("response_format", &format!("models of `{provider}` do not have it")))
 }
 
 /// The generation in the path, by its dialect's id. What is not a proper id does not exist either.

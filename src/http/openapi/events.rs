@@ -116,12 +116,14 @@ fn parts() -> Vec<Named> {
             ("message", string()),
             ("retryable", boolean()),
         ],
-        [("retry_after_ms", count())],
+        [("retry_after_ms", count()), ("upstream", reference("UpstreamRefusal"))],
     );
+    let refusal = object([("status", count())], [("code", string()), ("type", string())]);
     let call = object([("id", string()), ("name", string()), ("arguments", string())], []);
     vec![
         ("Usage".into(), usage),
         ("Failure".into(), failure),
+        ("UpstreamRefusal".into(), refusal),
         ("ToolCall".into(), call),
         ("FinishReason".into(), json!({ "type": "string", "enum": FinishReason::ALL })),
     ]

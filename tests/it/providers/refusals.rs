@@ -75,7 +75,7 @@ async fn a_no_behind_a_200_is_a_no() {
             "compressed",
         ),
         (
-            json_200(r#"{"choices":[{"message":{"content":"hi"}}]}"#),
+            json_200(r#"{"type":"message","content":[{"type":"text","text":"hi"}]}"#),
             Protocol,
             false,
             None,

@@ -38,7 +38,15 @@ fn called() -> Attempt {
         ..Parameters::default()
     };
     let prompt = Prompt::parse(messages, parameters, 1000).unwrap();
-    Attempt { prompt, so_far: String::new(), resume: None, trace: None, source: None }
+    Attempt {
+        prompt,
+        so_far: String::new(),
+        resume: None,
+        trace: None,
+        source: None,
+        reasoning: String::new(),
+        spent: 0,
+    }
 }
 
 #[tokio::test]

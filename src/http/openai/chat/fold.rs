@@ -237,6 +237,15 @@ fn failure(done: &Done) -> Option<Value> {
             if code == ErrorCode::UpstreamRateLimited {
                 json["error"]["type"] = "rate_limit_error".into();
             }
+            let said = error_of().and_then(|e| e.upstream.as_ref());
+            for (name, word) in [
+                ("code", said.and_then(|said| said.code.as_deref())),
+                ("type", said.and_then(|said| said.kind.as_deref())),
+            ] {
+                if let Some(word) = word {
+                    json["error"][name] = word.into();
+                }
+            }
             Some(json)
         }
     }

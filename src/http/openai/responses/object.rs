@@ -73,7 +73,8 @@ impl Head {
         if let Some(done) = done {
             object.insert("usage".into(), usage(&done.usage));
             if let Some(error) = &done.error {
-                let code = code(error.code);
+                let said = error.upstream.as_ref().and_then(|said| said.code.as_deref());
+                let code = said.unwrap_or(code(error.code));
                 let error = json!({ "code": code, "message": error.message });
                 object.insert("error".into(), error);
             }

@@ -1,0 +1,119 @@
+//! A model's server that is away for a while, or does not go on from a text.
+use super::*;
+
+/// The answer in words, cut after the second.
+fn cut() -> Answer {
+    Answer::sse().text("One ").text("two ").cut()
+}
+
+fn whole(text: &str) -> Answer {
+    Answer::sse().text(text).complete()
+}
+
+fn prefix(upstream: &Upstream, more: &str) -> ModelConfig {
+    let base_url = upstream.base_url();
+    model_config(&format!(
+        "name = 'scripted'\nprovider = 'openai'\nbase_url = '{base_url}'\n\
+         continuation = 'prefix'\n{more}"
+    ))
+}
+
+async fn app(script: impl Into<Script>, more: &str) -> (TestApp, Upstream) {
+    let upstream = Upstream::start(script).await;
+    let model = prefix(&upstream, more);
+    (TestApp::with(|config| config.models.push(model)).await, upstream)
+}
+
+fn kinds(events: &[Received]) -> Vec<String> {
+    let word = |event: &Received, name: &str| event.json()[name].as_str().map(str::to_owned);
+    let kind = |event: &Received| word(event, "code").or_else(|| word(event, "type")).unwrap();
+    events.iter().map(kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_again_is_waited_for_by_time() {
+    // llama.cpp while it loads its model.
+    let loading = || {
+        let body = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
+        Answer::status(503).raw(body)
+    };
+    let script = vec![cut(), loading(), loading(), loading(), whole("three")];
+    let (app, _upstream) = app(script, "max_attempts = 2").await;
+    let client = Client::new(app.address);
+    let id = client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
+    let events = client.all(&id, 0).await;
+    assert_whole(&events);
+    assert_eq!(text(&events), "One two three");
+    let expected = ["started", "delta", "delta", "resumed", "waiting", "delta", "done"];
+    assert_eq!(kinds(&events), expected);
+    assert_eq!(events.last().unwrap().json()["status"], "completed");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_server_stays_away_is_interrupted_with_its_text() {
+    let script = vec![cut(), Answer::status(503)];
+    let (app, _upstream) = app(script, "reconnect_for_s = 0").await;
+    let client = Client::new(app.address);
+    let id = client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
+    let events = client.all(&id, 0).await;
+    let done = events.last().unwrap().json();
+    assert_eq!((&done["status"], text(&events).as_str()), (&json!("interrupted"), "One two "));
+    assert_eq!(done["error"]["code"], "upstream_unavailable");
+    app.stop().await;
+}
+
+/// transformers serve 5.24 answers so to vLLM's fields.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_to_go_on_begins_anew_and_is_remembered() {
+    let refusal = Answer::status(422)
+        .raw(r#"{"detail":"Unexpected fields in the request: {'continue_final_message'}"}"#);
+    let script = vec![cut(), refusal, whole("One two three"), cut(), whole("Four")];
+    let (app, upstream) = app(script, "max_attempts = 2").await;
+    let client = Client::new(app.address);
+    let all = async || {
+        let id = client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
+        client.all(&id, 0).await
+    };
+    let events = all().await;
+    let begun = ["started", "delta", "delta", "resumed", "cannot_continue", "superseded"];
+    assert_eq!(kinds(&events)[..6], begun);
+    assert_eq!(
+        (text(&events).as_str(), &events.last().unwrap().json()["status"]),
+        ("One two three", &json!("completed"))
+    );
+    let models: Value = client.get("/v1/models").await.json().await.unwrap();
+    let model = models["data"].as_array().unwrap().iter().find(|m| m["id"] == "scripted").unwrap();
+    assert_eq!(model["continuation"], "none");
+    let events = all().await;
+    assert_eq!(kinds(&events), ["started", "delta", "delta", "superseded", "delta", "done"]);
+    assert_eq!(upstream.requests().len(), 5);
+    app.stop().await;
+}
+
+/// vLLM 0.32 begins its grammar anew in a continuation: two beginnings of one object.
+#[tokio::test(flavor = "multi_thread")]
+async fn structured_output_is_said_anew() {
+    let (app, upstream) = app(vec![cut(), whole("{}")], "max_attempts = 2").await;
+    let client = Client::new(app.address);
+    let body = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "hi" }],
+        "response_format": { "type": "json_object" } });
+    let answer: Value = client.post("/v1/chat/completions", &body).await.json().await.unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "{}");
+    assert_eq!(upstream.requests()[1].so_far(), "");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuation_gets_what_is_left_of_the_limit() {
+    let (app, upstream) = app(vec![cut(), whole("three")], "max_attempts = 2").await;
+    let client = Client::new(app.address);
+    let body = json!({ "model": "scripted", "prompt": "count", "max_output_tokens": 12 });
+    let id = client.start(&body).await;
+    let events = client.all(&id, 0).await;
+    assert_eq!(text(&events), "One two three");
+    let limits =
+        upstream.requests().iter().map(|r| r.body["max_tokens"].clone()).collect::<Vec<_>>();
+    assert_eq!(limits, [json!(12), json!(10)]);
+    app.stop().await;
+}

@@ -1,0 +1,88 @@
+//! What a model's server refuses is a status, also where the answer would have been streamed.
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+use crate::raw::{Answer as Bytes, RawStream, exchange, request};
+use crate::upstream::{Answer, Gate};
+
+const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/responses"];
+
+fn body(path: &str, stream: bool) -> Value {
+    let text = json!([{ "role": "user", "content": "hi" }]);
+    let field = if path == "/v1/responses" { "input" } else { "messages" };
+    json!({ "model": "scripted", field: text, "stream": stream })
+}
+
+async fn post(app: &TestApp, path: &str, stream: bool, head: &str) -> Bytes {
+    let head = format!("Content-Type: application/json\r\n{head}");
+    let body = body(path, stream).to_string();
+    exchange(app.address, &request(&format!("POST {path}"), &head, body.as_bytes())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_as_it_was_said() {
+    let said = r#"{"error":{"message":"no","type":"their_type","code":"their_code"}}"#;
+    for status in [400, 401, 403, 404, 413, 422, 429] {
+        let refusal = Answer::status(status).header("retry-after", "7").raw(said);
+        let (app, _upstream) = TestApp::scripted(refusal, |_| {}).await;
+        for path in PATHS {
+            for stream in [false, true] {
+                let answer = post(&app, path, stream, "").await;
+                let what = format!("{path} {status} {stream}");
+                assert_eq!(answer.status, status, "{what}");
+                let error = &answer.json()["error"];
+                let named = (&error["code"], &error["type"]);
+                assert_eq!(named, (&json!("their_code"), &json!("their_type")), "{what}");
+                let wait = (status == 429).then_some("7");
+                assert_eq!(answer.header("retry-after"), wait, "{what}");
+            }
+        }
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_window_is_a_400_wherever_it_is_said() {
+    let head = r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#;
+    let inside = r#"{"error":{"message":"This model's maximum context length is 9 tokens.","type":"BadRequestError","code":400}}"#;
+    for refusal in [Answer::status(400).raw(head), Answer::sse().data(inside).done()] {
+        let (app, upstream) = TestApp::scripted(refusal, |_| {}).await;
+        for path in PATHS {
+            let answer = post(&app, path, true, "").await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert_eq!(answer.json()["error"]["code"], "context_length_exceeded", "{path}");
+            assert_eq!(answer.header("x-should-retry"), Some("false"), "{path}");
+        }
+        assert_eq!(upstream.requests().len(), PATHS.len(), "never tried again");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_gets_the_same_status() {
+    let refusal = Answer::status(422).raw(r#"{"error":{"message":"no"}}"#);
+    let (app, upstream) = TestApp::scripted(refusal, |_| {}).await;
+    for _ in 0..2 {
+        let answer = post(&app, PATHS[0], true, "Idempotency-Key: k\r\n").await;
+        assert_eq!(answer.status, 422);
+    }
+    assert_eq!(upstream.requests().len(), 1);
+    app.stop().await;
+}
+
+/// The head does not wait for the first word of a model that thinks for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_comes_when_the_prompt_is_taken() {
+    let gate = Gate::default();
+    let script = Answer::sse().raw(": reading the prompt\n\n").wait(&gate).text("lo").complete();
+    let (app, _upstream) = TestApp::scripted(script, |_| {}).await;
+    for path in PATHS {
+        let head = "Content-Type: application/json\r\n";
+        let line = format!("POST {path}");
+        let asked = request(&line, head, body(path, true).to_string().as_bytes());
+        let mut stream = RawStream::of(app.address, &asked).await;
+        stream.until("200 OK", 1).await;
+    }
+    gate.open();
+    app.stop().await;
+}
