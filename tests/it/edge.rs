@@ -31,7 +31,7 @@ fn deflate(text: &[u8]) -> Vec<u8> {
 /// A frame of one raw block (RFC 8878 §3.1), for bodies below 256 bytes.
 fn zstd(text: &[u8]) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap();
-    let block = (u32::from(length) << 3 | 1).to_le_bytes();
+    let block = ((u32::from(length) << 3) | 1).to_le_bytes();
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, length], &block[..3], text].concat()
 }
 
