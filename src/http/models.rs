@@ -14,7 +14,7 @@ pub(super) async fn list(engine: Shared) -> HttpResponse {
 
 /// One of them: OpenAI's fields, then ours.
 pub(super) fn one(model: &Model, default: &str) -> Value {
-    json!({
+    let mut one = json!({
         "id": model.name,
         "object": "model",
         "created": 0,
@@ -23,5 +23,11 @@ pub(super) fn one(model: &Model, default: &str) -> Value {
         "default": model.name == default,
         "continues": model.continuation().is_possible(),
         "continuation": model.continuation().as_str(),
-    })
+    });
+    if let Some(tokens) = model.context_tokens {
+        // As OpenRouter and vLLM call it.
+        one["context_length"] = tokens.get().into();
+        one["max_model_len"] = tokens.get().into();
+    }
+    one
 }

@@ -276,7 +276,7 @@ fn service() -> Vec<Named> {
             ("continues", boolean()),
             ("continuation", string()),
         ],
-        [],
+        [("context_length", count()), ("max_model_len", count())],
     );
     let models =
         object([("object", json!({ "const": "list" })), ("data", list(reference("Model")))], []);
