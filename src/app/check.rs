@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::domain::event::ErrorCode;
 use crate::domain::prompt::{Message, Parameters, Prompt, Role};
 use crate::engine::Model;
-use crate::ports::{Attempt, Delta, ProviderError};
+use crate::ports::{Attempt, Continuation, Delta, ProviderError};
 
 /// How long one model may take for its one token: it may have to be loaded first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -98,7 +98,11 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
     let default = if is_default { ", the default" } else { "" };
     let what = format!("model {}", model.name);
     let provider = model.provider.name();
-    let asked = timeout(PATIENCE, one_token(model)).await.unwrap_or_else(|_| {
+    let asked = async {
+        one_token(model).await?;
+        Ok(goes_on(model).await)
+    };
+    let asked = timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
         Err(ProviderError {
             code: ErrorCode::UpstreamTimeout,
             message: format!("no answer within {PATIENCE:?}"),
@@ -108,8 +112,13 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
         })
     });
     match asked {
-        Ok(()) => {
+        Ok(None) => {
             Finding { ok: true, what, how: format!("answers ({provider}{default})"), mend: None }
+        }
+        Ok(Some(why)) => {
+            let how = format!("answers, and cannot go on from a text: {why} ({provider}{default})");
+            let mend = Some("set continuation = \"none\", or \"instruct\"");
+            Finding { ok: false, what, how, mend }
         }
         Err(error) => {
             let mend = Some(mend_model(error.code));
@@ -118,23 +127,50 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
     }
 }
 
+/// Sends the beginning of an answer, where the configuration says that the model goes on behind
+/// it; what speaks against it.
+async fn goes_on(model: &Model) -> Option<String> {
+    const BEGUN: &str = "one, two, three, four, five,";
+    if model.continuation() != Continuation::Prefix {
+        return None;
+    }
+    let asked = attempt("Count from one to ten, in words, with commas.", 10);
+    let asked = Attempt { so_far: BEGUN.into(), ..asked };
+    let mut deltas = match model.provider.start(asked).await {
+        Ok(deltas) => deltas,
+        Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+            return Some(refused.message);
+        }
+        // It says nothing about the continuation.
+        Err(_) => return None,
+    };
+    let mut said = String::new();
+    while let Some(Ok(delta)) = deltas.next().await {
+        if let Delta::Text(text) = delta {
+            said.push_str(&text);
+        }
+    }
+    let begins_anew = said.trim_start().to_ascii_lowercase().starts_with("one, two");
+    begins_anew.then(|| "it begins anew".into())
+}
+
+fn attempt(question: &str, tokens: u32) -> Attempt {
+    let messages = vec![Message::text(Role::User, question)];
+    let parameters = Parameters { max_output_tokens: Some(tokens), ..Parameters::default() };
+    Attempt {
+        prompt: Prompt { messages, parameters },
+        so_far: String::new(),
+        resume: None,
+        trace: None,
+        source: None,
+        reasoning: String::new(),
+        spent: 0,
+    }
+}
+
 /// Asks for one token. That the model came to its end says enough: some say nothing in one token.
 async fn one_token(model: &Model) -> Result<(), ProviderError> {
-    let messages = vec![Message::text(Role::User, "Say: ok")];
-    let parameters = Parameters { max_output_tokens: Some(1), ..Parameters::default() };
-    let prompt = Prompt { messages, parameters };
-    let mut deltas = model
-        .provider
-        .start(Attempt {
-            prompt,
-            so_far: String::new(),
-            resume: None,
-            trace: None,
-            source: None,
-            reasoning: String::new(),
-            spent: 0,
-        })
-        .await?;
+    let mut deltas = model.provider.start(attempt("Say: ok", 1)).await?;
     while let Some(delta) = deltas.next().await {
         if matches!(delta?, Delta::Text(_) | Delta::Reasoning(_) | Delta::Finish { .. }) {
             return Ok(());

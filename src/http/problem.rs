@@ -133,6 +133,8 @@ impl Problem {
     /// <https://platform.openai.com/docs/guides/error-codes>
     pub(super) fn openai(&self) -> HttpResponse {
         let (status, code) = match (self.status, self.code) {
+            // As its server said it.
+            both if self.upstream.is_some() => both,
             (_, "unknown_model") => (StatusCode::NOT_FOUND, "model_not_found"),
             (StatusCode::UNPROCESSABLE_ENTITY, code) => (StatusCode::BAD_REQUEST, code),
             both => both,

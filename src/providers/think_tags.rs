@@ -18,6 +18,8 @@ pub(crate) struct Told {
 enum Place {
     /// Nothing but white space yet.
     Beginning,
+    /// Behind the opening tag, before the thoughts.
+    Opened,
     Thoughts,
     /// Behind the thoughts, before the text.
     Between,
@@ -42,7 +44,7 @@ impl Thinking {
         let place = match tags {
             ThinkTags::Off => Place::Over,
             ThinkTags::On => Place::Beginning,
-            ThinkTags::Opened => Place::Thoughts,
+            ThinkTags::Opened => Place::Opened,
         };
         Self { place, held: String::new() }
     }
@@ -70,7 +72,7 @@ impl Thinking {
         let rest = std::mem::take(&mut self.held);
         match self.place {
             Place::Thoughts => Told { thoughts: rest, ..Told::default() },
-            Place::Between => Told::default(),
+            Place::Opened | Place::Between => Told::default(),
             Place::Beginning | Place::Text | Place::Over => Told { text: rest, ..Told::default() },
         }
     }
@@ -81,8 +83,8 @@ impl Thinking {
             Place::Beginning => {
                 let said = self.held.trim_start();
                 if let Some(rest) = said.strip_prefix(OPENING) {
-                    self.held = rest.trim_start().to_owned();
-                    self.place = Place::Thoughts;
+                    self.held = rest.to_owned();
+                    self.place = Place::Opened;
                     return true;
                 }
                 if OPENING.starts_with(said) {
@@ -103,20 +105,24 @@ impl Thinking {
                     false
                 }
             },
-            Place::Between => {
-                self.held = self.held.trim_start().to_owned();
-                if self.held.is_empty() {
-                    return false;
-                }
-                self.place = Place::Over;
-                true
-            }
+            Place::Opened => self.skip_blank(Place::Thoughts),
+            Place::Between => self.skip_blank(Place::Over),
             Place::Text => self.text(told),
             Place::Over => {
                 told.text.push_str(&std::mem::take(&mut self.held));
                 false
             }
         }
+    }
+
+    /// Goes to `next` with the first character that is no white space.
+    fn skip_blank(&mut self, next: Place) -> bool {
+        self.held = self.held.trim_start().to_owned();
+        if self.held.is_empty() {
+            return false;
+        }
+        self.place = next;
+        true
     }
 
     fn text(&mut self, told: &mut Told) -> bool {

@@ -85,3 +85,21 @@ async fn what_is_wrong_comes_with_how_to_mend_it() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("nonsense"), "{said}");
 }
+
+/// transformers serve and vLLM's templates refuse in such a way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_does_not_go_on_is_found_out() {
+    let dir = TempDir::new().unwrap();
+    let ok = || Answer::sse().text("ok").complete();
+    let refuses = Upstream::start(vec![ok(), Answer::status(422).raw("unexpected field")]).await;
+    let anew = Upstream::start(vec![ok(), Answer::sse().text("One, two, three").complete()]).await;
+    let goes_on = Upstream::start(vec![ok(), Answer::sse().text(" six").complete()]).await;
+    let prefix = |name, upstream| model(name, "openai", upstream) + "continuation = 'prefix'\n";
+    let models = prefix("no", &refuses) + &prefix("anew", &anew) + &prefix("yes", &goes_on);
+    let (code, said) = check(dir.path(), &models, &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("BAD  model no: answers, and cannot go on from a text: "), "{said}");
+    assert!(said.contains("422: unexpected field"), "{said}");
+    assert!(said.contains("cannot go on from a text: it begins anew (openai)"), "{said}");
+    assert!(said.contains("ok   model yes: answers (openai)"), "{said}");
+}

@@ -86,3 +86,16 @@ async fn the_head_comes_when_the_prompt_is_taken() {
     gate.open();
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_tells_its_window() {
+    let (app, _upstream) = TestApp::scripted(Answer::none(), |config| {
+        config.models[0].context_tokens = std::num::NonZeroU32::new(4242);
+    })
+    .await;
+    let models = exchange(app.address, &request("GET /v1/models", "", b"")).await.json();
+    let windows: Vec<&Value> =
+        models["data"].as_array().unwrap().iter().map(|model| &model["context_length"]).collect();
+    assert!(windows.contains(&&json!(4242)) && windows.contains(&&Value::Null), "{models}");
+    app.stop().await;
+}

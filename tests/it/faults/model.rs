@@ -58,6 +58,7 @@ async fn a_generation_whose_task_panics_is_taken_up_again() {
         max_attempts: 3,
         fallback: None,
         context_tokens: None,
+        recovery: lastword::engine::Recovery::default(),
     };
     app.engine.set_models(Models::new(vec![model], "fragile".into()));
     let id = app.client.start_prompt("go").await;

@@ -5,6 +5,7 @@ use lastword::providers::responses::Responses;
 use serde_json::Value;
 
 use super::*;
+use crate::upstream::Request;
 
 /// An attempt of a client that sent this body.
 fn of(protocol: WireProtocol, body: &str) -> Attempt {

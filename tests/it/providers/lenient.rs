@@ -85,7 +85,7 @@ async fn keep_alives_before_the_first_event_are_life() {
     // In all much longer than the limit between events.
     let pings = Answer::sse().paced_raw(vec![b": ping\n\n".to_vec(); 20], 40.0);
     let upstream = Upstream::start(pings.text("Hello").complete()).await;
-    let idle_events = Duration::from_millis(100);
+    let idle_events = Duration::from_millis(300);
     let timeouts = Timeouts { idle_events, ..Timeouts::default() };
     let provider = OpenAi::new(Settings { timeouts, ..settings(&upstream) }).unwrap();
     let (deltas, loss) = drain(provider.start(attempt("hi", "")).await).await;
