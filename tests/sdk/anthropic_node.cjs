@@ -68,7 +68,7 @@ const cases = {
         ],
       }),
     );
-    await runner.done();
+    await runner.runUntilDone();
     assert.ok(calls.length >= 1, "the tool was called");
   },
 
