@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SERVER = os.environ["SERVER_BINARY"]
@@ -149,8 +150,8 @@ class Server:
         self.process = subprocess.Popen([SERVER, *arguments], stdout=log, stderr=log)
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                    return
             except OSError:
                 assert self.process.poll() is None, open(f"{self.directory}/log").read()
                 time.sleep(0.05)
@@ -202,6 +203,8 @@ def run(server, model, directory, kill):
 
 def main():
     with tempfile.TemporaryDirectory() as directory:
+        # Root's database belongs to another user, who has to pass.
+        os.chmod(directory, 0o711)
         models = [Model("anthropic"), Model("openai")]
         server = Server(directory, models)
         try:

@@ -68,7 +68,7 @@ const cases = {
         ],
       }),
     );
-    await runner.done();
+    await runner.runUntilDone();
     assert.ok(calls.length >= 1, "the tool was called");
   },
 
@@ -114,7 +114,8 @@ const cases = {
     assert.equal(last, "message_stop");
     const whole = await client.get(path);
     assert.equal(whole.content[0].text, text);
-    assert.equal(whole.usage.output_tokens, 300);
+    // The sum over both attempts, one of them estimated.
+    assert.ok(whole.usage.output_tokens >= 300);
     await tell("heal");
   },
 };

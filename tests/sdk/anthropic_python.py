@@ -111,7 +111,7 @@ def errors_have_their_class():
     error = raises(anthropic.BadRequestError, lambda: ask(" "))
     assert error.body["error"]["type"] == "invalid_request_error", error.body
     assert error.request_id.startswith("req_"), error.request_id
-    keyed = anthropic.Anthropic(base_url=BASE, api_key="lw_nobodys", max_retries=0)
+    keyed = anthropic.Anthropic(base_url=BASE, api_key="lw_" + "0" * 43, max_retries=0)
     raises(
         anthropic.AuthenticationError,
         lambda: keyed.messages.create(model="demo", max_tokens=1, messages=USER("hi")),

@@ -89,7 +89,8 @@ async fn what_is_wrong_with_a_message_is_said_in_anthropics_shape() {
     assert_refusal(&exchange(app.address, &plain).await, 415, bad, "unsupported_media_type");
     let broken = request("POST /v1/messages", "Content-Type: application/json\r\n", b"{");
     assert_refusal(&exchange(app.address, &broken).await, 400, bad, "invalid_json");
-    let keyed = posting("/v1/messages", "x-api-key: lw_nobodys\r\n", &asking("demo", "hi"));
+    let nobodys = format!("x-api-key: lw_{}\r\n", "0".repeat(43));
+    let keyed = posting("/v1/messages", &nobodys, &asking("demo", "hi"));
     assert_refusal(
         &exchange(app.address, &keyed).await,
         401,
