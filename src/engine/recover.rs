@@ -93,20 +93,10 @@ impl Engine {
         if orphan.owner == self.inner.instance {
             self.inner.recorder.settle(&at, row.epoch).await;
         }
-        if self.inner.foreign.has(row.id) {
-            return Ok(false);
-        }
         let model = self.model_of(&orphan);
-        if model.is_none() && self.leaves(&orphan, &at).await? {
+        let Some(mut transcript) = self.to_take(&orphan, &at, model.as_ref()).await? else {
             return Ok(false);
-        }
-        let mut transcript = self.transcript(&at, Seq(u64::MAX)).await?;
-        if transcript.done.is_some() {
-            return self.has_just_ended(&at).await;
-        }
-        if transcript.unknown {
-            return self.leave_to_newer(&orphan, &at).await;
-        }
+        };
         let event = self.first_event(&orphan, model.as_ref(), &transcript);
         let seq = transcript.seq.next();
         let epoch = row.epoch.next();
@@ -170,18 +160,40 @@ impl Engine {
         Ok(true)
     }
 
+    /// What the log of an orphan adds up to; none if it is not ours to take.
+    async fn to_take(
+        &self,
+        orphan: &Orphan,
+        at: &Address,
+        model: Option<&Model>,
+    ) -> Result<Option<Transcript>, LogError> {
+        if self.inner.foreign.has(at.id) || (model.is_none() && self.leaves(orphan, at).await?) {
+            return Ok(None);
+        }
+        let transcript = self.transcript(at, Seq(u64::MAX)).await?;
+        if transcript.done.is_some() {
+            self.has_just_ended(at).await?;
+            return Ok(None);
+        }
+        if transcript.unknown {
+            self.leave_to_newer(orphan, at).await?;
+            return Ok(None);
+        }
+        Ok(Some(transcript))
+    }
+
     /// The owner came back after it had been listed, and wrote the ending: there is nothing to take.
-    async fn has_just_ended(&self, at: &Address) -> Result<bool, LogError> {
+    async fn has_just_ended(&self, at: &Address) -> Result<(), LogError> {
         let row = self.inner.log.generation(at).await?;
         if row.is_none_or(|row| row.result.is_some()) {
-            return Ok(false);
+            return Ok(());
         }
         Err(LogError::Broken(format!("generation {}: its ending is not in its row", at.id)))
     }
 
     /// Leaves a generation with events of a newer version to an instance of that version: what we made
     /// of it would be wrong.
-    async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
+    async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<(), LogError> {
         let inner = &self.inner;
         inner.foreign.add(at.id);
         tracing::warn!(
@@ -192,7 +204,7 @@ impl Engine {
             inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
             inner.signals.send(To::All, Signal::Released { owner: inner.instance });
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Leaves a generation whose model is not here to an instance that has it, while one lives: its
