@@ -195,15 +195,15 @@ impl Engine {
     /// of it would be wrong.
     async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<(), LogError> {
         let inner = &self.inner;
+        if orphan.owner == inner.instance {
+            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
+        }
         inner.foreign.add(at.id);
         tracing::warn!(
             generation = %at.id,
             "it has events of a type that this version does not know: left to an instance that does"
         );
-        if orphan.owner == inner.instance {
-            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
-            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
-        }
         Ok(())
     }
 
