@@ -93,21 +93,11 @@ impl Engine {
         if orphan.owner == self.inner.instance {
             self.inner.recorder.settle(&at, row.epoch).await;
         }
-        if self.inner.foreign.has(row.id) {
-            return Ok(false);
-        }
         let model = self.model_of(&orphan);
-        let readable = row.unreadable.is_none();
-        if model.is_none() && readable && self.leaves(&orphan, &at).await? {
+        let Some((mut transcript, readable)) = self.to_take(&orphan, &at, model.as_ref()).await?
+        else {
             return Ok(false);
-        }
-        let (mut transcript, readable) = self.read_for_claim(row, &at).await?;
-        if transcript.done.is_some() {
-            return self.has_just_ended(&at).await;
-        }
-        if transcript.unknown {
-            return self.leave_to_newer(&orphan, &at).await;
-        }
+        };
         let event = if readable {
             self.first_event(&orphan, model.as_ref(), &transcript)
         } else {
@@ -175,29 +165,53 @@ impl Engine {
         Ok(true)
     }
 
+    /// What the log of an orphan adds up to, and whether it and its row can be read; none if it is not
+    /// ours to take.
+    async fn to_take(
+        &self,
+        orphan: &Orphan,
+        at: &Address,
+        model: Option<&Model>,
+    ) -> Result<Option<(Transcript, bool)>, LogError> {
+        let can_leave = model.is_none() && orphan.row.unreadable.is_none();
+        if self.inner.foreign.has(at.id) || (can_leave && self.leaves(orphan, at).await?) {
+            return Ok(None);
+        }
+        let (transcript, readable) = self.read_for_claim(&orphan.row, at).await?;
+        if transcript.done.is_some() {
+            self.has_just_ended(at).await?;
+            return Ok(None);
+        }
+        if transcript.unknown {
+            self.leave_to_newer(orphan, at).await?;
+            return Ok(None);
+        }
+        Ok(Some((transcript, readable)))
+    }
+
     /// The owner came back after it had been listed, and wrote the ending: there is nothing to take.
-    async fn has_just_ended(&self, at: &Address) -> Result<bool, LogError> {
+    async fn has_just_ended(&self, at: &Address) -> Result<(), LogError> {
         let row = self.inner.log.generation(at).await?;
         if row.is_none_or(|row| row.result.is_some()) {
-            return Ok(false);
+            return Ok(());
         }
         Err(LogError::Broken(format!("generation {}: its ending is not in its row", at.id)))
     }
 
     /// Leaves a generation with events of a newer version to an instance of that version: what we made
     /// of it would be wrong.
-    async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
+    async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<(), LogError> {
         let inner = &self.inner;
+        if orphan.owner == inner.instance {
+            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
+        }
         inner.foreign.add(at.id);
         tracing::warn!(
             generation = %at.id,
             "it has events of a type that this version does not know: left to an instance that does"
         );
-        if orphan.owner == inner.instance {
-            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
-            inner.signals.send(To::All, Signal::Released { owner: inner.instance });
-        }
-        Ok(false)
+        Ok(())
     }
 
     /// What the log says of an orphan, and whether it and its row can be read: nobody goes on with

@@ -215,11 +215,11 @@ fn text(row: &sqlx::postgres::PgRow, column: usize) -> String {
     row.try_get(column).unwrap_or_default()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which may grow")]
 fn refused(error: sqlx::Error) -> ConnectError {
     match error {
         sqlx::Error::Configuration(words) => ConnectError::Setting(words.to_string()),
         sqlx::Error::Database(refusal) => ConnectError::Setting(refusal.message().to_owned()),
-        // A foreign enum, which may grow.
         other => ConnectError::Unreachable(other),
     }
 }

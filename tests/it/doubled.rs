@@ -64,7 +64,6 @@ async fn a_doubled_seq_is_neither_read_nor_folded_and_its_neighbours_are() {
     assert_eq!(bench.log.read(&whole, Seq::ZERO, 100).await.unwrap().len(), 18);
 
     append(writer.as_mut(), &ending(&torn, 1, 21)).await.unwrap();
-    append(writer.as_mut(), &deltas(&whole, 1, 19..=19)).await.expect("the lane goes on");
     bench.log.delete(&torn).await.unwrap();
     assert_eq!(bench.database.number(ASIDE).await, 0, "it goes with its generation");
 }

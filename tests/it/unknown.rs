@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lastword::domain::entry::Entry;
-use lastword::domain::id::{InstanceId, Seq};
+use lastword::domain::event::{Event, LossReason};
+use lastword::domain::id::{Epoch, InstanceId, Seq};
 use lastword::ports::{Address, Orphans};
 use serde_json::json;
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     let heir = InstanceId::random();
     let mut claim = crate::log_contract::claim(&newer, bench.owner, 2, 5);
     claim.owner = heir;
+    let resumed = Event::Resumed { reason: LossReason::Takeover, attempt: 2 };
+    claim.append.entries = vec![Entry::encode(Seq(5), &resumed).by(Epoch(2))];
     bench.log.take_over(&claim).await.unwrap();
     append(bench.log.writer(heir).as_mut(), &ending(&newer, 2, 6)).await.unwrap();
     let rest = reader.rest().await;

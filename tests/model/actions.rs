@@ -73,7 +73,9 @@ impl Protocol {
     pub(crate) fn upkeep(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let instance = &state.instances[i];
         match (&instance.taking, instance.process) {
-            (Taking::Claiming { claim, .. }, Process::Up) if claim.snapshot.is_none() => {
+            (Taking::Claiming { claim, .. }, Process::Up)
+                if self.snapshots && claim.snapshot.is_none() =>
+            {
                 actions.push(Action::Begin(i));
             }
             (Taking::Claiming { .. }, Process::Up) => actions.push(Action::Claim(i)),
