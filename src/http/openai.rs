@@ -7,6 +7,7 @@ mod models;
 mod query;
 pub(super) mod responses;
 mod start;
+mod texts;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
