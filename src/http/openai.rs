@@ -7,6 +7,7 @@ mod models;
 pub(super) mod query;
 pub(super) mod responses;
 mod start;
+mod texts;
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::from_fn;

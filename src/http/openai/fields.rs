@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::texts::plain;
 use crate::domain::nearest;
 use crate::http::problem::Problem;
 
@@ -35,7 +36,7 @@ impl Fields {
             };
             let whole = e.inner().to_string();
             let said = whole.split(" at line ").next().unwrap_or_default();
-            let detail = format!("`{path}`: {said}");
+            let detail = format!("`{path}`: {}", plain(said));
             Problem::unprocessable("invalid_type", detail).with("field", path)
         })
     }
@@ -63,9 +64,11 @@ impl Fields {
         }
     }
 
-    /// What is left is not known; `known` are the names that are.
+    /// What is left is not known; `known` are the names that are. A `null` says nothing: SDKs send
+    /// it for what is not set.
     pub(super) fn nothing_else(&self, known: &[&str]) -> Result<(), Problem> {
-        let Some(name) = self.0.keys().next() else { return Ok(()) };
+        let mut said = self.0.iter().filter(|(_, value)| value.get() != "null");
+        let Some((name, _)) = said.next() else { return Ok(()) };
         let hint = nearest::hint(name, known);
         let detail = format!("`{}` is not known here.{hint}", nearest::shown(name));
         Err(Problem::unprocessable("unknown_field", detail).with("field", name.as_str()))

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields::{Fields, unsupported};
+use super::texts::TextOr;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
@@ -70,8 +71,17 @@ pub(super) struct WireTool {
     strict: Option<bool>,
 }
 
+/// How a request wants tools to be called. Without any, no upstream takes the rest.
+pub(super) fn tooling(fields: &mut Fields) -> Result<Parameters, Problem> {
+    let none = fields.peek("tools").is_some_and(|tools| tools == Value::Array(Vec::new()));
+    let tools = tools(fields)?;
+    let tool_choice = tool_choice(fields)?.filter(|_| !none);
+    let parallel_tool_calls = fields.take("parallel_tool_calls")?.filter(|_: &bool| !none);
+    Ok(Parameters { tools, tool_choice, parallel_tool_calls, ..Parameters::default() })
+}
+
 /// The tools of a request: functions only.
-pub(super) fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
+fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
     let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
     let tool = |(n, tool): (usize, WireTool)| {
         let WireTool { kind, function, name, description, parameters, strict } = tool;
@@ -86,7 +96,7 @@ pub(super) fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
 }
 
 /// The choice among them.
-pub(super) fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Problem> {
+fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Problem> {
     let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
     let named = value.pointer("/function/name").or_else(|| value.get("name"));
     let is_function = value.get("type").is_some_and(|kind| kind == "function");
@@ -100,12 +110,7 @@ pub(super) fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Pro
 }
 
 /// A message's content: a text, or parts.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Content {
-    Text(String),
-    Parts(Vec<ContentPart>),
-}
+pub(super) type Content = TextOr<ContentPart>;
 
 /// A part of it, in the words of both APIs.
 #[derive(Debug, Deserialize)]
@@ -123,7 +128,7 @@ impl Content {
     pub(super) fn read(self, field: &str) -> Result<(String, Vec<Image>), Problem> {
         let parts = match self {
             Self::Text(text) => return Ok((text, Vec::new())),
-            Self::Parts(parts) => parts,
+            Self::List(parts) => parts,
         };
         let (mut texts, mut images) = (Vec::new(), Vec::new());
         for (n, part) in parts.into_iter().enumerate() {

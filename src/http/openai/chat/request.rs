@@ -3,7 +3,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::fields::{Body, Fields, missing, unsupported};
-use super::super::start::{Content, metadata, tool_choice, tools};
+use super::super::start::{Content, metadata, tooling};
+use super::super::texts::{Arguments, TextOr};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
 use crate::domain::transcript::ToolCall;
@@ -58,14 +59,6 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// One text or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
 #[derive(Debug, Deserialize)]
 struct WireMessage {
     role: Role,
@@ -86,7 +79,7 @@ struct WireCall {
 #[derive(Debug, Deserialize)]
 struct WireFunction {
     name: String,
-    arguments: String,
+    arguments: Arguments,
 }
 
 /// Checks a body; `default` is the model when none is named.
@@ -145,8 +138,8 @@ fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
     let most = fields.take("max_completion_tokens")?;
     let most_before = fields.take("max_tokens")?;
     let stop = fields.take("stop")?.map(|stop| match stop {
-        OneOrMany::One(text) => vec![text],
-        OneOrMany::Many(texts) => texts,
+        TextOr::Text(text) => vec![text],
+        TextOr::List(texts) => texts,
     });
     let format = fields.take::<Value>("response_format")?;
     Ok(Parameters {
@@ -155,15 +148,13 @@ fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
         top_p: fields.take("top_p")?,
         stop: stop.unwrap_or_default(),
         seed: fields.take("seed")?,
-        tools: tools(fields)?,
-        tool_choice: tool_choice(fields)?,
-        parallel_tool_calls: fields.take("parallel_tool_calls")?,
         openai: OpenAiOnly {
             response_format: format.filter(|format| *format != json!({ "type": "text" })),
             reasoning_effort: fields.take("reasoning_effort")?,
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
+        ..tooling(fields)?
     })
 }
 
@@ -186,7 +177,7 @@ fn message(n: usize, wire: WireMessage) -> Result<Message, Problem> {
     let call = |call: WireCall| ToolCall {
         id: call.id,
         name: call.function.name,
-        arguments: call.function.arguments,
+        arguments: call.function.arguments.0,
     };
     Ok(Message {
         images,
@@ -194,4 +185,57 @@ fn message(n: usize, wire: WireMessage) -> Result<Message, Problem> {
         tool_call_id: wire.tool_call_id,
         ..Message::text(wire.role, content)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(body: &str) -> Result<Asked, Problem> {
+        let body: Body = serde_json::from_str(body).unwrap();
+        parse(body, "demo", 10_000, OnDisconnect::Continue)
+    }
+
+    const HI: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
+
+    #[test]
+    fn without_tools_nothing_is_said_of_their_calls() {
+        let rest = r#""tool_choice":"auto","parallel_tool_calls":true"#;
+        let Asked { request, .. } = asked(&format!(r#"{{{HI},"tools":[],{rest}}}"#)).unwrap();
+        assert_eq!(request.prompt.parameters, Parameters::default());
+        let tools = r#""tools":[{"type":"function","function":{"name":"f"}}]"#;
+        let Asked { request, .. } = asked(&format!(r#"{{{HI},{tools},{rest}}}"#)).unwrap();
+        assert_eq!(request.prompt.parameters.parallel_tool_calls, Some(true));
+    }
+
+    #[test]
+    fn what_is_not_set_is_nothing_also_where_it_is_not_known() {
+        asked(&format!(r#"{{{HI},"moderation":null,"seed":null}}"#)).unwrap();
+        let refused = asked(&format!(r#"{{{HI},"moderation":{{}}}}"#)).unwrap_err();
+        assert_eq!(refused.field(), Some("moderation"));
+    }
+
+    #[test]
+    fn a_mistake_is_named_where_it_stands_and_without_a_type_of_ours() {
+        let call = r#"{"id":"c","function":{"name":"f","arguments":{"b":1,"a":2}}}"#;
+        let call = format!(r#"{{"messages":[{{"role":"assistant","tool_calls":[{call}]}}]}}"#);
+        let Asked { request, .. } = asked(&call).unwrap();
+        assert_eq!(request.prompt.messages[0].tool_calls[0].arguments, r#"{"b":1,"a":2}"#);
+        for (body, place) in [
+            (r#"{"messages":["hi"]}"#, "messages[0]"),
+            (
+                r#"{"messages":[{"role":"user","content":[{"type":"text","text":5}]}]}"#,
+                "messages[0].content[0].text",
+            ),
+            (r#"{"messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
+            (r#"{"messages":[],"max_tokens":"x"}"#, "max_tokens"),
+        ] {
+            let refused = asked(body).unwrap_err();
+            assert_eq!(refused.field(), Some(place), "{body}");
+            let (_, said, _) = refused.into_parts();
+            for ours in ["Wire", "struct", "untagged", "u32"] {
+                assert!(!said.contains(ours), "{said}");
+            }
+        }
+    }
 }

@@ -5,18 +5,14 @@ use serde_json::{Value, json};
 use super::super::fields::{missing, unsupported};
 use super::super::ids::short;
 use super::super::start::Content;
+use super::super::texts::{Arguments, TextOr};
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::{Image, Message, Role};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 
 /// A text, or items.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Input {
-    Text(String),
-    Items(Vec<Item>),
-}
+pub(super) type Input = TextOr<Item>;
 
 /// An item, in all of its kinds.
 #[derive(Debug, Deserialize)]
@@ -27,7 +23,7 @@ pub(super) struct Item {
     content: Option<Content>,
     call_id: Option<String>,
     name: Option<String>,
-    arguments: Option<String>,
+    arguments: Option<Arguments>,
     output: Option<Content>,
 }
 
@@ -35,7 +31,7 @@ pub(super) struct Item {
 pub(super) fn read(input: Input, messages: &mut Vec<Message>) -> Result<(), Problem> {
     match input {
         Input::Text(text) => messages.push(Message::text(Role::User, text)),
-        Input::Items(items) => {
+        Input::List(items) => {
             for (n, item) in items.into_iter().enumerate() {
                 self::item(n, item, messages)?;
             }
@@ -62,7 +58,7 @@ fn item(n: usize, item: Item, messages: &mut Vec<Message>) -> Result<(), Problem
             let call = ToolCall {
                 id: need("call_id", item.call_id)?,
                 name: need("name", item.name)?,
-                arguments: need("arguments", item.arguments)?,
+                arguments: need("arguments", item.arguments.map(|a| a.0))?,
             };
             // The calls of one turn are one message.
             match messages.last_mut() {

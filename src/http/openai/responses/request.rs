@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::fields::{Body, Fields, missing, unsupported};
-use super::super::start::{metadata, tool_choice, tools};
+use super::super::start::{metadata, tooling};
 use super::{PREFIX, input};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
@@ -151,16 +151,13 @@ fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
         max_output_tokens: fields.take("max_output_tokens")?,
         temperature: fields.take("temperature")?,
         top_p: fields.take("top_p")?,
-        tools: tools(fields)?,
-        tool_choice: tool_choice(fields)?,
-        parallel_tool_calls: fields.take("parallel_tool_calls")?,
         openai: OpenAiOnly {
             response_format: text.format.and_then(format),
             reasoning_effort: reasoning.effort,
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
-        ..Parameters::default()
+        ..tooling(fields)?
     })
 }
 
@@ -170,7 +167,7 @@ fn format(format: Value) -> Option<Value> {
         Some("text") | None => None,
         Some("json_schema") => {
             let mut schema = format;
-            schema.as_object_mut()?.remove("type");
+            schema.as_object_mut()?.shift_remove("type");
             Some(json!({ "type": "json_schema", "json_schema": schema }))
         }
         Some(_) => Some(format),
