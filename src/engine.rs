@@ -294,6 +294,10 @@ impl Engine {
                 let unreadable = Some(why);
                 return Ok(View::of(Generation { unreadable, ..row }, Answer::default(), 1));
             }
+            Err(LogError::Doubled(doubled)) => {
+                let unreadable = Some(LogError::Doubled(doubled).to_string());
+                return Ok(View::of(Generation { unreadable, ..row }, Answer::default(), 1));
+            }
             Err(other @ (LogError::Conflict | LogError::Unavailable(_))) => {
                 return Err(other.into());
             }

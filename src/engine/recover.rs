@@ -305,5 +305,6 @@ fn unreadable_ending() -> Event {
         message: "what is stored of this generation cannot be read".into(),
         retryable: false,
         retry_after_ms: None,
+        upstream: None,
     }))
 }

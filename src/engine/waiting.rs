@@ -99,6 +99,7 @@ pub(super) fn spoken(before: u64, event: &Event) -> u64 {
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
         | Event::Notice { .. }
+        | Event::Unknown
         | Event::Done(_) => return before,
     };
     before + (bytes as u64).div_ceil(TOKEN_BYTES).max(1)

@@ -105,6 +105,7 @@ pub(super) fn unreadable_ending(status: Status) -> Done {
         message: message.into(),
         retryable: false,
         retry_after_ms: None,
+        upstream: None,
     };
     Done {
         status,

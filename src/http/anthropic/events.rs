@@ -94,6 +94,7 @@ impl Dialect for Messages {
             | Event::ToolCall(_)
             | Event::Superseded { .. }
             | Event::Snapshot { .. }
+            | Event::Unknown
             | Event::Done(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use super::content::{Content, Reading, Told, Turn};
 use super::context;
 use super::tools::{WireChoice, WireTool, choice, tools};
 use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{
     BYTES_PER_TOKEN, Message, OpenAiOnly, Parameters, Prompt, PromptError,
 };
@@ -71,7 +72,8 @@ pub(super) fn parse(body: Body, asked: Asked<'_>) -> Result<Parsed, Problem> {
     }
     let mut told = Told::default();
     let stream = body.stream.unwrap_or(false);
-    let metadata = body.metadata.clone().unwrap_or_default();
+    let metadata = Value::Object(body.metadata.clone().unwrap_or_default()).to_string();
+    let metadata: JsonObject = serde_json::from_str(&metadata).unwrap_or_default();
     check_metadata(&metadata)?;
     let prompt = prompt(body, asked, &mut told)?;
     let request = Request {
@@ -165,6 +167,7 @@ pub(super) fn refusal(error: PromptError) -> Problem {
             Problem::unprocessable("prompt_too_long", words).with("limit", limit)
         }
         other @ (PromptError::Empty { .. }
+        | PromptError::MediaTooLarge { .. }
         | PromptError::InvalidCharacter { .. }
         | PromptError::OutOfRange { .. }) => other.into(),
     }
