@@ -5,6 +5,7 @@
 mod admin;
 #[cfg(test)]
 mod anthropic;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod assets;

@@ -37,12 +37,16 @@ struct DeltaFrame<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    InputJsonDelta { partial_json: &'a str },
-    SignatureDelta { signature: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
 }
 
 impl Dialect for Messages {
@@ -240,7 +244,7 @@ impl Messages {
         start(self.open, block, frames);
         if let Kind::Thinking(thinking) = &block.kind {
             let signature = &thinking.signature();
-            send(self.open, Delta::SignatureDelta { signature }, frames);
+            send(self.open, Delta::Signature { signature }, frames);
         }
         let json = json!({ "type": "content_block_stop", "index": self.open });
         frames.identified("content_block_stop", &json);
@@ -347,9 +351,9 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
 
 fn delta(index: usize, kind: &Kind, text: &str, frames: &mut Frames) {
     let delta = match kind {
-        Kind::Text | Kind::Redacted { .. } => Delta::TextDelta { text },
-        Kind::Thinking(_) => Delta::ThinkingDelta { thinking: text },
-        Kind::Call(_) => Delta::InputJsonDelta { partial_json: text },
+        Kind::Text | Kind::Redacted { .. } => Delta::Text { text },
+        Kind::Thinking(_) => Delta::Thinking { thinking: text },
+        Kind::Call(_) => Delta::InputJson { partial_json: text },
     };
     send(index, delta, frames);
 }
