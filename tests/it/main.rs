@@ -18,6 +18,8 @@ mod check;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod conversations;
@@ -79,6 +81,8 @@ mod metrics;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod operators;
 #[cfg(feature = "otel")]
 #[cfg(test)]
 mod otel;
@@ -98,6 +102,8 @@ mod raw;
 mod readers;
 #[cfg(test)]
 mod remote;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
