@@ -199,7 +199,7 @@ impl Log for PgLog {
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         answered(async {
             self.renew(owner, lease).await?;
-            self.fit().await.map(drop)
+            self.fit().await
         })
         .await
     }

@@ -14,7 +14,7 @@ const FIXED: usize = 6;
 
 /// What the server has for all of us.
 #[derive(Debug)]
-pub(super) struct Room {
+struct Room {
     /// Connections that our role may have to our database.
     available: usize,
     /// What sets that limit.
@@ -47,7 +47,10 @@ impl PgLog {
                 tracing::warn!(%why, pool = pool.name(), "a connection is missing at the start");
             }
         }
-        let room = self.fit().await?;
+        let mut room = self.room().await?;
+        // This one has no lease yet.
+        room.instances += 1;
+        self.take(&room);
         let Room { available, by, instances } = room;
         let most = FIXED + 2 * room.share();
         if available < room.needed() {
@@ -71,12 +74,16 @@ impl PgLog {
     }
 
     /// Takes this instance's share of the connections: less when others come, more when they go.
-    pub(super) async fn fit(&self) -> Result<Room, LogError> {
+    pub(super) async fn fit(&self) -> Result<(), LogError> {
         let room = self.room().await?;
+        self.take(&room);
+        Ok(())
+    }
+
+    fn take(&self, room: &Room) {
         let share = room.share();
         self.readers.resize(share);
         self.workers.resize(share);
-        Ok(room)
     }
 
     async fn room(&self) -> Result<Room, LogError> {
@@ -106,7 +113,7 @@ impl PgLog {
             }
         }
         let (available, by) = (usize::try_from(found.0).unwrap_or_default(), found.1);
-        let instances = usize::try_from(number("instances")?).unwrap_or_default().max(1);
+        let instances = usize::try_from(number("instances")?).unwrap_or_default();
         Ok(Room { available, by, instances })
     }
 }

@@ -113,7 +113,8 @@ async fn a_database_that_takes_no_writes_at_all_is_not_ready_and_nothing_has_to_
     let mut admin = app.database.connect().await;
     let name = app.database.options.get_database().unwrap();
     let throw_out = "select pg_terminate_backend(pid) from pg_stat_activity \
-                     where datname = current_database() and application_name like 'lastword%'";
+                     where datname = current_database() and pid <> pg_backend_pid() \
+                     and application_name like 'lastword%'";
     run(
         &mut admin,
         &format!(
