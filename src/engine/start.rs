@@ -158,13 +158,11 @@ impl Engine {
             None => self.create(&new).await.map_err(StartError::from),
             Some(turn) => self.begin_turn(new, turn, &model).await,
         };
-        let created = created.map_err(|error| match error {
-            StartError::Log(LogError::Unavailable(why)) => {
-                tracing::warn!(generation = %id, why, "a start was not answered");
-                StartError::Unanswered(id)
-            }
-            other => other,
-        })?;
+        if let Err(StartError::Log(LogError::Unavailable(why))) = &created {
+            tracing::warn!(generation = %id, why, "a start was not answered");
+            return Err(StartError::Unanswered(id));
+        }
+        let created = created?;
         let (row, first) = match created {
             Created::KeyReused => return Err(StartError::KeyReused),
             Created::KeyBusy => return Err(StartError::KeyBusy(limit.unwrap_or_default())),
