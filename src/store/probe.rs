@@ -16,10 +16,13 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// A commit that waits for a standby for so long is worth telling.
 const SLOW: f64 = 2.0;
 
-/// What was found last, and when the question began.
+/// When a question began, and what was found.
+type Look = (Instant, Result<Condition, String>);
+
+/// What was found last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
-    last: Arc<Mutex<Option<(Instant, Result<Condition, String>)>>>,
+    last: Arc<Mutex<Option<Look>>>,
 }
 
 impl Probe {
