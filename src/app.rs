@@ -56,6 +56,9 @@ pub enum AppError {
     /// What an earlier process left cannot be read.
     #[error("cannot take up what an earlier process left: {0}")]
     TakeUp(LogError),
+    /// The database cannot be asked what it has.
+    #[error("cannot ask the database for its limits: {0}")]
+    Reserve(LogError),
     /// Others could come in, and nobody has a key.
     #[error(
         "{listen} needs keys, and there is none yet: make one with\n  {create}\nor listen on \
@@ -126,6 +129,7 @@ impl App {
         let (database, log) = Database::open(config).await?;
         let origins = Origins::parse(&config.cors_origins)?;
         keys::check(config, address, &log).await?;
+        log.reserve().await.map_err(AppError::Reserve)?;
         let identity = Identity::take(&config.data_dir)?;
         let mut local = Local::find(config).await;
         let (models, why) = local.models()?;
@@ -141,6 +145,7 @@ impl App {
             None => Arc::new(Silence),
         };
         let access = Access::new(Arc::new(log.clone()), Arc::clone(&signals), config.anonymous);
+        access.learn().await.map_err(AppError::Keys)?;
         let leaves = Leaves { log: around(Arc::new(log.clone())), signals, models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;

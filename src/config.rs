@@ -6,6 +6,7 @@ mod file;
 mod flags;
 mod keys;
 mod limits;
+mod local;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub use file::{ContinuationWord, ModelConfig, OnLossWord, ProviderKind, WireWord
 pub use file::{Given, OpenedWord, ThinkTagsWord};
 pub use flags::{Cli, Command, LogFormat, PlaceFlags, ServeFlags, Switch};
 pub use keys::{KeysCommand, NewKeyFlags};
+pub use local::{LocalKind, LocalServer};
 
 /// Everything that `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Somebody else's Postgres; `None` for the private one.
     pub database_url: Option<String>,
+    /// How long a start waits for a database that is not there yet.
+    pub database_wait: Duration,
     /// Accept a database that may lose acknowledged events.
     pub allow_unsafe_durability: bool,
     /// Where the PostgreSQL programs are, if not in the usual places.
@@ -85,38 +89,6 @@ impl ProviderEnvironment {
     }
 }
 
-/// The kinds of model server that people run on their own machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalKind {
-    /// Ollama.
-    Ollama,
-    /// LM Studio.
-    LmStudio,
-    /// llama.cpp's `llama-server`.
-    LlamaCpp,
-    /// vLLM.
-    Vllm,
-}
-
-/// Where on the loopback such a server may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalServer {
-    /// What it is expected to be.
-    pub kind: LocalKind,
-    /// Its port.
-    pub port: u16,
-}
-
-impl LocalServer {
-    /// The ports that they use by default, the likeliest first.
-    pub const USUAL: [Self; 4] = [
-        Self { kind: LocalKind::Ollama, port: 11434 },
-        Self { kind: LocalKind::LmStudio, port: 1234 },
-        Self { kind: LocalKind::LlamaCpp, port: 8080 },
-        Self { kind: LocalKind::Vllm, port: 8000 },
-    ];
-}
-
 impl std::fmt::Debug for ProviderEnvironment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = self.api_key.as_ref().map(|_| "…");
@@ -134,7 +106,8 @@ impl std::fmt::Debug for ProviderEnvironment {
 pub struct ConfigError(pub String);
 
 /// The variables that we read; others that begin like ours are misspelt.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 21] = [
+    "LASTWORD_DATABASE_WAIT_S",
     "LASTWORD_API_KEY",
     "LASTWORD_SERVER",
     "LASTWORD_LISTEN",
@@ -200,6 +173,7 @@ impl Config {
         let require_key = flags.require_key || file.require_key.unwrap_or(false);
         let anonymous = access::anonymous(listen, flags.insecure_no_auth, require_key)?;
         let place = flags.place;
+        let wait = flags.database_wait_s.or(file.database_wait_s).unwrap_or(30.0);
         let data_dir = place.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let mut limits = file.limits.over(Limits::default())?;
         let seconds = |s: f64| Duration::from_secs_f64(s);
@@ -225,6 +199,7 @@ impl Config {
             cors_origins: file.cors_origins,
             data_dir,
             database_url: place.database_url.or(file.database_url).filter(|url| !url.is_empty()),
+            database_wait: seconds(at_least("database_wait_s", wait, 0.0)?),
             allow_unsafe_durability: place.allow_unsafe_durability,
             postgres_bin: place.postgres_bin.or(file.postgres_bin),
             path: variable_os("PATH"),

@@ -65,7 +65,9 @@ use crate::domain::id::{InstanceId, Seq, Tenant};
 use crate::domain::room::Participant;
 use crate::domain::transcript::{Answer, Transcript};
 use crate::metrics::Metrics;
-use crate::ports::{Address, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To};
+use crate::ports::{
+    Address, Condition, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To,
+};
 use crate::tasks::Tasks;
 use live::Live;
 use overview::Picture;
@@ -232,23 +234,29 @@ impl Engine {
         let metrics = self.metrics();
         metrics.running.set(i64::try_from(self.running()).unwrap_or(i64::MAX));
         for pool in self.inner.log.pools() {
-            for (state, count) in [("idle", pool.idle), ("busy", pool.busy)] {
+            for (state, count) in [("idle", pool.idle), ("busy", pool.busy), ("free", pool.free)] {
                 metrics.pool.get_or_create(&[("pool", pool.name), ("state", state)]).set(count);
             }
         }
         metrics.unreadable.inc_by(self.inner.log.take_unreadable());
+        let refused = self.inner.log.refused();
+        metrics.refused.inc_by(refused.saturating_sub(metrics.refused.get()));
+        if let Ok(condition) = self.ready().await {
+            let waits = condition.unacknowledged.unwrap_or_default();
+            metrics.unacknowledged.set(waits.as_secs_f64());
+        }
         // Without the log the old figure stays: the other metrics are wanted all the more.
         if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.bytes()).await {
             metrics.log_bytes.set(bytes);
         }
     }
 
-    /// Whether the log can be reached.
+    /// How the log is.
     ///
     /// # Errors
-    /// It cannot.
-    pub async fn ready(&self) -> Result<(), LogError> {
-        self.inner.log.ping().await
+    /// It cannot be reached.
+    pub async fn ready(&self) -> Result<Condition, LogError> {
+        self.inner.log.condition().await
     }
 
     /// A generation's row, with what was asked.

@@ -4,6 +4,7 @@
 mod spread;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -93,6 +94,12 @@ pub struct Metrics {
     pub slow_cut: Counter,
     /// Connections to Postgres, by pool and state.
     pub pool: Family<Labels, Gauge>,
+    /// Connections that Postgres had no place for.
+    pub refused: Counter,
+    /// Seconds that the oldest commit has waited for a standby.
+    pub unacknowledged: Gauge<f64, AtomicU64>,
+    /// Seconds that the transaction is open that keeps most from being cleaned up.
+    pub oldest_transaction: Gauge<f64, AtomicU64>,
     /// Bytes of all event tables with their indexes.
     pub log_bytes: Gauge,
 }
@@ -132,6 +139,9 @@ impl Default for Metrics {
             snapshots: Family::default(),
             slow_cut: Counter::default(),
             pool: Family::default(),
+            refused: Counter::default(),
+            unacknowledged: Gauge::default(),
+            oldest_transaction: Gauge::default(),
             log_bytes: Gauge::default(),
         };
         metrics.register_generations();
@@ -242,6 +252,21 @@ impl Metrics {
             "pool_connections",
             "Connections to Postgres, by pool and state",
             self.pool.clone(),
+        );
+        r.register(
+            "connections_refused",
+            "Connections that Postgres had no place for",
+            self.refused.clone(),
+        );
+        r.register(
+            "commits_unacknowledged_seconds",
+            "For how long the oldest commit has waited for a standby",
+            self.unacknowledged.clone(),
+        );
+        r.register(
+            "oldest_transaction_seconds",
+            "For how long the transaction is open that keeps most from being cleaned up",
+            self.oldest_transaction.clone(),
         );
         r.register(
             "log_bytes",

@@ -86,6 +86,7 @@ fn mend_database(error: &AppError) -> &'static str {
         | AppError::NoKey { .. }
         | AppError::Origins(_)
         | AppError::Keys(_)
+        | AppError::Reserve(_)
         | AppError::Tls(_)
         | AppError::Identity(_)
         | AppError::Models(_)

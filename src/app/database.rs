@@ -3,15 +3,18 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::AppError;
 use crate::config::Config;
 use crate::store::embedded::{Embedded, EmbeddedError, Search};
-use crate::store::{Durability, PgLog, connect};
+use crate::store::{ConnectError, Durability, PgLog, connect};
 
 /// How often we look whether the private server is still there.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Between two tries to reach a database that is not there yet.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Where the log is.
 pub(super) enum Database {
@@ -30,12 +33,13 @@ impl Database {
             Durability::Required
         };
         if let Some(url) = &config.database_url {
+            one_place(url)?;
             let options: PgConnectOptions =
                 url.parse().map_err(|e: sqlx::Error| AppError::DatabaseUrl(e.to_string()))?;
             // Not the URL: it may hold a password.
             let place =
                 format!("{} on {}", options.get_database().unwrap_or("?"), options.get_host());
-            let log = connect(options, durability).await?;
+            let log = patiently(&options, durability, config.database_wait).await?;
             return Ok((Self::Given(place), log));
         }
         let search = Search { bin_dir: config.postgres_bin.clone(), path: config.path.clone() };
@@ -50,8 +54,9 @@ impl Database {
         Ok((Self::Private(Box::new(embedded), place), log))
     }
 
-    /// As [`Database::open`], or beside a `serve` that runs the private one.
+    /// As [`Database::open`] without waiting, or beside a `serve` that runs the private one.
     pub(super) async fn reach(config: &Config) -> Result<(Self, PgLog), AppError> {
+        let config = &Config { database_wait: Duration::ZERO, ..config.clone() };
         match Self::open(config).await {
             Err(AppError::Embedded(EmbeddedError::InUse { dir, pid })) => {
                 let Some(options) = Embedded::attach(&config.data_dir) else {
@@ -91,6 +96,79 @@ impl Database {
         match self {
             Self::Private(embedded, _) => embedded.stop().await,
             Self::Given(_) => {}
+        }
+    }
+}
+
+/// Connects; waits for a database that is not there yet, as after a power cut, for `patience` at most.
+async fn patiently(
+    options: &PgConnectOptions,
+    durability: Durability,
+    patience: Duration,
+) -> Result<PgLog, ConnectError> {
+    let give_up = Instant::now() + patience;
+    let mut said = false;
+    loop {
+        match connect(options.clone(), durability).await {
+            Err(error) if error.may_pass() && Instant::now() < give_up => {
+                if !said {
+                    let wait_s = patience.as_secs();
+                    tracing::warn!(%error, wait_s, "the database is not there yet: waiting for it");
+                    said = true;
+                }
+                sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Refuses what libpq would try one after the other: we connect to one place.
+fn one_place(url: &str) -> Result<(), AppError> {
+    let (before, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let authority = before.split_once("://").map_or(before, |(_, rest)| rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split_once('/').map_or(host, |(host, _)| host);
+    let several = |text: &str| text.contains(',') || text.to_ascii_lowercase().contains("%2c");
+    let mut parameters = parameters.split('&').filter_map(|one| one.split_once('='));
+    let lists = several(host)
+        || parameters
+            .clone()
+            .any(|(name, value)| matches!(name, "host" | "port") && several(value));
+    let other = parameters.any(|(name, value)| {
+        name == "target_session_attrs" && !matches!(value, "any" | "read-write" | "primary")
+    });
+    if lists || other {
+        let why = "lastword connects to one host, and needs the one that takes writes: name a virtual \
+                   address or a TCP proxy that leads there, in place of several hosts or \
+                   target_session_attrs";
+        return Err(AppError::DatabaseUrl(why.into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_hosts_are_refused_in_words() {
+        for url in [
+            "postgres://u:p@a,b/d",
+            "postgres://a:1,b:2/d?sslmode=disable",
+            "postgres:///d?host=a,b",
+            "postgres:///d?host=a%2Cb",
+            "postgres://a/d?target_session_attrs=standby",
+        ] {
+            let error = one_place(url).unwrap_err().to_string();
+            assert!(error.contains("one host"), "{url}: {error}");
+        }
+        for url in [
+            "postgres://u:p,q@a/d",
+            "postgres://a/d,e?application_name=x,y",
+            "postgres://a/d?target_session_attrs=read-write",
+        ] {
+            assert!(one_place(url).is_ok(), "{url}");
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) default_model: Option<String>,
     pub(super) lease_s: Option<f64>,
     pub(super) heartbeat_s: Option<f64>,
+    pub(super) database_wait_s: Option<f64>,
     pub(super) shutdown_grace_s: Option<f64>,
     pub(super) retention_days: Option<u32>,
     pub(super) notify: Option<bool>,

@@ -134,6 +134,9 @@ pub struct ServeFlags {
     /// Seconds of silence after which a reader gets a sign of life [default: 15].
     #[arg(long, env = "LASTWORD_HEARTBEAT_S", value_name = "SECONDS")]
     pub heartbeat_s: Option<f64>,
+    /// Seconds that a start waits for a database that is not there yet [default: 30].
+    #[arg(long, env = "LASTWORD_DATABASE_WAIT_S", value_name = "SECONDS")]
+    pub database_wait_s: Option<f64>,
     /// Seconds that running generations may go on after SIGTERM; what is left then is taken up by
     /// the next start [default: 20].
     #[arg(long, env = "LASTWORD_SHUTDOWN_GRACE_S", value_name = "SECONDS")]

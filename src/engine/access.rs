@@ -3,7 +3,6 @@ mod caller;
 mod upkeep;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,8 +49,8 @@ struct Inner {
     /// The caller without a credential; one for all.
     nobody: Caller,
     known: Mutex<HashMap<Digest, Caller>>,
-    /// Whether there is a key at all, as it was at the last look.
-    any: AtomicBool,
+    /// Whether there is a key at all, as it was at the last look; `None` before the first.
+    any: Mutex<Option<bool>>,
     turns: Semaphore,
 }
 
@@ -103,7 +102,7 @@ impl Access {
             anonymous,
             nobody: Caller::anonymous(),
             known: Mutex::default(),
-            any: AtomicBool::new(true),
+            any: Mutex::new(None),
             turns: Semaphore::new(LOOK_UPS),
         };
         Self { inner: Arc::new(inner) }
@@ -141,9 +140,34 @@ impl Access {
     pub async fn with_key(&self, key: &str) -> Result<Caller, Denied> {
         match Secret::parse(key) {
             Some(secret) => self.with(&secret, SecretKind::Key).await,
-            None if self.inner.any.load(Ordering::Relaxed) => Err(Denied::Invalid),
+            None if self.any().await? => Err(Denied::Invalid),
             None => self.without().map_err(|_| Denied::Invalid),
         }
+    }
+
+    /// Learns whether there is a key at all, before anybody asks to come in.
+    ///
+    /// # Errors
+    /// The keys cannot be read.
+    pub async fn learn(&self) -> Result<(), LogError> {
+        let any = self.inner.keys.any().await?;
+        self.note_any(any);
+        Ok(())
+    }
+
+    /// Whether there is a key at all. Nobody is refused because that is not known yet.
+    async fn any(&self) -> Result<bool, Denied> {
+        let known = *self.inner.any.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(any) = known {
+            return Ok(any);
+        }
+        let any = self.in_turn(async { self.inner.keys.any().await }).await?;
+        self.note_any(any);
+        Ok(any)
+    }
+
+    fn note_any(&self, any: bool) {
+        *self.inner.any.lock().unwrap_or_else(PoisonError::into_inner) = Some(any);
     }
 
     /// The caller whose browser signed in.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::access::Caller;
@@ -85,6 +85,9 @@ pub enum StartError {
     /// This generation answers on the branch.
     #[error("an answer is running on this branch; cancel it, wait for it, or say `concurrent`")]
     Busy(GenerationId),
+    /// The log did not answer: whether this start is in it shows when it is back.
+    #[error("the database did not answer; if the start was stored after all, it is generation {0}")]
+    Unanswered(GenerationId),
     /// The log is out of reach or broken.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -150,10 +153,16 @@ impl Engine {
         };
         // Until it runs: the upkeep shall not take for abandoned what is just beginning.
         let _starting = self.inner.live.starting().begin(new.id);
+        let id = new.id;
         let created = match start.turn {
-            None => self.create(&new).await?,
-            Some(turn) => self.begin_turn(new, turn, &model).await?,
+            None => self.create(&new).await.map_err(StartError::from),
+            Some(turn) => self.begin_turn(new, turn, &model).await,
         };
+        if let Err(StartError::Log(LogError::Unavailable(why))) = &created {
+            tracing::warn!(generation = %id, why, "a start was not answered");
+            return Err(StartError::Unanswered(id));
+        }
+        let created = created?;
         let (row, first) = match created {
             Created::KeyReused => return Err(StartError::KeyReused),
             Created::KeyBusy => return Err(StartError::KeyBusy(limit.unwrap_or_default())),
@@ -176,7 +185,8 @@ impl Engine {
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         let give_up = Instant::now() + PATIENCE;
         loop {
-            match self.inner.log.create(new).await {
+            let stored = timeout(PATIENCE, self.inner.log.create(new)).await;
+            match stored.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 5 s".into()))) {
                 Err(LogError::Unavailable(why)) if Instant::now() < give_up => {
                     tracing::debug!(why, "the start is tried again");
                     sleep(PAUSE).await;

@@ -10,6 +10,12 @@ use crate::ports::LogError;
 
 /// Between two looks at the days' tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// The same after one that could not do all.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Between two looks at other sessions on the database.
+const AROUND: Duration = Duration::from_secs(60);
+/// Between two warnings about the same thing.
+const REPEAT: Duration = Duration::from_secs(600);
 /// Between two looks at what was appended.
 const FOLD: Duration = Duration::from_millis(250);
 /// Looks after which others' leavings are looked for, even if nothing was appended here.
@@ -50,6 +56,11 @@ impl Engine {
             let hard = engine.inner.tasks.hard().clone();
             hard.run_until_cancelled(engine.fold()).await;
         });
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.look_around()).await;
+        });
         self.heed_hints();
         let hard = self.inner.tasks.hard().clone();
         self.inner.tasks.spawn_service(self.inner.rooms.clone().keep_up(hard));
@@ -85,8 +96,38 @@ impl Engine {
                 housekeeping = Instant::now() + HOUSEKEEPING;
                 if let Err(error) = inner.log.retain(inner.limits.retention_days).await {
                     tracing::warn!(%error, "retention");
+                    housekeeping = Instant::now() + AGAIN;
                 }
             }
+        }
+    }
+
+    /// Looks at other sessions on the database: one whose transaction never ends is told of.
+    async fn look_around(&self) {
+        let mut told: Option<Instant> = None;
+        loop {
+            sleep(AROUND).await;
+            let found = match self.inner.log.look_around().await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::debug!(%error, "other sessions were not looked at");
+                    continue;
+                }
+            };
+            let seconds = found.as_ref().and_then(|held| held.open_for).unwrap_or_default();
+            self.metrics().oldest_transaction.set(seconds.as_secs_f64());
+            let Some(held) = found.filter(|_| told.is_none_or(|at| at.elapsed() >= REPEAT)) else {
+                continue;
+            };
+            told = Some(Instant::now());
+            tracing::warn!(
+                pid = held.pid,
+                application = held.application,
+                user = held.user,
+                open_s = held.open_for.map(|age| age.as_secs()),
+                transactions = held.age,
+                "a transaction is open for long: PostgreSQL cannot clean up, and the journal grows"
+            );
         }
     }
 

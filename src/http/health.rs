@@ -18,6 +18,19 @@ pub(super) async fn ready(engine: Shared) -> Result<HttpResponse, Problem> {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail);
         return Err(problem.retry_after(1));
     }
-    engine.ready().await?;
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    let found = engine.ready().await?;
+    if found.read_only {
+        let detail = "the database takes no writes: it is a standby, or was made read-only";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "storage_read_only", detail);
+        return Err(problem.retry_after(1));
+    }
+    let Some(waits) = found.unacknowledged else {
+        return Ok(HttpResponse::Ok().json(json!({ "status": "ready" })));
+    };
+    let waits = waits.as_secs();
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "ready",
+        "detail": "reads work; no standby acknowledges commits, so nothing new is said",
+        "commits_wait_s": waits,
+    })))
 }

@@ -329,6 +329,11 @@ impl From<StartError> for Problem {
                     .with("limit", "concurrent_generations")
                     .retry_after(1)
             }
+            StartError::Unanswered(generation) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", detail)
+                    .with("generation", generation.to_string())
+                    .retry_after(1)
+            }
             StartError::Bounds(error) => error.into(),
             StartError::Log(error) => error.into(),
         }

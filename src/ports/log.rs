@@ -138,14 +138,29 @@ pub trait Log: Send + Sync + 'static {
     /// Bytes of all events with their indexes.
     async fn bytes(&self) -> Result<i64, LogError>;
 
-    /// Whether the database answers and has the tables that this build needs.
-    async fn ping(&self) -> Result<(), LogError>;
+    /// How often a connection was refused because the database had no place for it.
+    fn refused(&self) -> u64 {
+        0
+    }
+
+    /// Cuts listeners of processes that stand still, and looks for a transaction that is open for long.
+    async fn look_around(&self) -> Result<Option<Holder>, LogError> {
+        Ok(None)
+    }
+
+    /// How the database is, asked by a connection that is there anyway.
+    async fn condition(&self) -> Result<Condition, LogError>;
 }
 
 /// One connection that appends. It never reconnects silently: a lost connection is an error of
 /// the next call, so that its user knows to look at the log again.
 #[async_trait]
 pub trait LogWriter: Send {
+    /// Connects, where the first call would do it otherwise.
+    async fn open(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Appends all of `batch` in one transaction, durable when it returns.
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError>;
 
@@ -162,6 +177,32 @@ pub struct Pool {
     pub idle: i64,
     /// Connections at work.
     pub busy: i64,
+    /// Connections that may still be opened.
+    pub free: i64,
+}
+
+/// How the database is.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// It takes no writes: it is a standby, or was made one.
+    pub read_only: bool,
+    /// For how long the oldest of our commits has waited for a standby to acknowledge it.
+    pub unacknowledged: Option<Duration>,
+}
+
+/// A session with a transaction that keeps PostgreSQL from cleaning up behind us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    /// Its process.
+    pub pid: i32,
+    /// What it calls itself.
+    pub application: String,
+    /// Its role.
+    pub user: String,
+    /// How long the transaction is open; `None` if our role may not see it.
+    pub open_for: Option<Duration>,
+    /// How many transactions have begun since.
+    pub age: i64,
 }
 
 /// A generation of a tenant.

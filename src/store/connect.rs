@@ -1,40 +1,37 @@
 //! Reaches the database, checks that it keeps what it is given, and brings its tables up to date.
-use std::sync::Arc;
-use std::time::Duration;
-
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
 
 use super::postgres::PgLog;
 use super::session_settings::Sessions;
-use super::unfolded::Unfolded;
+use super::supply::{is_starting, is_too_many};
 
+/// How pools refuse start-up options: PgBouncer and what is made of it, and Amazon RDS Proxy.
+const REFUSALS: [&str; 2] = ["unsupported startup parameter", "support command-line options"];
 /// The oldest PostgreSQL that the SQL here runs on.
 const OLDEST: i32 = 140_000;
-/// How long a request waits for a free connection: longer, and its client gives up first.
-const ACQUIRE: Duration = Duration::from_secs(3);
-/// A connection that was used so recently is not asked whether it still works: that would double
-/// the time of most queries, and those that lose theirs to a restart are tried again.
-const UNTESTED: Duration = Duration::from_millis(500);
-/// Connections for readers, so that they never wait for writers or the other way round.
-const READERS: u32 = 10;
-/// Connections for starts, cancels, leases and take-overs.
-const WORKERS: u32 = 10;
 
 /// Why the server does not start on this database.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No answer, or no access.
-    #[error("cannot reach the database: {0}")]
-    Unreachable(#[source] sqlx::Error),
+    #[error("cannot reach the database: {}", words(.0))]
+    Unreachable(sqlx::Error),
     /// A pool that hands connections on between transactions.
     #[error(
-        "the database is behind a pool that changes the connection between transactions \
-         (PgBouncer's transaction mode), which loses listening and locks; give lastword the server \
-         itself, or a pool in session mode with ignore_startup_parameters = \
+        "the database is behind something that has one connection for several (a pool in transaction \
+         mode such as PgBouncer's, or PGlite's socket server), which loses listening and locks; give \
+         lastword the server itself, or a pool in session mode with ignore_startup_parameters = \
          extra_float_digits, options: its own pools are small"
     )]
     Pooled,
+    /// A pool that takes no settings with a connection.
+    #[error(
+        "the database is behind a pool that refuses start-up options; give lastword the server itself \
+         (managed databases have an address for direct connections), or PgBouncer in session mode with \
+         ignore_startup_parameters = extra_float_digits, options"
+    )]
+    Options,
     /// Older than 14.
     #[error("this is PostgreSQL {0}; lastword needs 14 or later")]
     TooOld(String),
@@ -69,8 +66,46 @@ pub enum ConnectError {
     )]
     OthersRun,
     /// The tables could not be brought up to date.
-    #[error("cannot migrate the database: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("cannot migrate the database: {}", migration_words(.0))]
+    Migrate(sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::migrate::MigrateError> for ConnectError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
+impl ConnectError {
+    /// Whether the database may just not be there yet.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let Self::Unreachable(error) = self else { return false };
+        is_starting(error)
+            || is_too_many(error)
+            || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+    }
+}
+
+/// What the server said, without the line of its own sources that it was said in.
+fn words(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(said) => match said.code() {
+            Some(code) => format!("{} (SQLSTATE {code})", said.message()),
+            None => said.message().to_owned(),
+        },
+        None => error.to_string(),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which may grow")]
+fn migration_words(error: &sqlx::migrate::MigrateError) -> String {
+    use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+    match error {
+        Execute(error) => words(error),
+        ExecuteMigration(error, version) => format!("migration {version}: {}", words(error)),
+        other => other.to_string(),
+    }
 }
 
 /// Whether a database that may lose acknowledged events is accepted.
@@ -97,34 +132,27 @@ pub async fn connect(
     let sessions = sessions.begin(&mut first).await?;
     super::migrate::migrate(&mut first, &sessions).await?;
     super::partitions::ensure(&mut first).await.map_err(ConnectError::Unreachable)?;
+    let space = space(&mut first).await?;
     // A polite goodbye is not worth failing for.
     let _ = first.close().await;
-    let pool = |most| {
-        let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
-        let pool = pool.test_before_acquire(false).before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > UNTESTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        });
-        sessions.pool(pool)
-    };
-    Ok(PgLog {
-        readers: pool(READERS),
-        workers: pool(WORKERS),
-        sessions,
-        unfolded: Unfolded::default(),
-        unreadable: Arc::default(),
-    })
+    Ok(PgLog::on(sessions, space))
+}
+
+/// What tells the channels of a deployment from those of others in the same database, by its schema.
+async fn space(first: &mut PgConnection) -> Result<String, ConnectError> {
+    let sql = "select case when current_schema() = 'public' then '' \
+               else '_' || to_hex(hashtext(current_schema())) end";
+    sqlx::query_scalar(sql).fetch_one(first).await.map_err(ConnectError::Unreachable)
 }
 
 /// What a refused connection means.
 fn unreachable(error: sqlx::Error) -> ConnectError {
-    // PgBouncer's words for what it would have to pass on.
-    let pooled = error.to_string().contains("unsupported startup parameter");
-    if pooled { ConnectError::Pooled } else { ConnectError::Unreachable(error) }
+    let said = error.to_string();
+    if REFUSALS.iter().any(|words| said.contains(words)) {
+        ConnectError::Options
+    } else {
+        ConnectError::Unreachable(error)
+    }
 }
 
 /// Two connections that are both open have a server process each; behind a pool in transaction

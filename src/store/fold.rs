@@ -26,11 +26,11 @@ impl PgLog {
     pub(super) async fn fold_lanes(&self, owner: InstanceId) -> Result<u64, LogError> {
         let open = "select id from lanes where owner = $1 and open order by id";
         let open: Vec<Uuid> =
-            sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.workers).await.map_err(error)?;
+            sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.upkeep).await.map_err(error)?;
         self.unfolded.retain(&open);
         let mut folded = Folded::default();
         for lane in open {
-            let mut transaction = self.workers.begin().await.map_err(error)?;
+            let mut transaction = self.upkeep.begin().await.map_err(error)?;
             let copies = self.unfolded.take(lane);
             folded.add(fold(&mut transaction, lane, ROWS, copies).await?);
             transaction.commit().await.map_err(error)?;
@@ -51,13 +51,13 @@ impl PgLog {
             "select exists (select from lanes l where {LEFT})"
         )))
         .bind(owner.0)
-        .fetch_one(&self.workers)
+        .fetch_one(&self.upkeep)
         .await
         .map_err(error)?;
         if !found {
             return Ok(Folded::default());
         }
-        let mut transaction = self.workers.begin().await.map_err(error)?;
+        let mut transaction = self.upkeep.begin().await.map_err(error)?;
         // For update: their appends under way are decided.
         let lanes: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "select l.id from lanes l where {LEFT} order by l.id limit $2 for update skip locked"
@@ -91,7 +91,7 @@ impl PgLog {
 
     /// Closes what an earlier process of `owner` has left open.
     pub(super) async fn close_lanes(&self, owner: InstanceId) -> Result<(), LogError> {
-        let mut transaction = self.workers.begin().await.map_err(error)?;
+        let mut transaction = self.upkeep.begin().await.map_err(error)?;
         close(&mut transaction, "owner = $1", owner.0).await?;
         transaction.commit().await.map_err(error)
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::append::append;
 use super::rows::{answered, error, seq};
-use super::session_settings::Sessions;
+use super::supply::Supply;
 use super::unfolded::Unfolded;
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
@@ -28,10 +28,12 @@ const BY_KEY: [(&str, &str); 3] =
 
 /// One lane of an instance, with a connection of its own.
 pub(super) struct PgWriter {
-    sessions: Sessions,
+    supply: Supply,
     owner: InstanceId,
     unfolded: Unfolded,
     open: Option<Open>,
+    /// Connected, before there is anything to append.
+    spare: Option<PgConnection>,
     /// The lane of a connection that was lost: its last append may still be under way.
     left: Option<Uuid>,
 }
@@ -71,8 +73,8 @@ pub(super) enum Spoke {
 }
 
 impl PgWriter {
-    pub(super) fn new(sessions: &Sessions, owner: InstanceId, unfolded: Unfolded) -> Self {
-        Self { sessions: sessions.with(&BY_KEY), owner, unfolded, open: None, left: None }
+    pub(super) fn new(supply: Supply, owner: InstanceId, unfolded: Unfolded) -> Self {
+        Self { supply, owner, unfolded, open: None, spare: None, left: None }
     }
 
     /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.
@@ -82,14 +84,22 @@ impl PgWriter {
             self.left = Some(open.lane.id);
             return Ok(open);
         }
-        answered(self.begin()).await
+        answered(self.begin()).await.inspect_err(|_| self.supply.appended(false))
     }
 
     async fn begin(&mut self) -> Result<Open, LogError> {
-        let mut connection = self.sessions.connect().await.map_err(error)?;
+        let mut connection = match self.spare.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
         let id = open(&mut connection, self.owner, self.left).await?;
         self.left = Some(id);
         Ok(Open { connection, lane: self.place(id) })
+    }
+
+    async fn connect(&self) -> Result<PgConnection, LogError> {
+        let sessions = self.supply.sessions().with(&BY_KEY);
+        Ok(self.supply.open_first(&sessions).await.map_err(error)?.connection)
     }
 
     /// The beginning of a lane.
@@ -100,6 +110,7 @@ impl PgWriter {
     /// Only a connection whose last call succeeded, or was refused for what it said, is in a
     /// known state.
     fn keep<T>(&mut self, open: Open, result: &Result<T, LogError>) {
+        self.supply.appended(!matches!(result, Err(LogError::Unavailable(_))));
         match result {
             Ok(_) | Err(LogError::Conflict) => {
                 self.left = None;
@@ -114,6 +125,13 @@ impl PgWriter {
 
 #[async_trait]
 impl LogWriter for PgWriter {
+    async fn open(&mut self) -> Result<(), LogError> {
+        if self.open.is_none() && self.spare.is_none() {
+            self.spare = Some(answered(self.connect()).await?);
+        }
+        Ok(())
+    }
+
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         // A first connection is silent; a lost one was reported by the call that lost it.
         let mut own = self.take().await?;

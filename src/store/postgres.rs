@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgPool;
-use sqlx::{AssertSqlSafe, Connection};
+use futures_util::future::join_all;
+use sqlx::AssertSqlSafe;
 
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
+use super::neighbours;
 use super::operations::PgOperations;
+use super::pool;
+use super::probe::Probe;
+use super::room;
 use super::rows::{GENERATION, answered, error};
 use super::session_settings::Sessions;
+use super::supply::Supply;
 use super::turns;
 use super::unfolded::Unfolded;
 use super::unreadable::Unreadable;
@@ -19,8 +24,8 @@ use crate::domain::entry::Entry;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
-    Address, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError, LogWriter,
-    Operations, Orphan, Orphans, Pool,
+    Address, Claim, Claimed, Condition, Conversations, Created, Deleted, Filter, Holder, Log,
+    LogError, LogWriter, Operations, Orphan, Orphans, Pool,
 };
 
 /// How long the connections may take to close.
@@ -29,9 +34,16 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// The durable log of all generations, in Postgres.
 #[derive(Clone, Debug)]
 pub struct PgLog {
-    pub(super) readers: PgPool,
-    pub(super) workers: PgPool,
-    pub(super) sessions: Sessions,
+    /// For readers, so that they never wait for writers or the other way round.
+    pub(super) readers: pool::Pool,
+    /// For starts, cancels and take-overs.
+    pub(super) workers: pool::Pool,
+    /// For the lease and the fold, which nothing else may keep waiting.
+    pub(super) upkeep: pool::Pool,
+    /// For looking at the database and at our own connections.
+    pub(super) watch: pool::Pool,
+    pub(super) supply: Supply,
+    pub(super) probe: Probe,
     pub(super) unfolded: Unfolded,
     pub(super) unreadable: Arc<Unreadable>,
 }
@@ -59,7 +71,7 @@ impl Log for PgLog {
     }
 
     fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
-        Box::new(PgWriter::new(&self.sessions, owner, self.unfolded.clone()))
+        Box::new(PgWriter::new(self.supply.clone(), owner, self.unfolded.clone()))
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
@@ -158,7 +170,7 @@ impl Log for PgLog {
                 "select id from generations where owner = $1 and status = 'cancelling'",
             )
             .bind(owner.0)
-            .fetch_all(&self.workers)
+            .fetch_all(&self.upkeep)
             .await
             .map(|ids| ids.into_iter().map(GenerationId).collect())
             .map_err(error)
@@ -187,7 +199,11 @@ impl Log for PgLog {
     }
 
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
-        answered(self.renew(owner, lease)).await
+        answered(async {
+            self.renew(owner, lease).await?;
+            self.fit().await
+        })
+        .await
     }
 
     async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
@@ -219,16 +235,26 @@ impl Log for PgLog {
             let mut connection = self.workers.acquire().await.map_err(error)?;
             super::partitions::ensure(&mut connection).await.map_err(error)?;
             super::segments::forget_doubled(&mut connection, days).await.map_err(error)?;
-            super::partitions::expire(&mut connection, days).await.map_err(error)
+            let expired = super::partitions::expire(&mut connection, days).await;
+            let (dropped, in_use) = expired.map_err(error)?;
+            connection.clean();
+            if in_use > 0 {
+                let why = format!("{in_use} tables of old days are in use and stay for now");
+                return Err(LogError::Unavailable(why));
+            }
+            Ok(dropped)
         })
         .await
     }
 
     fn pools(&self) -> Vec<Pool> {
-        [("readers", &self.readers), ("workers", &self.workers)]
-            .map(|(name, pool)| {
-                let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
-                Pool { name, idle, busy: (i64::from(pool.size()) - idle).max(0) }
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.all_pools()
+            .map(|pool| {
+                let count = pool.count();
+                let (idle, busy, free) =
+                    (number(count.idle), number(count.busy), number(count.free));
+                Pool { name: pool.name(), idle, busy, free }
             })
             .to_vec()
     }
@@ -237,31 +263,54 @@ impl Log for PgLog {
         self.unreadable.take()
     }
 
+    fn refused(&self) -> u64 {
+        self.supply.refused()
+    }
+
     async fn bytes(&self) -> Result<i64, LogError> {
         answered(super::partitions::bytes(&self.workers)).await
     }
 
-    /// By a connection of its own: a pool that is used up does not mean that the database is gone.
-    async fn ping(&self) -> Result<(), LogError> {
-        let ping = async {
-            let mut connection = self.sessions.connect().await.map_err(error)?;
-            sqlx::query("select 1 from generations limit 0")
-                .execute(&mut connection)
-                .await
-                .map_err(error)?;
-            connection.close().await.map_err(error)
-        };
-        tokio::time::timeout(Duration::from_secs(2), ping)
-            .await
-            .unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 2 s".into())))
+    async fn look_around(&self) -> Result<Option<Holder>, LogError> {
+        answered(async {
+            self.cut_listeners(neighbours::SILENT).await?;
+            self.holder(neighbours::LONG).await
+        })
+        .await
+    }
+
+    async fn condition(&self) -> Result<Condition, LogError> {
+        self.probe.look(&self.watch, &self.supply).await
     }
 }
 
 impl PgLog {
+    /// On a database that was checked; nothing is connected yet. Must be called on the main runtime.
+    pub(super) fn on(sessions: Sessions, space: String) -> Self {
+        let supply = Supply::new(sessions, space);
+        let pool = |name, keep, most| pool::Pool::new(name, keep, most, &supply);
+        let watch = pool("watch", 1, 1);
+        supply.watch_by(&watch);
+        Self {
+            readers: pool("readers", 1, room::MOST),
+            workers: pool("workers", 1, room::MOST),
+            upkeep: pool("upkeep", 2, 2),
+            watch,
+            probe: Probe::default(),
+            unfolded: Unfolded::default(),
+            unreadable: Arc::default(),
+            supply,
+        }
+    }
+
+    fn all_pools(&self) -> [&pool::Pool; 4] {
+        [&self.readers, &self.workers, &self.upkeep, &self.watch]
+    }
+
     /// Ends the pools' connections, in order if the database takes part: a connection whose other
     /// end has gone without a word would be waited for without end.
     pub async fn close(&self) {
-        let closed = async { tokio::join!(self.readers.close(), self.workers.close()) };
+        let closed = join_all(self.all_pools().map(pool::Pool::close));
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             tracing::warn!("not all connections to the database closed in order");
         }

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::postgres::PgLog;
-use super::session_settings::Sessions;
+use super::supply::Supply;
 use crate::domain::id::InstanceId;
 use crate::ports::{Received, Signal, Signals, To};
 use listener::Listener;
@@ -49,7 +49,7 @@ pub struct PgSignals {
 
 struct Shared {
     me: InstanceId,
-    sessions: Sessions,
+    supply: Supply,
     pace: Pace,
     outbox: Outbox,
     heard: broadcast::Sender<Received>,
@@ -66,11 +66,9 @@ impl PgSignals {
     /// [`PgSignals::deliver`] run.
     #[must_use]
     pub fn new(log: &PgLog, me: InstanceId, pace: Pace) -> Self {
-        // A hint that a crash of the database loses is a lost hint: no flush is worth waiting for.
-        let sessions = log.sessions.with(&[("synchronous_commit", "off")]);
         let shared = Shared {
             me,
-            sessions,
+            supply: log.supply.clone(),
             pace,
             outbox: Outbox::default(),
             heard: broadcast::Sender::new(BEHIND),

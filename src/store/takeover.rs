@@ -21,7 +21,7 @@ impl PgLog {
         )
         .bind(owner.0)
         .bind(lease.as_secs_f64())
-        .execute(&self.workers)
+        .execute(&self.upkeep)
         .await
         .map(drop)
         .map_err(error)
@@ -33,7 +33,7 @@ impl PgLog {
         self.renew(owner, lease).await?;
         sqlx::query("update instances set leaving = false where id = $1")
             .bind(owner.0)
-            .execute(&self.workers)
+            .execute(&self.upkeep)
             .await
             .map(drop)
             .map_err(error)
@@ -64,7 +64,7 @@ impl PgLog {
         sqlx::query("update instances set models = $2 where id = $1")
             .bind(owner.0)
             .bind(models)
-            .execute(&self.workers)
+            .execute(&self.upkeep)
             .await
             .map(drop)
             .map_err(error)
@@ -119,7 +119,7 @@ impl PgLog {
         )
         .bind(owner.0)
         .bind(&running)
-        .fetch_all(&self.workers)
+        .fetch_all(&self.upkeep)
         .await
         .map(|ids| ids.into_iter().map(GenerationId).collect())
         .map_err(error)

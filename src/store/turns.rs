@@ -46,6 +46,8 @@ impl PgConversations {
         let Some(leaf) = leaf else { return Ok(Begun::NoConversation) };
         let found = look(&mut transaction, new, turn).await?;
         if found.known {
+            // Its connection may be the one that the look needs.
+            transaction.rollback().await.map_err(error)?;
             return self.repeated_turn(new).await;
         }
         if let Some(running) = found.running.filter(|_| !turn.concurrent) {
@@ -60,6 +62,7 @@ impl PgConversations {
         }
         let Some(first) = insert_generation(&mut *transaction, new).await? else {
             // Its key was used elsewhere at this very moment.
+            transaction.rollback().await.map_err(error)?;
             return self.repeated_turn(new).await;
         };
         let mut entries = vec![first];

@@ -41,6 +41,7 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
         h2c: false,
         data_dir: "set at the start".into(),
         database_url: Some(database.url.clone()),
+        database_wait: Duration::ZERO,
         allow_unsafe_durability: false,
         postgres_bin: None,
         path: None,

@@ -20,6 +20,8 @@ mod check;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod conversations;
@@ -89,6 +91,8 @@ mod migrations;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod operators;
 #[cfg(feature = "otel")]
 #[cfg(test)]
 mod otel;
@@ -112,6 +116,8 @@ mod raw;
 mod readers;
 #[cfg(test)]
 mod remote;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
     }
     command
         .env("LASTWORD_NO_DETECT", "true")
+        .env("LASTWORD_DATABASE_WAIT_S", "0")
         .env("RUST_LOG", "warn")
         .stdout(Stdio::piped())
         .stdin(Stdio::null());

@@ -137,3 +137,25 @@ async fn a_black_hole_is_noticed_on_both_sides() {
     one.stop().await;
     two.stop().await;
 }
+
+#[tokio::test]
+async fn deployments_in_two_schemas_of_one_database_hear_nothing_of_each_other() {
+    let (mut one, mut two, database) = two().await;
+    let create = "create schema other";
+    sqlx::query(create).execute(&mut database.connect().await).await.unwrap();
+    let joint = if database.url.contains('?') { '&' } else { '?' };
+    let other = format!("{}{joint}options[search_path]=other", database.url);
+    let (there, mut here) = (Node::start(&other).await, Node::start(&other).await);
+    let (stray, own, ours) = (hint(), hint(), hint());
+    there.signals.send(To::All, stray.clone());
+    assert_eq!(here.signal().await, stray, "within a schema they hear each other");
+    one.signals.send(To::All, own.clone());
+    assert_eq!(two.signal().await, own, "what another schema said before did not come");
+    there.signals.send(To::All, ours.clone());
+    assert_eq!(here.signal().await, ours);
+    two.signals.send(To::All, ours.clone());
+    assert_eq!(one.signal().await, ours);
+    for node in [one, two, there, here] {
+        node.stop().await;
+    }
+}

@@ -244,8 +244,8 @@ impl Log for WrongLog {
         self.real.bytes().await
     }
 
-    async fn ping(&self) -> Result<(), LogError> {
-        self.real.ping().await
+    async fn condition(&self) -> Result<lastword::ports::Condition, LogError> {
+        self.real.condition().await
     }
 }
 

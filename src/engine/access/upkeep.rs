@@ -1,7 +1,6 @@
 //! Looks again and again whether those who are in still may be.
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -63,7 +62,7 @@ async fn changed(received: &mut BoxStream<'static, Received>) {
 impl Access {
     /// Ends whoever is in with a credential that is no longer good.
     async fn look(&self) -> Result<(), LogError> {
-        self.inner.any.store(self.inner.keys.any().await?, Ordering::Relaxed);
+        self.learn().await?;
         let mut known: HashMap<Digest, Caller> = self.remembered().clone();
         if known.is_empty() {
             return Ok(());

@@ -56,6 +56,10 @@ enum Verdict {
 
 impl Lane {
     pub(super) async fn run(mut self) {
+        // Before anything else needs connections; if it fails, the first append tries again.
+        if let Err(error) = self.writer.open().await {
+            tracing::debug!(%error, "the lane is not open yet");
+        }
         let mut waiting = Vec::with_capacity(64);
         let mut next = Instant::now();
         loop {

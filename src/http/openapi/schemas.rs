@@ -300,7 +300,16 @@ fn service() -> Vec<Named> {
         ("AnthropicError".into(), anthropic_error),
         ("Model".into(), model),
         ("ModelList".into(), models),
-        ("Health".into(), object([("status", words(["ok", "ready"]))], [])),
+        (
+            "Health".into(),
+            object(
+                [("status", words(["ok", "ready"]))],
+                [
+                    ("detail", json!({ "type": "string" })),
+                    ("commits_wait_s", json!({ "type": "integer" })),
+                ],
+            ),
+        ),
         (
             "Object".into(),
             json!({ "type": "object", "description": "as its inventor describes it" }),

@@ -72,7 +72,7 @@ fn health() -> [Row; 3] {
             "/readyz",
             Operation::public(SERVICE, "isReady", "New work can be taken")
                 .answers(200, "it can", "Health")
-                .refuses(503, &["storage_unavailable", "draining"]),
+                .refuses(503, &["storage_unavailable", "storage_read_only", "draining"]),
         ),
     ]
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::domain::id::InstanceId;
 use crate::ports::{Signal, To};
 
-/// The channel of all instances.
+/// How the channels begin.
 pub(super) const ALL: &str = "lastword";
 /// Postgres refuses 8000 bytes and more.
 const PAYLOAD: usize = 7999;
@@ -18,12 +18,12 @@ struct Envelope {
     signals: Vec<Box<RawValue>>,
 }
 
-/// The channel of one instance.
-pub(super) fn channel(to: To) -> String {
+/// The channel of one instance, or of all: of the deployment in one schema, which `space` tells apart.
+pub(super) fn channel(space: &str, to: To) -> String {
     match to {
-        To::All => ALL.into(),
-        // An identifier has at most 63 bytes: these are 41.
-        To::One(instance) => format!("{ALL}_{}", instance.0.simple()),
+        To::All => format!("{ALL}{space}"),
+        // An identifier has at most 63 bytes: these are 50.
+        To::One(instance) => format!("{ALL}{space}_{}", instance.0.simple()),
     }
 }
 

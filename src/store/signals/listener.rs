@@ -54,21 +54,28 @@ impl Listener<'_> {
 
     /// One connection, until it is lost.
     async fn session(&self, failures: &mut usize) -> Result<Infallible, Lost> {
-        let Shared { me, sessions, pace, heard, works, .. } = self.shared;
+        let Shared { me, supply, pace, heard, works, .. } = self.shared;
         let answer = pace.beat;
+        // It may have been refused a place.
+        let urgent = (*failures > 0).then(|| supply.urgent());
+        if urgent.is_some() {
+            supply.give_back(true).await;
+        }
         // sqlx listens only on a pool's connection: a pool of one, for this session only.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
             .acquire_timeout(answer);
-        let pool = sessions.named("lastword listener").pool(pool);
+        let pool = supply.sessions().named("lastword listener").pool(pool);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
-        let own = envelope::channel(To::One(*me));
-        let listening = listener.listen_all([envelope::ALL, own.as_str()]);
+        let own = envelope::channel(supply.space(), To::One(*me));
+        let all = envelope::channel(supply.space(), To::All);
+        let listening = listener.listen_all([all.as_str(), own.as_str()]);
         timeout(answer, listening).await.map_err(|_| Lost::Silent)??;
+        drop(urgent);
         // Nobody receives yet, or all have gone: neither is a fault.
         let _ = heard.send(Received::Gap);
         let mut beats = interval(pace.beat);

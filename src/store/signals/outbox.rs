@@ -47,7 +47,7 @@ impl Outbox {
     }
 
     /// Everything that waits: channels and payloads.
-    fn take(&self, from: InstanceId) -> (Vec<String>, Vec<String>) {
+    fn take(&self, from: InstanceId, space: &str) -> (Vec<String>, Vec<String>) {
         let signals = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut waiting.signals)
@@ -62,7 +62,7 @@ impl Outbox {
         let mut payloads = Vec::new();
         for (to, signals) in by_target {
             for payload in envelope::pack(from, &signals) {
-                channels.push(envelope::channel(to));
+                channels.push(envelope::channel(space, to));
                 payloads.push(payload);
             }
         }
@@ -79,7 +79,7 @@ pub(super) async fn deliver(shared: &Shared) {
             () = shared.closing.cancelled() => {}
         }
         let closing = shared.closing.is_cancelled();
-        let (channels, payloads) = shared.outbox.take(shared.me);
+        let (channels, payloads) = shared.outbox.take(shared.me, shared.supply.space());
         if !payloads.is_empty() {
             flush(shared, &mut connection, &channels, &payloads).await;
         }
@@ -121,7 +121,11 @@ async fn send(
 ) -> Result<PgConnection, sqlx::Error> {
     let mut connection = match connection {
         Some(connection) => connection,
-        None => shared.sessions.named("lastword sender").connect().await?,
+        None => {
+            // A hint that a crash of the database loses is a lost hint: no flush is worth waiting for.
+            let sessions = shared.supply.sessions().with(&[("synchronous_commit", "off")]);
+            shared.supply.open_first(&sessions.named("lastword sender")).await?.connection
+        }
     };
     sqlx::query(
         "select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) \
@@ -148,12 +152,12 @@ mod tests {
             outbox.put(To::All, of(id));
         }
         outbox.put(To::One(me), of(one));
-        let (channels, payloads) = outbox.take(me);
+        let (channels, payloads) = outbox.take(me, "");
         assert_eq!((channels.len(), payloads.len()), (2, 2));
-        let all = channels.iter().position(|c| c == envelope::ALL).unwrap();
+        let all = channels.iter().position(|c| c == "lastword").unwrap();
         let (_, signals) = envelope::unpack(&payloads[all]).unwrap();
         assert_eq!(signals, [of(two), of(one)]);
-        assert!(outbox.take(me).0.is_empty());
+        assert!(outbox.take(me, "").0.is_empty());
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Log for Forgetful {
     async fn bytes(&self) -> Result<i64, LogError> {
         self.0.bytes().await
     }
-    async fn ping(&self) -> Result<(), LogError> {
-        self.0.ping().await
+    async fn condition(&self) -> Result<lastword::ports::Condition, LogError> {
+        self.0.condition().await
     }
 }
