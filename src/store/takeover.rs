@@ -166,9 +166,8 @@ impl PgLog {
         let Some(first) = append.entries.first() else {
             return Err(LogError::Broken("a claim without an entry".into()));
         };
-        // Said once more, for this is where it matters: what is read below is read after the wait.
-        let begin = "begin isolation level read committed";
-        let mut transaction = self.workers.begin_with(begin).await.map_err(error)?;
+        // At read committed: what is read below is read after the wait.
+        let mut transaction = self.workers.begin().await.map_err(error)?;
         beside_new_lanes(&mut transaction, claim.from.0).await?;
         // What an earlier process of ours left is closed, and what this one left is decided.
         if claim.from.0 != claim.owner {

@@ -57,10 +57,11 @@ impl Held {
         }
     }
 
-    /// Begins a transaction, which is rolled back when it is dropped.
+    /// Begins a transaction, which is rolled back when it is dropped. Each statement of it sees what was
+    /// committed before that statement: the fence of take-overs depends on it.
     pub(super) async fn begin(mut self) -> Result<Transaction, sqlx::Error> {
         self.after = After::RollBack;
-        raw_sql("begin").execute(&mut *self).await?;
+        raw_sql("begin isolation level read committed").execute(&mut *self).await?;
         Ok(Transaction { held: self })
     }
 }
