@@ -41,7 +41,9 @@ pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
 pub use alarm::{Alarm, Seldom};
 pub use bell::answer_bell;
 pub use cancel::Receipt;
-pub use converse::{ConverseError, MessagePage, Messages, Which};
+pub use converse::{
+    ConverseError, MessagePage, Messages, VIEWERS, ViewError, Viewed, Viewing, Which,
+};
 pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss};
 pub use open::Opened;
@@ -63,6 +65,7 @@ use crate::domain::transcript::Transcript;
 use crate::metrics::Metrics;
 use crate::ports::{Address, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
+use converse::Links;
 use live::Live;
 use overview::Picture;
 use recorder::Recorder;
@@ -97,6 +100,7 @@ struct Inner {
     draining: AtomicBool,
     live: Live,
     remotes: Remotes,
+    links: Links,
     /// Places for generations that run; the others wait.
     places: Arc<Semaphore>,
     recorder: Recorder,
@@ -146,6 +150,7 @@ impl Engine {
             draining,
             live,
             remotes: Remotes::default(),
+            links: Links::default(),
             places,
             recorder,
             look: Notify::new(),

@@ -5,8 +5,9 @@ import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { Refused, api, client, newKey, signIn, tabs } from './store.js';
+import { api, client, newKey, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
+import { titled } from './titles.js';
 
 /** How long “resumed at …” stays, in ms: long enough to be read. */
 const STAYS = 5000;
@@ -101,7 +102,6 @@ async function route() {
   byId('problem').replaceChildren();
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
-  if (kind === 'shared') return shared(id);
   const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: what is typed meanwhile stays.
   composer.open();
@@ -118,23 +118,12 @@ function opening() {
   return outbox.entries.some((entry) => entry.opening && entry.opening === kept) ? kept : newKey();
 }
 
-/** @param {string} token */
-async function shared(token) {
-  await conversation.open(null);
-  try {
-    conversation.showShared(await api.shared(token));
-  } catch (error) {
-    problem(error instanceof Refused && error.status === 404 ? 'This link is void, or never was one.' : String(error));
-  }
-  show();
-}
-
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
 
 function show() {
-  const title = conversation.info?.title || 'New conversation';
+  const title = titled(conversation.info?.title);
   if (byId('title').textContent !== title) byId('title').textContent = title;
   const name = conversation.info ? `${title} · lastword` : 'lastword';
   if (document.title !== name) document.title = name;

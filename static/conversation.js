@@ -46,7 +46,6 @@ export class Conversation {
     /** Something came that is not drawn yet. */
     this.stale = false;
     this.visit = 0;
-    this.readOnly = false;
     this.stopping = false;
     this.aloud = false;
     /** The key that opens the conversation which is shown before there is one. @type {string | undefined} */
@@ -74,7 +73,7 @@ export class Conversation {
     this.live.clear();
     this.views.clear();
     this.list.replaceChildren();
-    Object.assign(this, { id, opening, info: null, messages: [], readOnly: false });
+    Object.assign(this, { id, opening, info: null, messages: [] });
     this.visit += 1;
     this.scroller.stick();
     if (id) this.stream.join(id);
@@ -105,15 +104,8 @@ export class Conversation {
     this.sync();
   }
 
-  /** Shows a conversation that is shared: read only, and nothing to follow. @param {any} shared */
-  showShared(shared) {
-    this.readOnly = true;
-    this.info = shared;
-    this.take({ messages: shared.messages });
-  }
-
-  /** @param {string} generation @param {string | null} parent */
-  follow(generation, parent) {
+  /** @param {string} generation @param {string | null} parent @param {boolean} [fresh] whether it was started just now */
+  follow(generation, parent, fresh = false) {
     if (this.live.has(generation)) return;
     this.aloud = Boolean(settings.get().sentences);
     const answer = new Answer();
@@ -123,6 +115,7 @@ export class Conversation {
     this.live.set(generation, live);
     this.views.set(generation, view);
     live.following = this.stream.follow(generation, {
+      open: () => answer.connected(fresh),
       event: (event) => {
         answer.apply(event);
         this.draw();
@@ -186,7 +179,7 @@ export class Conversation {
       this.messages = this.upTo(entry.parent);
     }
     this.page.announce('Generating an answer.');
-    this.follow(receipt.id, receipt.parent_id ?? null);
+    this.follow(receipt.id, receipt.parent_id ?? null, true);
     this.load();
     this.page.changed();
   }
@@ -311,8 +304,7 @@ export class Conversation {
       if (this.list.children[i] !== view.element) this.list.insertBefore(view.element, this.list.children[i] ?? null);
     });
     while (this.list.children.length > views.length) this.list.lastChild?.remove();
-    document.documentElement.classList.toggle('fresh', !this.id && !views.length && !this.readOnly && !location.pathname.startsWith('/shared/'));
-    document.body.classList.toggle('read-only', Boolean(this.readOnly));
+    document.documentElement.classList.toggle('fresh', !this.id && !views.length);
     this.draw();
     this.page.changed();
   }

@@ -59,7 +59,6 @@ export const api = {
   messages,
   share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
-  shared: (/** @type {string} */ token) => call('GET', `/v1/shared/${encodeURIComponent(token)}`),
   generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
   start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),

@@ -22,22 +22,27 @@ struct Query {
 /// Streams the events behind the cursor; 204 when there are none and never will be.
 pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let at = address(&request)?;
-    if !accept::takes_events(&request) {
+    let (cursor, shape) = wanted(&request)?;
+    match engine.open(&at, cursor).await? {
+        Opened::Complete => Ok(HttpResponse::NoContent().finish()),
+        Opened::Events(session) => Ok(sse::response(at.id, *session, shape, Vec::new())),
+    }
+}
+
+/// From where on a reader wants its events, and how.
+pub(super) fn wanted(request: &HttpRequest) -> Result<(Seq, Shape), Problem> {
+    if !accept::takes_events(request) {
         let detail = "this path answers text/event-stream";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
     }
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();
-    let cursor = match header_cursor(&request)? {
+    let cursor = match header_cursor(request)? {
         Some(cursor) => cursor,
         None => query.after.as_deref().map_or(Ok(Seq::ZERO), parse_cursor)?,
     };
-    let shape = Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? };
-    match engine.open(&at, cursor).await? {
-        Opened::Complete => Ok(HttpResponse::NoContent().finish()),
-        Opened::Events(session) => Ok(sse::response(at.id, *session, shape, Vec::new())),
-    }
+    Ok((cursor, Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? }))
 }
 
 /// The cursor in `Last-Event-ID`, which browsers send by themselves; it wins over the query.
