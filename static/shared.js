@@ -6,6 +6,7 @@ import { byId, h } from './dom.js';
 import { bubble } from './prompt-view.js';
 import { Scroller } from './scroller.js';
 import { Refused, call, drafts } from './store.js';
+import { arrange } from './stretches.js';
 import { Stream } from './stream.js';
 
 /** A server that cannot be reached is asked again after so many ms. */
@@ -20,6 +21,8 @@ scroller.let();
 
 /** @type {Set<string>} */
 const models = new Set();
+/** @type {HTMLElement[]} */
+let messages = [];
 let question = '';
 let title = '';
 
@@ -69,7 +72,8 @@ function shown(message, place) {
 async function load() {
   const shared = await call('GET', address);
   title = shared.title || 'A shared conversation';
-  list.replaceChildren(...shared.messages.map(shown));
+  messages = shared.messages.map(shown);
+  arrange(list, messages);
   byId('problem').replaceChildren();
   byId('ask').hidden = !question;
   about();
@@ -81,7 +85,7 @@ async function load() {
 function follow() {
   const answer = new Answer();
   const view = new AnswerView('live', answer, null);
-  list.append(view.element);
+  arrange(list, [...messages, view.element]);
   let frame = 0;
   const draw = () => {
     frame ||= requestAnimationFrame(() => {

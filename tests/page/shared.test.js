@@ -68,7 +68,7 @@ test('a stranger sees what is shared, and is asked for nothing', async () => {
 
 test('a link follows the answer that is being made, also over a cut', async () => {
   const owner = await Owner.start();
-  const id = await owner.ask('/demo tokens=300 tps=60 seed=4');
+  const id = await owner.ask('/demo tokens=400 tps=40 seed=4');
   const path = await owner.share();
   const guest = await openPage(owner.server, { path });
   await guest.locator('#chip[data-phase="live"]').waitFor();
