@@ -1,11 +1,12 @@
 // @ts-check
 /** The page: connects its parts, and says in one calm line how things are. */
+import * as attention from './attention.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { api, client, newKey, signIn, tabs } from './store.js';
+import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
 import { titled } from './titles.js';
 
@@ -24,6 +25,12 @@ let resumed;
 let resumedTimer;
 
 const dialogs = () => import('./dialogs.js');
+
+/** @param {Event} event */
+function refuseFiles(event) {
+  event.preventDefault();
+  problem('Files and pictures cannot be sent here: paste their text.');
+}
 
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
@@ -67,6 +74,7 @@ const conversation = new Conversation(stream, outbox, {
   problem,
   changed: () => show(),
   ended: () => sidebar.load(),
+  ready: (text, id) => attention.tell(titled(conversation.info?.title), text, id),
   withdrawn: (text) => composer.fill(text),
   // A reload shows again what still waits to be sent.
   opening: (key) => history.replaceState({ opening: key }, ''),
@@ -126,7 +134,7 @@ function show() {
   const title = titled(conversation.info?.title);
   if (byId('title').textContent !== title) byId('title').textContent = title;
   const name = conversation.info ? `${title} · lastword` : 'lastword';
-  if (document.title !== name) document.title = name;
+  attention.title(name, Boolean(conversation.running));
   composer.show();
   const { running } = conversation;
   const cut = ['waiting', 'offline'].includes(stream.state.phase);
@@ -247,8 +255,23 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
+  if (chosen && settings.get().notify) await attention.ask();
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
+
+/** Who is signed in, where one has to be. */
+async function who() {
+  // A refusal asks for no sign-in: who wants to see something is asked by then.
+  const me = await fetch('/v1/session').then((answer) => (answer.ok ? answer.json() : null), () => null);
+  byId('who').hidden = !me?.key;
+  byId('who-name').textContent = me?.name ?? '';
+}
+
+byId('sign-out').addEventListener('click', async () => {
+  await call('DELETE', '/v1/session').catch((error) => problem(error.message));
+  // What was shown and kept in memory goes with the page.
+  location.assign('/');
+});
 
 let asking = false;
 signIn.addEventListener('wanted', async () => {
@@ -261,11 +284,18 @@ signIn.addEventListener('wanted', async () => {
   stream.retry();
   composer.models();
   sidebar.load();
+  who();
   await route();
   outbox.flush();
 });
 
+attention.watch(show);
 document.addEventListener('keydown', key);
+// A file that is dropped is not for the browser to open in the page's place.
+const files = (/** @type {DataTransfer | null} */ data) => Boolean(data?.types.includes('Files'));
+addEventListener('dragover', (event) => files(event.dataTransfer) && event.preventDefault());
+addEventListener('drop', (event) => files(event.dataTransfer) && refuseFiles(event));
+addEventListener('paste', (event) => files(event.clipboardData) && !event.clipboardData?.types.includes('text/plain') && refuseFiles(event));
 addEventListener('popstate', route);
 byId('home').addEventListener('click', (event) => {
   event.preventDefault();
@@ -301,4 +331,7 @@ sidebar.load();
 await there;
 outbox.flush();
 // They open without a network, too.
-setTimeout(() => Promise.all([dialogs(), import('./inspector.js')]).catch(() => {}), SETTLED);
+setTimeout(() => {
+  Promise.all([dialogs(), import('./inspector.js')]).catch(() => {});
+  if (!asking) who();
+}, SETTLED);

@@ -27,7 +27,7 @@ const SENTENCES_EVERY = 2000;
 export class Conversation {
   /**
    * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
-   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string) => void }} page
    */
   constructor(stream, outbox, page) {
     this.stream = stream;
@@ -170,6 +170,7 @@ export class Conversation {
     // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
     live.view.render();
     this.draw();
+    this.page.ready(live.answer.said.text, generation);
     tell(this.id);
     this.load().then(() => {
       if (this.messages.some((m) => m.id === generation)) this.live.delete(generation);

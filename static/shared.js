@@ -40,7 +40,7 @@ function about() {
 function name(answering) {
   byId('title').textContent = title;
   document.title = `${answering ? '● ' : ''}${title} · lastword`;
-  document.body.classList.toggle('answering', answering);
+  byId('jump-text').textContent = answering ? 'Follow the answer' : 'Jump to the end';
 }
 
 /** There is no such link, or not any more: what was shown goes, too. */

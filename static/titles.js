@@ -3,7 +3,7 @@
 
 /** What the built-in model is told, in words. @type {Record<string, (value: string) => string>} */
 const DIRECTIVES = {
-  tokens: (n) => `${Number(n).toLocaleString('en')} tokens`,
+  tokens: (n) => `${Number(n).toLocaleString('en')} ${n === '1' ? 'token' : 'tokens'}`,
   markdown: () => 'Markdown',
   unicode: () => 'Unicode',
   reasoning: () => 'thinking',
