@@ -177,7 +177,7 @@ async fn every_ending_has_its_exit_code() {
     let said = ask(&["-m", "demmo", "x"]).await;
     assert_eq!(said.code, Some(2), "{}", said.err);
     assert!(said.err.contains("Did you mean `demo`?"), "{}", said.err);
-    assert!(said.err.contains("There is demo, refuses, breaks."), "{}", said.err);
+    assert!(said.err.contains("There is breaks, demo, refuses."), "{}", said.err);
     assert_eq!(ask(&[" "]).await.code, Some(2));
 
     let base = &app.client.base;

@@ -1,22 +1,10 @@
 /** What only a browser with a window shows: scrollbars that take room. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import { chromium } from 'playwright-core';
+import { display } from './engines/display.js';
 import { CHROMIUM, QUIET, openPage } from './harness.js';
 import { servers } from './servers.js';
-
-/** A virtual display that no other has; its name, and how to end it. */
-async function display() {
-  const child = spawn('Xvfb', ['-displayfd', '1', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [number] = await once(child.stdout, 'data');
-  return { name: `:${String(number).trim()}`, end: async () => {
-    const gone = once(child, 'exit');
-    child.kill();
-    await gone;
-  } };
-}
 
 test('no bar where nothing is wider than its place, in a window with scrollbars', async () => {
   const server = await servers.first();
