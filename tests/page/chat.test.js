@@ -168,6 +168,7 @@ test('settings reach the model, a draft survives', async () => {
   assert.equal(data[1].usage.output_tokens, 7);
   assert.equal((await server.get(`/v1/conversations/${id(page)}`)).system, 'Be brief.');
   assert.match(await page.locator('.message.assistant .ending').innerText(), /Cut short by a limit/);
+  assert.ok(!(await page.locator('.message.assistant .facts').innerText()).includes('Cut short'), 'said once');
   await page.fill('#prompt', 'half a thought');
   await page.reload();
   await page.locator('.message.assistant').waitFor();

@@ -44,7 +44,7 @@ export async function firefox(display) {
     reload: () => call('browsingContext.reload', { context, wait: 'complete' }),
     /** The value, by JSON, of an expression. @param {string} expression */
     value: async (expression) => {
-      const { result, exceptionDetails } = await call('script.evaluate', { expression: `JSON.stringify(${expression})`, target: { context }, awaitPromise: true });
+      const { result, exceptionDetails } = await call('script.evaluate', { expression: `Promise.resolve(${expression}).then((value) => JSON.stringify(value))`, target: { context }, awaitPromise: true });
       if (exceptionDetails) throw new Error(exceptionDetails.text);
       return result.value === undefined ? undefined : JSON.parse(result.value);
     },
