@@ -38,10 +38,9 @@ pub(super) struct Terminal {
     conversation: Option<String>,
 }
 
-/// A note in a colour, where standard error is a terminal that wants colours.
+/// A note in a colour, where standard error is a terminal.
 fn coloured(colour: &str, text: &str) -> String {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if plain || !io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() {
         return text.to_owned();
     }
     format!("\x1b[{colour}m{text}\x1b[0m")
