@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz agents assets screenshots bare dist
+.PHONY: help run test check bench chaos fuzz agents assets screenshots bare engines dist
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ screenshots: ## Make the pictures of the README anew
 bare: ## Build without Node's libraries, and try the page in a browser
 	@scripts/setup test
 	scripts/bare
+
+engines: ## Try the page in Firefox and WebKitGTK, each in a window of its own
+	@scripts/setup engines
+	cargo build --release
+	cd tests/page && SERVER_BINARY=../../target/release/lastword PAGE_TESTS=engines \
+	  node --no-warnings --experimental-websocket --test --test-reporter=spec run.js
 
 dist: ## Build the program to give away: dist/lastword-VERSION-TARGET, stripped, with the page in it
 	@scripts/dist

@@ -3,9 +3,12 @@
 //! say, and nothing else.
 mod ask;
 mod follow;
+mod place;
 mod terminal;
 
 pub use ask::{Output, ask, tail};
+pub use place::Place;
+pub use terminal::warn;
 
 use std::time::Duration;
 
@@ -44,6 +47,9 @@ pub struct Question {
     /// What to tell it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// The conversation that it goes on in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
 }
 
 /// Why there is no answer.
@@ -122,12 +128,14 @@ impl ClientError {
 }
 
 impl Client {
-    /// A client of the server at `server`. Connects to nothing.
+    /// A client of the server at `server`, such as `localhost:7878` or `https://example.org`. Connects to nothing.
     ///
     /// # Errors
     /// An address that is no URL of HTTP, or a key that cannot be sent.
     pub fn new(server: &str, key: Option<&str>) -> Result<Self, ClientError> {
         let flag = |why: &str| ClientError::Flag(format!("{why}: {server}"));
+        let whole = if server.contains("://") { server.into() } else { format!("http://{server}") };
+        let server = whole.as_str();
         let url =
             reqwest::Url::parse(server).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
         let url = url.ok_or_else(|| flag("--server must look like http://127.0.0.1:7878"))?;
@@ -201,10 +209,15 @@ impl Client {
         let body = response.text().await.unwrap_or_default();
         let problem: Value = serde_json::from_str(&body).unwrap_or_default();
         let word = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-        let detail = word("detail").unwrap_or_else(|| {
+        let mut detail = word("detail").unwrap_or_else(|| {
             let said: String = body.trim().chars().take(QUOTE).collect();
             format!("{} answered {status} {said}", self.server)
         });
+        let known = problem.get("known").and_then(Value::as_array);
+        let known: Vec<&str> = known.into_iter().flatten().filter_map(Value::as_str).collect();
+        if !known.is_empty() {
+            detail += &format!(" There is {}.", known.join(", "));
+        }
         Err(ClientError::Refused { status, code: word("code"), detail })
     }
 

@@ -44,7 +44,9 @@ pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
 pub use alarm::{Alarm, Seldom};
 pub use bell::answer_bell;
 pub use cancel::Receipt;
-pub use converse::{ConverseError, MessagePage, Messages, Which};
+pub use converse::{
+    ConverseError, MessagePage, Messages, VIEWERS, ViewError, Viewed, Viewing, Which,
+};
 pub use generate::chance;
 pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss, Recovery};
@@ -69,6 +71,7 @@ use crate::ports::{
     Address, Condition, ConversationAt, Deleted, Filter, Log, LogError, Signal, Signals, To,
 };
 use crate::tasks::Tasks;
+use converse::Links;
 use live::Live;
 use overview::Picture;
 use recorder::Recorder;
@@ -104,6 +107,7 @@ struct Inner {
     draining: AtomicBool,
     live: Live,
     remotes: Remotes,
+    links: Links,
     /// Places for generations that run; the others wait.
     places: Arc<Semaphore>,
     recorder: Recorder,
@@ -155,6 +159,7 @@ impl Engine {
             draining,
             live,
             remotes: Remotes::default(),
+            links: Links::default(),
             places,
             recorder,
             look: Notify::new(),

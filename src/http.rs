@@ -57,7 +57,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/", vec![get().to(assets::root)]))
         .service(resource("/c/{id}", vec![get().to(assets::index)]))
-        .service(resource("/shared/{token}", vec![get().to(assets::index)]))
+        .service(resource("/shared/{token}", vec![get().to(assets::shared)]))
         .service(resource("/docs", vec![get().to(assets::docs)]))
         .service(resource("/static/{path:.*}", vec![get().to(assets::file)]))
         .service(resource("/healthz", vec![get().to(health::alive)]))
@@ -118,7 +118,8 @@ fn conversation_routes(config: &mut web::ServiceConfig) {
             "/v1/conversations/{id}/shares",
             vec![web::post().to(shares::create), web::delete().to(shares::revoke)],
         ))
-        .service(resource("/v1/shared/{token}", vec![get().to(shares::get)]));
+        .service(resource("/v1/shared/{token}", vec![get().to(shares::get)]))
+        .service(resource("/v1/shared/{token}/events", vec![web::get().to(shares::follow)]));
 }
 
 /// GET, and HEAD as every server shall answer it; actix leaves the body out. Not for a stream,
@@ -150,7 +151,7 @@ fn allowed(path: &str) -> &'static [Method] {
         "/v1/session" => &[Method::GET, Method::HEAD, Method::POST, Method::DELETE],
         "/v1/tickets" => &[Method::POST],
         "/v1/generations/{id}" => &[Method::GET, Method::HEAD, Method::DELETE],
-        "/v1/generations/{id}/events" | "/v1/ws" => &[Method::GET],
+        "/v1/generations/{id}/events" | "/v1/shared/{token}/events" | "/v1/ws" => &[Method::GET],
         "/v1/generations/{id}/cancel" => &[Method::POST],
         other => openai::allowed(other)
             .or_else(|| anthropic::allowed(other))

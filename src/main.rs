@@ -1,10 +1,10 @@
 //! The command line.
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use lastword::app::{App, check, keys};
-use lastword::client::{self, Client, ClientError, Output, Question};
+use lastword::client::{self, Client, ClientError, Output, Place, Question, warn};
 use lastword::config::{
     AskFlags, ClientFlags, Command, Config, KeysCommand, PlaceFlags, ServeFlags, TailFlags,
     command_line, completions,
@@ -56,11 +56,22 @@ async fn main() -> ExitCode {
 
 async fn ask(flags: AskFlags) -> Result<u8, ClientError> {
     let mut prompt = flags.prompt.join(" ");
-    if prompt == "-" {
+    if prompt == "-" || (prompt.is_empty() && !std::io::stdin().is_terminal()) {
         prompt = std::io::read_to_string(std::io::stdin())?;
     }
-    let question = Question { prompt, model: flags.model, system: flags.system };
+    if prompt.trim().is_empty() {
+        let why = "there is no prompt: `lastword ask \"Tell me about rivers\"`, or by a pipe";
+        return Err(ClientError::Flag(why.into()));
+    }
     let (client, output) = connection(&flags.client)?;
+    let place = match flags.conversation {
+        Some(id) if id == "new" => Place::New,
+        Some(id) => Place::Conversation(id),
+        None if flags.continue_last => Place::Last,
+        None => Place::Nowhere,
+    };
+    let conversation_id = client.conversation(place).await?;
+    let question = Question { prompt, model: flags.model, system: flags.system, conversation_id };
     client::ask(&client, &question, output).await
 }
 
@@ -71,18 +82,17 @@ async fn tail(flags: TailFlags) -> Result<u8, ClientError> {
 
 fn connection(flags: &ClientFlags) -> Result<(Client, Output), ClientError> {
     let client = Client::new(&flags.server, flags.key.as_deref())?;
-    Ok((client, Output { json: flags.json, quiet: flags.quiet }))
+    Ok((client, Output { json: flags.json, quiet: flags.quiet, reasoning: flags.reasoning }))
 }
 
 fn ended(outcome: Result<u8, ClientError>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            // Whoever closes standard error has the exit code.
-            let mut err = std::io::stderr().lock();
-            let _ = writeln!(err, "lastword: {error}");
+            warn(&error.to_string());
             if let Some(hint) = error.hint() {
-                let _ = writeln!(err, "  {hint}");
+                // Whoever closes standard error has the exit code.
+                let _ = writeln!(std::io::stderr(), "  {hint}");
             }
             ExitCode::from(error.exit_code())
         }

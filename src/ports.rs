@@ -10,7 +10,8 @@ mod signals;
 
 pub use carried::Carried;
 pub use conversations::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, Made, Page, Search, Shared,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Search,
+    Shared,
 };
 pub use keys::{Found, KeyRow, Keys, NewKey};
 pub use log::{

@@ -16,7 +16,24 @@ const ENDINGS = {
 };
 
 /** @type {Record<string, string>} */
+const FAULTS = {
+  upstream_unavailable: 'the model’s server cannot be reached; this server is well',
+  upstream_rate_limited: 'the model’s provider takes no more just now',
+  upstream_rejected: 'the model’s provider refused',
+  upstream_timeout: 'the model did not begin in time',
+  upstream_stalled: 'the model fell silent',
+  upstream_protocol: 'what the model’s server sent makes no sense',
+  upstream_truncated: 'the model broke off',
+  server_lost: 'the server that made it was lost, and its model cannot go on',
+  storage_unavailable: 'it could not be stored',
+  internal: 'a fault of this server',
+};
+
+/** @type {Record<string, string>} */
 const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke off' };
+
+/** So long a thought, in ms, is worth telling. */
+const LONG_THOUGHT = 1000;
 
 /** @param {number} n */
 export const whole = (n) => Math.round(n).toLocaleString('en');
@@ -27,7 +44,7 @@ const span = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixe
 export class AnswerView {
   /**
    * @param {string} id @param {Answer} answer
-   * @param {{ again: (view: AnswerView) => void }} actions
+   * @param {{ again: (view: AnswerView) => void } | null} actions what its reader may do, who may not do anything if it is null
    */
   constructor(id, answer, actions) {
     this.id = id;
@@ -45,13 +62,14 @@ export class AnswerView {
     this.switcher = h('span', { class: 'switcher' });
     this.tools = h('div', { class: 'actions' },
       iconButton('copy', 'Copy answer', (event) => this.copy(/** @type {HTMLElement} */ (event.currentTarget))),
-      iconButton('again', 'Answer again', () => this.again(), { class: 'icon-button again' }),
+      actions && iconButton('again', 'Answer again', () => this.again()),
       this.switcher);
     this.foot = h('footer', null, this.tools, this.facts);
     this.element = h('article', { class: answer.done ? 'message assistant' : 'message assistant running waiting', 'data-id': id },
       h('h2', { class: 'sr-only' }, 'Answer'), this.voids, this.fold, h('div', { class: 'body' }, this.text, this.caret), this.rest, this.note, this.foot);
     this.markdown = new Markdown(this.text);
-    this.again = () => actions.again(this);
+    this.again = () => actions?.again(this);
+    this.mayAsk = Boolean(actions);
     this.element.addEventListener('pointerenter', () => this.learn());
     this.element.addEventListener('focusin', () => this.learn());
   }
@@ -66,7 +84,8 @@ export class AnswerView {
     while (this.voidsShown < voided.length) this.void(voided[this.voidsShown++]);
     if (said.reasoning) {
       this.fold.hidden = false;
-      this.foldLabel.textContent = running && !said.text ? 'Thinking…' : 'Thoughts';
+      const { from, to } = this.answer.thought;
+      this.foldLabel.textContent = running && !said.text ? 'Thinking…' : to - from >= LONG_THOUGHT ? `Thought for ${span(to - from)}` : 'Thoughts';
       if (this.thinking.textContent !== said.reasoning) this.thinking.textContent = said.reasoning;
     }
     this.markdown.write(said.text, !running);
@@ -96,14 +115,22 @@ export class AnswerView {
   finish() {
     this.over = true;
     const { status, error } = this.answer.done;
-    this.facts.textContent = this.summary();
     this.element.classList.add(`is-${status}`);
-    if (status === 'completed' || this.card) return;
-    const words = status === 'cancelled' ? 'Stopped. What was said is kept.' : `${ENDINGS[status] ?? status}${error?.message ? `: ${error.message}` : '.'}`;
-    this.card = h('div', { class: 'ending' }, h('p', null, words));
+    if (status !== 'completed' && !this.card) this.ending(status, error);
+    this.facts.textContent = this.summary();
+    // Who was there is told at once how long it took; of older answers, who looks.
+    if (this.answer.seq) this.learn();
+  }
+
+  /** Says why there is not more. @param {string} status @param {{ code?: string, message?: string } | undefined} error */
+  ending(status, error) {
+    const why = FAULTS[error?.code ?? ''] ?? error?.message;
+    const words = status === 'cancelled' ? 'Stopped. What was said is kept.' : `${ENDINGS[status] ?? status}${why ? `: ${why}.` : '.'}`;
+    const more = error?.message && why !== error.message && this.mayAsk ? h('small', null, error.message) : null;
+    this.card = h('div', { class: 'ending' }, h('p', null, words, more));
     if (status === 'failed' || status === 'interrupted') {
       this.card.setAttribute('role', 'alert');
-      this.card.append(h('button', { type: 'button', class: 'button', onclick: this.again }, 'Try again'));
+      if (this.mayAsk) this.card.append(h('button', { type: 'button', class: 'button', onclick: this.again }, 'Try again'));
     }
     this.rest.after(this.card);
   }
@@ -111,7 +138,7 @@ export class AnswerView {
   /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
   receipt(receipt) {
     const text = receipt.cancelled
-      ? `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${whole(receipt.usage?.output_tokens ?? 0)} tokens were used${receipt.usage?.exact === false ? ' (estimated)' : ''}, and what was said is kept.`
+      ? `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${this.amount(receipt.usage)} were used, and what was said is kept.`
       : `It had already ended: ${ENDINGS[receipt.status] ?? receipt.status}.`;
     this.note.textContent = text;
     this.note.hidden = false;
@@ -120,27 +147,37 @@ export class AnswerView {
     return text;
   }
 
-  /** One line: how it ended, how long, how fast. */
+  /** “about 60 tokens”: what is a guess is called one. @param {any} [usage] */
+  amount(usage = this.answer.done?.usage) {
+    const exact = usage && usage.exact !== false;
+    const count = exact ? usage.output_tokens : this.answer.tokens.count || (usage?.output_tokens ?? 0);
+    return `${exact ? '' : 'about '}${whole(count)} ${count === 1 ? 'token' : 'tokens'}`;
+  }
+
+  /** One line: how it ended, how much, how fast. */
   summary() {
-    const { done, first, last, pieces, view } = this.answer;
-    const tokens = done?.usage?.output_tokens ?? pieces;
-    if (!done && !tokens) return 'Waiting for the first word…';
-    const parts = done ? [ENDINGS[done.status] ?? done.status] : [];
+    const { done, pace, tokens, view } = this.answer;
+    if (!done && !tokens.count) return 'Waiting for the first word…';
+    // A card above says how it ended.
+    const parts = done && !this.card ? [ENDINGS[done.status] ?? done.status] : [];
     // Whoever reads by a link is not told.
-    if (tokens || !done) parts.push(`${whole(tokens)} tokens`);
+    if (tokens.count && (!done || this.mayAsk)) parts.push(this.amount());
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
-    const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : last - first;
-    if (ms > 50 && tokens > 1) parts.push(`${whole((tokens / ms) * 1000)} tok/s`);
+    const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : 0;
+    // Only the server knows how fast all of it came; the page, what it sees come.
+    const speed = !done ? pace : ms > 50 && tokens.count > 1 && (tokens.exact || this.answer.pieces) ? (tokens.count / ms) * 1000 : 0;
+    if (speed) parts.push(`${whole(speed)} tok/s`);
     if (done && this.answer.model) parts.push(this.answer.model);
     return parts.join(' · ');
   }
 
   /** Asks the server for the times, when somebody looks. */
   async learn() {
-    if (this.asked || !this.over || document.body.classList.contains('read-only')) return;
+    if (this.asked || !this.over || !this.mayAsk) return;
     this.asked = true;
     this.answer.view = await api.generation(this.id).catch(() => null);
+    this.asked = Boolean(this.answer.view);
     this.facts.textContent = this.summary();
   }
 

@@ -9,6 +9,10 @@
 
 /** Notices that are for programs. */
 const FOR_PROGRAMS = new Set(['thinking_signature', 'redacted_thinking']);
+/** What comes so soon after a connection began, in ms, may have waited for it. */
+const CATCHING_UP = 1000;
+/** A pace is told of no less time, in ms. */
+const SHORTEST = 500;
 
 export class Answer {
   /** The answer that a stored message holds. @param {any} message */
@@ -36,12 +40,15 @@ export class Answer {
     this.view = null;
     this.seq = 0;
     this.attempts = 1;
-    /** Pieces of text: the best guess at tokens before `usage` tells. */
+    /** Pieces of text that count: the best guess at tokens where `usage` is none or a guess. */
     this.pieces = 0;
-    /** When the first piece came, by this page's clock, if the page was there. */
-    this.first = 0;
-    this.last = 0;
-    /** The answer as it stood where an attempt began. @type {[number, Said][]} */
+    /** Pieces that were seen as they came, from when to when, by this page's clock. */
+    this.paced = { pieces: 0, first: 0, last: 0 };
+    /** Before this moment, what comes may have waited for us: it says nothing about the model's pace. */
+    this.steady = 0;
+    /** When the thinking and the text began, if they were seen to. */
+    this.thought = { from: 0, to: 0 };
+    /** The answer and its pieces as they stood where an attempt began. @type {[number, Said, number][]} */
     this.boundaries = [];
     /** Grows with whatever cannot be shown by appending. */
     this.version = 0;
@@ -86,16 +93,42 @@ export class Answer {
     }
   }
 
+  /** A connection begins: what waits for it comes first. @param {boolean} [fresh] whether nothing can wait */
+  connected(fresh = false) {
+    this.steady = fresh && !this.seq ? 0 : performance.now() + CATCHING_UP;
+    this.paced = { pieces: 0, first: 0, last: 0 };
+  }
+
   /** @param {number} seq */
   begin(seq) {
-    this.boundaries.push([seq, structuredClone(this.said)]);
+    this.boundaries.push([seq, structuredClone(this.said), this.pieces]);
   }
 
   /** @param {Event} event */
   count(event) {
-    this.pieces += event.seq - (event.from ?? event.seq) + 1;
-    this.last = performance.now();
-    this.first ||= this.last;
+    const pieces = event.seq - (event.from ?? event.seq) + 1;
+    const now = performance.now();
+    this.pieces += pieces;
+    if (now < this.steady) return;
+    if (event.type === 'reasoning') this.thought.from ||= now;
+    else if (this.thought.from) this.thought.to ||= now;
+    const { paced } = this;
+    if (paced.first) paced.pieces += pieces;
+    paced.first ||= now;
+    paced.last = now;
+  }
+
+  /** Tokens a second, as they were seen to come; 0 if there is nothing to go by. */
+  get pace() {
+    const { pieces, first, last } = this.paced;
+    return last - first > SHORTEST ? (pieces / (last - first)) * 1000 : 0;
+  }
+
+  /** How many tokens, and whether that is a guess. */
+  get tokens() {
+    const { output_tokens: used, exact } = this.done?.usage ?? {};
+    if (used !== undefined && exact !== false) return { count: used, exact: true };
+    return { count: this.pieces || (used ?? 0), exact: false };
   }
 
   /** @param {Event} event */
@@ -110,7 +143,8 @@ export class Answer {
   /** @param {Event} event */
   supersede(event) {
     this.boundaries = this.boundaries.filter(([seq]) => seq <= event.after);
-    const kept = this.boundaries.at(-1)?.[1] ?? { text: '', reasoning: '', refusal: '', tools: [] };
+    const [, kept, pieces] = this.boundaries.at(-1) ?? [0, { text: '', reasoning: '', refusal: '', tools: [] }, 0];
+    this.pieces = pieces;
     const lost = this.said.text.slice(kept.text.length);
     if (lost) this.voided.push({ text: lost, reason: event.reason });
     this.said = structuredClone(kept);

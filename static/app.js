@@ -1,12 +1,14 @@
 // @ts-check
 /** The page: connects its parts, and says in one calm line how things are. */
+import * as attention from './attention.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
 import { Sidebar } from './sidebar.js';
-import { Refused, api, client, newKey, signIn, tabs } from './store.js';
+import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
+import { titled } from './titles.js';
 
 /** How long “resumed at …” stays, in ms: long enough to be read. */
 const STAYS = 5000;
@@ -23,6 +25,12 @@ let resumed;
 let resumedTimer;
 
 const dialogs = () => import('./dialogs.js');
+
+/** @param {Event} event */
+function refuseFiles(event) {
+  event.preventDefault();
+  problem('Files and pictures cannot be sent here: paste their text.');
+}
 
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
@@ -66,6 +74,7 @@ const conversation = new Conversation(stream, outbox, {
   problem,
   changed: () => show(),
   ended: () => sidebar.load(),
+  ready: (text, id) => attention.tell(titled(conversation.info?.title), text, id),
   withdrawn: (text) => composer.fill(text),
   // A reload shows again what still waits to be sent.
   opening: (key) => history.replaceState({ opening: key }, ''),
@@ -101,7 +110,6 @@ async function route() {
   byId('problem').replaceChildren();
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
-  if (kind === 'shared') return shared(id);
   const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: what is typed meanwhile stays.
   composer.open();
@@ -118,26 +126,15 @@ function opening() {
   return outbox.entries.some((entry) => entry.opening && entry.opening === kept) ? kept : newKey();
 }
 
-/** @param {string} token */
-async function shared(token) {
-  await conversation.open(null);
-  try {
-    conversation.showShared(await api.shared(token));
-  } catch (error) {
-    problem(error instanceof Refused && error.status === 404 ? 'This link is void, or never was one.' : String(error));
-  }
-  show();
-}
-
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
 
 function show() {
-  const title = conversation.info?.title || 'New conversation';
+  const title = titled(conversation.info?.title);
   if (byId('title').textContent !== title) byId('title').textContent = title;
   const name = conversation.info ? `${title} · lastword` : 'lastword';
-  if (document.title !== name) document.title = name;
+  attention.title(name, Boolean(conversation.running));
   composer.show();
   const { running } = conversation;
   const cut = ['waiting', 'offline'].includes(stream.state.phase);
@@ -258,8 +255,23 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
+  if (chosen && settings.get().notify) await attention.ask();
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
+
+/** Who is signed in, where one has to be. */
+async function who() {
+  // A refusal asks for no sign-in: who wants to see something is asked by then.
+  const me = await fetch('/v1/session').then((answer) => (answer.ok ? answer.json() : null), () => null);
+  byId('who').hidden = !me?.key;
+  byId('who-name').textContent = me?.name ?? '';
+}
+
+byId('sign-out').addEventListener('click', async () => {
+  await call('DELETE', '/v1/session').catch((error) => problem(error.message));
+  // What was shown and kept in memory goes with the page.
+  location.assign('/');
+});
 
 let asking = false;
 signIn.addEventListener('wanted', async () => {
@@ -272,11 +284,18 @@ signIn.addEventListener('wanted', async () => {
   stream.retry();
   composer.models();
   sidebar.load();
+  who();
   await route();
   outbox.flush();
 });
 
+attention.watch(show);
 document.addEventListener('keydown', key);
+// A file that is dropped is not for the browser to open in the page's place.
+const files = (/** @type {DataTransfer | null} */ data) => Boolean(data?.types.includes('Files'));
+addEventListener('dragover', (event) => files(event.dataTransfer) && event.preventDefault());
+addEventListener('drop', (event) => files(event.dataTransfer) && refuseFiles(event));
+addEventListener('paste', (event) => files(event.clipboardData) && !event.clipboardData?.types.includes('text/plain') && refuseFiles(event));
 addEventListener('popstate', route);
 byId('home').addEventListener('click', (event) => {
   event.preventDefault();
@@ -312,4 +331,7 @@ sidebar.load();
 await there;
 outbox.flush();
 // They open without a network, too.
-setTimeout(() => Promise.all([dialogs(), import('./inspector.js')]).catch(() => {}), SETTLED);
+setTimeout(() => {
+  Promise.all([dialogs(), import('./inspector.js')]).catch(() => {});
+  if (!asking) who();
+}, SETTLED);

@@ -1,6 +1,7 @@
 // @ts-check
 /** Where prompts are written: draft, model, parameters, send and stop in one place, “is typing”. */
 import { byId, h } from './dom.js';
+import { composing, fit } from './grow.js';
 import { api, drafts, settings } from './store.js';
 
 /** One “active” per so many ms says that somebody types; the server forgets it after 6 s. */
@@ -20,6 +21,8 @@ export class Composer {
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
     this.typed = 0;
+    /** The most bytes of a prompt, once the server said so. */
+    this.most = Infinity;
     /** What was typed while the scripts still loaded. */
     this.early = this.area.value;
     conversation.options = () => this.options();
@@ -38,7 +41,8 @@ export class Composer {
   }
 
   async models() {
-    const { data } = await api.models().catch(() => ({ data: [] }));
+    const { data, limits } = await api.models().catch(() => ({ data: [], limits: {} }));
+    this.most = limits?.prompt_bytes ?? Infinity;
     const chosen = settings.get().model;
     this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
       const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;
@@ -76,6 +80,7 @@ export class Composer {
     this.early = '';
     this.area.value = draft.get();
     this.typed = 0;
+    fit(this.area);
     this.show();
   }
 
@@ -87,6 +92,7 @@ export class Composer {
   }
 
   input() {
+    fit(this.area);
     drafts.of(this.conversation.id).set(this.area.value || null);
     this.show();
     const { id } = this.conversation;
@@ -109,7 +115,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+    if (event.key === 'Enter' && !event.shiftKey && !composing(event)) {
       event.preventDefault();
       if (this.area.value.trim()) this.send();
     } else if (event.key === 'ArrowUp' && !this.area.value) {
@@ -127,9 +133,13 @@ export class Composer {
   send() {
     const text = this.area.value.trim();
     const draft = drafts.of(this.conversation.id);
+    const bytes = new TextEncoder().encode(text).length;
+    // Known before anything is opened for it, and the text stays where it can be cut.
+    if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);
     this.conversation.send(text, this.options());
     this.area.value = '';
     draft.set(null);
+    fit(this.area);
     this.pause();
     this.show();
     this.area.focus();

@@ -11,20 +11,23 @@
  */
 import { Answer, textOf } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
-import { byId } from './dom.js';
+import { byId, whenIdle } from './dom.js';
 import { Scroller } from './scroller.js';
 import { PromptView, switcher } from './prompt-view.js';
+import { arrange } from './stretches.js';
 import { Refused, api, settings, tell } from './store.js';
 
 /** A frame's work that took longer, in ms, is followed by a rest, so that input is never starved. */
 const HEAVY = 8;
+/** So many messages are shown at once, the newest; the older ones follow so many at a time, when nothing else is to be done. */
+const AT_ONCE = 48;
 /** Sentences are read at most every so many ms, so that they do not cut each other off. */
 const SENTENCES_EVERY = 2000;
 
 export class Conversation {
   /**
    * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
-   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, withdrawn: (text: string) => void }} page
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string) => void }} page
    */
   constructor(stream, outbox, page) {
     this.stream = stream;
@@ -36,6 +39,8 @@ export class Conversation {
     this.info = null;
     /** @type {Message[]} */
     this.messages = [];
+    /** So many messages at the beginning are not shown yet. */
+    this.skipped = 0;
     /** @type {Map<string, Live>} */
     this.live = new Map();
     /** @type {Map<string, AnswerView | PromptView>} */
@@ -46,9 +51,9 @@ export class Conversation {
     /** Something came that is not drawn yet. */
     this.stale = false;
     this.visit = 0;
-    this.readOnly = false;
     this.stopping = false;
     this.aloud = false;
+    this.filling = false;
     /** The key that opens the conversation which is shown before there is one. @type {string | undefined} */
     this.opening = undefined;
     /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
@@ -74,7 +79,7 @@ export class Conversation {
     this.live.clear();
     this.views.clear();
     this.list.replaceChildren();
-    Object.assign(this, { id, opening, info: null, messages: [], readOnly: false });
+    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0 });
     this.visit += 1;
     this.scroller.stick();
     if (id) this.stream.join(id);
@@ -88,10 +93,24 @@ export class Conversation {
     const { id, visit } = this;
     if (!id) return;
     try {
-      const [info, branch] = await Promise.all([api.conversation(id), api.messages(id)]);
+      const known = this.messages;
+      const [info, newest] = await Promise.all([api.conversation(id), api.page(id)]);
       if (visit !== this.visit) return;
       this.info = info;
-      this.take(branch);
+      let { data, next_cursor: cursor } = newest;
+      // Messages never change: what is above those that are known is known.
+      const above = data[0]?.parent_id ? known.findIndex((m) => m.id === data[0].parent_id) : -1;
+      if (above >= 0) data = [...known.slice(0, above + 1), ...data];
+      if (!known.length) this.skipped = Math.max(0, data.length - AT_ONCE);
+      this.take({ ...newest, data });
+      while (cursor && above < 0) {
+        const older = await api.page(id, cursor);
+        if (visit !== this.visit) return;
+        data = [...older.data, ...data];
+        cursor = older.next_cursor;
+        this.skipped += older.data.length;
+        this.take({ data });
+      }
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (visit === this.visit && error.status !== 0 && !error.passing) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
@@ -105,15 +124,8 @@ export class Conversation {
     this.sync();
   }
 
-  /** Shows a conversation that is shared: read only, and nothing to follow. @param {any} shared */
-  showShared(shared) {
-    this.readOnly = true;
-    this.info = shared;
-    this.take({ messages: shared.messages });
-  }
-
-  /** @param {string} generation @param {string | null} parent */
-  follow(generation, parent) {
+  /** @param {string} generation @param {string | null} parent @param {boolean} [fresh] whether it was started just now */
+  follow(generation, parent, fresh = false) {
     if (this.live.has(generation)) return;
     this.aloud = Boolean(settings.get().sentences);
     const answer = new Answer();
@@ -123,6 +135,7 @@ export class Conversation {
     this.live.set(generation, live);
     this.views.set(generation, view);
     live.following = this.stream.follow(generation, {
+      open: () => answer.connected(fresh),
       event: (event) => {
         answer.apply(event);
         this.draw();
@@ -157,6 +170,7 @@ export class Conversation {
     // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
     live.view.render();
     this.draw();
+    this.page.ready(live.answer.said.text, generation);
     tell(this.id);
     this.load().then(() => {
       if (this.messages.some((m) => m.id === generation)) this.live.delete(generation);
@@ -186,7 +200,7 @@ export class Conversation {
       this.messages = this.upTo(entry.parent);
     }
     this.page.announce('Generating an answer.');
-    this.follow(receipt.id, receipt.parent_id ?? null);
+    this.follow(receipt.id, receipt.parent_id ?? null, true);
     this.load();
     this.page.changed();
   }
@@ -270,7 +284,7 @@ export class Conversation {
     const turned = entries.findLast((e) => e.parent !== undefined);
     if (turned) path = this.upTo(turned.parent ?? null);
     else if (live?.parent) path = this.upTo(live.parent);
-    const views = path.map((m) => this.viewOf(m));
+    const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
     if (live && !turned) views.push(live.view);
     return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, e.text ?? '', e))];
   }
@@ -307,14 +321,22 @@ export class Conversation {
   /** Puts what is shown in its place, without touching what is there already. */
   sync() {
     const views = this.shown();
-    views.forEach((view, i) => {
-      if (this.list.children[i] !== view.element) this.list.insertBefore(view.element, this.list.children[i] ?? null);
-    });
-    while (this.list.children.length > views.length) this.list.lastChild?.remove();
-    document.documentElement.classList.toggle('fresh', !this.id && !views.length && !this.readOnly && !location.pathname.startsWith('/shared/'));
-    document.body.classList.toggle('read-only', Boolean(this.readOnly));
+    arrange(this.list, views.map((view) => view.element), this.skipped);
+    if (this.skipped) this.more();
+    document.documentElement.classList.toggle('fresh', !this.id && !views.length);
     this.draw();
     this.page.changed();
+  }
+
+  /** Shows some more of the older messages, above what is shown, which stays where it is. */
+  more() {
+    if (this.filling) return;
+    this.filling = true;
+    whenIdle(() => {
+      this.filling = false;
+      this.skipped = Math.max(0, Math.min(this.skipped, this.messages.length) - AT_ONCE);
+      this.scroller.keeping(() => this.sync());
+    });
   }
 
   /** Draws what grew, once per frame. */

@@ -3,7 +3,7 @@
  * What a complete block gets afterwards: coloured code, set formulas. Their libraries are large, so
  * they are loaded when the first block wants them, and a build without them shows the source.
  */
-import { h } from './dom.js';
+import { h, whenIdle } from './dom.js';
 
 /** A longer block is shown without colours, in characters: colouring it would hold up a frame. */
 const MOST_CODE = 50_000;
@@ -30,8 +30,25 @@ const loadTypesetter = () => {
   ));
 };
 
-/** @param {HTMLElement} block */
+/** Blocks that wait: the last is seen first. @type {HTMLElement[]} */
+const waiting = [];
+/** So long, in ms, blocks are decorated before a frame gets its turn. */
+const TURN = 6;
+
+/** A complete block gets its colours and formulas, soon. @param {HTMLElement} block */
 export function decorate(block) {
+  if (!block.matches('[data-tex]') && !block.querySelector('code[data-language], [data-tex]')) return;
+  if (waiting.push(block) === 1) whenIdle(some);
+}
+
+function some() {
+  const end = performance.now() + TURN;
+  for (let block; performance.now() < end && (block = waiting.pop()); ) dress(block);
+  if (waiting.length) whenIdle(some);
+}
+
+/** @param {HTMLElement} block */
+function dress(block) {
   for (const code of block.querySelectorAll('code[data-language]')) colour(/** @type {HTMLElement} */ (code));
   const formulas = block.matches('[data-tex]') ? [block] : block.querySelectorAll('[data-tex]');
   for (const formula of formulas) typeset(/** @type {HTMLElement} */ (formula));

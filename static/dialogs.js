@@ -35,7 +35,7 @@ export const confirm = (title, text, action) => dialog(title, [h('p', null, text
 /** @param {string} address @param {() => Promise<any>} revoke */
 export async function shared(address, revoke) {
   const input = h('input', { type: 'url', readonly: true, value: address, 'aria-label': 'Link' });
-  const note = h('p', { class: 'quiet', role: 'status' }, 'Whoever has this link can read the conversation, not write in it.');
+  const note = h('p', { class: 'quiet', role: 'status' }, 'Whoever has this link can read the conversation up to here, and follow an answer that is being made; not write in it.');
   const off = h('button', { type: 'button', class: 'link danger', onclick: async () => {
     await revoke();
     note.textContent = 'All links to this conversation are void now.';
@@ -78,19 +78,21 @@ export async function tune(system, inConversation) {
   const seed = number('seed', { step: '1' });
   const name = h('input', { type: 'text', value: kept.name ?? '', placeholder: client().name, maxlength: '40' });
   const silent = h('input', { type: 'checkbox', checked: Boolean(kept.silent) });
+  const notify = h('input', { type: 'checkbox', checked: Boolean(kept.notify) });
   const aloud = h('input', { type: 'checkbox', checked: Boolean(kept.sentences) });
   const fields = [
     field('System prompt', text, inConversation ? 'For this conversation.' : 'For new conversations.'),
     h('div', { class: 'grid' }, field('Temperature', temperature), field('Top p', topP), field('Most tokens of an answer', most), field('Seed', seed)),
     field('Stop at', stop, 'One text per line.'),
     field('Your name', name, 'For the others in a shared conversation.'),
+    check('Notify me when an answer is ready and I look elsewhere', notify),
     check('Do not tell others that I am typing', silent),
     check('Read sentences of an answer to my screen reader as they come', aloud),
   ];
   if (!(await dialog('Settings', fields, 'Save'))) return null;
   settings.set({
     ...kept, stop: stop.value, temperature: temperature.value, top_p: topP.value, max_output_tokens: most.value, seed: seed.value,
-    name: name.value.trim(), silent: silent.checked, sentences: aloud.checked, ...(inConversation ? {} : { system: text.value.trim() }),
+    name: name.value.trim(), silent: silent.checked, notify: notify.checked, sentences: aloud.checked, ...(inConversation ? {} : { system: text.value.trim() }),
   });
   return { system: text.value.trim() };
 }

@@ -86,7 +86,7 @@ function routes(api) {
   for (const tag of api.tags) {
     /** @type {[string, string][]} */
     const links = [];
-    page.append(h('h2', null, tag.name), h('p', { class: 'quiet' }, tag.description));
+    page.append(h('h2', null, tag.name), h('p', { class: 'quiet' }, ...prose(tag.description ?? '')));
     for (const [path, methods] of Object.entries(api.paths)) {
       for (const [method, of] of Object.entries(methods)) {
         if (!of.tags.includes(tag.name)) continue;
@@ -101,7 +101,7 @@ function routes(api) {
 /** @param {Json} socket */
 function frames(socket) {
   const page = byId('reference');
-  page.append(h('h2', null, 'WebSocket'), h('p', { class: 'quiet' }, socket.info.description));
+  page.append(h('h2', null, 'WebSocket'), h('p', { class: 'quiet' }, ...prose(socket.info.description)));
   /** @type {[string, string][]} */
   const links = [];
   for (const [side, of] of Object.entries(socket.operations)) {
@@ -120,7 +120,7 @@ function frames(socket) {
 async function show() {
   const read = async (/** @type {string} */ path) => (await fetch(path)).json();
   const [api, socket] = await Promise.all([read('/openapi.json'), read('/asyncapi.json')]);
-  byId('about').replaceChildren(`${api.info.description} Version ${api.info.version}. `, h('a', { href: '/openapi.json' }, 'openapi.json'), ' ', h('a', { href: '/asyncapi.json' }, 'asyncapi.json'));
+  byId('about').replaceChildren(...prose(api.info.description), ` Version ${api.info.version}. `, h('a', { href: '/openapi.json' }, 'openapi.json'), ' ', h('a', { href: '/asyncapi.json' }, 'asyncapi.json'));
   routes(api);
   frames(socket);
   const schemas = Object.entries({ ...api.components.schemas, ...socket.components.schemas });

@@ -58,6 +58,12 @@ export function iconButton(name, label, onclick, props = {}) {
   return h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...props }, icon(name));
 }
 
+/** When nothing else is to be done; Safari cannot tell. @param {() => void} work */
+export function whenIdle(work) {
+  if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });
+  else setTimeout(work, 50);
+}
+
 /** @param {string} text */
 export async function copy(text) {
   try {

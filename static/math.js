@@ -1,5 +1,5 @@
 // @ts-check
-/** Where a text holds TeX: `$$…$$`, `\[…\]`, `\(…\)`, and `$…$` where it cannot be money. */
+/** Where a text holds TeX: `$$…$$`, `\[…\]`, `\(…\)`, and `$…$` where it can be neither money nor a shell's variables. */
 
 /** @typedef {{ type: string, raw: string, text: string }} Found */
 
@@ -20,6 +20,6 @@ export const mathExtensions = [
     name: 'math',
     level: 'inline',
     start: (/** @type {string} */ source) => source.match(/\$|\\[([]/)?.index,
-    tokenizer: finds('math', /^(?:\$\$([^\n]+?)\$\$|\\[([]([\s\S]+?)\\[)\]]|\$((?! )[^$\n]*[^$\s\\])\$(?!\d))/),
+    tokenizer: finds('math', /^(?:\$\$([^\n]+?)\$\$|\\[([]([\s\S]+?)\\[)\]]|\$((?! )[^$\n]*[^$\s\\])\$(?![\w{]))/),
   },
 ];

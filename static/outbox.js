@@ -4,7 +4,7 @@
  * repeat the same start. Prompts for a conversation that is still to be opened share the key that opens it, so that
  * it is opened once. The tab that took a prompt sends it; when that tab is gone, another one does.
  *
- * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, at: number, options: Record<string, any> }} Entry
+ * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
  */
 import { Kept, Refused, api, keptNames, newKey, tell } from './store.js';
 
@@ -166,7 +166,7 @@ export class Outbox {
   failed(entry, error) {
     const busy = error.code === 'conversation_busy';
     const later = busy || error.passing || error.status === 401;
-    this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message });
+    this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message, code: error.code });
     if (!later) return;
     const wait = Math.max(error.wait, LATER[Math.min(this.tries++, LATER.length - 1)]);
     this.timer = setTimeout(() => this.flush(), wait * (0.5 + Math.random() / 2));

@@ -1,8 +1,32 @@
 // @ts-check
 /** A prompt on the page, its state on the way, and its other versions. */
 import { copy, h, iconButton } from './dom.js';
+import { composing, fit } from './grow.js';
 
 /** @typedef {import('./outbox.js').Entry} Entry */
+
+/** What is longer, in characters or lines, is folded: one scrolls to the answer, not through the question. */
+const LONG = 1200;
+const LINES = 16;
+
+/** What somebody said; folded where it is long. @param {string} text */
+export function bubble(text) {
+  const said = h('div', { class: 'said', dir: 'auto' }, text);
+  const box = h('div', { class: 'bubble' }, said);
+  if (text.length <= LONG && text.split('\n', LINES + 1).length <= LINES) return box;
+  const more = h('button', { type: 'button', class: 'link more', 'aria-expanded': 'false', onclick: () => {
+    const folded = box.classList.toggle('folded');
+    more.setAttribute('aria-expanded', String(!folded));
+    more.textContent = folded ? 'Show more' : 'Show less';
+    if (folded) box.scrollIntoView({ block: 'nearest' });
+  } }, 'Show more');
+  box.classList.add('folded');
+  box.append(more);
+  return box;
+}
+
+/** Refusals that another try cannot change. @type {Record<string, string>} */
+const FINAL = { prompt_too_long: '', not_found: 'This conversation was deleted, or is not yours.' };
 
 export class PromptView {
   /** @param {string} id @param {string} text @param {import('./conversation.js').Conversation} conversation */
@@ -16,7 +40,7 @@ export class PromptView {
     this.marked = undefined;
     /** @type {string | undefined} */
     this.why = undefined;
-    this.bubble = h('div', { class: 'bubble', dir: 'auto' }, text);
+    this.bubble = bubble(text);
     this.state = h('p', { class: 'queued', hidden: true });
     this.switcher = h('span', { class: 'switcher' });
     this.actions = h('div', { class: 'actions' },
@@ -44,7 +68,8 @@ export class PromptView {
         outbox.change(entry.key, { state: 'queued', why: undefined });
         outbox.flush();
       } }, 'Try again');
-      this.state.replaceChildren(`Not sent: ${entry.why ?? ''} `, again, ' ', drop);
+      const final = FINAL[entry.code ?? ''];
+      this.state.replaceChildren(`Not sent: ${final || entry.why || ''} `, final === undefined ? again : '', ' ', drop);
     } else {
       this.state.replaceChildren(entry.why && !navigator.onLine ? 'Queued: you are offline ' : 'Queued ', drop);
     }
@@ -62,6 +87,7 @@ export class PromptView {
     if (this.editor) return;
     const area = h('textarea', { 'aria-label': 'Edit your message', rows: '2', dir: 'auto' });
     area.value = this.text;
+    area.addEventListener('input', () => fit(area));
     const close = () => {
       this.editor?.replaceWith(this.bubble);
       this.editor = undefined;
@@ -74,7 +100,7 @@ export class PromptView {
       if (text) this.conversation.send(text, this.conversation.options(), this.parent);
     };
     area.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      if (event.key === 'Enter' && !event.shiftKey && !composing(event)) {
         event.preventDefault();
         send();
       } else if (event.key === 'Escape') {
@@ -89,6 +115,7 @@ export class PromptView {
     } }, area, h('div', { class: 'row' }, h('button', { type: 'button', class: 'button quiet', onclick: close }, 'Cancel'), h('button', { class: 'button' }, 'Send')));
     this.bubble.replaceWith(this.editor);
     this.foot.hidden = true;
+    fit(area);
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);
   }

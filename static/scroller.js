@@ -6,6 +6,7 @@
 
 /** So near to the end, in px, a reader is at the end. */
 const NEAR = 64;
+const ANCHORS = CSS.supports('overflow-anchor', 'auto');
 
 export class Scroller {
   /** @param {HTMLElement} box @param {HTMLElement} content @param {HTMLElement} jump */
@@ -58,6 +59,13 @@ export class Scroller {
       this.top = this.box.scrollTop;
     }
     this.show();
+  }
+
+  /** Does what makes the text above longer, and stays at what is read; most browsers do that by themselves. @param {() => void} change */
+  keeping(change) {
+    const { scrollTop, scrollHeight } = this.box;
+    change();
+    if (!ANCHORS && !this.stuck) this.box.scrollTop = scrollTop + this.box.scrollHeight - scrollHeight;
   }
 
   show() {

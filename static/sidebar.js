@@ -2,7 +2,8 @@
 /** The list of conversations: search, rename, delete, export, share. */
 import { byId, download, h, icon, iconButton } from './dom.js';
 import { textOf } from './answer.js';
-import { api, tell } from './store.js';
+import { Refused, api, tell } from './store.js';
+import { titled } from './titles.js';
 
 /** @typedef {import('./store.js').Conversation} Info */
 
@@ -36,6 +37,26 @@ export class Sidebar {
       this.load();
     });
     this.older.addEventListener('click', () => this.more());
+    this.list.addEventListener('keydown', (event) => this.walk(event));
+    this.list.addEventListener('focusin', ({ target }) => this.reach(/** @type {HTMLElement} */ (target).closest('li')));
+  }
+
+  /** One conversation and its menu are stops of the Tab key; arrows lead to the others. @param {Element | null} row */
+  reach(row) {
+    for (const other of this.list.querySelectorAll('[tabindex="0"]')) other.setAttribute('tabindex', '-1');
+    for (const part of row?.querySelectorAll('a, button') ?? []) part.setAttribute('tabindex', '0');
+  }
+
+  /** @param {KeyboardEvent} event */
+  walk(event) {
+    const links = [...this.list.querySelectorAll('a')];
+    const row = /** @type {HTMLElement} */ (event.target).closest('li');
+    const at = links.findIndex((link) => link.parentElement === row);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    if (to < 0) this.search.focus();
+    else links[Math.min(to, links.length - 1)]?.focus();
   }
 
   /** Reads the list again. @param {boolean} [tellCount] */
@@ -66,6 +87,7 @@ export class Sidebar {
     const focused = document.activeElement?.closest?.('#conversations a, #conversations button');
     const key = focused?.getAttribute('data-key');
     this.list.replaceChildren(...this.rows(current));
+    this.reach((this.list.querySelector('[aria-current]') ?? this.list.querySelector('a'))?.parentElement ?? null);
     if (key) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${key}"]`))?.focus();
     this.older.hidden = !this.cursor;
     byId('none').hidden = this.shown.length > 0;
@@ -85,13 +107,13 @@ export class Sidebar {
 
   /** @param {Info} info @param {boolean} here */
   row(info, here) {
-    const title = info.title || 'New conversation';
-    const link = h('a', { href: `/c/${info.id}`, 'data-key': info.id, 'aria-current': here ? 'page' : null, title, onclick: (/** @type {MouseEvent} */ event) => {
+    const title = titled(info.title);
+    const link = h('a', { href: `/c/${info.id}`, 'data-key': info.id, 'aria-current': here ? 'page' : null, title: info.title ?? title, tabindex: '-1', onclick: (/** @type {MouseEvent} */ event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       this.page.open(info.id);
     } }, info.running?.length ? h('span', { class: 'pulse', role: 'img', 'aria-label': 'answering' }) : null, h('span', { class: 'name', dir: 'auto' }, title));
-    const menu = iconButton('more', `Actions for ${title}`, (event) => this.menu(info, /** @type {HTMLElement} */ (event.currentTarget)), { 'data-key': `menu ${info.id}`, 'aria-haspopup': 'menu' });
+    const menu = iconButton('more', `Actions for ${title}`, (event) => this.menu(info, /** @type {HTMLElement} */ (event.currentTarget)), { 'data-key': `menu ${info.id}`, 'aria-haspopup': 'menu', tabindex: '-1' });
     return h('li', { class: here ? 'here' : null }, link, menu);
   }
 
@@ -104,7 +126,7 @@ export class Sidebar {
     };
     const item = (/** @type {string} */ name, /** @type {string} */ label, /** @type {() => any} */ action, danger = false) =>
       h('button', { type: 'button', role: 'menuitem', class: danger ? 'danger' : null, onclick: does(action) }, icon(name), label);
-    const menu = h('div', { id: 'menu', class: 'menu', popover: 'auto', role: 'menu', 'aria-label': `Actions for ${info.title || 'the conversation'}` },
+    const menu = h('div', { id: 'menu', class: 'menu', popover: 'auto', role: 'menu', 'aria-label': `Actions for ${titled(info.title)}` },
       item('edit', 'Rename', () => this.rename(info)),
       item('share', 'Share a read-only link', () => this.share(info)),
       item('download', 'Export as Markdown', () => this.exportMarkdown(info)),
@@ -141,8 +163,10 @@ export class Sidebar {
   /** @param {Info} info */
   async erase(info) {
     const { confirm } = await this.page.dialogs();
-    if (!(await confirm('Delete this conversation?', `“${info.title || 'New conversation'}” and all its answers are erased for good.`, 'Delete'))) return;
-    await api.erase(info.id);
+    const { running } = await api.conversation(info.id);
+    const first = running.length ? ' The answer that is being made is stopped first.' : '';
+    if (!(await confirm('Delete this conversation?', `“${titled(info.title)}” and all its answers are erased for good.${first}`, first ? 'Stop and delete' : 'Delete'))) return;
+    await stopAndErase(info.id);
     tell(info.id);
     this.page.announce('Deleted.');
     if (this.page.current() === info.id) this.page.open(null);
@@ -169,6 +193,17 @@ export class Sidebar {
   async exportJson(info) {
     const [conversation, { data }] = await Promise.all([api.conversation(info.id), api.messages(info.id, true)]);
     download(`${fileName(info.title || 'conversation')}.json`, 'application/json', JSON.stringify({ ...conversation, messages: data }, null, 2));
+  }
+}
+
+/** Whatever still answers there is stopped, also what begins meanwhile. @param {string} id @param {number} [tries] @returns {Promise<void>} */
+async function stopAndErase(id, tries = 5) {
+  try {
+    await api.erase(id);
+  } catch (error) {
+    if (!(error instanceof Refused) || error.code !== 'generation_running' || !tries) throw error;
+    await api.cancel(error.problem.generation);
+    await stopAndErase(id, tries - 1);
   }
 }
 

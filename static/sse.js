@@ -49,7 +49,8 @@ async function attempt(stream, follow) {
   try {
     limit(PATIENCE);
     const headers = { accept: 'text/event-stream', 'last-event-id': String(follow.seq), ...stream.credentials() };
-    const url = `${stream.base}/v1/generations/${follow.id}/events?coalesce=true`;
+    const path = stream.options.path?.(follow.id) ?? `/v1/generations/${follow.id}/events`;
+    const url = `${stream.base}${path}?coalesce=true`;
     const response = await fetch(url, { headers, signal, cache: 'no-store' });
     if (response.status === 204) return stream.end(follow);
     if (!response.ok || !response.body) {
@@ -61,6 +62,7 @@ async function attempt(stream, follow) {
     }
     follow.since = follow.turned ? 0 : follow.seq;
     follow.turned = false;
+    follow.handlers.open?.();
     stream.show({ phase: 'live', transport: 'sse' });
     for await (const event of events(response.body, () => limit(SILENCE))) stream.take(follow, event);
   } catch (error) {

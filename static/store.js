@@ -57,20 +57,24 @@ export const api = {
   change: (/** @type {string} */ id, /** @type {any} */ fields) => call('PATCH', `/v1/conversations/${id}`, fields),
   erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
   messages,
+  page: pageOf,
   share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
-  shared: (/** @type {string} */ token) => call('GET', `/v1/shared/${encodeURIComponent(token)}`),
   generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
   start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),
 };
 
+/** The newest messages of the active branch, or those before a cursor. @param {string} id @param {string | null} [cursor] @param {boolean} [all] of the whole tree */
+function pageOf(id, cursor, all) {
+  return call('GET', `/v1/conversations/${id}/messages?${new URLSearchParams({ ...(all && { all: 'true' }), ...(cursor && { cursor }) })}`);
+}
+
 /** All messages of the active branch, or of the tree: the server gives them in pages, the newest first. @param {string} id @param {boolean} [all] */
 async function messages(id, all) {
-  const page = (/** @type {string | null} */ cursor) => call('GET', `/v1/conversations/${id}/messages?${new URLSearchParams({ ...(all && { all: 'true' }), ...(cursor && { cursor }) })}`);
-  const newest = await page(null);
+  const newest = await pageOf(id, null, all);
   for (let cursor = newest.next_cursor; cursor; ) {
-    const older = await page(cursor);
+    const older = await pageOf(id, cursor, all);
     newest.data.unshift(...older.data);
     cursor = older.next_cursor;
   }

@@ -9,7 +9,7 @@
  *   following.close();   // or stream.close()
  *
  * @typedef {{ seq: number, from?: number, type: string, [field: string]: any }} Event
- * @typedef {{ event: (event: Event) => void, end?: () => void, fail?: (problem: Problem) => void }} Handlers
+ * @typedef {{ event: (event: Event) => void, open?: () => void, end?: () => void, fail?: (problem: Problem) => void }} Handlers
  * @typedef {{ status?: number, code: string, message: string }} Problem
  * @typedef {'idle'|'connecting'|'live'|'waiting'|'offline'|'stopped'} Phase
  * @typedef {{ phase: Phase, transport: 'websocket'|'sse', retryAt?: number, why?: string }} State
@@ -22,6 +22,7 @@
  * @property {{ id?: string, name?: string }} [client] who this is, for the others of a conversation
  * @property {any} [WebSocket] the class to use, where there is none in the global scope
  * @property {() => number} [random] 0 … 1
+ * @property {(id: string) => string} [path] where the events of what is followed are, for SSE; default: those of a generation
  * @property {(state: State) => void} [onState] how the connection is
  * @property {(generation: string, seq: number) => void} [onResume] went on behind `seq` after a cut
  * @property {(frame: any) => void} [onFrame] a frame about a conversation: `typing`, `presence`, …
@@ -315,6 +316,7 @@ export class Stream {
     const ref = this.next();
     follow.timer = `ref ${ref}`;
     follow.since = follow.seq;
+    follow.handlers.open?.();
     this.send({ type: 'subscribe', ref, generation: follow.id, after: follow.seq, coalesce: true });
   }
 

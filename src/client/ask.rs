@@ -30,6 +30,8 @@ pub struct Output {
     pub json: bool,
     /// Nothing beside the answer.
     pub quiet: bool,
+    /// The thinking, too, on standard error.
+    pub reasoning: bool,
 }
 
 /// Asks, and shows the answer to its last word. Ctrl-C cancels it; the exit code says how it ended.
@@ -37,7 +39,7 @@ pub struct Output {
 /// # Errors
 /// There is no answer, see [`ClientError`].
 pub async fn ask(client: &Client, question: &Question, output: Output) -> Result<u8, ClientError> {
-    let mut terminal = Terminal::new(output);
+    let mut terminal = Terminal::new(output, question.conversation_id.as_deref());
     let mut interrupts = signal(SignalKind::interrupt())?;
     let started = {
         let start = start(client, question);
@@ -93,7 +95,7 @@ pub async fn tail(
 ) -> Result<u8, ClientError> {
     let id = id.parse::<GenerationId>();
     let id = id.map_err(|_| ClientError::Flag("a generation's id looks like 0199b0a1-…".into()))?;
-    let mut terminal = Terminal::new(output);
+    let mut terminal = Terminal::new(output, None);
     let mut interrupts = signal(SignalKind::interrupt())?;
     let id = id.to_string();
     let body = client.events(&id, after).await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ask::Output;
-use crate::domain::event::{Done, Event, Status};
+use crate::domain::event::{Done, Event, Status, Usage};
 
 /// How often the spinner turns.
 pub(super) const TURN: Duration = Duration::from_millis(80);
@@ -32,10 +32,39 @@ pub(super) struct Terminal {
     thinking: bool,
     /// What was shown of the answer, to be gone on with behind a snapshot.
     shown: String,
+    /// Events of the answer that count: as many tokens, where the model does not tell.
+    counted: u64,
+    /// Where one goes on.
+    conversation: Option<String>,
+}
+
+/// A note in a colour, where standard error is a terminal.
+fn coloured(colour: &str, text: &str) -> String {
+    if !io::stderr().is_terminal() {
+        return text.to_owned();
+    }
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}
+
+/// Beside the answer.
+const DIM: &str = "2";
+const RED: &str = "31";
+
+/// Says on standard error why there is no answer.
+pub fn warn(text: &str) {
+    // Whoever closes standard error does not want to see it.
+    let _unseen = writeln!(io::stderr(), "{}", coloured(RED, &format!("lastword: {text}")));
+}
+
+impl Drop for Terminal {
+    /// An error may be told in its place.
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl Terminal {
-    pub(super) fn new(output: Output) -> Self {
+    pub(super) fn new(output: Output, conversation: Option<&str>) -> Self {
         let watched = io::stdout().is_terminal() && io::stderr().is_terminal();
         Self {
             output,
@@ -48,12 +77,18 @@ impl Terminal {
             at_line_start: true,
             thinking: false,
             shown: String::new(),
+            counted: 0,
+            conversation: conversation.map(str::to_owned),
         }
     }
 
     /// Turns the spinner, until the first of the answer is there.
     pub(super) fn turn(&mut self) {
-        if !self.watched || self.answers || self.output.json {
+        if !self.watched
+            || self.answers
+            || self.output.json
+            || (self.thinking && self.output.reasoning)
+        {
             return;
         }
         let turn = SPINNER.get(self.turns % SPINNER.len()).copied().unwrap_or('.');
@@ -73,13 +108,18 @@ impl Terminal {
             return self.raw(format!("{json}\n").as_bytes());
         }
         match event {
-            Some(Event::Delta { text } | Event::Refusal { text }) => self.text(text),
-            Some(Event::Reasoning { .. }) => {
-                self.thinking = true;
-                self.first.get_or_insert_with(Instant::now);
+            Some(Event::Delta { text } | Event::Refusal { text }) => {
+                self.counted += 1;
+                self.end_thinking();
+                self.text(text)
+            }
+            Some(Event::Reasoning { text }) => {
+                self.counted += 1;
+                self.thought(text);
                 Ok(())
             }
             Some(Event::Superseded { .. }) => {
+                self.counted = 0;
                 self.note("the model lost its answer and begins again");
                 self.anew("")
             }
@@ -98,6 +138,7 @@ impl Terminal {
                 Ok(())
             }
             Some(Event::ToolCall(call)) => {
+                self.counted += 1;
                 if let Some(name) = &call.name {
                     self.note(&format!("the model asks for the tool {name}"));
                 }
@@ -107,6 +148,22 @@ impl Terminal {
                 Event::Started { .. } | Event::Resumed { .. } | Event::Done(_) | Event::Unknown,
             )
             | None => Ok(()),
+        }
+    }
+
+    fn thought(&mut self, text: &str) {
+        self.thinking = true;
+        self.first.get_or_insert_with(Instant::now);
+        if self.output.reasoning {
+            self.clear();
+            let _unseen = write!(io::stderr(), "{}", coloured(DIM, text));
+        }
+    }
+
+    /// The answer begins below the thinking.
+    fn end_thinking(&mut self) {
+        if std::mem::take(&mut self.thinking) && self.output.reasoning {
+            let _unseen = writeln!(io::stderr(), "\n");
         }
     }
 
@@ -147,7 +204,8 @@ impl Terminal {
         self.clear();
         if !self.output.quiet {
             let line = if self.watched && !self.at_line_start { "\n" } else { "" };
-            let _unseen = writeln!(io::stderr(), "{line}lastword: {text}");
+            let note = coloured(DIM, &format!("lastword: {text}"));
+            let _unseen = writeln!(io::stderr(), "{line}{note}");
         }
     }
 
@@ -178,9 +236,13 @@ impl Terminal {
 
     /// The last line: how much, and how quickly.
     pub(super) fn figures(&mut self, id: &str, done: &Done) {
-        let tokens = done.usage.output_tokens;
-        let about = if done.usage.exact { "" } else { "about " };
-        let mut line = format!("{about}{tokens} tokens");
+        let (about, tokens) = match done.usage {
+            Usage { exact: true, output_tokens, .. } => ("", output_tokens),
+            _ if self.counted > 0 => ("about ", self.counted),
+            Usage { output_tokens, .. } => ("about ", output_tokens),
+        };
+        let noun = if tokens == 1 { "token" } else { "tokens" };
+        let mut line = format!("{about}{tokens} {noun}");
         if let Some(first) = self.first {
             let (took, wait) = (first.elapsed(), first - self.begun);
             if took > MEASURABLE {
@@ -190,6 +252,9 @@ impl Terminal {
                 line += &format!(" in {took:.1} s, {rate:.0} tokens/s");
             }
             line += &format!(", the first after {:.2} s", wait.as_secs_f64());
+        }
+        if let Some(conversation) = &self.conversation {
+            line += &format!("; go on with --conversation {conversation}");
         }
         self.note(&format!("{line} ({id})"));
     }

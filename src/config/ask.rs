@@ -1,5 +1,5 @@
 //! `lastword ask`, `tail` and `completions`.
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueHint};
 pub use clap_complete::Shell;
 
 use super::flags::Cli;
@@ -12,6 +12,7 @@ pub struct ClientFlags {
         long,
         env = "LASTWORD_SERVER",
         value_name = "URL",
+        value_hint = ValueHint::Url,
         default_value = "http://127.0.0.1:7878"
     )]
     pub server: String,
@@ -24,20 +25,29 @@ pub struct ClientFlags {
     /// Print the answer and nothing else.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print the model's thinking, on standard error.
+    #[arg(long)]
+    pub reasoning: bool,
 }
 
 /// Flags of `ask`.
 #[derive(Args, Debug)]
 pub struct AskFlags {
-    /// The prompt; `-` reads it from standard input. Several words are joined by spaces.
-    #[arg(required = true, value_name = "PROMPT")]
+    /// The prompt; without one, or with `-`, it is read from standard input. Several words are joined by spaces.
+    #[arg(value_name = "PROMPT", value_hint = ValueHint::Other)]
     pub prompt: Vec<String>,
     /// The model [default: the server's; `curl SERVER/v1/models` lists them].
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_hint = ValueHint::Other)]
     pub model: Option<String>,
     /// What to tell the model before the prompt.
-    #[arg(long, short, value_name = "TEXT")]
+    #[arg(long, short, value_name = "TEXT", value_hint = ValueHint::Other)]
     pub system: Option<String>,
+    /// Ask in this conversation; `new` opens one.
+    #[arg(long, value_name = "ID", value_hint = ValueHint::Other, conflicts_with = "continue_last")]
+    pub conversation: Option<String>,
+    /// Ask in the conversation that was last used.
+    #[arg(long = "continue", short = 'c')]
+    pub continue_last: bool,
     /// The server.
     #[command(flatten)]
     pub client: ClientFlags,
@@ -47,7 +57,7 @@ pub struct AskFlags {
 #[derive(Args, Debug)]
 pub struct TailFlags {
     /// The generation: the last line of `ask` and the header Lastword-Generation name it.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     pub id: String,
     /// Begin behind this event.
     #[arg(long, value_name = "SEQ", default_value_t = 0)]

@@ -171,10 +171,10 @@ pub struct ServeFlags {
 /// A thing that is there or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
-    /// There.
+    /// It is used.
     #[value(alias = "true")]
     On,
-    /// Not there.
+    /// It is not used.
     #[value(alias = "false")]
     Off,
 }

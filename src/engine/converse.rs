@@ -1,9 +1,12 @@
 //! Conversations: what a client sees of them and changes in them. [`turn`] starts generations in
 //! them.
+mod links;
 mod turn;
 
 use std::sync::Arc;
 
+pub(super) use links::Links;
+pub use links::{VIEWERS, ViewError, Viewed, Viewing};
 use serde::Serialize;
 
 use super::Engine;
@@ -128,7 +131,10 @@ impl Engine {
     /// See [`ConverseError`].
     pub async fn erase_conversation(&self, at: &ConversationAt) -> Result<(), ConverseError> {
         match self.conversations().erase(at).await? {
-            Erased::Gone => Ok(()),
+            Erased::Gone => {
+                self.inner.links.look();
+                Ok(())
+            }
             Erased::Absent => Err(ConverseError::NotFound),
             Erased::Running(generation) => Err(ConverseError::Running(generation)),
         }
@@ -183,7 +189,7 @@ impl Engine {
         Ok(Messages { running: running.collect(), active_leaf, data, next_cursor })
     }
 
-    /// A link to the active branch as it is now.
+    /// A link to the active branch as it is now, and to the answer that is being made there.
     ///
     /// # Errors
     /// See [`ConverseError`].
@@ -201,6 +207,7 @@ impl Engine {
     /// See [`ConverseError`].
     pub async fn unshare(&self, at: &ConversationAt) -> Result<(), ConverseError> {
         let there = self.conversations().unshare(at).await?;
+        self.inner.links.look();
         if there { Ok(()) } else { Err(ConverseError::NotFound) }
     }
 

@@ -76,10 +76,11 @@ struct About {
 impl Drop for Line {
     fn drop(&mut self) {
         let about = &self.about;
-        // What asks every second is of no interest unless it fails.
-        if about.status < 400
-            && matches!(about.route.as_str(), "/healthz" | "/health" | "/readyz" | "/metrics")
-        {
+        // What asks every second, and the files of a page beside the page itself, are of no interest
+        // unless they fail.
+        let quiet = about.route.starts_with("/static/")
+            || matches!(about.route.as_str(), "/healthz" | "/health" | "/readyz" | "/metrics");
+        if about.status < 400 && quiet {
             return;
         }
         tracing::info!(

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use flate2::Compression;
@@ -14,6 +15,7 @@ use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use super::shares::UNLISTED;
 use super::{accept, welcome};
 
 #[derive(RustEmbed)]
@@ -62,6 +64,12 @@ static BUILD: LazyLock<String> = LazyLock::new(|| {
 /// The page, with the addresses of this build.
 static PAGE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("index.html"));
 
+/// The page of a shared link, in the same way.
+static LINK: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("shared.html"));
+
+/// The page of an address that is none, in the same way.
+static NOWHERE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("nowhere.html"));
+
 /// The operator's page, in the same way.
 static ADMIN: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("admin.html"));
 
@@ -97,11 +105,30 @@ pub(super) async fn root(request: HttpRequest) -> Result<HttpResponse, Problem> 
     index(request).await
 }
 
-/// The page, at the address of a conversation or of a shared one: it reads its own address.
+/// The page, at the address of a conversation: it reads its own address.
 pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let page = if cfg!(debug_assertions) { page("index.html") } else { PAGE.clone() };
     let page = page.ok_or_else(nothing_here)?;
     Ok(send(&request, &page, ASK))
+}
+
+/// `/shared/{token}`: a page of its own, which asks for nothing but what is shared.
+pub(super) async fn shared(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = if cfg!(debug_assertions) { page("shared.html") } else { LINK.clone() };
+    let page = page.ok_or_else(nothing_here)?;
+    let mut response = send(&request, &page, ASK);
+    let (name, value) = UNLISTED;
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    Ok(response)
+}
+
+/// Any other address, in a browser.
+pub(super) fn nowhere(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let page = if cfg!(debug_assertions) { page("nowhere.html") } else { NOWHERE.clone() };
+    let page = page.ok_or_else(nothing_here)?;
+    let mut response = send(request, &page, ASK);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    Ok(response)
 }
 
 /// `/admin`: the operator's page; what it shows, it asks for.

@@ -22,7 +22,16 @@ struct Query {
 /// Streams the events behind the cursor; 204 when there are none and never will be.
 pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let at = address(&request)?;
-    if !accept::takes_events(&request) {
+    let (cursor, shape) = wanted(&request)?;
+    match engine.open(&at, cursor).await? {
+        Opened::Complete => Ok(HttpResponse::NoContent().finish()),
+        Opened::Events(session) => Ok(sse::response(at.id, *session, shape, Vec::new())),
+    }
+}
+
+/// From where on a reader wants its events, and how.
+pub(super) fn wanted(request: &HttpRequest) -> Result<(Seq, Shape), Problem> {
+    if !accept::takes_events(request) {
         let detail = "this path answers text/event-stream";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
     }
@@ -31,12 +40,8 @@ pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpRes
         .into_inner();
     // Both are read, so that neither's mistake is passed over; the header, which grows, wins.
     let after = query.after.as_deref().map(parse_cursor).transpose()?;
-    let cursor = header_cursor(&request)?.or(after).unwrap_or(Seq::ZERO);
-    let shape = Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? };
-    match engine.open(&at, cursor).await? {
-        Opened::Complete => Ok(HttpResponse::NoContent().finish()),
-        Opened::Events(session) => Ok(sse::response(at.id, *session, shape, Vec::new())),
-    }
+    let cursor = header_cursor(request)?.or(after).unwrap_or(Seq::ZERO);
+    Ok((cursor, Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? }))
 }
 
 /// The cursor in `Last-Event-ID`, which browsers send by themselves; it wins over the query.

@@ -12,7 +12,9 @@ pub(super) async fn list(engine: Shared, request: HttpRequest) -> HttpResponse {
     }
     let models = engine.models();
     let data: Vec<Value> = models.iter().map(|model| one(model, models.default_name())).collect();
-    HttpResponse::Ok().json(json!({ "object": "list", "data": data }))
+    // Ours: a client can refuse a prompt that is too long before it opens anything for it.
+    let limits = json!({ "prompt_bytes": engine.limits().prompt_bytes });
+    HttpResponse::Ok().json(json!({ "object": "list", "data": data, "limits": limits }))
 }
 
 /// One of them: OpenAI's fields, then ours.

@@ -1,5 +1,7 @@
-//! Read-only links to a conversation.
-use actix_web::http::header;
+//! Read-only links to a conversation; [`follow`] streams the answer of one.
+mod follow;
+
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
@@ -12,8 +14,10 @@ use crate::domain::event::Status;
 use crate::domain::prompt::Role;
 use crate::domain::share::ShareToken;
 use crate::domain::transcript::ToolCall;
+use crate::engine::ViewError;
+pub(super) use follow::follow;
 
-/// Makes a link to the active branch as it is now.
+/// Makes a link to the active branch as it is now, and to the answer that is being made there.
 pub(super) async fn create(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let token = engine.share(&conversation_at(&request)?).await?;
     let token = token.as_str();
@@ -27,6 +31,10 @@ pub(super) async fn revoke(engine: Shared, request: HttpRequest) -> Result<HttpR
     engine.unshare(&conversation_at(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
+
+/// A link is for those who were given it: search engines do not list what it leads to.
+pub(super) const UNLISTED: (HeaderName, &str) =
+    (HeaderName::from_static("x-robots-tag"), "noindex");
 
 /// What the bearer of a link sees of a message: no ids, and nothing of the operator's.
 #[derive(Serialize)]
@@ -51,12 +59,21 @@ struct SharedMessage {
 pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
     let shared = engine.shared(&token).await?;
-    let shared = shared.ok_or_else(|| Problem::not_found("this link leads nowhere"))?;
+    let shared = shared.ok_or_else(nowhere)?;
     let messages: Vec<SharedMessage> = shared.messages.into_iter().filter_map(shown).collect();
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .json(json!({ "title": shared.title, "messages": messages })))
+        .insert_header(UNLISTED)
+        .json(json!({
+            "title": shared.title,
+            "messages": messages,
+            "answering": shared.answering,
+        })))
+}
+
+fn nowhere() -> Problem {
+    Problem::not_found(ViewError::Nowhere.to_string())
 }
 
 fn shown(message: Message) -> Option<SharedMessage> {

@@ -32,6 +32,10 @@ pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
         let detail = format!("`/v1` is missing: the path is /v1{path}, the base URL ends in /v1");
         return Problem::not_found(detail).openai();
     }
+    if super::accept::wants_page(&request) {
+        // A browser was led here: a page for people.
+        return super::assets::nowhere(&request).unwrap_or_else(|problem| problem.error_response());
+    }
     if !speaks_openai(&request) {
         return Problem::not_found("there is nothing at this path").error_response();
     }

@@ -2,7 +2,7 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::log::{Created, LogError};
+use super::log::{Address, Created, LogError};
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
@@ -66,7 +66,8 @@ pub trait Conversations: Send + Sync + 'static {
     /// with the same generation's id changes nothing.
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError>;
 
-    /// Stores a link, by the hash of its secret, to the branch that the active leaf ends now;
+    /// Stores a link, by the hash of its secret, to the branch that the active leaf ends now, and
+    /// to the answer that is being made behind it;
     /// false if the tenant has no such conversation.
     async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError>;
 
@@ -75,6 +76,12 @@ pub trait Conversations: Send + Sync + 'static {
 
     /// What a link leads to.
     async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError>;
+
+    /// Which answer a link follows.
+    async fn link(&self, token_hash: &[u8]) -> Result<Link, LogError>;
+
+    /// Those of these links, by their hashes, that lead somewhere.
+    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, LogError>;
 }
 
 /// A conversation of a tenant.
@@ -166,6 +173,19 @@ pub enum Begun {
 pub struct Shared {
     /// The conversation's name.
     pub title: Option<String>,
-    /// From the root to the leaf that was shared.
+    /// From the root to the leaf that was shared, or to the answer that was being made then.
     pub messages: Vec<Message>,
+    /// Whether that answer is still being made.
+    pub answering: bool,
+}
+
+/// Which answer a link follows.
+#[derive(Clone, Debug)]
+pub enum Link {
+    /// There is no such link.
+    Nowhere,
+    /// None: nothing was being made when it was made.
+    Still,
+    /// This one, which may have ended.
+    Answer(Address),
 }

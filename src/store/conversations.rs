@@ -10,8 +10,8 @@ use crate::domain::conversation::{Change, Conversation, Message, NewConversation
 use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::ports::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, LogError, Made, Page, Search,
-    Shared,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LogError, Made, Page,
+    Search, Shared,
 };
 
 /// Conversations in the database of the log.
@@ -95,6 +95,14 @@ impl Conversations for PgConversations {
 
     async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError> {
         answered(self.fetch_shared(token_hash)).await
+    }
+
+    async fn link(&self, token_hash: &[u8]) -> Result<Link, LogError> {
+        answered(self.fetch_link(token_hash)).await
+    }
+
+    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, LogError> {
+        answered(self.fetch_links_left(hashes)).await
     }
 }
 

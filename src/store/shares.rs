@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::conversations::PgConversations;
 use super::rows::error;
-use crate::domain::id::{ConversationId, MessageId, Tenant};
-use crate::ports::{ConversationAt, LogError, Shared};
+use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
+use crate::ports::{Address, ConversationAt, Link, LogError, Shared};
 
 /// The most messages that a link shows, the newest of the branch: it has no pages.
 const SHOWN: u32 = 10_000;
@@ -17,8 +17,12 @@ impl PgConversations {
         token_hash: &[u8],
     ) -> Result<bool, LogError> {
         let stored = sqlx::query(
-            "insert into shares (token_hash, tenant, conversation_id, leaf) \
-             select $3, tenant, id, active_leaf from conversations where id = $1 and tenant = $2",
+            "insert into shares (token_hash, tenant, conversation_id, leaf, generation_id) \
+             select $3, c.tenant, c.id, c.active_leaf, (select g.id \
+               from generations g where g.conversation_id = c.id and g.tenant = c.tenant \
+               and g.parent_id = c.active_leaf and g.status in ('queued', 'running', 'cancelling') \
+               order by g.id desc limit 1) \
+             from conversations c where c.id = $1 and c.tenant = $2",
         )
         .bind(at.id.0)
         .bind(at.tenant.as_str())
@@ -44,8 +48,13 @@ impl PgConversations {
 
     pub(super) async fn fetch_shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError> {
         let row = sqlx::query(
-            "select c.id, c.tenant, c.title, s.leaf from shares s join conversations c \
-             on c.id = s.conversation_id and c.tenant = s.tenant where s.token_hash = $1",
+            "select c.id, c.tenant, c.title, coalesce(m.id, s.leaf) as leaf, m.id is null and \
+               coalesce(g.status in ('queued', 'running', 'cancelling'), false) as answering \
+             from shares s join conversations c \
+             on c.id = s.conversation_id and c.tenant = s.tenant \
+             left join messages m on m.id = s.generation_id and m.conversation_id = c.id \
+             left join generations g on g.id = s.generation_id and g.tenant = c.tenant \
+             where s.token_hash = $1",
         )
         .bind(token_hash)
         .fetch_optional(&self.log.readers)
@@ -59,6 +68,31 @@ impl PgConversations {
             Some(leaf) => self.fetch_branch(&at, MessageId(leaf), SHOWN).await?,
             None => Vec::new(),
         };
-        Ok(Some(Shared { title: row.try_get("title").map_err(error)?, messages }))
+        let answering = row.try_get("answering").map_err(error)?;
+        Ok(Some(Shared { title: row.try_get("title").map_err(error)?, messages, answering }))
+    }
+
+    pub(super) async fn fetch_link(&self, token_hash: &[u8]) -> Result<Link, LogError> {
+        let found: Option<(String, Option<Uuid>)> =
+            sqlx::query_as("select tenant, generation_id from shares where token_hash = $1")
+                .bind(token_hash)
+                .fetch_optional(&self.log.readers)
+                .await
+                .map_err(error)?;
+        let Some((tenant, generation)) = found else { return Ok(Link::Nowhere) };
+        Ok(generation.map_or(Link::Still, |id| {
+            Link::Answer(Address { tenant: Tenant::named(tenant), id: GenerationId(id) })
+        }))
+    }
+
+    pub(super) async fn fetch_links_left(
+        &self,
+        hashes: &[Vec<u8>],
+    ) -> Result<Vec<Vec<u8>>, LogError> {
+        sqlx::query_scalar("select token_hash from shares where token_hash = any($1)")
+            .bind(hashes)
+            .fetch_all(&self.log.readers)
+            .await
+            .map_err(error)
     }
 }

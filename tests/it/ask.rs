@@ -176,7 +176,8 @@ async fn every_ending_has_its_exit_code() {
     assert!(said.err.contains("begins again"), "{}", said.err);
     let said = ask(&["-m", "demmo", "x"]).await;
     assert_eq!(said.code, Some(2), "{}", said.err);
-    assert!(said.err.contains("`demmo`"), "{}", said.err);
+    assert!(said.err.contains("Did you mean `demo`?"), "{}", said.err);
+    assert!(said.err.contains("There is breaks, demo, refuses."), "{}", said.err);
     assert_eq!(ask(&[" "]).await.code, Some(2));
 
     let base = &app.client.base;
@@ -217,7 +218,7 @@ async fn nobody_there_is_said_in_clear_words() {
     assert_eq!(said.code, Some(3));
     assert!(said.err.contains("is no lastword server"), "{}", said.err);
     for args in [
-        &["ask", "--server", "localhost:7878", "x"][..],
+        &["ask", "--server", "ftp://localhost", "x"][..],
         &["tail", "nonsense"],
         &["ask"],
         &["completions", "cmd"],
@@ -292,4 +293,73 @@ async fn the_program_explains_itself() {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert!(run(&["ask", "--help"]).await.out.contains("Ctrl-C cancels"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_from_a_pipe_and_an_address_needs_no_scheme() {
+    let app = TestApp::start().await;
+    let server = app.client.base.strip_prefix("http://").unwrap();
+    let piped = async |args: &[&str], prompt: &[u8]| {
+        let mut program = program(&[&["ask", "--server", server], args].concat());
+        let mut asking = program.stdin(Stdio::piped()).spawn().unwrap();
+        // A program that refuses does not read it.
+        let _ = asking.stdin.take().unwrap().write_all(prompt).await;
+        rest_of(asking).await
+    };
+    let none = piped(&["-c"], b"hi").await;
+    assert_eq!(none.code, Some(2), "{}", none.err);
+    assert!(none.err.contains("there is no conversation yet"), "{}", none.err);
+    let first = piped(&["--conversation", "new"], b"/demo tokens=1 tps=0").await;
+    assert_eq!((first.code, first.out.as_str()), (Some(0), "This\n"), "{}", first.err);
+    assert!(first.err.contains("1 token,"), "{}", first.err);
+    let named = first.err.split("--conversation ").nth(1).unwrap();
+    let conversation = named.split_whitespace().next().unwrap();
+    let thinks = "/demo tokens=2 tps=0 reasoning";
+    let second = piped(&["--conversation", conversation, "--reasoning"], thinks.as_bytes()).await;
+    assert_eq!(second.code, Some(0), "{}", second.err);
+    assert!(second.err.contains("Let me see"), "{}", second.err);
+    assert!(!second.err.contains('\x1b'), "no colours in a pipe: {}", second.err);
+    assert_eq!(piped(&["-c"], b"/demo tokens=1 tps=0").await.code, Some(0));
+    assert_eq!(piped(&["-c"], b" ").await.code, Some(2), "no prompt");
+    let path = format!("/v1/conversations/{conversation}/messages");
+    let messages: Value = app.client.get(&path).await.json().await.unwrap();
+    assert_eq!(messages["data"].as_array().unwrap().len(), 6);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spinner_is_gone_before_an_error_is_told() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    // A terminal of its own.
+    let asks = format!("{} ask --server {server} hi", env!("CARGO_BIN_EXE_lastword"));
+    let mut asking = Command::new("script")
+        .args(["-qefc", &asks, "/dev/null"])
+        .env_remove("LASTWORD_API_KEY")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut out = asking.stdout.take().unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("waiting") {
+        let read = timeout(PATIENCE, out.read_buf(&mut seen)).await.expect("it turns").unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    let problem = r#"{"code":"unauthenticated","detail":"a key is needed"}"#;
+    let answer = format!(
+        "HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{problem}",
+        problem.len()
+    );
+    connection.write_all(answer.as_bytes()).await.unwrap();
+    timeout(PATIENCE, out.read_to_end(&mut seen)).await.expect("it ends").unwrap();
+    let seen = String::from_utf8_lossy(&seen);
+    let (_, last) = seen.rsplit_once("waiting").unwrap();
+    let (turned, told) = last.split_once("lastword: ").unwrap();
+    assert!(turned.contains("\r\x1b[K"), "erased: {seen:?}");
+    assert!(told.starts_with("a key is needed"), "{seen:?}");
+    let status = timeout(PATIENCE, asking.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(2));
 }

@@ -3,6 +3,7 @@
 mod branches;
 mod crash;
 mod cut;
+mod followed;
 mod list;
 mod opening;
 mod pages;

@@ -17,5 +17,14 @@ test('the reference shows every operation, frame and object', async () => {
   assert.deepEqual(shown.toSorted(), [...operations, ...frames, ...schemas, 'close-codes'].toSorted());
   const broken = await page.evaluate(() => [...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute('href').slice(1)).filter((id) => !document.getElementById(id)));
   assert.deepEqual(broken, [], 'every link leads somewhere');
+  assert.ok(!(await page.locator('#about, main > .quiet').allInnerTexts()).join('').includes('`'), 'words of code are set as such');
+  for (const path of Object.values(api.paths)) {
+    for (const of of Object.values(path)) {
+      for (const [status, answer] of Object.entries(of.responses)) {
+        const codes = answer.description.match(/`\w+`/g) ?? [];
+        if (status >= '400') assert.deepEqual(codes, [...new Set(codes)], `${of.operationId} ${status}`);
+      }
+    }
+  }
   await page.done();
 });

@@ -157,14 +157,14 @@ test('languages from right to left, and text of twice and four times the size', 
   await page.ask('שלום, מה שלומך היום?');
   await page.whole();
   const direction = (/** @type {string} */ selector) => page.locator(selector).first().evaluate((node) => getComputedStyle(node).direction);
-  assert.equal(await direction('.bubble'), 'rtl');
+  assert.equal(await direction('.said'), 'rtl');
   await page.evaluate(async () => {
     const { Markdown } = await import('/static/markdown.js');
     const root = Object.assign(document.createElement('div'), { id: 'here' });
     document.getElementById('transcript').append(root);
     new Markdown(root).write('שלום **עולם**\n\n- אחד\n- two\n\n```js\nlet x;\n```\n\nplain', true);
   });
-  assert.deepEqual(await Promise.all(['p', 'li', 'li + li', '.code', '.code + p'].map((selector) => direction(`#here ${selector}`))), ['rtl', 'rtl', 'ltr', 'ltr', 'ltr']);
+  assert.deepEqual(await Promise.all(['p', 'li', 'li + li', '.code', '.code + p'].map((selector) => direction(`#here ${selector}`))), ['rtl', 'rtl', 'rtl', 'ltr', 'ltr']);
   await page.ask(RICH);
   await page.whole(1);
   // 1280 px wide at 200 %, then at 400 %: what is wide scrolls in its own box.

@@ -12,10 +12,10 @@ import { chromium } from 'playwright-core';
 export const PATIENCE = 60_000;
 
 /** The usual places; CHROMIUM names another. */
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /** What a browser does of its own accord, and must not while tests run. */
-const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
+export const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
 
 /** Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
 const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type {const} */ ('reduce') };
@@ -84,7 +84,7 @@ export async function closeBrowser() {
  * A page in a profile of its own, that fails its test when anything goes wrong in it unseen.
  * @param {{ base: string }} server @param {any} [options] of the context, `path`, and `ready`: what is there once the page is up
  */
-export async function openPage(server, { path = '/', ready = '#model option', context: given, ...options } = {}) {
+export async function openPage(server, { path = '/', ready = path.startsWith('/shared/') ? '.message' : '#model option', context: given, ...options } = {}) {
   const context = given ?? (await (await browser()).newContext({ ...USUAL, ...options }));
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();

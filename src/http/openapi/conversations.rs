@@ -1,7 +1,7 @@
 //! `/v1/conversations` and below, and shared links.
 use serde_json::json;
 
-use super::generations::{cursor, flag, most_bytes, page};
+use super::generations::{cursor, flag, most_bytes, page, seq};
 use super::operation::{Operation, Row};
 use crate::http::conversation::MESSAGES;
 use crate::http::conversations::SHORT;
@@ -12,7 +12,7 @@ const HERE: &str = "the conversation";
 pub(super) fn operations() -> Vec<Row> {
     let [list, create] = many();
     let [get, change, delete] = one();
-    let [share, revoke, shared] = links();
+    let [share, revoke, shared, follow] = links();
     vec![
         ("get", "/v1/conversations", list),
         ("post", "/v1/conversations", create),
@@ -23,6 +23,7 @@ pub(super) fn operations() -> Vec<Row> {
         ("post", "/v1/conversations/{id}/shares", share),
         ("delete", "/v1/conversations/{id}/shares", revoke),
         ("get", "/v1/shared/{token}", shared),
+        ("get", "/v1/shared/{token}/events", follow),
     ]
 }
 
@@ -88,12 +89,12 @@ fn messages() -> Operation {
         .refuses(422, &["out_of_range"])
 }
 
-fn links() -> [Operation; 3] {
+fn links() -> [Operation; 4] {
     [
         Operation::new(
             TAG,
             "shareConversation",
-            "A read-only link to the active branch as it is now",
+            "A read-only link to the active branch and the answer that is being made there",
         )
         .id(HERE)
         .answers(201, "shown once", "Share"),
@@ -103,6 +104,19 @@ fn links() -> [Operation; 3] {
         Operation::public(TAG, "readShared", "What a link leads to")
             .place("token", "of the link: its own credential")
             .answers(200, "the branch", "Shared")
+            .refuses(500, &["internal"])
+            .refuses(503, &["storage_unavailable"]),
+        Operation::public(TAG, "followShared", "The answer of a link, live")
+            .says("The events of the answer that was being made when the link was made, without what is not for its bearers: ids, notices' words, usage, errors' words.")
+            .place("token", "of the link: its own credential")
+            .header("Last-Event-ID", seq(), "the cursor; wins over `after`")
+            .query("after", seq(), "the cursor: the seq of the last event that was applied")
+            .query("coalesce", flag(), "joins neighbouring texts of the backlog")
+            .streams(200, "the events; ends early when the link is revoked")
+            .empty(204, "nothing will come: there is no such answer, or the cursor is at its end")
+            .refuses(400, &["invalid_cursor"])
+            .refuses(406, &["not_acceptable"])
+            .refuses(429, &["too_many_viewers"])
             .refuses(500, &["internal"])
             .refuses(503, &["storage_unavailable"]),
     ]

@@ -36,7 +36,7 @@ pub(super) fn flag() -> Value {
 }
 
 /// The cursor of a reader.
-fn seq() -> Value {
+pub(super) fn seq() -> Value {
     json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX })
 }
 

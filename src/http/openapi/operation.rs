@@ -215,7 +215,14 @@ impl Operation {
     }
 }
 
-fn refusal(words: Words, status: u16, codes: &[&str]) -> Value {
+fn refusal(words: Words, status: u16, told: &[&str]) -> Value {
+    // Some are told by the routes' own words and by what all routes have.
+    let mut codes: Vec<&str> = Vec::new();
+    for code in told {
+        if !codes.contains(code) {
+            codes.push(code);
+        }
+    }
     let (kind, schema) = match words {
         Words::Problem => {
             let code = json!({ "enum": codes });

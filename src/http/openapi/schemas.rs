@@ -292,8 +292,14 @@ fn service() -> Vec<Named> {
             ),
         ],
     );
-    let models =
-        object([("object", json!({ "const": "list" })), ("data", list(reference("Model")))], []);
+    let models = object(
+        [
+            ("object", json!({ "const": "list" })),
+            ("data", list(reference("Model"))),
+            ("limits", object([("prompt_bytes", json!({ "type": "integer", "minimum": 1 }))], [])),
+        ],
+        [],
+    );
     vec![
         ("Problem".into(), problem),
         ("OpenAiError".into(), object([("error", error)], [])),

@@ -99,8 +99,14 @@ fn messages() -> Vec<Named> {
             ("model", string()),
         ],
     );
-    let branch =
-        object([("title", or_null(string())), ("messages", list(reference("SharedMessage")))], []);
+    let branch = object(
+        [
+            ("title", or_null(string())),
+            ("messages", list(reference("SharedMessage"))),
+            ("answering", json!({ "type": "boolean" })),
+        ],
+        [],
+    );
     vec![
         ("Message".into(), message),
         ("MessageList".into(), messages),

@@ -6,7 +6,7 @@ use crate::conversation::{Talk, request, told};
 use crate::harness::TestApp;
 use crate::upstream::Answer;
 
-async fn share(talk: &Talk) -> String {
+pub(super) async fn share(talk: &Talk) -> String {
     let response = talk.client.post(&talk.path("/shares"), &json!({})).await;
     assert_eq!(response.headers()["cache-control"], "no-store");
     let (status, shared) = told(response).await;
@@ -16,7 +16,7 @@ async fn share(talk: &Talk) -> String {
     token
 }
 
-async fn look(talk: &Talk, token: &str) -> (u16, Value) {
+pub(super) async fn look(talk: &Talk, token: &str) -> (u16, Value) {
     told(talk.client.get(&format!("/v1/shared/{token}")).await).await
 }
 
@@ -39,7 +39,7 @@ async fn a_link_shows_the_branch_as_it_was_and_nothing_else() {
         {"role": "user", "content": "hi", "created_at": times[0]},
         {"role": "assistant", "content": "fine", "model": "scripted", "status": "completed",
          "created_at": times[1]},
-    ]});
+    ], "answering": false});
     assert_eq!((status, &shown), (200, &expected));
 
     talk.say(json!({})).await;
@@ -68,6 +68,9 @@ async fn a_link_to_an_empty_conversation_shows_nothing() {
     let app = TestApp::start().await;
     let talk = Talk::open(&app.client, &json!({})).await;
     let token = share(&talk).await;
-    assert_eq!(look(&talk, &token).await, (200, json!({"title": null, "messages": []})));
+    assert_eq!(
+        look(&talk, &token).await,
+        (200, json!({"title": null, "messages": [], "answering": false}))
+    );
     app.stop().await;
 }

@@ -196,6 +196,8 @@ async fn conversations(s: &mut Samples) {
         s.ask("POST", "/v1/conversations/{id}/shares", &format!("{path}/shares"), None, 201).await;
     let link = share["url"].as_str().unwrap().to_owned();
     s.ask("GET", "/v1/shared/{token}", &link, None, 200).await;
+    let followed = format!("{link}/events");
+    s.ask("GET", "/v1/shared/{token}/events", &followed, None, 204).await;
     s.ask("DELETE", "/v1/conversations/{id}/shares", &format!("{path}/shares"), None, 204).await;
     s.ask("GET", "/v1/shared/{token}", &link, None, 404).await;
     s.ask("DELETE", "/v1/conversations/{id}", &path, None, 204).await;

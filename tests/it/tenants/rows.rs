@@ -112,6 +112,7 @@ pub(super) const ROWS: &[Row] = &[
     alike("POST /v1/conversations/{id}/shares", PLAIN),
     alike("DELETE /v1/conversations/{id}/shares", PLAIN),
     alike("GET /v1/shared/{token}", PLAIN),
+    alike("GET /v1/shared/{token}/events", &[("", "", 404), ("?after=2", "", 404)]),
     alike(
         "POST /v1/responses",
         &[
