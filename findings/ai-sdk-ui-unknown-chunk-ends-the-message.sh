@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The UI message stream of the Vercel AI SDK grows with each release. One expects a page with an older SDK to
+# The UI message stream of the Vercel AI SDK may grow with each release. One expects a page with an older SDK to
 # pass over a chunk type that it does not know, as it passes over unknown fields. ai 7.0.173: an unknown `type`
 # fails the validation, and the reading of the message ends there: what follows is lost, and the text keeps the
 # state "streaming". (Only types that begin with `data-` are free.) A body that ends without `finish` is no

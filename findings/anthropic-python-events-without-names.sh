@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Every event of the Messages API says its type twice: in `event:` and in the data's `type`. One expects a
-# stream without `event:` lines (several gateways leave them out, it is valid SSE) to be read by the `type`, or
-# to be refused. anthropic 2.14.0 (Python) yields nothing at all and raises nothing:
-# `messages.create(stream=True)` is an empty loop, while the Vercel AI SDK reads the whole text. A proxy that
-# rewrites events must keep their names.
+# stream without `event:` lines (valid SSE, and easily lost in a proxy) to be read by the `type`, or to be
+# refused. anthropic 2.14.0 (Python) yields nothing at all and raises nothing: `messages.create(stream=True)` is
+# an empty loop, while the Vercel AI SDK reads the whole text. A proxy that rewrites events must keep their
+# names.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every example for the Messages API sets `temperature`. One expects `messages.create(temperature=0)` to work.
+# Many examples for the Messages API set `temperature`. One expects `messages.create(temperature=0)` to work.
 # anthropic 2.14.0 (Python) does not know `temperature`, `top_p` and `top_k` any more: TypeError before any
 # request; they go through `extra_body` only. A compatible server still gets them from older clients, and must
 # take them.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The Autobahn test suite is the usual conformance test for WebSocket servers. One expects the newest package on
-# PyPI, released in 2025, to run on Python 3. autobahntestsuite 25.10.1 installs on Python 3.11 without
-# complaint; its modules are Python 2 source (print statements), so its command ends with an error before the
-# first case. For close codes and fragmentation a server needs probes of its own.
+# PyPI (25.10.1) to run on Python 3. autobahntestsuite 25.10.1 installs on Python 3.11 without complaint; its
+# modules are Python 2 source (print statements), so its command ends with an error before the first case. For
+# close codes and fragmentation a server needs probes of its own.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

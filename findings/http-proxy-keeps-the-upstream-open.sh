@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # When a client leaves, one expects a reverse proxy to close its request to the server, so that a token stream
 # nobody reads ends. http-proxy 1.18.1 (the newest; below many development servers and gateways) does not on
-# current Node: 5 s after the client destroyed its connection, the server's response is still open and being
-# written to. A server behind it cannot tell that its reader left: a stop by closing the connection costs tokens
-# to the end.
+# Node 20: 5 s after the client destroyed its connection, the server's response is still open and being written
+# to. A server behind it cannot tell that its reader left: a stop by closing the connection costs tokens to the
+# end.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # `InferenceClient(...).chat_completion(..., stream=True)` returns an iterator. One expects to be able to read
-# it without keeping the client in a variable, as with every other SDK. huggingface_hub 2.4.0: the iterator does
-# not hold its client, and a client that is collected closes its connections. The one-liner raises
-# httpx.StreamClosed before the first token; with the client in a variable it works. A helper function that
-# makes the client and returns the stream meets this always.
+# it without keeping the client in a variable, as with openai's. huggingface_hub 2.4.0: the iterator does not
+# hold its client, and a client that is collected closes its connections. The one-liner raises StreamClosed
+# before the first token; with the client in a variable it works. A helper function that makes the client and
+# returns the stream meets this always.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Some servers put the usage so far on every chunk (vLLM's `continuous_usage_stats`, several gateways): each
-# figure contains the ones before it. One expects the last one to count. langchain-openai 1.7.4 and pydantic-ai
-# 2.68.0 add them all up: an answer of 2 tokens to a prompt of 5 is booked as 5 and 15. @langchain/openai 1.5.8
-# for JavaScript and the Vercel AI SDK keep the last one. Whoever passes running usage on to clients makes their
-# bills wrong; send it once, at the end.
+# Some servers put the usage so far on every chunk (vLLM's `continuous_usage_stats`): each figure contains the
+# ones before it. One expects the last one to count. langchain-openai 1.7.4 and pydantic-ai 2.68.0 add them all
+# up: an answer of 2 tokens to a prompt of 5 is booked as 5 and 15. @langchain/openai 1.5.8 for JavaScript and
+# the Vercel AI SDK keep the last one. Whoever passes running usage on to clients makes their bills wrong; send
+# it once, at the end.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# DeepSeek, vLLM and llama.cpp stream the model's thoughts as `delta.reasoning_content`. One expects langchain
-# to keep them in `additional_kwargs`, as @langchain/openai for JavaScript does. langchain-openai 1.7.4 (Python)
-# drops them, so an agent cannot send them back within a tool loop, which these models want.
+# DeepSeek and llama.cpp stream the model's thoughts as `delta.reasoning_content`. One expects langchain to keep
+# them in `additional_kwargs`, as @langchain/openai for JavaScript does. langchain-openai 1.7.4 (Python) drops
+# them, so an agent cannot send them back within a tool loop, which these models want.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# A server may add event types to the Responses stream; the vendor itself does so every few months. One expects
-# a client to pass over a type that it does not know, as openai 3.57.0 for Python does. openai 7.59.0
-# (JavaScript), `client.responses.stream()`: the answer is lost with "Unhandled response stream event: unknown".
-# Reading the events of `create({stream: true})` is not disturbed. So a server must not put events of its own
-# into this stream; comments are safe.
+# A server may add event types to the Responses stream. One expects a client to pass over a type that it does
+# not know, as openai 3.57.0 for Python does. openai 7.59.0 (JavaScript), `client.responses.stream()`: the
+# answer is lost with "Unhandled response stream event: unknown". Reading the events of `create({stream: true})`
+# is not disturbed. So a server must not put events of its own into this stream; comments are safe.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

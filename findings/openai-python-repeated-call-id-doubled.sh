@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Several servers repeat id and name of a tool call in each of its fragments. One expects the SDK's own
-# accumulator to take them as the same, as openai 7.59.0 for JavaScript does. openai 3.57.0 (Python),
+# A server may repeat id and name of a tool call in each of its fragments. One expects the SDK's own accumulator
+# to take them as the same, as openai 7.59.0 for JavaScript does. openai 3.57.0 (Python),
 # `chat.completions.stream()`: every text field is joined, so the call's id is "c0c0" and its name "ff", a tool
 # that does not exist; langchain and pydantic-ai call "ff", too. A gateway has to send id and name in the first
 # fragment only.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A token that is a line break travels as an event of two empty `data:` lines, and "\\nHi" as `data:` and `data:
-# Hi`. One expects clients to join the lines with a line break, as EventSource does.
+# A token that is a line break travels as an event of two empty `data:` lines, and one followed by "Hi" as
+# `data:` and `data: Hi`. One expects clients to join the lines with a line break, as EventSource does.
 # @microsoft/fetch-event-source 2.0.1 (and its fork by @fortaine), @azure/core-sse 2.4.0 and fetch-event-stream
 # 0.1.6 test the data so far for being empty, so the first line break is lost; the last two give no event at all
 # for a token of one line break. Text must not be streamed bare: wrapped in JSON it has no line breaks.
