@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# DeepSeek and llama.cpp stream the model's thoughts as `delta.reasoning_content`. One expects langchain to keep
+# them in `additional_kwargs`, as @langchain/openai for JavaScript does. langchain-openai 1.7.4 (Python) drops
+# them, so an agent cannot send them back within a tool loop, which these models want.
+set -euo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+python3 -m pip install -q --root-user-action=ignore --no-compile --target "$dir/site" langchain-openai==1.7.4 langchain-core==1.8.3 >"$dir/log" 2>&1 || { tail -n 5 "$dir/log"; echo "cannot be installed"; exit 2; }
+cat >"$dir/finding.py" <<'PY'
+import http.server, json, sys, threading
+
+
+def serve(pieces, cut=False, kind="text/event-stream"):
+    """An upstream that answers every POST and GET with these pieces; `cut` leaves out the end of the body."""
+
+    class Stub(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for piece in pieces:
+                piece = piece.encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+            if not cut:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = True
+
+        do_GET = do_POST
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def event(value, name=None):
+    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value)}\n\n"
+
+
+def chunk(delta=None, finish=None, index=0, **more):
+    choice = {"index": index, "delta": delta or {}, "finish_reason": finish}
+    return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more})
+
+
+DONE = "data: [DONE]\n\n"
+ASK = [{"role": "user", "content": "hello"}]
+
+def verdict(expected, seen, described):
+    print("expected:", expected)
+    print("seen:    ", seen)
+    same = seen == described
+    print("as described" if same else f"CHANGED: described was {described}")
+    sys.exit(0 if same else 1)
+
+
+from importlib.metadata import version
+
+from langchain_openai import ChatOpenAI
+
+url = serve([chunk({"role": "assistant", "reasoning_content": "think"}), chunk({"content": "Hello"}), chunk({}, "stop"), DONE])
+whole = None
+for part in ChatOpenAI(model="m", base_url=url + "/v1", api_key="none", max_retries=0).stream("hello"):
+    whole = part if whole is None else whole + part
+print("langchain-openai", version("langchain-openai"))
+verdict("'think' in additional_kwargs", (whole.content, whole.additional_kwargs), ("Hello", {}))
+PY
+PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# A server may repeat id and name of a tool call in each of its fragments. One expects the SDK's own accumulator
+# to take them as the same, as openai 7.59.0 for JavaScript does. openai 3.57.0 (Python),
+# `chat.completions.stream()`: every text field is joined, so the call's id is "c0c0" and its name "ff", a tool
+# that does not exist; langchain and pydantic-ai call "ff", too. A gateway has to send id and name in the first
+# fragment only.
+set -euo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+python3 -m pip install -q --root-user-action=ignore --no-compile --target "$dir/site" openai==3.57.0 >"$dir/log" 2>&1 || { tail -n 5 "$dir/log"; echo "cannot be installed"; exit 2; }
+cat >"$dir/finding.py" <<'PY'
+import http.server, json, sys, threading
+
+
+def serve(pieces, cut=False, kind="text/event-stream"):
+    """An upstream that answers every POST and GET with these pieces; `cut` leaves out the end of the body."""
+
+    class Stub(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for piece in pieces:
+                piece = piece.encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+            if not cut:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = True
+
+        do_GET = do_POST
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def event(value, name=None):
+    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value)}\n\n"
+
+
+def chunk(delta=None, finish=None, index=0, **more):
+    choice = {"index": index, "delta": delta or {}, "finish_reason": finish}
+    return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more})
+
+
+DONE = "data: [DONE]\n\n"
+ASK = [{"role": "user", "content": "hello"}]
+
+def verdict(expected, seen, described):
+    print("expected:", expected)
+    print("seen:    ", seen)
+    same = seen == described
+    print("as described" if same else f"CHANGED: described was {described}")
+    sys.exit(0 if same else 1)
+
+
+import openai
+
+
+def part(arguments):
+    return chunk({"tool_calls": [{"index": 0, "id": "c0", "type": "function",
+                                  "function": {"name": "f", "arguments": arguments}}]})
+
+
+url = serve([chunk({"role": "assistant", "content": None}), part('{"a"'), part(":1}"), chunk({}, "tool_calls"), DONE])
+client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
+with client.chat.completions.stream(model="m", messages=ASK) as stream:
+    call = stream.get_final_completion().choices[0].message.tool_calls[0]
+print("openai", openai.__version__)
+verdict("('c0', 'f', '{\"a\":1}')", (call.id, call.function.name, call.function.arguments), ("c0c0", "ff", '{"a":1}'))
+PY
+PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
