@@ -24,6 +24,7 @@ mod read;
 mod recorder;
 mod recover;
 mod remote;
+mod request_reads;
 mod rooms;
 mod start;
 mod starting;
@@ -47,6 +48,7 @@ pub use models::{Model, Models, OnLoss};
 pub use open::Opened;
 pub use overview::{Here, MOMENTS, Overview};
 pub use read::{Item, Session};
+pub use request_reads::{Repeat, RequestRead};
 pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
 pub use traced::{Ended as EndedSpan, Export};
@@ -104,6 +106,7 @@ struct Inner {
     look: Notify,
     rooms: Rooms,
     metrics: Arc<Metrics>,
+    request_reads: request_reads::Queue,
     /// What operators saw last.
     picture: Mutex<Option<Picture>>,
 }
@@ -136,6 +139,7 @@ impl Engine {
         let models = RwLock::new(Arc::new(models));
         let draining = AtomicBool::new(false);
         let rooms = Rooms::new(instance, Arc::clone(&signals));
+        let (request_reads, ends) = request_reads::queue();
         let inner = Inner {
             log,
             signals,
@@ -151,9 +155,12 @@ impl Engine {
             look: Notify::new(),
             rooms,
             metrics,
+            request_reads,
             picture: Mutex::new(None),
         };
-        Self { inner: Arc::new(inner) }
+        let engine = Self { inner: Arc::new(inner) };
+        engine.note_request_reads(ends);
+        engine
     }
 
     /// The models that prompts can name now.

@@ -27,6 +27,7 @@ mod openai;
 mod openapi;
 mod problem;
 mod prompt;
+mod repeats;
 mod shares;
 mod sse;
 mod trace;

@@ -14,6 +14,7 @@ mod messages;
 mod operations;
 mod partitions;
 mod postgres;
+mod request_reads;
 mod rows;
 mod segments;
 mod shares;

@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::auth::Terms;
+use super::repeats;
 use super::sse::GENERATION;
 
 /// Wraps the whole table of routes.
@@ -26,7 +28,7 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
     let begun = Instant::now();
     let method = request.method().clone();
     let trace_id = super::trace::of(request.request()).map(|trace| trace.trace_id());
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
     let generation = response.headers().get(GENERATION).and_then(|id| id.to_str().ok());
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
     let about = Box::new(About {
@@ -39,9 +41,14 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
         route,
         trace_id,
     });
+    let attached = response.request().extensions().get::<repeats::Attached>().is_some();
+    if attached && response.status().is_success() {
+        response.headers_mut().insert(repeats::ATTACHED, HeaderValue::from_static("1"));
+    }
+    let cut = response.request().extensions_mut().remove::<repeats::Cut>();
     let terms = response.request().extensions_mut().remove::<Terms>();
     let line = Line { bytes: 0, about };
-    Ok(response.map_body(move |_, body| Answer { body, terms, line }))
+    Ok(response.map_body(move |_, body| Answer { body, terms, cut, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -95,6 +102,8 @@ impl Drop for Line {
 struct Answer<B> {
     body: B,
     terms: Option<Terms>,
+    /// Told when the terms end the stream.
+    cut: Option<repeats::Cut>,
     line: Line,
 }
 
@@ -109,9 +118,10 @@ impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let Self { body, terms, line } = &mut *self;
+        let Self { body, terms, cut, line } = &mut *self;
         let lasts = terms.as_mut().and_then(|terms| terms.lasts.as_mut());
         if lasts.as_ref().is_some_and(|lasts| lasts.is_over()) {
+            cut.iter().for_each(repeats::Cut::set);
             return Poll::Ready(None);
         }
         match Pin::new(body).poll_next(cx) {
@@ -120,7 +130,12 @@ impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| lasts.poll(cx).map(|()| None)),
+            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| {
+                lasts.poll(cx).map(|()| {
+                    cut.iter().for_each(repeats::Cut::set);
+                    None
+                })
+            }),
         }
     }
 }

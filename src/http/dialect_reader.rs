@@ -1,5 +1,6 @@
 //! A dialect's reader: the log of a generation, told in its frames.
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 
 use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::domain::event::Done;
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::domain::transcript::Answer;
-use crate::engine::{Engine, EngineError, Item, Opened, Session};
+use crate::engine::{Engine, EngineError, Item, Opened, RequestRead, Session};
 use crate::metrics::Transport;
 use crate::ports::Address;
 
@@ -28,6 +29,8 @@ pub(super) struct Reader<D> {
     session: Option<Box<Session>>,
     /// Up to this event the reader wants none.
     silent_until: Seq,
+    /// Notes how the reading of a request's answer ends.
+    read: Option<RequestRead>,
 }
 
 impl<D: Dialect> Reader<D> {
@@ -51,7 +54,8 @@ impl<D: Dialect> Reader<D> {
         seen: Seq,
     ) -> Result<Self, Problem> {
         let story = Story::default();
-        let mut reader = Self { dialect, frames, story, session: None, silent_until: seen };
+        let mut reader =
+            Self { dialect, frames, story, session: None, silent_until: seen, read: None };
         match &row.result {
             Some(outcome) if !row.events_retained => {
                 let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);
@@ -73,6 +77,18 @@ impl<D: Dialect> Reader<D> {
         Ok(reader)
     }
 
+    /// The same, as the reader of the answer to a request.
+    pub(super) fn answering(mut self, read: Option<RequestRead>) -> Self {
+        self.read = read;
+        self
+    }
+
+    fn delivered(&mut self) {
+        if self.story.done().is_some() {
+            self.read.iter_mut().for_each(RequestRead::delivered);
+        }
+    }
+
     /// Tells everything up to `head`.
     async fn catch_up(&mut self, head: Seq) {
         while self.story.seq() < head && self.step().await {}
@@ -81,6 +97,7 @@ impl<D: Dialect> Reader<D> {
     /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
     pub(super) async fn finish(&mut self) -> Option<&Done> {
         while self.step().await {}
+        self.delivered();
         self.story.done()
     }
 
@@ -103,6 +120,7 @@ impl<D: Dialect> Reader<D> {
             Some(Item::Heartbeat) => self.frames.raw(self.dialect.keep_alive()),
             None => {
                 self.session = None;
+                self.read.iter().for_each(|read| read.cut().store(true, Ordering::Relaxed));
                 self.dialect.cut(&mut self.frames);
             }
         }
@@ -137,6 +155,7 @@ impl<D: Dialect> Reader<D> {
                     return Some((Ok(ready), reader));
                 }
                 if !reader.step().await {
+                    reader.delivered();
                     return None;
                 }
             }

@@ -92,6 +92,7 @@ pub async fn connect(
         workers: pool(WORKERS).connect_lazy_with(options.clone()),
         options,
         unfolded: Unfolded::default(),
+        process: crate::domain::id::InstanceId::random().0,
     })
 }
 

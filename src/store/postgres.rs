@@ -18,7 +18,7 @@ use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
     Address, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError, LogWriter,
-    Operations, Orphan, Orphans, Pool,
+    Operations, Orphan, Orphans, Pool, RequestReads,
 };
 
 /// How long the connections may take to close.
@@ -31,6 +31,8 @@ pub struct PgLog {
     pub(super) workers: PgPool,
     pub(super) options: PgConnectOptions,
     pub(super) unfolded: Unfolded,
+    /// This process, anew with each start.
+    pub(super) process: uuid::Uuid,
 }
 
 #[async_trait]
@@ -49,6 +51,10 @@ impl Log for PgLog {
 
     fn conversations(&self) -> Arc<dyn Conversations> {
         Arc::new(PgConversations { log: self.clone() })
+    }
+
+    fn request_reads(&self) -> Arc<dyn RequestReads> {
+        Arc::new(self.clone())
     }
 
     fn operations(&self) -> Arc<dyn Operations> {
@@ -214,6 +220,7 @@ impl Log for PgLog {
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         answered(async {
             let mut connection = self.workers.acquire().await.map_err(error)?;
+            self.forget_request_reads().await?;
             super::partitions::ensure(&mut connection).await.map_err(error)?;
             super::partitions::expire(&mut connection, days).await.map_err(error)
         })

@@ -99,6 +99,7 @@ mod readers;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
+mod repeats;
 mod resume;
 #[cfg(test)]
 mod retention;

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, sse, while_allowed};
+use crate::http::{Shared, body, repeats, sse, while_allowed};
 use fold::Chat;
 use request::{Asked, INCLUDE_USAGE};
 
@@ -51,9 +51,13 @@ pub(super) async fn create(
     asked.source = Some(Source { protocol: WireProtocol::OpenaiChat, body: text });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
-        return streamed(&engine, &row, Frames::after(None), includes_usage(&row)).await;
+        let reader =
+            Reader::open(&engine, &row, of(&row, includes_usage(&row)), Frames::after(None));
+        let reader = reader.await?.answering(repeats::reader(&request));
+        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
-    let mut reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
+    let reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
+    let mut reader = reader.answering(repeats::reader(&request));
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_ending(done.as_ref(), repeatable) {
         Some(problem) => Err(problem),
