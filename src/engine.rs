@@ -26,6 +26,7 @@ mod read;
 mod recorder;
 mod recover;
 mod remote;
+mod request_reads;
 mod rooms;
 mod start;
 mod starting;
@@ -53,6 +54,7 @@ pub use models::{Model, Models, OnLoss, Recovery};
 pub use open::Opened;
 pub use overview::{Here, MOMENTS, Overview};
 pub use read::{Item, Session};
+pub use request_reads::{Repeat, RequestRead};
 pub use rooms::{Change, Changes, Membership, TYPING};
 pub use start::{Start, StartError, Started};
 pub use traced::{Ended as EndedSpan, Export};
@@ -117,6 +119,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Unfinished generations with events of a newer version.
     foreign: Foreign,
+    request_reads: request_reads::Queue,
     /// What operators saw last.
     picture: Mutex<Option<Picture>>,
 }
@@ -149,6 +152,7 @@ impl Engine {
         let models = RwLock::new(Arc::new(models));
         let draining = AtomicBool::new(false);
         let rooms = Rooms::new(instance, Arc::clone(&signals));
+        let (request_reads, ends) = request_reads::queue();
         let inner = Inner {
             log,
             signals,
@@ -166,9 +170,12 @@ impl Engine {
             rooms,
             metrics,
             foreign: Foreign::default(),
+            request_reads,
             picture: Mutex::new(None),
         };
-        Self { inner: Arc::new(inner) }
+        let engine = Self { inner: Arc::new(inner) };
+        engine.note_request_reads(ends);
+        engine
     }
 
     /// The models that prompts can name now.

@@ -29,6 +29,7 @@ mod openai;
 mod openapi;
 mod problem;
 mod prompt;
+mod repeats;
 mod shares;
 mod sound;
 mod sse;

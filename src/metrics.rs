@@ -55,6 +55,10 @@ impl Transport {
 /// Everything that one process counts.
 pub struct Metrics {
     registry: Registry,
+    /// Readers of answers to requests that were cut before the end, once that is noted.
+    pub readers_cut: Counter,
+    /// Repeated requests that took an earlier answer over.
+    pub attached: Counter,
     /// Generations that were started or taken over here.
     pub started: Counter,
     ended: Family<Label, Counter>,
@@ -114,6 +118,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("lastword"),
+            readers_cut: Counter::default(),
+            attached: Counter::default(),
             started: Counter::default(),
             ended: Family::default(),
             running: Gauge::default(),
@@ -159,6 +165,16 @@ impl Metrics {
             "generations_started",
             "Generations started or taken over here",
             self.started.clone(),
+        );
+        r.register(
+            "requests_cut",
+            "Answers to requests whose reader was cut or left before the end",
+            self.readers_cut.clone(),
+        );
+        r.register(
+            "requests_attached",
+            "Repeated requests that took an earlier answer over",
+            self.attached.clone(),
         );
         r.register("generations_ended", "Generations ended here, by status", self.ended.clone());
         r.register(

@@ -6,6 +6,7 @@ mod keys;
 mod log;
 mod operations;
 mod provider;
+mod request_reads;
 mod signals;
 
 pub use carried::Carried;
@@ -20,4 +21,5 @@ pub use log::{
 };
 pub use operations::Operations;
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
+pub use request_reads::{ReadEnd, RequestReads};
 pub use signals::{Received, Signal, Signals, Silence, To};

@@ -18,6 +18,7 @@ mod partitions;
 mod pool;
 mod postgres;
 mod probe;
+mod request_reads;
 mod room;
 mod rows;
 mod segments;

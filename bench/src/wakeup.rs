@@ -157,7 +157,8 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
         source: None,
     };
     let tenant = Tenant::anonymous();
-    let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };
+    let start =
+        Start { caller: Caller::anonymous(), request, idempotency: None, turn: None, repeat: None };
     let started = engine.start(start).await.map_err(|e| e.to_string())?;
     Ok(Address { tenant, id: started.generation.id })
 }

@@ -107,6 +107,8 @@ pub struct NewGeneration {
     pub key: Option<(KeyId, Option<u32>)>,
     /// Its place in a conversation.
     pub place: Option<Place>,
+    /// What a repeat of the request is known by, where it may take the answer over.
+    pub request_hash: Option<Vec<u8>>,
 }
 
 /// A client's key, and what it was used for.

@@ -13,6 +13,7 @@ use super::keeping::Keeping;
 use super::live::Tail;
 use super::models::Model;
 use super::pace::Pace;
+use super::request_reads::Repeat;
 use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
@@ -38,6 +39,8 @@ pub struct Start {
     pub idempotency: Option<Idempotency>,
     /// What it adds to a conversation, which then says what the model is told.
     pub turn: Option<TurnAsked>,
+    /// What makes it a repeat that takes an earlier answer over.
+    pub repeat: Option<Repeat>,
 }
 
 /// A generation that was started now or before.
@@ -47,6 +50,8 @@ pub struct Started {
     pub generation: generation::Generation,
     /// Whether it was there before.
     pub replayed: bool,
+    /// Whether it is the answer to an earlier request, taken over.
+    pub attached: bool,
 }
 
 /// Why nothing was started.
@@ -101,6 +106,9 @@ impl Engine {
     /// See [`StartError`]; nothing was started then.
     pub async fn start(&self, mut start: Start) -> Result<Started, StartError> {
         bound(&mut start, &self.inner.limits)?;
+        if let Some(attached) = self.attach(&start).await? {
+            return Ok(attached);
+        }
         if let Err(refusal) = self.has_room() {
             return self.repeat(&start).await?.ok_or(refusal);
         }
@@ -132,7 +140,7 @@ impl Engine {
             // A repeat starts nothing, so it is never one too many.
             Some(Created::KeyBusy) => Ok(None),
             Some(Created::New(row, _) | Created::Replayed(row)) => {
-                Ok(Some(Started { generation: *row, replayed: true }))
+                Ok(Some(Started { generation: *row, replayed: true, attached: false }))
             }
         }
     }
@@ -150,6 +158,7 @@ impl Engine {
             queued: place.is_none(),
             idempotency: start.idempotency,
             place: None,
+            request_hash: start.repeat.map(|repeat| repeat.hash),
         };
         // Until it runs: the upkeep shall not take for abandoned what is just beginning.
         let _starting = self.inner.live.starting().begin(new.id);
@@ -166,7 +175,9 @@ impl Engine {
         let (row, first) = match created {
             Created::KeyReused => return Err(StartError::KeyReused),
             Created::KeyBusy => return Err(StartError::KeyBusy(limit.unwrap_or_default())),
-            Created::Replayed(row) => return Ok(Started { generation: *row, replayed: true }),
+            Created::Replayed(row) => {
+                return Ok(Started { generation: *row, replayed: true, attached: false });
+            }
             Created::New(row, first) => (*row, first),
         };
         let mut transcript = Transcript::default();
@@ -177,7 +188,7 @@ impl Engine {
         let generation = row.clone();
         let epoch = row.epoch;
         self.run(Owned { row, model, epoch, transcript, first, place, kept: None });
-        Ok(Started { generation, replayed: false })
+        Ok(Started { generation, replayed: false, attached: false })
     }
 
     /// Repeating is safe: the id tells the log that it is the same start. A start whose outcome

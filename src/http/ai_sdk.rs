@@ -74,7 +74,7 @@ pub(super) async fn begin(
     }
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let request = Request { trace, ..asked };
-    let start = Start { caller, request, idempotency, turn: None };
+    let start = Start { caller, request, idempotency, turn: None, repeat: None };
     Ok(engine.start(start).await?.generation)
 }
 

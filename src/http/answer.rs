@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::auth::Terms;
+use super::repeats;
 use super::sse::GENERATION;
 use super::trace::REQUEST_ID;
 
@@ -44,9 +45,14 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
         trace_id,
         request_id,
     });
+    let attached = response.request().extensions().get::<repeats::Attached>().is_some();
+    if attached && response.status().is_success() {
+        response.headers_mut().insert(repeats::ATTACHED, HeaderValue::from_static("1"));
+    }
+    let cut = response.request().extensions_mut().remove::<repeats::Cut>();
     let terms = response.request().extensions_mut().remove::<Terms>();
     let line = Line { bytes: 0, about };
-    Ok(response.map_body(move |_, body| Answer { body, terms, line }))
+    Ok(response.map_body(move |_, body| Answer { body, terms, cut, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -104,6 +110,8 @@ impl Drop for Line {
 struct Answer<B> {
     body: B,
     terms: Option<Terms>,
+    /// Told when the terms end the stream.
+    cut: Option<repeats::Cut>,
     line: Line,
 }
 
@@ -118,9 +126,10 @@ impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let Self { body, terms, line } = &mut *self;
+        let Self { body, terms, cut, line } = &mut *self;
         let lasts = terms.as_mut().and_then(|terms| terms.lasts.as_mut());
         if lasts.as_ref().is_some_and(|lasts| lasts.is_over()) {
+            cut.iter().for_each(repeats::Cut::set);
             return Poll::Ready(None);
         }
         match Pin::new(body).poll_next(cx) {
@@ -129,7 +138,12 @@ impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| lasts.poll(cx).map(|()| None)),
+            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| {
+                lasts.poll(cx).map(|()| {
+                    cut.iter().for_each(repeats::Cut::set);
+                    None
+                })
+            }),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A dialect's reader: the log of a generation, told in its frames.
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, MessageBody};
@@ -15,7 +16,7 @@ use crate::domain::event::{Done, Status};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::domain::transcript::Answer;
-use crate::engine::{Engine, EngineError, Item, Opened, Session};
+use crate::engine::{Engine, EngineError, Item, Opened, RequestRead, Session};
 use crate::metrics::Transport;
 use crate::ports::Address;
 
@@ -38,6 +39,8 @@ pub(super) struct Reader<D> {
     silent_until: Seq,
     /// Whether a sign of life was due.
     pinged: bool,
+    /// Notes how the reading of a request's answer ends.
+    read: Option<RequestRead>,
 }
 
 impl<D: Dialect> Reader<D> {
@@ -62,7 +65,7 @@ impl<D: Dialect> Reader<D> {
     ) -> Result<Self, Problem> {
         let story = Story::default();
         let mut reader =
-            Self { dialect, frames, story, session: None, silent_until: seen, pinged: false };
+            Self { dialect, frames, story, session: None, silent_until: seen, pinged: false, read: None };
         match &row.result {
             Some(outcome) if !row.events_retained => {
                 let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);
@@ -82,6 +85,18 @@ impl<D: Dialect> Reader<D> {
         }
         reader.frames.backlog = false;
         Ok(reader)
+    }
+
+    /// The same, as the reader of the answer to a request.
+    pub(super) fn answering(mut self, read: Option<RequestRead>) -> Self {
+        self.read = read;
+        self
+    }
+
+    fn delivered(&mut self) {
+        if self.story.done().is_some() {
+            self.read.iter_mut().for_each(RequestRead::delivered);
+        }
     }
 
     /// Tells everything up to `head`.
@@ -114,6 +129,7 @@ impl<D: Dialect> Reader<D> {
     /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
     pub(super) async fn finish(&mut self) -> Option<&Done> {
         while self.step().await {}
+        self.delivered();
         self.story.done()
     }
 
@@ -139,6 +155,7 @@ impl<D: Dialect> Reader<D> {
             }
             None => {
                 self.session = None;
+                self.read.iter().for_each(|read| read.cut().store(true, Ordering::Relaxed));
                 self.dialect.cut(&mut self.frames);
             }
         }
@@ -173,6 +190,7 @@ impl<D: Dialect> Reader<D> {
                     return Some((Ok(ready), reader));
                 }
                 if !reader.step().await {
+                    reader.delivered();
                     return None;
                 }
             }

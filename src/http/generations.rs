@@ -67,7 +67,7 @@ pub(super) async fn begin(
     }
     let idempotency = key.map(|key| idempotency(key, &request, turn.as_ref()));
     let request = Request { trace, ..request };
-    Ok(engine.start(Start { caller, request, idempotency, turn }).await?)
+    Ok(engine.start(Start { caller, request, idempotency, turn, repeat: None }).await?)
 }
 
 fn receipt(started: &Started) -> HttpResponse {

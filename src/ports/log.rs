@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::conversations::Conversations;
 use super::operations::Operations;
+use super::request_reads::RequestReads;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{Generation, Idempotency, Kept, NewGeneration, Outcome};
@@ -28,6 +29,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// The conversations beside it, in the same database.
     fn conversations(&self) -> Arc<dyn Conversations>;
+
+    /// Who reads the answers to requests, in the same database.
+    fn request_reads(&self) -> Arc<dyn RequestReads>;
 
     /// What an operator sees of all tenants, in the same database.
     fn operations(&self) -> Arc<dyn Operations>;

@@ -169,8 +169,9 @@ async fn open(
         .await
         .map_err(error)?;
     close(&mut transaction, "id = $1", left.unwrap_or_default()).await?;
-    let new = "with new as (insert into lanes (id, owner) values (gen_random_uuid(), $1) \
-               returning id) select id from new";
+    let new = "with new as (insert into lanes (id, owner, backend, backend_start) \
+                 select gen_random_uuid(), $1, pid, backend_start from pg_stat_activity \
+                 where pid = pg_backend_pid() returning id) select id from new";
     let id =
         sqlx::query_scalar(new).bind(owner.0).fetch_one(&mut *transaction).await.map_err(error)?;
     transaction.commit().await.map_err(error)?;

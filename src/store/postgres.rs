@@ -25,7 +25,7 @@ use crate::domain::generation::{Generation, Idempotency, NewGeneration};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use crate::ports::{
     Address, Claim, Claimed, Condition, Conversations, Created, Deleted, Filter, Holder, Log,
-    LogError, LogWriter, Operations, Orphan, Orphans, Pool,
+    LogError, LogWriter, Operations, Orphan, Orphans, Pool, RequestReads,
 };
 
 /// How long the connections may take to close.
@@ -46,6 +46,8 @@ pub struct PgLog {
     pub(super) probe: Probe,
     pub(super) unfolded: Unfolded,
     pub(super) unreadable: Arc<Unreadable>,
+    /// This process, anew with each start.
+    pub(super) process: uuid::Uuid,
 }
 
 #[async_trait]
@@ -64,6 +66,10 @@ impl Log for PgLog {
 
     fn conversations(&self) -> Arc<dyn Conversations> {
         Arc::new(PgConversations { log: self.clone() })
+    }
+
+    fn request_reads(&self) -> Arc<dyn RequestReads> {
+        Arc::new(self.clone())
     }
 
     fn operations(&self) -> Arc<dyn Operations> {
@@ -232,6 +238,7 @@ impl Log for PgLog {
 
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         answered(async {
+            self.forget_request_reads().await?;
             let mut connection = self.workers.acquire().await.map_err(error)?;
             super::partitions::ensure(&mut connection).await.map_err(error)?;
             super::segments::forget_doubled(&mut connection, days).await.map_err(error)?;
@@ -299,6 +306,7 @@ impl PgLog {
             probe: Probe::default(),
             unfolded: Unfolded::default(),
             unreadable: Arc::default(),
+            process: InstanceId::random().0,
             supply,
         }
     }

@@ -22,11 +22,11 @@ impl PgLog {
                 if !super::keys::has_room(&mut transaction, new).await? {
                     return Ok(Created::KeyBusy);
                 }
-                let inserted = insert_generation(&mut *transaction, new).await?;
+                let inserted = insert_generation(&mut *transaction, new, self.process).await?;
                 transaction.commit().await.map_err(error)?;
                 inserted
             }
-            Some((_, None)) | None => insert_generation(&self.workers, new).await?,
+            Some((_, None)) | None => insert_generation(&self.workers, new, self.process).await?,
         };
         let at = Address { tenant: new.tenant.clone(), id: new.id };
         let first = match inserted {
@@ -82,6 +82,7 @@ impl PgLog {
 pub(super) async fn insert_generation(
     executor: impl PgExecutor<'_>,
     new: &NewGeneration,
+    process: uuid::Uuid,
 ) -> Result<Option<Entry>, LogError> {
     let key = new.idempotency.as_ref();
     let request = rows::checked_json(&new.request)?;
@@ -93,7 +94,9 @@ pub(super) async fn insert_generation(
            on conflict do nothing returning *), \
          started as (select row_to_json(columns) as data from (select g.id as generation, \
            g.model, g.provider, to_char(g.created_at at time zone 'utc', \
-             'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns) \
+             'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns), \
+         reads as (insert into request_reads (generation_id, hash, reader) \
+           select g.id, $13, $14 from g where $13 is not null) \
          insert into segments (generation_id, seq, last, epoch, at, lines) \
          select g.id, 1, 1, g.epoch, clock_timestamp(), '0 started ' || substr(started.data::text, 2) \
          from g, started returning seq, epoch, lines, null::bigint as doubled",
@@ -110,6 +113,8 @@ pub(super) async fn insert_generation(
     .bind(new.place.map(|p| p.conversation.0))
     .bind(new.place.map(|p| p.parent.0))
     .bind(new.key.map(|(id, _)| id.0))
+    .bind(new.request_hash.as_deref())
+    .bind(process)
     .fetch_optional(executor)
     .await
     .map_err(error)?;

@@ -31,12 +31,7 @@ impl PgLog {
     pub(super) async fn begin(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         self.close_lanes(owner).await?;
         self.renew(owner, lease).await?;
-        sqlx::query("update instances set leaving = false where id = $1")
-            .bind(owner.0)
-            .execute(&self.upkeep)
-            .await
-            .map(drop)
-            .map_err(error)
+        self.replace_process(owner.0).await
     }
 
     pub(super) async fn mark_leaving(&self, owner: InstanceId) -> Result<bool, LogError> {

@@ -60,7 +60,7 @@ impl PgConversations {
         if !super::keys::has_room(&mut transaction, new).await? {
             return Ok(Begun::Generation(Created::KeyBusy));
         }
-        let Some(first) = insert_generation(&mut *transaction, new).await? else {
+        let Some(first) = insert_generation(&mut *transaction, new, self.log.process).await? else {
             // Its key was used elsewhere at this very moment.
             transaction.rollback().await.map_err(error)?;
             return self.repeated_turn(new).await;

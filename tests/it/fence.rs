@@ -70,7 +70,8 @@ pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
         source: None,
     };
     let tenant = Tenant::anonymous();
-    let start = Start { caller: Caller::anonymous(), request, idempotency: None, turn: None };
+    let start =
+        Start { caller: Caller::anonymous(), request, idempotency: None, turn: None, repeat: None };
     let started = engine.start(start).await.unwrap();
     Address { tenant, id: started.generation.id }
 }

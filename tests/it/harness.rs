@@ -141,6 +141,15 @@ impl TestApp {
         }
     }
 
+    /// Waits until it is noted that so many readers of answers to requests were cut.
+    pub(crate) async fn until_cut(&self, count: u64) {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        while self.engine.metrics().readers_cut.get() != count {
+            assert!(tokio::time::Instant::now() < give_up, "not {count} cut readers in time");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Begins to drain without waiting for the end.
     pub(crate) fn begin_stop(&self) {
         self.stop.cancel();

@@ -60,6 +60,7 @@ impl Bench {
             idempotency: key
                 .map(|(key, hash)| Idempotency { key: key.into(), fingerprint: vec![hash] }),
             place: None,
+            request_hash: None,
         }
     }
 

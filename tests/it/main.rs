@@ -117,6 +117,8 @@ mod readers;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
+mod repeats;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod resume;

@@ -10,7 +10,7 @@ use lastword::domain::generation::{Generation, NewGeneration};
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::ports::{
     Address, Append, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError,
-    LogWriter, Orphan, Orphans, Pool, Tail,
+    LogWriter, Orphan, Orphans, Pool, RequestReads, Tail,
 };
 use lastword::store::PgLog;
 use sqlx::{Connection, PgConnection};
@@ -130,6 +130,9 @@ impl WrongLog {
 impl Log for WrongLog {
     fn conversations(&self) -> Arc<dyn Conversations> {
         self.real.conversations()
+    }
+    fn request_reads(&self) -> Arc<dyn RequestReads> {
+        self.real.request_reads()
     }
     fn operations(&self) -> Arc<dyn lastword::ports::Operations> {
         self.real.operations()

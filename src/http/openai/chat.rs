@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, sse, while_allowed};
+use crate::http::{Shared, body, repeats, sse, while_allowed};
 use fold::Chat;
 use request::{Asked, INCLUDE_USAGE};
 
@@ -53,11 +53,13 @@ pub(super) async fn create(
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
         let chat = of(&row, includes_usage(&row));
-        let mut reader = Reader::open(&engine, &row, chat, Frames::after(None)).await?;
+        let reader = Reader::open(&engine, &row, chat, Frames::after(None)).await?;
+        let mut reader = reader.answering(repeats::reader(&request));
         super::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
         return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
-    let mut reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
+    let reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
+    let mut reader = reader.answering(repeats::reader(&request));
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_ending(done.as_ref(), repeatable) {
         Some(problem) => Err(problem),

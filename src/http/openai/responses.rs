@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, sse, while_allowed};
+use crate::http::{Shared, body, repeats, sse, while_allowed};
 use fold::Responses;
 use object::Head;
 use request::Asked;
@@ -44,11 +44,12 @@ pub(super) async fn create(
         Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked).await?;
     if stream {
-        let mut reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
+        let reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
+        let mut reader = reader.answering(repeats::reader(&request));
         super::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
         return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
-    let mut reader = silent(&engine, &row).await?;
+    let mut reader = silent(&engine, &row).await?.answering(repeats::reader(&request));
     if background {
         return Ok(whole(&row, object(&reader, &row)));
     }

@@ -9,11 +9,11 @@ use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Image, Parameters, Tool, ToolChoice};
-use crate::engine::{Engine, Start};
+use crate::engine::{Engine, Start, Started};
 use crate::http::generations::{idempotency, idempotency_key, unknown_model};
 use crate::http::problem::Problem;
 use crate::http::prompt::check_metadata;
-use crate::http::{caller, tenant, trace};
+use crate::http::{caller, repeats, tenant, trace};
 use crate::ports::Address;
 
 /// Starts `asked`; the row, and whether a repeat under the same key would be the same start.
@@ -31,8 +31,14 @@ pub(super) async fn start(
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let repeatable = idempotency.is_some();
     let asked = Request { trace: trace::of(request), ..asked };
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None };
-    Ok((engine.start(start).await?.generation, repeatable))
+    let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
+    let is_repeatable_by_body = repeat.is_some();
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
+    let Started { generation, attached, .. } = engine.start(start).await?;
+    if is_repeatable_by_body {
+        repeats::begin(engine, request, &super::at(&generation), attached);
+    }
+    Ok((generation, repeatable))
 }
 
 /// What would change the meaning of the request if it was passed over is refused.

@@ -36,7 +36,13 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         trace: None,
         source: None,
     };
-    Start { caller: Caller::keyless(tenant.clone()), request, idempotency: None, turn: Some(turn) }
+    Start {
+        caller: Caller::keyless(tenant.clone()),
+        request,
+        idempotency: None,
+        turn: Some(turn),
+        repeat: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

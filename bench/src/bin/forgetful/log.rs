@@ -9,7 +9,7 @@ use lastword::domain::generation::{Generation, Idempotency, NewGeneration};
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::ports::{
     Address, Append, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError,
-    LogWriter, Operations, Orphan, Orphans, Pool, RowChange, Tail,
+    LogWriter, Operations, Orphan, Orphans, Pool, RequestReads, RowChange, Tail,
 };
 
 /// A log that keeps no token. Readers never miss any: they have them from memory, unless they fall
@@ -53,6 +53,9 @@ impl Log for Forgetful {
 
     fn conversations(&self) -> Arc<dyn Conversations> {
         self.0.conversations()
+    }
+    fn request_reads(&self) -> Arc<dyn RequestReads> {
+        self.0.request_reads()
     }
     fn operations(&self) -> Arc<dyn Operations> {
         self.0.operations()

@@ -1,0 +1,35 @@
+//! Who reads the answer to a request, so that the same request sent again can take it over.
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::LogError;
+use crate::domain::id::GenerationId;
+
+/// The readers of answers to POSTs of a protocol.
+#[async_trait]
+pub trait RequestReads: Send + Sync + 'static {
+    /// Takes over the oldest answer to the same request whose reader was cut within `window`, and
+    /// which nobody took over yet. Of several callers at a time each gets another one, or none.
+    async fn attach(
+        &self,
+        hash: &[u8],
+        is_retry: bool,
+        window: Duration,
+    ) -> Result<Option<GenerationId>, LogError>;
+
+    /// Notes how readers of this process ended. A lost note costs one attachment too many, or one
+    /// too few.
+    async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError>;
+}
+
+/// How a reader of an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// It has the whole answer.
+    Delivered,
+    /// The server cut it.
+    Cut,
+    /// The client closed its connection.
+    ClientLeft,
+}

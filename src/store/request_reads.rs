@@ -1,0 +1,109 @@
+//! The rows of `request_reads`: who reads the answer to a request.
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::postgres::PgLog;
+use super::rows::{answered, error};
+use crate::domain::id::GenerationId;
+use crate::ports::{LogError, ReadEnd, RequestReads};
+
+/// A reader is gone when it was noted as cut, when the lease of its process ran out, or when no
+/// append session of its process is left: those end with the process.
+const ATTACH: &str = "\
+with free as ( \
+  select r.generation_id from request_reads r \
+  join generations g on g.id = r.generation_id \
+  left join instances i on i.process = r.reader \
+  where r.hash = $1 and g.status in ('queued', 'running', 'completed', 'incomplete') \
+    and case when r.cut_at is not null \
+      then r.cut_at > clock_timestamp() - make_interval(secs => $2) and ($3 or not r.client_left) \
+      else i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
+        or (exists (select from lanes l where l.owner = i.id and l.open and l.backend is not null) \
+          and not exists (select from lanes l join pg_stat_activity a \
+            on a.pid = l.backend and a.backend_start = l.backend_start \
+            where l.owner = i.id and l.open)) end \
+  order by r.generation_id limit 1 for update of r skip locked) \
+update request_reads r set reader = $4, cut_at = null, client_left = false \
+from free where r.generation_id = free.generation_id returning r.generation_id";
+
+#[async_trait]
+impl RequestReads for PgLog {
+    async fn attach(
+        &self,
+        hash: &[u8],
+        is_retry: bool,
+        window: Duration,
+    ) -> Result<Option<GenerationId>, LogError> {
+        answered(async {
+            let id: Option<Uuid> = sqlx::query_scalar(ATTACH)
+                .bind(hash)
+                .bind(window.as_secs_f64())
+                .bind(is_retry)
+                .bind(self.process)
+                .fetch_optional(&self.workers)
+                .await
+                .map_err(error)?;
+            Ok(id.map(GenerationId))
+        })
+        .await
+    }
+
+    async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError> {
+        let ids = |how: ReadEnd| -> Vec<Uuid> {
+            ended.iter().filter(|(_, end)| *end == how).map(|(id, _)| id.0).collect()
+        };
+        answered(async {
+            // Not worth a flush of its own: the next commit takes it along.
+            let delivered = "delete from request_reads r \
+                using (select set_config('synchronous_commit', 'off', true) as lazy offset 0) c \
+                where r.generation_id = any($1) and r.reader = $2 and c.lazy is not null";
+            let cut = "update request_reads set cut_at = clock_timestamp(), client_left = false \
+                where generation_id = any($1) and reader = $2";
+            let left = "update request_reads set cut_at = clock_timestamp(), client_left = true \
+                where generation_id = any($1) and reader = $2";
+            for (how, sql) in
+                [(ReadEnd::Delivered, delivered), (ReadEnd::Cut, cut), (ReadEnd::ClientLeft, left)]
+            {
+                let ids = ids(how);
+                if !ids.is_empty() {
+                    let statement = sqlx::query(sql).bind(ids).bind(self.process);
+                    statement.execute(&self.workers).await.map_err(error)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl PgLog {
+    /// Notes that this process is now the instance: readers of the process before were cut.
+    pub(super) async fn replace_process(&self, instance: Uuid) -> Result<(), LogError> {
+        sqlx::query(
+            "with cut as (update request_reads r set cut_at = clock_timestamp() \
+               from instances i where i.id = $1 and r.reader = i.process and r.cut_at is null) \
+             update instances set leaving = false, process = $2 where id = $1",
+        )
+        .bind(instance)
+        .bind(self.process)
+        .execute(&self.upkeep)
+        .await
+        .map(drop)
+        .map_err(error)
+    }
+
+    /// Removes rows that no repeat can meet any more.
+    pub(super) async fn forget_request_reads(&self) -> Result<(), LogError> {
+        sqlx::query(
+            "delete from request_reads r where r.cut_at < clock_timestamp() - interval '1 hour' \
+             or r.cut_at is null and not exists (select from instances i \
+               where i.process = r.reader and i.lease_until > clock_timestamp() - interval '1 hour')",
+        )
+        .execute(&self.upkeep)
+        .await
+        .map(drop)
+        .map_err(error)
+    }
+}
