@@ -16,8 +16,8 @@ pub use conversations::{
 };
 pub use keys::{Found, KeyRow, Keys, NewKey};
 pub use log::{
-    Address, Append, Claim, Claimed, Condition, Created, Deleted, Doubled, Filter, Holder, Log, LogError,
-    LogWriter, Orphan, Orphans, Pool, RowChange, Tail,
+    Address, Append, Claim, Claimed, Condition, Created, Deleted, Doubled, Filter, Holder, Log,
+    LogError, LogWriter, Orphan, Orphans, Pool, RowChange, Tail,
 };
 pub use operations::Operations;
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};

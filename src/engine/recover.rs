@@ -228,7 +228,9 @@ impl Engine {
                 self.inner.metrics.unreadable.inc();
                 Ok((Transcript::unreadable(row.last_seq), false))
             }
-            Err(other @ (LogError::Conflict | LogError::Unavailable(_) | LogError::Doubled(_))) => Err(other),
+            Err(other @ (LogError::Conflict | LogError::Unavailable(_) | LogError::Doubled(_))) => {
+                Err(other)
+            }
         }
     }
 

@@ -64,8 +64,15 @@ impl<D: Dialect> Reader<D> {
         seen: Seq,
     ) -> Result<Self, Problem> {
         let story = Story::default();
-        let mut reader =
-            Self { dialect, frames, story, session: None, silent_until: seen, pinged: false, read: None };
+        let mut reader = Self {
+            dialect,
+            frames,
+            story,
+            session: None,
+            silent_until: seen,
+            pinged: false,
+            read: None,
+        };
         match &row.result {
             Some(outcome) if !row.events_retained => {
                 let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);

@@ -162,7 +162,7 @@ impl Engine {
                 Ok(left) => links.end_others(&asked, &left),
                 // Nobody can have revoked one meanwhile; the next look tells.
                 Err(LogError::Unavailable(_)) => {}
-                Err(error @ (LogError::Conflict | LogError::Broken(_))) => {
+                Err(error @ (LogError::Conflict | LogError::Broken(_) | LogError::Doubled(_))) => {
                     tracing::error!(%error, "followed links cannot be looked at");
                 }
             }

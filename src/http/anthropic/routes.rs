@@ -9,7 +9,7 @@ use super::events::Messages;
 use super::request::{self, Asked, Body, Parsed};
 use crate::domain::generation::{Generation, OnDisconnect, Request};
 use crate::domain::source::{Source, WireProtocol};
-use crate::engine::{Engine, Model, Start, StartError};
+use crate::engine::{Engine, Model, Start, StartError, Started};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::generations::{idempotency, idempotency_key, unknown_model};
@@ -18,7 +18,7 @@ use crate::http::openai::ids;
 use crate::http::openai::query::retrieve;
 use crate::http::openai::{frames_after, not_ahead};
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, caller, sse, tenant, trace, while_allowed};
+use crate::http::{Shared, body, caller, repeats, sse, tenant, trace, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -41,12 +41,23 @@ pub(super) async fn create(
     let protocol = WireProtocol::AnthropicMessages;
     asked.source = Some(Source { protocol, body: text, betas: betas(&request) });
     let (row, repeatable) = start(&engine, &request, asked).await?;
+    let tokens = request::tokens(&row.request.prompt);
     if stream {
-        return streamed(&engine, &row, Frames::after(None), &told).await;
+        let messages = Messages::of(&row, false);
+        let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
+        let mut reader = reader.answering(repeats::reader(&request));
+        let at = Address { tenant: row.tenant.clone(), id: row.id };
+        // What the model's server refuses is a status, as it is from the server itself.
+        let failed = while_allowed(&request, async { Ok(reader.hold(&engine, &at).await) }).await?;
+        if let Some(refusal) = failed.and_then(|done| of_whole(Some(done), repeatable, tokens)) {
+            return Err(refusal);
+        }
+        return Ok(body_of(&row, reader, &told));
     }
-    let mut reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let mut reader = reader.answering(repeats::reader(&request));
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
-    match of_whole(done.as_ref(), repeatable, request::tokens(&row.request.prompt)) {
+    match of_whole(done.as_ref(), repeatable, tokens) {
         Some(problem) => Err(problem),
         None => Ok(whole(&row, reader.dialect.object(done.as_ref()), &told)),
     }
@@ -118,9 +129,17 @@ async fn start(
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let repeatable = idempotency.is_some();
     let asked = Request { trace: trace::of(request), ..asked };
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None };
+    let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
+    let may_repeat = repeat.is_some();
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
     match engine.start(start).await {
-        Ok(started) => Ok((started.generation, repeatable)),
+        Ok(Started { generation, attached, .. }) => {
+            if may_repeat {
+                let at = Address { tenant: generation.tenant.clone(), id: generation.id };
+                repeats::begin(engine, request, &at, attached);
+            }
+            Ok((generation, repeatable))
+        }
         Err(StartError::Bounds(error)) => Err(request::refusal(error)),
         Err(error) => Err(error.into()),
     }
@@ -134,8 +153,12 @@ async fn streamed(
 ) -> Result<HttpResponse, Problem> {
     let reader = Reader::open(engine, row, Messages::of(row, false), frames).await?;
     not_ahead(&reader.frames)?;
+    Ok(body_of(row, reader, told))
+}
+
+fn body_of(row: &Generation, reader: Reader<Messages>, told: &Told) -> HttpResponse {
     let extra = told.header().map(|names| (LEFT_OUT, names)).into_iter().collect();
-    Ok(sse::streaming(row.id, reader.into_body(), extra))
+    sse::streaming(row.id, reader.into_body(), extra)
 }
 
 fn whole(row: &Generation, object: Value, told: &Told) -> HttpResponse {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::super::frame::{KEEP_ALIVE, OPENING, sse};
+use super::super::frame::{KEEP_ALIVE, opening, sse};
 use super::super::problem::Problem;
 use super::super::sse::Shape;
 use super::super::{Shared, events};
@@ -93,12 +93,12 @@ impl MessageBody for Followed {
             return Poll::Ready(None);
         }
         if !std::mem::replace(&mut self.opened, true) {
-            return Poll::Ready(Some(Ok(Bytes::from_static(OPENING))));
+            return Poll::Ready(Some(Ok(opening())));
         }
         let bytes = match self.session.poll_next(cx) {
             Poll::Ready(Some(Item::Entries(entries))) => {
                 let shown: Vec<Entry> = entries.into_iter().map(for_bearers).collect();
-                sse(false, &if self.shape.coalesce { coalesce(shown) } else { shown })
+                sse(&if self.shape.coalesce { coalesce(shown) } else { shown })
             }
             Poll::Ready(Some(Item::Heartbeat)) => Bytes::from_static(KEEP_ALIVE),
             Poll::Ready(None) => return Poll::Ready(None),
@@ -123,7 +123,7 @@ fn for_bearers(entry: Entry) -> Entry {
         | Kind::Superseded
         | Kind::Resumed
         | Kind::Snapshot => return entry,
-        Kind::Started | Kind::Notice | Kind::Done => match entry.decode() {
+        Kind::Started | Kind::Notice | Kind::Done | Kind::Unknown => match entry.decode() {
             Ok(Event::Started { model, created_at, .. }) => {
                 json!({ "model": model, "created_at": created_at })
             }
@@ -137,10 +137,10 @@ fn for_bearers(entry: Entry) -> Entry {
     };
     let text = rest.to_string();
     let data = text.strip_prefix('{').unwrap_or("}");
-    let (seq, kind) = (entry.seq, entry.kind.as_str());
+    let (seq, kind) = (entry.seq, entry.name().to_owned());
     // What cannot be told keeps its place, and says nothing.
     let nothing = Event::Notice { code: String::new(), message: String::new() };
-    Entry::from_stored(seq, kind, data).unwrap_or_else(|_| Entry::encode(seq, &nothing))
+    Entry::from_stored(seq, &kind, data).unwrap_or_else(|_| Entry::encode(seq, &nothing))
 }
 
 #[cfg(test)]
