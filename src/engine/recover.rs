@@ -14,7 +14,7 @@ use super::policy::{self, Facts, Next};
 use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
-use crate::domain::generation::{Generation, Outcome};
+use crate::domain::generation::{Generation, Kept, Outcome};
 use crate::domain::id::{GenerationId, Seq};
 use crate::domain::transcript::Transcript;
 use crate::ports::{
@@ -110,14 +110,7 @@ impl Engine {
             .apply(seq, &event)
             .map_err(|e| LogError::Broken(format!("generation {}: {e}", row.id)))?;
         // Whatever else begins, it is not the answer that an upstream keeps.
-        let (kept, unwanted) = match (&event, orphan.kept.clone()) {
-            (Event::Resumed { .. }, Some(kept))
-                if model.as_ref().is_some_and(|m| is_resumable(Some(&kept), m)) =>
-            {
-                (Some(kept), None)
-            }
-            (_, unwanted) => (None, unwanted),
-        };
+        let (kept, unwanted) = kept_on(&event, orphan.kept.clone(), model.as_ref());
         let row_change = match transcript.done.clone() {
             Some(done) => RowChange::Ended(Box::new(Outcome {
                 answer: transcript.answer.clone(),
@@ -297,6 +290,22 @@ impl Engine {
     fn usage(&self, orphan: &Orphan, transcript: &Transcript) -> crate::domain::event::Usage {
         let input = orphan.row.request.prompt.estimated_tokens();
         super::meter::Meter::new(input, &transcript.answer, transcript.attempts).total()
+    }
+}
+
+/// Of what an upstream keeps: the answer that goes on, or the one that nobody wants any more.
+fn kept_on(
+    event: &Event,
+    kept: Option<Kept>,
+    model: Option<&Model>,
+) -> (Option<Kept>, Option<Kept>) {
+    match (event, kept) {
+        (Event::Resumed { .. }, Some(kept))
+            if model.is_some_and(|m| is_resumable(Some(&kept), m)) =>
+        {
+            (Some(kept), None)
+        }
+        (_, unwanted) => (None, unwanted),
     }
 }
 

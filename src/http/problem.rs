@@ -17,7 +17,8 @@ pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    more: Map<String, Value>,
+    /// Boxed, for every route returns a refusal by value.
+    more: Box<Map<String, Value>>,
     /// Seconds, for the `Retry-After` header.
     retry_after: Option<u32>,
     /// Further headers.
@@ -30,7 +31,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let (detail, more) = (detail.into(), Map::new());
+        let (detail, more) = (detail.into(), Box::default());
         Self {
             status,
             code,
@@ -115,7 +116,7 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             self.more.insert("retry_after_ms".into(), (seconds * 1000).into());
         }
-        (self.code, self.detail, self.more)
+        (self.code, self.detail, *self.more)
     }
 
     /// The name of the limit that was met, which is no number.
@@ -245,7 +246,7 @@ impl ResponseError for Problem {
             "detail": self.detail,
         });
         if let Some(object) = object.as_object_mut() {
-            object.extend(self.more.clone());
+            object.extend((*self.more).clone());
         }
         self.head().content_type("application/problem+json").body(object.to_string())
     }

@@ -120,8 +120,8 @@ async fn a_plain_client_of_chat_completions_has_ten_seconds_of_grace() {
     let body =
         json!({"model": "demo", "messages": [{"role": "user", "content": "/demo tokens=1 tps=0"}]});
     for (head, expected) in [
-        ("", "{\"cancel_after_s\": 10}"),
-        ("Lastword-On-Disconnect: cancel\r\n", "{\"cancel_after_s\": 10}"),
+        ("", "{\"cancel_after_s\":10}"),
+        ("Lastword-On-Disconnect: cancel\r\n", "{\"cancel_after_s\":10}"),
         ("Lastword-On-Disconnect: continue\r\n", "\"continue\""),
     ] {
         assert_eq!(post(&app, "/v1/chat/completions", head, &body).await.status, 200);

@@ -40,7 +40,7 @@ async fn the_keys_of_a_schema_reach_the_model_in_their_order() {
         let format = &asked["response_format"]["json_schema"]["schema"];
         assert_eq!(
             (tool.to_string(), format.to_string()),
-            (SCHEMA.to_owned(), SCHEMA.to_owned()),
+            (schema.to_string(), schema.to_string()),
             "{path}"
         );
     }
