@@ -105,7 +105,8 @@ mod tests {
     fn hash(body: &str) -> Vec<u8> {
         let request = TestRequest::post().to_http_request();
         request.extensions_mut().insert(Caller::anonymous());
-        let source = Source { protocol: WireProtocol::OpenaiChat, body: body.into() };
+        let source =
+            Source { protocol: WireProtocol::OpenaiChat, body: body.into(), betas: Vec::new() };
         repeat(&request, Some(&source), false).unwrap().unwrap().hash
     }
 

@@ -21,8 +21,6 @@ const PATH: &str = "/v1/messages";
 /// The version of the API that this is written for.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
 /// A model behind the Messages API.
 pub struct Anthropic {
     endpoint: Endpoint,

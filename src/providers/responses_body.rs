@@ -129,7 +129,11 @@ mod tests {
     fn body(source: &str, continuation: Continuation, so_far: &str) -> String {
         let messages = vec![Message::text(Role::System, "s"), Message::text(Role::User, "earlier")];
         let prompt = Prompt { messages, parameters: Parameters::default() };
-        let source = Source { protocol: WireProtocol::OpenaiResponses, body: source.into() };
+        let source = Source {
+            protocol: WireProtocol::OpenaiResponses,
+            body: source.into(),
+            betas: Vec::new(),
+        };
         let attempt = Attempt {
             prompt,
             so_far: so_far.into(),

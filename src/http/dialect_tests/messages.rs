@@ -174,6 +174,7 @@ fn every_ending_of_messages() {
         message: message.into(),
         retryable: false,
         retry_after_ms: None,
+        upstream: None,
     };
     let full = "prompt is too long: 9 tokens > 8 maximum";
     let full_there =

@@ -156,6 +156,7 @@ mod tests {
             message: "secret".into(),
             retryable: false,
             retry_after_ms: None,
+            upstream: None,
         };
         let events = [
             Event::Started {

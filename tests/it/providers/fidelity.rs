@@ -9,7 +9,7 @@ use crate::upstream::Request;
 
 /// An attempt of a client that sent this body.
 fn of(protocol: WireProtocol, body: &str) -> Attempt {
-    let source = Some(Source { protocol, body: body.into() });
+    let source = Some(Source { protocol, body: body.into(), betas: Vec::new() });
     Attempt { source, ..attempt("hi", "") }
 }
 
