@@ -91,6 +91,7 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
         max_attempts: 1,
         fallback: None,
         context_tokens: None,
+        recovery: lastword::engine::Recovery::default(),
     };
     let models = Models::new(vec![demo], "demo".into());
     let leaves = Leaves { log: Arc::new(log.clone()), signals: Arc::new(signals), models };
