@@ -182,9 +182,9 @@ mod tests {
         assert_eq!(
             shown,
             [
-                r#"{"seq":7,"type":"started","created_at":"t","model":"m"}"#,
+                r#"{"seq":7,"type":"started","model":"m","created_at":"t"}"#,
                 r#"{"seq":8,"type":"notice","code":"thinking_signature","message":""}"#,
-                r#"{"seq":9,"type":"done","finish_reason":null,"status":"failed"}"#,
+                r#"{"seq":9,"type":"done","status":"failed","finish_reason":null}"#,
                 r#"{"seq":10,"type":"delta","text":"said"}"#,
             ]
         );

@@ -1,0 +1,44 @@
+//! How an instance stops: readers first, then what runs, then what it holds.
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::ports::{Signal, To};
+
+impl Engine {
+    /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
+    pub fn close(&self) {
+        if self.inner.draining.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.hand_over();
+        self.inner.tasks.soft().cancel();
+        self.inner.live.wake_readers();
+        self.inner.remotes.wake_readers();
+    }
+
+    /// Stops in two steps: what another instance can go on with exactly moves there at once; the
+    /// others may end for `grace` or until `hurry`. Then leaves the rest, durable up to their last event, to whoever takes them over.
+    pub async fn drain(&self, grace: Duration, hurry: &CancellationToken) {
+        // Long enough for the last group commit, short enough for an impatient supervisor.
+        const LAST_COMMIT: Duration = Duration::from_secs(5);
+        let inner = &self.inner;
+        self.close();
+        let ended = hurry.run_until_cancelled(inner.tasks.finish_work(grace)).await;
+        if ended != Some(true) {
+            tracing::info!(left = inner.live.len(), "left to the next owner");
+        }
+        inner.tasks.hard().cancel();
+        inner.live.let_go();
+        inner.tasks.finish_work(LAST_COMMIT).await;
+        inner.recorder.close(LAST_COMMIT).await;
+        match inner.log.release(inner.instance).await {
+            Ok(()) => inner.signals.send(To::All, Signal::Released { owner: inner.instance }),
+            Err(error) => tracing::warn!(%error, "the lease was not given up; it will run out"),
+        }
+        inner.signals.close().await;
+        inner.tasks.finish_services(LAST_COMMIT).await;
+    }
+}
