@@ -20,6 +20,7 @@ use super::models::Model;
 use super::pace::Pace;
 use super::policy::{self, Facts, Next};
 use super::recorder::Writer;
+use super::request_reads::WINDOW;
 use super::rooms::Answering;
 use super::stops::{Stop, Stops};
 use super::traced::{self, Span};
@@ -45,6 +46,8 @@ pub(super) struct Generation {
     pub(super) queued: bool,
     pub(super) keeping: Keeping,
     pub(super) pace: Pace,
+    /// Whether an earlier owner ran it, whose readers were cut with it.
+    pub(super) taken_over: bool,
     /// Tokens of the answer that counts, about: what a continuation has less.
     pub(super) spoken: u64,
     /// Shows in its conversation that the model types.
@@ -71,6 +74,10 @@ impl Generation {
             tail: Arc::clone(&self.tail),
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
+            coming_back: match self.taken_over && self.request.source.is_some() {
+                true => WINDOW,
+                false => Duration::ZERO,
+            },
             leaving: self.engine.inner.live.leaving().clone(),
             instance: self.engine.inner.instance,
             model: self.request.model.clone(),

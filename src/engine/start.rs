@@ -236,6 +236,7 @@ impl Engine {
             queued: row.status == Status::Queued,
             keeping: Keeping::stored(kept),
             pace: Pace::new(epoch > Epoch::FIRST),
+            taken_over: epoch > Epoch::FIRST,
             spoken,
         };
         self.inner.tasks.spawn(generation.run(place));

@@ -36,6 +36,8 @@ pub(super) struct Stops {
     pub(super) tail: Arc<Tail>,
     pub(super) deadline: Instant,
     pub(super) on_disconnect: OnDisconnect,
+    /// How long readers that were cut with an earlier owner may take to come back; zero if there were none.
+    pub(super) coming_back: Duration,
     /// Cancelled when what can move shall move.
     pub(super) leaving: CancellationToken,
     /// This one.
@@ -88,18 +90,21 @@ impl Stops {
         };
         let at = self.tail.address();
         let elsewhere = || self.log.unread_elsewhere(&at);
-        unread(self.tail.readers(), Duration::from_secs(seconds.into()), elsewhere).await;
+        let patience = Duration::from_secs(seconds.into());
+        let first = patience.max(self.coming_back);
+        unread(self.tail.readers(), first, patience, elsewhere).await;
     }
 }
 
-/// Ends when there was no reader for `patience`: none of `readers`, and none elsewhere, where
+/// Ends when there was no reader for `patience`, or `first` before the first one: none of `readers`, and none elsewhere, where
 /// `elsewhere` says how long ago the last one was.
 async fn unread<'a>(
     mut readers: watch::Receiver<usize>,
+    first: Duration,
     patience: Duration,
     elsewhere: impl Fn() -> BoxFuture<'a, Result<Option<Duration>, LogError>>,
 ) {
-    let mut wait = patience;
+    let mut wait = first;
     loop {
         let unread = *readers.borrow_and_update() == 0;
         tokio::select! {
@@ -138,12 +143,26 @@ mod tests {
     async fn the_grace_is_whole_for_each_who_leaves() {
         let (readers, seen) = watch::channel(1);
         let nobody = || async { Ok(None) }.boxed();
-        let mut ends = Box::pin(unread(seen, GRACE, nobody));
+        let mut ends = Box::pin(unread(seen, GRACE, GRACE, nobody));
         assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is read");
         readers.send_replace(0);
         assert!(timeout(GRACE - AGAIN, &mut ends).await.is_err(), "a retry may find it");
         readers.send_replace(1);
         assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is read again");
+        readers.send_replace(0);
+        let left = Instant::now();
+        ends.await;
+        assert_eq!(left.elapsed(), GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_cut_with_the_owner_before_has_longer_to_come_back() {
+        let (readers, seen) = watch::channel(0);
+        let nobody = || async { Ok(None) }.boxed();
+        let mut ends = Box::pin(unread(seen, 12 * GRACE, GRACE, nobody));
+        assert!(timeout(11 * GRACE, &mut ends).await.is_err(), "it may come back");
+        readers.send_replace(1);
+        assert!(timeout(GRACE, &mut ends).await.is_err(), "it is back");
         readers.send_replace(0);
         let left = Instant::now();
         ends.await;
@@ -163,7 +182,7 @@ mod tests {
                 if away { Err(LogError::Unavailable("away".into())) } else { Ok(Some(since)) };
             async { answer }.boxed()
         };
-        unread(seen, GRACE, elsewhere).await;
+        unread(seen, GRACE, GRACE, elsewhere).await;
         let took = Instant::now().duration_since(there_until);
         assert!((GRACE..GRACE + AGAIN).contains(&took), "{took:?} behind the last reader");
     }
