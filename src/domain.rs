@@ -9,6 +9,7 @@ pub mod generation;
 pub mod id;
 pub mod json;
 pub mod key;
+pub mod left_out;
 pub mod nearest;
 mod piece;
 pub mod prompt;

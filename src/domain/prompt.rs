@@ -240,7 +240,19 @@ impl Prompt {
         };
         self.messages.iter().map(|m| estimate_tokens(&m.content) + calls(m)).sum()
     }
+
+    /// The same with its tools and pictures.
+    #[must_use]
+    pub fn estimated_input(&self) -> u64 {
+        let tools = serde_json::to_vec(&self.parameters.tools).unwrap_or_default().len() as u64;
+        let tools = if self.parameters.tools.is_empty() { 0 } else { tools };
+        let images: u64 = self.messages.iter().map(|message| message.images.len() as u64).sum();
+        self.estimated_tokens() + tools.div_ceil(BYTES_PER_TOKEN) + images * IMAGE_TOKENS
+    }
 }
+
+/// About what Anthropic counts for a picture of the size to which it shrinks large ones.
+const IMAGE_TOKENS: u64 = 1600;
 
 /// The usual rule of thumb for English text.
 pub const BYTES_PER_TOKEN: u64 = 4;

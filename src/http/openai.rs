@@ -1,5 +1,6 @@
 //! OpenAI's APIs over the same log.
 pub(super) mod chat;
+mod elsewhere;
 pub(super) mod error;
 pub(super) mod fields;
 pub(super) mod ids;
@@ -25,6 +26,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     let routes = [
         resource("/v1/models/{model:.+}", vec![get().to(models::get)]),
         resource("/v1/responses", vec![web::post().to(responses::create), sockets().to(no_socket)]),
+        resource("/v1/responses/compact", vec![web::post().to(responses::compact)]),
+        resource("/v1/responses/input_tokens", vec![web::post().to(responses::input_tokens)]),
         resource(
             "/v1/responses/{id}",
             vec![web::get().to(responses::get), web::delete().to(responses::delete)],
@@ -64,7 +67,11 @@ pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
     Some(match path {
         "/v1/models/{model:.+}" | "/v1/responses/{id}/input_items" => &[Method::GET, Method::HEAD],
         "/v1/responses/{id}" | "/v1/chat/completions/{id}" => &[Method::GET, Method::DELETE],
-        "/v1/responses" | "/v1/chat/completions" | "/v1/responses/{id}/cancel" => &[Method::POST],
+        "/v1/responses"
+        | "/v1/responses/compact"
+        | "/v1/responses/input_tokens"
+        | "/v1/chat/completions"
+        | "/v1/responses/{id}/cancel" => &[Method::POST],
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use crate::domain::event::{
     ErrorCode, Failure, FinishReason, ToolCallDelta, UpstreamRefusal, Usage,
 };
 use crate::domain::prompt::Prompt;
-use crate::domain::source::Source;
+use crate::domain::source::{Source, WireProtocol};
 use crate::domain::trace::TraceParent;
 use crate::domain::transcript::Answer;
 use crate::domain::utf8::without_nul;
@@ -18,6 +18,11 @@ use crate::domain::utf8::without_nul;
 pub trait Provider: Send + Sync + 'static {
     /// `openai`, `demo`, …: what `started` shows.
     fn name(&self) -> &'static str;
+
+    /// The protocol of its upstream: a client of the same has its own body sent there.
+    fn speaks(&self) -> Option<WireProtocol> {
+        None
+    }
 
     /// How [`Attempt::so_far`] is continued.
     fn continuation(&self) -> Continuation;

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::endpoint::SettingsError;
 use super::json_body::Object;
+use crate::domain::left_out::left_out;
+use crate::domain::source::Source;
 
 /// Fields that steer a server and not its model: a client could reach other places, keys or
 /// prompts with them. Left out unless the model's `pass` names them.
@@ -183,13 +185,16 @@ impl Adjust {
         names
     }
 
-    /// Adds the fields that `pass` names, out of a body in another protocol.
-    pub(crate) fn pass_on(&self, from: &Object, body: &mut Object) {
+    /// Adds the fields that `pass` names, out of a body in another protocol; the names of what is
+    /// not sent.
+    pub(crate) fn pass_on(&self, source: &Source, body: &mut Object) -> Vec<String> {
+        let from = Object::parse(&source.body).unwrap_or_default();
         for name in self.pass.iter().filter(|name| !OWN.contains(&name.as_str())) {
             if let Some(value) = from.read::<Box<serde_json::value::RawValue>>(name) {
                 body.set(name, &value);
             }
         }
+        left_out(source, &self.pass)
     }
 
     /// Takes out what `drop` names, then writes what `set` says.

@@ -14,6 +14,7 @@ use super::messages_source;
 use super::probe::Probe;
 use super::seam;
 use crate::domain::event::ErrorCode;
+use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL.
@@ -73,6 +74,10 @@ impl Anthropic {
 impl Provider for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
+    }
+
+    fn speaks(&self) -> Option<WireProtocol> {
+        Some(WireProtocol::AnthropicMessages)
     }
 
     fn continuation(&self) -> Continuation {

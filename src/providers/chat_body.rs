@@ -77,6 +77,13 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
     match client {
         Some((WireProtocol::OpenaiChat, mut own)) if own.has("messages") => {
             let mut left_out = dialect.adjust.without_steering(&mut own);
+            // Sound cannot be kept.
+            let modalities: Option<Vec<Value>> = own.read("modalities");
+            if modalities.is_some_and(|asked| asked.iter().any(|one| one != "text")) {
+                for name in ["modalities", "audio"] {
+                    left_out.extend(own.remove(name).map(|_| name.to_owned()));
+                }
+            }
             // Only the first of several answers is kept.
             if own.read::<u32>("n").is_some_and(|n| n > 1) {
                 own.remove("n");
@@ -84,12 +91,11 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
             }
             (own, left_out, true)
         }
-        Some((_, other)) => {
+        Some(_) | None => {
             let mut body = written();
-            dialect.adjust.pass_on(&other, &mut body);
-            (body, Vec::new(), false)
+            let left_out = source.map(|source| dialect.adjust.pass_on(source, &mut body));
+            (body, left_out.unwrap_or_default(), false)
         }
-        None => (written(), Vec::new(), false),
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::demo_directives::Directives;
 use super::demo_script::{Line, Script};
+use super::seam;
+use crate::domain::left_out::left_out;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
 
 /// The model without AI. A prompt that begins with `/demo` sets its length, pace and failures:
@@ -36,9 +38,13 @@ impl Provider for Demo {
         let notice = |(code, message)| Delta::Notice { code, message };
         let notices: Vec<Delta> = complaints.into_iter().map(notice).rev().collect();
         let pace = Pace::new(&directives);
+        let told = attempt.source.as_ref().map(|source| left_out(source, &[]));
+        let first = attempt.so_far.is_empty();
         let script = Script::new(&attempt, directives)?;
         let now = Instant::now();
-        Ok(Playing { notices, script, pace, next: None, now, alarm: None, burst: 0 }.boxed())
+        let told = told.filter(|_| first);
+        let deltas = Playing { notices, script, pace, next: None, now, alarm: None, burst: 0 };
+        Ok(seam::told(deltas.boxed(), &told.unwrap_or_default()))
     }
 }
 

@@ -94,17 +94,16 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     }
     let parameters = &attempt.prompt.parameters;
     let mut body = Object::of(&MessagesRequest::new(wanted.model, &attempt.prompt));
-    if let Some((_, other)) = &client {
-        wanted.adjust.pass_on(other, &mut body);
-    }
+    let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
+    let mut left_out = told.unwrap_or_default();
     let unknown = [
         ("seed", parameters.seed.is_some()),
         ("presence_penalty", parameters.openai.presence_penalty.is_some()),
         ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
         ("top_p", parameters.top_p.is_some() && parameters.temperature.is_some()),
     ];
-    let left_out = unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
-    (body, left_out.collect())
+    left_out.extend(unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()));
+    (body, left_out)
 }
 
 /// Adds the text so far; false if nothing is to be changed. An answer is not begun with white

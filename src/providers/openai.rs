@@ -24,6 +24,7 @@ use super::guard::{Guard, unsent};
 use super::probe::Probe;
 use super::seam;
 use crate::domain::event::ErrorCode;
+use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 
 /// What is added to the base URL; async-openai does it.
@@ -65,6 +66,10 @@ impl OpenAi {
 impl Provider for OpenAi {
     fn name(&self) -> &'static str {
         "openai"
+    }
+
+    fn speaks(&self) -> Option<WireProtocol> {
+        Some(WireProtocol::OpenaiChat)
     }
 
     fn continuation(&self) -> Continuation {

@@ -17,6 +17,7 @@ use super::responses_body::{Body, Wanted};
 use super::responses_map::ResponsesMap;
 use super::{replay, seam};
 use crate::domain::event::ErrorCode;
+use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 
 /// What is added to the base URL.
@@ -83,6 +84,10 @@ impl Responses {
 impl Provider for Responses {
     fn name(&self) -> &'static str {
         "openai"
+    }
+
+    fn speaks(&self) -> Option<WireProtocol> {
+        Some(WireProtocol::OpenaiResponses)
     }
 
     fn continuation(&self) -> Continuation {

@@ -8,7 +8,8 @@ use super::json_body::Object;
 use super::responses_tools as tools;
 use super::responses_wire::ResponsesRequest;
 use super::seam;
-use crate::domain::prompt::Role;
+use crate::domain::left_out::COMPACTED;
+use crate::domain::prompt::{Parameters, Role};
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 
@@ -73,19 +74,23 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     let written = || Object::of(&ResponsesRequest::new(wanted.model, &attempt.prompt));
     let mut own = match client {
         Some((WireProtocol::OpenaiResponses, own)) if own.has("input") => own,
-        Some((_, other)) => {
+        Some(_) | None => {
             let mut body = written();
-            wanted.adjust.pass_on(&other, &mut body);
-            return (body, Vec::new());
+            let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
+            let mut left_out = told.unwrap_or_default();
+            left_out.extend(unknown(&attempt.prompt.parameters));
+            return (body, left_out);
         }
-        None => return (written(), Vec::new()),
     };
     let left_out = wanted.adjust.without_steering(&mut own);
     // The answer is kept here, and so is what these lead to.
     own.remove("background");
     let leads = ["previous_response_id", "conversation"];
     let leads = leads.map(|name| own.remove(name).is_some_and(|value| value.get() != "null"));
-    let refers = own.get("input").is_some_and(|input| input.contains("item_reference"));
+    let refers = own.get("input").is_some_and(|input| {
+        let may = input.contains("item_reference") || input.contains(COMPACTED);
+        may && items(&own).iter().any(|item| is_ours(item))
+    });
     if refers || leads.contains(&true) {
         let messages = attempt.prompt.messages.iter();
         let messages = messages.skip(usize::from(own.has("instructions")));
@@ -98,10 +103,34 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     (own, left_out)
 }
 
+/// What the API does not have.
+fn unknown(parameters: &Parameters) -> impl Iterator<Item = String> {
+    let unknown = [
+        ("stop", !parameters.stop.is_empty()),
+        ("seed", parameters.seed.is_some()),
+        ("presence_penalty", parameters.openai.presence_penalty.is_some()),
+        ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
+    ];
+    unknown.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned())
+}
+
 /// OpenAI looks thoughts up that do not come with it in encrypted form, and ours are not there.
 fn is_known(item: &RawValue) -> bool {
     let item: Object = serde_json::from_str(item.get()).unwrap_or_default();
     item.read::<String>("type").as_deref() != Some("reasoning") || item.has("encrypted_content")
+}
+
+/// Whether only lastword knows what the item stands for.
+fn is_ours(item: &RawValue) -> bool {
+    let item: Object = serde_json::from_str(item.get()).unwrap_or_default();
+    match item.read::<String>("type").as_deref() {
+        Some("item_reference") => true,
+        Some("compaction") => {
+            let content: Option<String> = item.read("encrypted_content");
+            content.is_some_and(|content| content.starts_with(COMPACTED))
+        }
+        Some(_) | None => false,
+    }
 }
 
 /// The input as a list of items.
@@ -123,7 +152,7 @@ fn count_down(body: &mut Object, said: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::prompt::{Message, Parameters, Prompt};
+    use crate::domain::prompt::{Message, Prompt};
     use crate::domain::source::Source;
 
     fn body(source: &str, continuation: Continuation, so_far: &str) -> String {

@@ -133,3 +133,73 @@ async fn a_plain_client_of_chat_completions_has_ten_seconds_of_grace() {
     }
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_of_another_protocol_is_not_told_is_named() {
+    let app = TestApp::start().await;
+    let input = "/demo tokens=1 tps=0";
+    let more = json!({
+        "model": "demo", "some_new_field": 1, "tools": [{ "type": "web_search" }], "n": 2,
+        "messages": [{ "role": "user", "content": input }],
+    });
+    let done = post(&app, "/v1/chat/completions", "", &more).await;
+    assert_eq!(done.status, 200, "{}", done.json());
+    let id = done.header("lastword-generation").unwrap().to_owned();
+    let events = get(&app, &format!("/v1/generations/{id}/events")).await;
+    let said = frames(&events);
+    let notice = said.iter().find(|event| event["code"] == "left_out").expect("it is told");
+    assert_eq!(notice["message"], "not sent to the model: n, some_new_field, tools.web_search");
+    for (field, value, param) in [
+        ("tool_choice", json!({ "type": "web_search" }), "tool_choice"),
+        ("functions", json!([{ "name": "f" }]), "functions"),
+    ] {
+        let mut body = more.clone();
+        body[field] = value;
+        let refused = post(&app, "/v1/chat/completions", "", &body).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(param)));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_items_are_named_counted_and_compacted() {
+    let app = TestApp::start().await;
+    let first = json!({ "model": "demo", "input": "/demo tokens=5 tps=0" });
+    let first = post(&app, "/v1/responses", "", &first).await.json();
+    let item = &first["output"][0];
+    let user = json!({ "role": "user", "content": "/demo tokens=1 tps=0" });
+    let named = |id: &str| json!({ "type": "item_reference", "id": id });
+    let asked = json!({ "model": "demo", "input": [named(item["id"].as_str().unwrap()), user] });
+    let second = post(&app, "/v1/responses", "", &asked).await.json();
+    let id = second["id"].as_str().unwrap();
+    let items = get(&app, &format!("/v1/responses/{id}/input_items")).await.json();
+    assert_eq!(items["data"][0]["content"][0]["text"], item["content"][0]["text"]);
+    let unknown = format!("msg_{}_0", "0".repeat(32));
+    for bad in [unknown.as_str(), "x"] {
+        let body = json!({ "model": "demo", "input": [named(bad), user] });
+        let refused = post(&app, "/v1/responses", "", &body).await;
+        let error = &refused.json()["error"];
+        assert_eq!((refused.status, &error["param"]), (404, &json!("input[0].id")), "{bad}");
+        assert!(error["message"].as_str().unwrap().contains(bad));
+    }
+
+    let counted = post(&app, "/v1/responses/input_tokens", "", &asked).await.json();
+    assert_eq!(counted["object"], "response.input_tokens");
+    assert!(counted["input_tokens"].as_u64().unwrap() > 5, "{counted}");
+    let compact = post(&app, "/v1/responses/compact", "", &asked).await.json();
+    let output = compact["output"].as_array().unwrap();
+    let kinds: Vec<&Value> = output.iter().map(|item| &item["type"]).collect();
+    assert_eq!(kinds, ["message", "compaction"]);
+    let mut again = output.clone();
+    again.push(json!({ "type": "compaction", "encrypted_content": "of another server" }));
+    again.push(user);
+    let context = json!([{ "type": "compaction", "compact_threshold": 1000 }]);
+    let body = json!({ "model": "demo", "input": again, "context_management": context });
+    let third = post(&app, "/v1/responses", "", &body).await;
+    assert_eq!(third.status, 200, "{}", third.json());
+    let third = third.json();
+    let id = third["id"].as_str().unwrap();
+    let items = get(&app, &format!("/v1/responses/{id}/input_items")).await.json();
+    assert_eq!(items["data"][1]["content"][0]["text"], item["content"][0]["text"]);
+    app.stop().await;
+}

@@ -115,8 +115,8 @@ const cases = {
     const messages = [{ role: "user", content: "hi" }];
     const ask = (more) => client.chat.completions.create({ model: "demo", messages, ...more });
     await rejects(OpenAI.NotFoundError, ask({ model: "gpt-9" }));
-    const error = await rejects(OpenAI.BadRequestError, ask({ n: 2 }));
-    assert.equal(error.param, "n");
+    const error = await rejects(OpenAI.BadRequestError, ask({ functions: [{ name: "f" }] }));
+    assert.equal(error.param, "functions");
     await rejects(OpenAI.RateLimitError, ask({ model: "limited" }));
     const broken = await rejects(OpenAI.APIError, ask({ model: "broken", stream: true }).then(all));
     assert.equal(broken.code, "upstream_unavailable");

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::blocks::{Block, Call, Kind, Thinking};
 use super::error::{failure, in_stream};
-use super::request::tokens;
 use crate::domain::event::{Done, Event, FinishReason, ToolCallDelta, Usage};
 use crate::domain::generation::Generation;
 use crate::http::dialect::{Dialect, Frames, Said};
@@ -132,7 +131,7 @@ impl Messages {
         Self {
             id: format!("msg_{}", short(row.id)),
             model: row.request.model.clone(),
-            input_tokens: tokens(&row.request.prompt),
+            input_tokens: row.request.prompt.estimated_input(),
             stop,
             whole,
             blocks: Vec::new(),

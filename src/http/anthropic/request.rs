@@ -17,8 +17,6 @@ use crate::http::prompt::check_metadata;
 
 /// Fields that say nothing to the model.
 const HARMLESS: [&str; 4] = ["service_tier", "inference_geo", "user_profile_id", "workspace_id"];
-/// About what Anthropic counts for a picture of the size to which it shrinks large ones.
-const IMAGE_TOKENS: u64 = 1600;
 
 /// A request as it comes.
 #[derive(Debug, Deserialize)]
@@ -171,12 +169,4 @@ pub(super) fn refusal(error: PromptError) -> Problem {
         | PromptError::InvalidCharacter { .. }
         | PromptError::OutOfRange { .. }) => other.into(),
     }
-}
-
-/// The tokens of a prompt with its tools and pictures, by our estimate.
-pub(super) fn tokens(prompt: &Prompt) -> u64 {
-    let tools = serde_json::to_vec(&prompt.parameters.tools).unwrap_or_default().len() as u64;
-    let tools = if prompt.parameters.tools.is_empty() { 0 } else { tools };
-    let images: u64 = prompt.messages.iter().map(|message| message.images.len() as u64).sum();
-    prompt.estimated_tokens() + tools.div_ceil(BYTES_PER_TOKEN) + images * IMAGE_TOKENS
 }

@@ -41,7 +41,7 @@ pub(super) async fn create(
     let protocol = WireProtocol::AnthropicMessages;
     asked.source = Some(Source { protocol, body: text, betas: betas(&request) });
     let (row, repeatable) = start(&engine, &request, asked).await?;
-    let tokens = request::tokens(&row.request.prompt);
+    let tokens = row.request.prompt.estimated_input();
     if stream {
         let messages = Messages::of(&row, false);
         let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
@@ -74,7 +74,7 @@ pub(super) async fn count_tokens(
     let mut told = Told::default();
     let asked = about(&engine, &model, OnDisconnect::default());
     let prompt = request::prompt(body, asked, &mut told)?;
-    Ok(HttpResponse::Ok().json(json!({ "input_tokens": request::tokens(&prompt) })))
+    Ok(HttpResponse::Ok().json(json!({ "input_tokens": prompt.estimated_input() })))
 }
 
 /// A message as it stands, or its events behind `starting_after`.

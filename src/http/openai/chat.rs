@@ -47,10 +47,10 @@ pub(super) async fn create(
     let on_disconnect = on_disconnect(&request)?;
     let models = engine.models();
     let asked = request::parse(body, models.default_name(), limits.prompt_bytes, on_disconnect)?;
-    let Asked { request: mut asked, stream } = asked;
+    let Asked { request: mut asked, stream, elsewhere } = asked;
     asked.source =
         Some(Source { protocol: WireProtocol::OpenaiChat, body: text, betas: Vec::new() });
-    let (row, repeatable) = start(&engine, &request, asked).await?;
+    let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;
     if stream {
         let chat = of(&row, includes_usage(&row));
         let reader = Reader::open(&engine, &row, chat, Frames::after(None)).await?;

@@ -1,5 +1,5 @@
-//! A request's body, field by field: what counts is taken, what is harmless passed over, and what
-//! would change the answer and is not supported refused by its name.
+//! A request's body, field by field: what counts is taken, and what would change the answer's kind
+//! refused by its name. The rest goes up as it came, or is left out and told.
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -7,7 +7,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::texts::plain;
-use crate::domain::nearest;
 use crate::http::problem::Problem;
 
 /// A body as it is read: each field is the text that came.
@@ -27,18 +26,7 @@ impl Fields {
         let Some(raw) = self.0.remove(name).filter(|raw| raw.get() != "null") else {
             return Ok(None);
         };
-        let mut json = serde_json::Deserializer::from_str(raw.get());
-        serde_path_to_error::deserialize(&mut json).map(Some).map_err(|e| {
-            let path = match e.path().to_string() {
-                path if path == "." => name.to_owned(),
-                path if path.starts_with('[') => format!("{name}{path}"),
-                path => format!("{name}.{path}"),
-            };
-            let whole = e.inner().to_string();
-            let said = whole.split(" at line ").next().unwrap_or_default();
-            let detail = format!("`{path}`: {}", plain(said));
-            Problem::unprocessable("invalid_type", detail).with("field", path)
-        })
+        read(name, &raw).map(Some)
     }
 
     /// The field as it came, to be shown again.
@@ -47,11 +35,9 @@ impl Fields {
         serde_json::from_str(raw.get()).ok().filter(|value: &Value| !value.is_null())
     }
 
-    /// Passes over fields that change nothing here.
-    pub(super) fn ignore(&mut self, names: &[&str]) {
-        for name in names {
-            self.0.remove(*name);
-        }
+    /// Whether the field says something.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|raw| raw.get() != "null")
     }
 
     /// The field may only say what is done anyway.
@@ -63,16 +49,22 @@ impl Fields {
             Some(_) | None => Ok(()),
         }
     }
+}
 
-    /// What is left is not known; `known` are the names that are. A `null` says nothing: SDKs send
-    /// it for what is not set.
-    pub(super) fn nothing_else(&self, known: &[&str]) -> Result<(), Problem> {
-        let mut said = self.0.iter().filter(|(_, value)| value.get() != "null");
-        let Some((name, _)) = said.next() else { return Ok(()) };
-        let hint = nearest::hint(name, known);
-        let detail = format!("`{}` is not known here.{hint}", nearest::shown(name));
-        Err(Problem::unprocessable("unknown_field", detail).with("field", name.as_str()))
-    }
+/// The value at `name`; a mistake in it is named where it stands.
+pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_str(raw.get());
+    serde_path_to_error::deserialize(&mut json).map_err(|e| {
+        let path = match e.path().to_string() {
+            path if path == "." => name.to_owned(),
+            path if path.starts_with('[') => format!("{name}{path}"),
+            path => format!("{name}.{path}"),
+        };
+        let whole = e.inner().to_string();
+        let said = whole.split(" at line ").next().unwrap_or_default();
+        let detail = format!("`{path}`: {}", plain(said));
+        Problem::unprocessable("invalid_type", detail).with("field", path)
+    })
 }
 
 /// A refusal that names what it is about.

@@ -1,8 +1,11 @@
 //! `/v1/responses`: OpenAI's Responses, resumable all of them.
+mod compaction;
+mod count;
 mod fold;
 mod input;
 mod item;
 mod object;
+mod references;
 mod request;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,6 +23,7 @@ use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::{Shared, body, repeats, sse, while_allowed};
+pub(super) use count::{compact, input_tokens};
 use fold::Responses;
 use object::Head;
 use request::Asked;
@@ -38,11 +42,11 @@ pub(super) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
-    let Asked { request: mut asked, stream, background } =
+    let Asked { request: mut asked, stream, background, elsewhere } =
         request::asked(&engine, &request, body).await?;
     asked.source =
         Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
-    let (row, repeatable) = start(&engine, &request, asked).await?;
+    let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;
     if stream {
         let reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));

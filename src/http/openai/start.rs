@@ -3,6 +3,7 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::elsewhere::Elsewhere;
 use super::fields::{Fields, unsupported};
 use super::texts::TextOr;
 use crate::domain::generation::{Generation, Request};
@@ -21,11 +22,14 @@ pub(super) async fn start(
     engine: &Engine,
     request: &HttpRequest,
     asked: Request,
+    elsewhere: Elsewhere,
 ) -> Result<(Generation, bool), Problem> {
     let models = engine.models();
     let Some(model) = models.find(Some(&asked.model)) else {
         return Err(unknown_model(engine, &asked.model));
     };
+    let speaks = asked.source.as_ref().map(|source| source.protocol);
+    elsewhere.check(model.provider.speaks() == speaks)?;
     only_for_openai(&asked.prompt.parameters, model.provider.name())?;
     let key = idempotency_key(request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
@@ -78,41 +82,62 @@ pub(super) struct WireTool {
 }
 
 /// How a request wants tools to be called. Without any, no upstream takes the rest.
-pub(super) fn tooling(fields: &mut Fields) -> Result<Parameters, Problem> {
-    let none = fields.peek("tools").is_some_and(|tools| tools == Value::Array(Vec::new()));
+pub(super) fn tooling(
+    fields: &mut Fields,
+    elsewhere: &mut Elsewhere,
+) -> Result<Parameters, Problem> {
     let tools = tools(fields)?;
-    let tool_choice = tool_choice(fields)?.filter(|_| !none);
+    let none = tools.is_empty();
+    let tool_choice = tool_choice(fields, &tools, elsewhere)?.filter(|_| !none);
     let parallel_tool_calls = fields.take("parallel_tool_calls")?.filter(|_: &bool| !none);
     Ok(Parameters { tools, tool_choice, parallel_tool_calls, ..Parameters::default() })
 }
 
-/// The tools of a request: functions only.
+/// The tools of a request that any model can have: functions. The others go up in the client's own
+/// body only.
 fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
     let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
     let tool = |(n, tool): (usize, WireTool)| {
-        let WireTool { kind, function, name, description, parameters, strict } = tool;
-        if kind != "function" {
-            let field = format!("tools[{n}].type");
-            return Err(unsupported(&field, "only functions are passed on"));
-        }
+        let WireTool { function, name, description, parameters, strict, .. } = tool;
         let flat = name.map(|name| Tool { name, description, parameters, strict });
         function.or(flat).ok_or_else(|| super::fields::missing(&format!("tools[{n}].name")))
     };
-    wire.into_iter().enumerate().map(tool).collect()
+    let functions = wire.into_iter().enumerate().filter(|(_, tool)| tool.kind == "function");
+    functions.map(tool).collect()
 }
 
-/// The choice among them.
-fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Problem> {
+/// The choice among them. One that the model cannot make is refused by name, unless the client's
+/// own body goes up.
+fn tool_choice(
+    fields: &mut Fields,
+    tools: &[Tool],
+    elsewhere: &mut Elsewhere,
+) -> Result<Option<ToolChoice>, Problem> {
     let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
-    let named = value.pointer("/function/name").or_else(|| value.get("name"));
-    let is_function = value.get("type").is_some_and(|kind| kind == "function");
-    Ok(Some(match (value.as_str(), named.and_then(Value::as_str)) {
-        (Some("auto"), _) => ToolChoice::Auto,
-        (Some("none"), _) => ToolChoice::None,
-        (Some("required"), _) => ToolChoice::Required,
-        (None, Some(name)) if is_function => ToolChoice::Function(name.to_owned()),
-        _ => return Err(unsupported("tool_choice", "auto, none, required or a function")),
-    }))
+    let kind = value.get("type").and_then(Value::as_str);
+    let named = ["/function/name", "/custom/name", "/name"].map(|at| value.pointer(at));
+    let named = named.into_iter().flatten().find_map(Value::as_str);
+    let (choice, wanted) = match (value.as_str(), kind, named) {
+        (Some("auto"), ..) => return Ok(Some(ToolChoice::Auto)),
+        (Some("none"), ..) => return Ok(Some(ToolChoice::None)),
+        (Some("required"), ..) => (Some(ToolChoice::Required), "required"),
+        (None, Some("function"), Some(name)) => (Some(ToolChoice::Function(name.into())), name),
+        (None, Some("function") | None, _) | (Some(_), ..) => {
+            return Err(unsupported("tool_choice", "auto, none, required or a tool"));
+        }
+        (None, Some(kind), name) => (None, name.unwrap_or(kind)),
+    };
+    let is_there = match &choice {
+        Some(ToolChoice::Function(name)) => tools.iter().any(|tool| tool.name == *name),
+        Some(ToolChoice::Required) => !tools.is_empty(),
+        Some(ToolChoice::Auto | ToolChoice::None) => true,
+        None => false,
+    };
+    if !is_there {
+        let why = format!("this model gets no such tool: `{}`", short(wanted));
+        elsewhere.refuse(unsupported("tool_choice", &why));
+    }
+    Ok(choice)
 }
 
 /// A message's content: a text, or parts.
@@ -127,11 +152,17 @@ pub(super) struct ContentPart {
     refusal: Option<String>,
     image_url: Option<Value>,
     detail: Option<String>,
+    file_id: Option<String>,
 }
 
 impl Content {
     /// The text and the pictures in it; `field` is its name in the request.
-    pub(super) fn read(self, field: &str) -> Result<(String, Vec<Image>), Problem> {
+    /// Another part is noted in `elsewhere`, and its type stands in its place.
+    pub(super) fn read(
+        self,
+        field: &str,
+        elsewhere: &mut Elsewhere,
+    ) -> Result<(String, Vec<Image>), Problem> {
         let parts = match self {
             Self::Text(text) => return Ok((text, Vec::new())),
             Self::List(parts) => parts,
@@ -145,12 +176,23 @@ impl Content {
                 }
                 "refusal" => texts.push(part.refusal.ok_or_else(|| missing("refusal"))?),
                 "image_url" | "input_image" => {
-                    images.push(image(part).ok_or_else(|| missing("image_url"))?);
+                    let is_file = part.file_id.is_some();
+                    match image(part) {
+                        Some(image) => images.push(image),
+                        None if is_file => {
+                            let what = format!("{field}[{n}].file_id");
+                            let why = "this model gets pictures by URL only";
+                            elsewhere.refuse(unsupported(&what, why));
+                            texts.push("[input_image]".to_owned());
+                        }
+                        None => return Err(missing("image_url")),
+                    }
                 }
                 other => {
                     let what = format!("{field}[{n}].type");
-                    let why = format!("parts of type `{}` are not supported", short(other));
-                    return Err(unsupported(&what, &why));
+                    let why = format!("this model gets no parts of type `{}`", short(other));
+                    elsewhere.refuse(unsupported(&what, &why));
+                    texts.push(format!("[{}]", short(other)));
                 }
             }
         }

@@ -190,6 +190,32 @@ pub(super) fn operations() -> Vec<Row> {
     ]
 }
 
+/// What no model is asked for.
+pub(super) fn without_model() -> Vec<Row> {
+    let row = |path, id, summary, answer| {
+        let operation = openai(id, summary)
+            .body("Object", json!({ "model": "demo", "input": "hi" }), most_bytes())
+            .answers(200, answer, "Object")
+            .refuses(404, &["model_not_found", "not_found"])
+            .refuses(409, &["generation_running"]);
+        ("post", path, operation)
+    };
+    vec![
+        row(
+            "/v1/responses/compact",
+            "compactResponse",
+            "What was said before as one item",
+            "the user's messages and the item",
+        ),
+        row(
+            "/v1/responses/input_tokens",
+            "countResponseTokens",
+            "The tokens of an input, by our estimate",
+            "`input_tokens`",
+        ),
+    ]
+}
+
 fn chat_socket() -> Operation {
     Operation::new("others", "openChatSocket", "The AI SDK's chat on a WebSocket")
         .says("For `WebSocketChatTransport`, whose frames it speaks.")

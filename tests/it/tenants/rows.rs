@@ -33,6 +33,10 @@ const RETRIEVE: &[(&str, &str, u16)] = &[
     ("?stream=true&starting_after=1", "", 404),
     ("?stream=true&starting_after=9999", "", 404),
 ];
+const NAMED: &[(&str, &str, u16)] = &[
+    ("", r#"{"model":"demo","input":"hi","previous_response_id":"resp_{generation}"}"#, 404),
+    ("", r#"{"model":"demo","input":[{"type":"item_reference","id":"msg_{generation}_0"}]}"#, 404),
+];
 
 pub(super) const ROWS: &[Row] = &[
     nothing("GET /openapi.json", "a document"),
@@ -126,8 +130,15 @@ pub(super) const ROWS: &[Row] = &[
                 r#"{"model":"demo","input":"hi","stream":true,"previous_response_id":"resp_{generation}"}"#,
                 404,
             ),
+            (
+                "",
+                r#"{"model":"demo","input":[{"type":"item_reference","id":"msg_{generation}_0"}]}"#,
+                404,
+            ),
         ],
     ),
+    alike("POST /v1/responses/compact", NAMED),
+    alike("POST /v1/responses/input_tokens", NAMED),
     alike("GET /v1/responses/{id}", RETRIEVE),
     alike("DELETE /v1/responses/{id}", PLAIN),
     alike("POST /v1/responses/{id}/cancel", PLAIN),

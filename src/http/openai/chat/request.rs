@@ -2,6 +2,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::elsewhere::Elsewhere;
 use super::super::fields::{Body, Fields, missing, unsupported};
 use super::super::start::{Content, metadata, tooling};
 use super::super::texts::{Arguments, TextOr};
@@ -13,44 +14,13 @@ use crate::http::problem::Problem;
 /// What a resume has to know of the first request, to make the same frames.
 pub(super) const INCLUDE_USAGE: &str = "include_usage";
 
-/// The names that mean something here, for a hint at what was meant.
-const KNOWN: [&str; 18] = [
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "temperature",
-    "top_p",
-    "stop",
-    "seed",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "reasoning_effort",
-    "presence_penalty",
-    "frequency_penalty",
-    "metadata",
-];
-
-/// Whatever they say, the answer is the same.
-const HARMLESS: [&str; 7] = [
-    "user",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "stream_options",
-];
-
 /// A checked request, and how it wants its answer.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) stream: bool,
+    /// What a model of another protocol refuses.
+    pub(super) elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +43,15 @@ struct WireMessage {
 #[derive(Debug, Deserialize)]
 struct WireCall {
     id: String,
-    function: WireFunction,
+    function: Option<WireFunction>,
+    custom: Option<WireCustom>,
+}
+
+/// The call of a tool that takes a text.
+#[derive(Debug, Deserialize)]
+struct WireCustom {
+    name: String,
+    input: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,29 +70,18 @@ pub(super) fn parse(
     let mut fields = Fields::new(body);
     let model = fields.take("model")?.unwrap_or_else(|| default.to_owned());
     let messages: Vec<WireMessage> = fields.take("messages")?.ok_or_else(|| missing("messages"))?;
-    let messages = messages.into_iter().enumerate().map(|(n, wire)| message(n, wire));
+    let mut elsewhere = Elsewhere::default();
+    let messages = messages.into_iter().enumerate();
+    let messages = messages.map(|(n, wire)| message(n, wire, &mut elsewhere));
     let messages: Vec<Message> = messages.collect::<Result<_, _>>()?;
     let stream = fields.take("stream")?.unwrap_or(false);
     let options: StreamOptions = fields.take("stream_options")?.unwrap_or_default();
-    let parameters = parameters(&mut fields)?;
+    let parameters = parameters(&mut fields, &mut elsewhere)?;
     let metadata = metadata(&mut fields)?;
-    for (name, value) in [
-        ("n", json!(1)),
-        ("logprobs", json!(false)),
-        ("top_logprobs", json!(0)),
-        ("logit_bias", json!({})),
-        ("modalities", json!(["text"])),
-        ("verbosity", json!("medium")),
-        ("functions", json!([])),
-        ("function_call", json!("none")),
-        ("audio", Value::Null),
-        ("prediction", Value::Null),
-        ("web_search_options", Value::Null),
-    ] {
+    // Their calls would come in a form that is not kept: `tools` have one that is.
+    for (name, value) in [("functions", json!([])), ("function_call", json!("none"))] {
         fields.only(name, &[value])?;
     }
-    fields.ignore(&HARMLESS);
-    fields.nothing_else(&KNOWN)?;
     let mut echo = Map::new();
     if options.include_usage {
         echo.insert(INCLUDE_USAGE.into(), true.into());
@@ -131,10 +98,10 @@ pub(super) fn parse(
         trace: None,
         source: None,
     };
-    Ok(Asked { request, stream })
+    Ok(Asked { request, stream, elsewhere })
 }
 
-fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
+fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
     let most = fields.take("max_completion_tokens")?;
     let most_before = fields.take("max_tokens")?;
     let stop = fields.take("stop")?.map(|stop| match stop {
@@ -154,11 +121,11 @@ fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
-        ..tooling(fields)?
+        ..tooling(fields, elsewhere)?
     })
 }
 
-fn message(n: usize, wire: WireMessage) -> Result<Message, Problem> {
+fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Message, Problem> {
     let field = |name: &str| format!("messages[{n}].{name}");
     for (name, there) in
         [("function_call", wire.function_call.is_some()), ("audio", wire.audio.is_some())]
@@ -171,17 +138,21 @@ fn message(n: usize, wire: WireMessage) -> Result<Message, Problem> {
         return Err(missing(&field("tool_call_id")));
     }
     let (content, images) = match wire.content {
-        Some(content) => content.read(&field("content"))?,
+        Some(content) => content.read(&field("content"), elsewhere)?,
         None => (wire.refusal.unwrap_or_default(), Vec::new()),
     };
-    let call = |call: WireCall| ToolCall {
-        id: call.id,
-        name: call.function.name,
-        arguments: call.function.arguments.0,
+    let call = |(k, call): (usize, WireCall)| {
+        let (name, arguments) = match (call.function, call.custom) {
+            (Some(function), _) => (function.name, function.arguments.0),
+            (None, Some(custom)) => (custom.name, json!({ "input": custom.input }).to_string()),
+            (None, None) => return Err(missing(&field(&format!("tool_calls[{k}].function")))),
+        };
+        Ok(ToolCall { id: call.id, name, arguments })
     };
+    let calls = wire.tool_calls.unwrap_or_default().into_iter().enumerate();
     Ok(Message {
         images,
-        tool_calls: wire.tool_calls.unwrap_or_default().into_iter().map(call).collect(),
+        tool_calls: calls.map(call).collect::<Result<_, Problem>>()?,
         tool_call_id: wire.tool_call_id,
         ..Message::text(wire.role, content)
     })
@@ -209,10 +180,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_nothing_also_where_it_is_not_known() {
-        asked(&format!(r#"{{{HI},"moderation":null,"seed":null}}"#)).unwrap();
-        let refused = asked(&format!(r#"{{{HI},"moderation":{{}}}}"#)).unwrap_err();
-        assert_eq!(refused.field(), Some("moderation"));
+    fn what_is_not_known_is_no_mistake() {
+        let body = format!(r#"{{{HI},"moderation":{{}},"n":2,"logprobs":true,"top_k":[1]}}"#);
+        asked(&body).unwrap().elsewhere.check(false).unwrap();
+        let refused = asked(&format!(r#"{{{HI},"functions":[{{}}]}}"#)).unwrap_err();
+        assert_eq!(refused.field(), Some("functions"));
+    }
+
+    #[test]
+    fn a_choice_and_a_part_that_only_its_own_protocol_has_are_refused_by_another() {
+        let tools = r#""tools":[{"type":"custom","custom":{"name":"sh"}}]"#;
+        let file = r#""messages":[{"role":"user","content":[{"type":"file","file":{}}]}]"#;
+        for (body, place) in [
+            (format!(r#"{{{HI},{tools},"tool_choice":"required"}}"#), "tool_choice"),
+            (
+                format!(
+                    r#"{{{HI},{tools},"tool_choice":{{"type":"custom","custom":{{"name":"sh"}}}}}}"#
+                ),
+                "tool_choice",
+            ),
+            (format!("{{{file}}}"), "messages[0].content[0].type"),
+        ] {
+            asked(&body).unwrap().elsewhere.check(true).unwrap();
+            let refused = asked(&body).unwrap().elsewhere.check(false).unwrap_err();
+            assert_eq!(refused.field(), Some(place), "{body}");
+        }
+        let none = asked(&format!(r#"{{{HI},{tools},"tool_choice":"auto"}}"#)).unwrap();
+        none.elsewhere.check(false).unwrap();
+        assert_eq!(none.request.prompt.parameters, Parameters::default());
+        for wrong in ["7", r#""sometimes""#, r#"{"type":"function"}"#] {
+            assert!(asked(&format!(r#"{{{HI},"tool_choice":{wrong}}}"#)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

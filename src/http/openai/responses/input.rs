@@ -1,12 +1,18 @@
 //! The input of a response: a text or items, to messages and back.
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::fields::{missing, unsupported};
+use super::super::elsewhere::Elsewhere;
+use super::super::fields::{self, missing, unsupported};
 use super::super::ids::short;
 use super::super::start::Content;
 use super::super::texts::{Arguments, TextOr};
+use super::compaction;
 use crate::domain::id::GenerationId;
+use crate::domain::left_out::RECORDS;
+use crate::domain::nearest;
 use crate::domain::prompt::{Image, Message, Role};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
@@ -14,74 +20,115 @@ use crate::http::problem::Problem;
 /// A text, or items.
 pub(super) type Input = TextOr<Item>;
 
-/// An item, in all of its kinds.
+/// An item, in all of its kinds: what a field holds depends on the kind.
 #[derive(Debug, Deserialize)]
 pub(super) struct Item {
     #[serde(rename = "type")]
     kind: Option<String>,
-    role: Option<Role>,
-    content: Option<Content>,
-    call_id: Option<String>,
-    name: Option<String>,
-    arguments: Option<Arguments>,
-    output: Option<Content>,
+    id: Option<Box<RawValue>>,
+    role: Option<Box<RawValue>>,
+    content: Option<Box<RawValue>>,
+    call_id: Option<Box<RawValue>>,
+    name: Option<Box<RawValue>>,
+    arguments: Option<Box<RawValue>>,
+    input: Option<Box<RawValue>>,
+    output: Option<Box<RawValue>>,
+    encrypted_content: Option<Box<RawValue>>,
+}
+
+impl Item {
+    /// The id that an `item_reference` names; `None` for other items.
+    pub(super) fn refers(&self, n: usize) -> Result<Option<String>, Problem> {
+        if self.kind.as_deref() != Some("item_reference") {
+            return Ok(None);
+        }
+        need(&format!("input[{n}].id"), self.id.as_deref()).map(Some)
+    }
 }
 
 /// Adds what the input says to `messages`.
-pub(super) fn read(input: Input, messages: &mut Vec<Message>) -> Result<(), Problem> {
+pub(super) fn read(
+    input: Input,
+    messages: &mut Vec<Message>,
+    elsewhere: &mut Elsewhere,
+) -> Result<(), Problem> {
     match input {
         Input::Text(text) => messages.push(Message::text(Role::User, text)),
         Input::List(items) => {
             for (n, item) in items.into_iter().enumerate() {
-                self::item(n, item, messages)?;
+                self::item(n, item, messages, elsewhere)?;
             }
         }
     }
     Ok(())
 }
 
-fn item(n: usize, item: Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
+/// The field that an item of its kind has.
+fn need<T: DeserializeOwned>(field: &str, value: Option<&RawValue>) -> Result<T, Problem> {
+    fields::read(field, value.ok_or_else(|| missing(field))?)
+}
+
+fn item(
+    n: usize,
+    item: Item,
+    messages: &mut Vec<Message>,
+    elsewhere: &mut Elsewhere,
+) -> Result<(), Problem> {
     let field = |name: &str| format!("input[{n}].{name}");
-    let need = |name: &str, value: Option<String>| value.ok_or_else(|| missing(&field(name)));
     match item.kind.as_deref() {
         None | Some("message") => {
-            let role = item.role.ok_or_else(|| missing(&field("role")))?;
+            let role: Role = need(&field("role"), item.role.as_deref())?;
             if role == Role::Tool {
                 let why = "send a function_call_output";
                 return Err(unsupported(&field("role"), why));
             }
-            let content = item.content.ok_or_else(|| missing(&field("content")))?;
-            let (text, images) = content.read(&field("content"))?;
+            let content: Content = need(&field("content"), item.content.as_deref())?;
+            let (text, images) = content.read(&field("content"), elsewhere)?;
             messages.push(Message { images, ..Message::text(role, text) });
         }
-        Some("function_call") => {
-            let call = ToolCall {
-                id: need("call_id", item.call_id)?,
-                name: need("name", item.name)?,
-                arguments: need("arguments", item.arguments.map(|a| a.0))?,
-            };
-            // The calls of one turn are one message.
-            match messages.last_mut() {
-                Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
-                Some(_) | None => {
-                    let mut message = Message::text(Role::Assistant, "");
-                    message.tool_calls.push(call);
-                    messages.push(message);
-                }
-            }
-        }
-        Some("function_call_output") => {
-            let id = need("call_id", item.call_id)?;
-            let output = item.output.ok_or_else(|| missing(&field("output")))?;
-            let (text, images) = output.read(&field("output"))?;
+        Some("function_call" | "custom_tool_call") => call(n, &item, messages)?,
+        Some("function_call_output" | "custom_tool_call_output") => {
+            let id = need(&field("call_id"), item.call_id.as_deref())?;
+            let output: Content = need(&field("output"), item.output.as_deref())?;
+            let (text, images) = output.read(&field("output"), elsewhere)?;
             let text = Message::text(Role::Tool, text);
             messages.push(Message { tool_call_id: Some(id), images, ..text });
         }
         // What the model thought is not said again to any upstream.
         Some("reasoning") => {}
-        Some(_) => {
-            let why = "message, function_call, function_call_output and reasoning are supported";
-            return Err(unsupported(&field("type"), why));
+        Some(kind) if RECORDS.contains(&kind) => {
+            let content = item.encrypted_content.as_deref();
+            let content = content.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+            messages.extend(content.and_then(|content| compaction::read(&content)));
+        }
+        Some(kind) => {
+            let kind = nearest::shown(kind);
+            let why = format!("this model gets no items of type `{kind}`");
+            elsewhere.refuse(unsupported(&field("type"), &why));
+            // Its place, for a chain of responses that is written out.
+            messages.push(Message::text(Role::Assistant, format!("[{kind}]")));
+        }
+    }
+    Ok(())
+}
+
+/// A call of a function, or of a tool that takes a text. The calls of one turn are one message.
+fn call(n: usize, item: &Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
+    let field = |name: &str| format!("input[{n}].{name}");
+    let arguments = if item.kind.as_deref() == Some("custom_tool_call") {
+        let input: String = need(&field("input"), item.input.as_deref())?;
+        json!({ "input": input }).to_string()
+    } else {
+        need::<Arguments>(&field("arguments"), item.arguments.as_deref())?.0
+    };
+    let id = need(&field("call_id"), item.call_id.as_deref())?;
+    let call = ToolCall { id, name: need(&field("name"), item.name.as_deref())?, arguments };
+    match messages.last_mut() {
+        Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
+        Some(_) | None => {
+            let mut message = Message::text(Role::Assistant, "");
+            message.tool_calls.push(call);
+            messages.push(message);
         }
     }
     Ok(())

@@ -3,51 +3,16 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::elsewhere::Elsewhere;
 use super::super::fields::{Body, Fields, missing, unsupported};
 use super::super::start::{metadata, tooling};
-use super::{PREFIX, input};
+use super::{PREFIX, input, references};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::tenant;
 use crate::ports::Address;
-
-/// The names that mean something here, for a hint at what was meant.
-const KNOWN: [&str; 17] = [
-    "model",
-    "input",
-    "instructions",
-    "previous_response_id",
-    "stream",
-    "background",
-    "metadata",
-    "max_output_tokens",
-    "temperature",
-    "top_p",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "reasoning",
-    "text",
-    "presence_penalty",
-    "frequency_penalty",
-];
-
-/// Whatever they say, the answer is the same.
-const HARMLESS: [&str; 11] = [
-    "user",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "include",
-    "stream_options",
-    "truncation",
-    "moderation",
-    "max_tool_calls",
-];
 
 /// What a response shows again as it was asked.
 const SHOWN: [&str; 11] = [
@@ -70,12 +35,13 @@ pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) stream: bool,
     pub(super) background: bool,
+    /// What a model of another protocol refuses.
+    pub(super) elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Text {
     format: Option<Value>,
-    verbosity: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,22 +66,19 @@ pub(super) async fn asked(
     if let Some(id) = fields.take::<String>("previous_response_id")? {
         messages.extend(before(engine, request, &id).await?);
     }
+    let mut elsewhere = Elsewhere::default();
     let said = fields.take("input")?.ok_or_else(|| missing("input"))?;
-    input::read(said, &mut messages)?;
+    let said = references::resolved(engine, request, said).await?;
+    input::read(said, &mut messages, &mut elsewhere)?;
     let stream = fields.take("stream")?.unwrap_or(false);
     let background = fields.take("background")?.unwrap_or(false);
-    let parameters = parameters(&mut fields)?;
+    let parameters = parameters(&mut fields, &mut elsewhere)?;
     let metadata = metadata(&mut fields)?;
-    for (name, value) in [
-        ("top_logprobs", json!(0)),
-        ("prompt", Value::Null),
-        ("conversation", Value::Null),
-        ("context_management", json!([])),
-    ] {
-        fields.only(name, &[value])?;
+    // What was said in it is at OpenAI and not here.
+    fields.only("conversation", &[])?;
+    if fields.has("prompt") {
+        elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
     }
-    fields.ignore(&HARMLESS);
-    fields.nothing_else(&KNOWN)?;
     let prompt = Prompt::parse(messages, parameters, engine.limits().prompt_bytes)?;
     // Nobody's going away ends a response: that is what makes each of them resumable.
     let on_disconnect = OnDisconnect::Continue;
@@ -130,7 +93,7 @@ pub(super) async fn asked(
         trace: None,
         source: None,
     };
-    Ok(Asked { request, stream, background })
+    Ok(Asked { request, stream, background, elsewhere })
 }
 
 fn echo(fields: &Fields) -> Map<String, Value> {
@@ -141,11 +104,8 @@ fn echo(fields: &Fields) -> Map<String, Value> {
     shown.collect()
 }
 
-fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
+fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
     let text: Text = fields.take("text")?.unwrap_or_default();
-    if text.verbosity.is_some_and(|verbosity| verbosity != "medium") {
-        return Err(unsupported("text.verbosity", "this is not supported here"));
-    }
     let reasoning: Reasoning = fields.take("reasoning")?.unwrap_or_default();
     Ok(Parameters {
         max_output_tokens: fields.take("max_output_tokens")?,
@@ -157,7 +117,7 @@ fn parameters(fields: &mut Fields) -> Result<Parameters, Problem> {
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
-        ..tooling(fields)?
+        ..tooling(fields, elsewhere)?
     })
 }
 
