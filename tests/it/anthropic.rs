@@ -52,7 +52,7 @@ async fn a_message_is_streamed_read_again_and_gone_on_with() {
     let mut body = asking("demo", "/demo tokens=12 tps=0 reasoning tool_call unicode seed=5");
     body["stream"] = true.into();
     let streamed = post(&app, "/v1/messages?beta=true", &body).await;
-    assert_eq!(streamed.header("content-type"), Some("text/event-stream"));
+    assert_eq!(streamed.header("content-type"), Some("text/event-stream; charset=utf-8"));
     assert!(streamed.header("request-id").unwrap().starts_with("req_"));
     let all = std::str::from_utf8(&streamed.body).unwrap().to_owned();
     let kinds: Vec<String> =

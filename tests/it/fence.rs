@@ -106,6 +106,12 @@ async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<
     .fetch_all(&mut database.connect().await)
     .await
     .unwrap();
+    let aside = "select count(*) from doubled where generation_id = $1";
+    let mut connection = database.connect().await;
+    let aside: i64 = sqlx::query_scalar(aside).bind(id.0).fetch_one(&mut connection).await.unwrap();
+    if aside > 0 {
+        return Err(format!("{aside} stretches of events have a seq that others have"));
+    }
     let mut transcript = Transcript::default();
     let mut epoch = 0;
     for row in rows {

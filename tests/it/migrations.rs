@@ -59,10 +59,10 @@ impl Starting {
 
 /// 3,000 answers of 4 events each, in the tables of the version before the journal.
 const ROWS: &str = "insert into generations (id, tenant, status, model, provider, request, owner) \
-      select ('0199c0de-0000-7000-8000-' || lpad(to_hex(g), 12, '0'))::uuid, 'default', 'running', 'demo', \
+      select ('01c0c0de-0000-7000-8000-' || lpad(to_hex(g), 12, '0'))::uuid, 'default', 'running', 'demo', \
         'demo', '{}', gen_random_uuid() from generate_series(1, 3000) g; \
     insert into events (generation_id, seq, epoch, tenant, type, data) \
-      select ('0199c0de-0000-7000-8000-' || lpad(to_hex(g), 12, '0'))::uuid, n, 1, 'default', 'delta', \
+      select ('01c0c0de-0000-7000-8000-' || lpad(to_hex(g), 12, '0'))::uuid, n, 1, 'default', 'delta', \
         ('{\"text\":\"' || g || ' ' || n || '\"}')::json from generate_series(1, 3000) g, generate_series(1, 4) n; \
     create table expected as select generation_id, seq, epoch, type, data::text, at from events";
 
@@ -156,10 +156,10 @@ async fn what_an_earlier_version_changed_meanwhile_is_not_lost() {
         insert into lastword_moving.segments select generation_id, 1, 4, 1, at[1], \
           (select string_agg(concat_ws(' ', (extract(epoch from u.at - s.at[1]) * 1000000)::bigint, u.type, u.data), \
             E'\\n' order by u.i) from unnest(s.types, s.data, s.at) with ordinality as u (type, data, at, i)) \
-          from segments s where generation_id < '0199c0de-0000-7000-8000-000000000a00'; \
-        delete from segments where generation_id = '0199c0de-0000-7000-8000-000000000001'; \
+          from segments s where generation_id < '01c0c0de-0000-7000-8000-000000000a00'; \
+        delete from segments where generation_id = '01c0c0de-0000-7000-8000-000000000001'; \
         insert into segments select generation_id, 5, 5, 1, array['delta'], array['\"text\":\"more\"}'], \
-          array[now()] from segments where generation_id = '0199c0de-0000-7000-8000-000000000002'; \
+          array[now()] from segments where generation_id = '01c0c0de-0000-7000-8000-000000000002'; \
         drop table expected; \
         create table expected as select generation_id, seq, epoch, type, data::text, at from events";
     sqlx::raw_sql(left).execute(&mut connection).await.unwrap();
@@ -212,14 +212,14 @@ async fn the_schema_is_stepped_up_under_an_instance_of_the_version_before() {
         insert into lanes (id, owner) values \
           ('00000000-0000-4000-8000-000000000010', '00000000-0000-4000-8000-000000000001'); \
         insert into generations (id, tenant, status, model, provider, request, owner) values \
-          ('0199c0de-0000-7000-8000-000000000001', 'default', 'running', 'demo', 'demo', \
+          ('01c0c0de-0000-7000-8000-000000000001', 'default', 'running', 'demo', 'demo', \
             '{\"model\":\"demo\",\"prompt\":\"x\"}', '00000000-0000-4000-8000-000000000001'); \
         insert into segments (generation_id, seq, last, epoch, at, lines) values \
-          ('0199c0de-0000-7000-8000-000000000001', 1, 1, 1, now(), '0 started \"model\":\"demo\"}')";
+          ('01c0c0de-0000-7000-8000-000000000001', 1, 1, 1, now(), '0 started \"model\":\"demo\"}')";
     sqlx::raw_sql(rows).execute(&mut database.connect().await).await.unwrap();
     let at = Address {
         tenant: lastword::domain::id::Tenant::anonymous(),
-        id: "0199c0de-0000-7000-8000-000000000001".parse().unwrap(),
+        id: "01c0c0de-0000-7000-8000-000000000001".parse().unwrap(),
     };
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]

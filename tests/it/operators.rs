@@ -63,9 +63,17 @@ async fn a_standby_that_is_gone_holds_commits_up_and_nothing_else() {
     run(&mut admin, "alter system reset synchronous_standby_names").await;
     run(&mut admin, "select pg_reload_conf()").await;
     let stored = "select id::text from generations where id::text = any($1)";
-    let stored: Vec<String> =
-        sqlx::query_scalar(stored).bind(&named).fetch_all(&mut admin).await.unwrap();
-    assert!(!stored.is_empty(), "some were stored without an answer");
+    // What waited for the standby shows once its server process has noticed.
+    let shown = async {
+        loop {
+            let stored: Vec<String> =
+                sqlx::query_scalar(stored).bind(&named).fetch_all(&mut admin).await.unwrap();
+            if !stored.is_empty() {
+                return stored;
+            }
+        }
+    };
+    let stored = timeout(PATIENCE, shown).await.expect("some were stored without an answer");
     for id in &stored {
         assert_whole(&app.client.all(id, 0).await);
     }

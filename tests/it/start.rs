@@ -214,7 +214,8 @@ async fn the_model_gets_what_was_asked() {
         {"role": "user", "content": ["a", {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": "c"},
         {"role": "user", "content": "d \u{1f600}"}]});
-    let messages = json!([{"role": "developer", "content": "Rhyme."},
+    // A server that is not OpenAI's own knows `system`.
+    let messages = json!([{"role": "system", "content": "Rhyme."},
         {"role": "user", "content": "a\nb"}, {"role": "assistant", "content": "c"},
         {"role": "user", "content": "d \u{1f600}"}]);
     assert_eq!(asked(&upstream, &app, &body).await["messages"], messages);

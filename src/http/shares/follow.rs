@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::super::frame::{KEEP_ALIVE, opening, sse};
+use super::super::frame::{EVENT_STREAM, KEEP_ALIVE, opening, sse};
 use super::super::problem::Problem;
 use super::super::sse::Shape;
 use super::super::{Shared, events};
@@ -47,7 +47,7 @@ pub(in super::super) async fn follow(
         opened: false,
     };
     Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
         .insert_header((header::CACHE_CONTROL, "no-store, no-transform"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

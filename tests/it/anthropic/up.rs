@@ -12,7 +12,6 @@ fn agent(model: &str) -> Value {
         "messages": [
             { "role": "user", "content": [{ "type": "text", "text": "See" },
                 { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AAAA" } }] },
-            { "role": "system", "content": "Mind the time." },
             { "role": "assistant", "content": [
                 { "type": "thinking", "thinking": "Hm", "signature": "EqQB" },
                 { "type": "redacted_thinking", "data": "eHh4" },
@@ -70,11 +69,11 @@ async fn another_vendors_model_is_asked_in_its_protocol() {
     assert_eq!(
         sent.body["messages"],
         json!([
-            { "role": "system", "content": "You are an agent." },
+            { "role": "system", "content": "You are an agent.\n\nMind the time." },
             { "role": "user", "content": [{ "type": "text", "text": "See" }, image("data:image/png;base64,AAAA")] },
             { "role": "system", "content": "Mind the time." },
             { "role": "assistant", "content": "Looking",
-                "tool_calls": [call("t1", "Read", "{\"a\":2,\"z\":1}"), call("t2", "Bash", "{}")] },
+                "tool_calls": [call("t1", "Read", "{\"z\":1,\"a\":2}"), call("t2", "Bash", "{}")] },
             { "role": "tool", "tool_call_id": "t1", "content": "one" },
             { "role": "tool", "tool_call_id": "t2", "content": "Error:\nno such file" },
             { "role": "user", "content": [{ "type": "text", "text": "Notes\ntwo\nGo on" }, image("https://x/y.png")] },
@@ -172,8 +171,9 @@ async fn a_full_context_is_said_in_the_words_that_clients_look_for() {
     assert_eq!(error["message"], "prompt is too long: 5000 tokens > 4096 maximum");
     let mut body = asking("scripted", "hi");
     body["stream"] = true.into();
-    let streamed = frames(&post(&app, "/v1/messages", &body).await);
-    assert_eq!(streamed.last().unwrap()["error"]["message"], error["message"]);
+    let streamed = post(&app, "/v1/messages", &body).await;
+    assert_eq!(streamed.status, 400, "the head waits for the upstream");
+    assert_eq!(streamed.json()["error"]["message"], error["message"]);
     let ours = post(&app, "/v1/messages", &asking("scripted", &"x".repeat(8000))).await;
     assert_eq!(ours.status, 400);
     assert_eq!(ours.json()["error"]["message"], "prompt is too long: 2000 tokens > 1000 maximum");

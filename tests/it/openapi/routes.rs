@@ -157,7 +157,9 @@ async fn every_frame_and_close_code_is_in_the_document_and_nothing_else() {
         .map(|code| code["code"].to_string())
         .collect();
     assert_eq!(codes, described);
-    let events = variants(&source("domain/event.rs"), "Event");
+    let mut events = variants(&source("domain/event.rs"), "Event");
+    // What a newer version wrote: it has its own words.
+    events.remove("unknown");
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let described = schemas["Event"]["oneOf"].as_array().unwrap().iter().map(|of| {
         let name = of["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
