@@ -154,6 +154,7 @@ impl Default for Metrics {
         metrics.register_generations();
         metrics.register_readers();
         metrics.register_log();
+        metrics.register_database();
         metrics.begin_at_zero();
         metrics
     }

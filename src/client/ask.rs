@@ -136,6 +136,7 @@ async fn start(client: &Client, question: &Question) -> Result<Opened, ClientErr
 }
 
 /// How the watching ended.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not kept")]
 enum How {
     /// With the ending, if it was among the events.
     Ended(Option<Done>),

@@ -29,6 +29,7 @@ pub(super) struct Opened {
 }
 
 /// What comes next.
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Told {
     /// An event: its object as the server wrote it, and what it is, if this build knows it.
     Event(String, Option<Event>),

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use tokio::sync::OwnedSemaphorePermit;
@@ -52,6 +53,17 @@ pub(super) struct Generation {
     pub(super) spoken: u64,
     /// Shows in its conversation that the model types.
     pub(super) _answering: Option<Answering>,
+}
+
+/// Waits before the next attempt; another model has no reason to. A reason to stop ends it.
+async fn rest(error: &ProviderError, made: u32, stops: &Stops) -> Option<Stop> {
+    if made == 0 {
+        return stops.wait().now_or_never();
+    }
+    tokio::select! {
+        stop = stops.wait() => Some(stop),
+        () = sleep(policy::pause(error, made, chance())) => None,
+    }
 }
 
 /// How an attempt went.
@@ -178,12 +190,8 @@ impl Generation {
                 }
                 Next::End => return Some(lost(error, &self.transcript.answer)),
             }
-            // Another model has no reason to wait.
-            let pause = policy::pause(&error, made, chance());
-            tokio::select! {
-                stop = stops.wait() => return stopped(stop),
-                () = sleep(pause), if made > 0 => {}
-                () = ready(()), if made == 0 => {}
+            if let Some(stop) = rest(&error, made, stops).await {
+                return stopped(stop);
             }
             if !self.push(told).await {
                 return Some(failed(log_outage()));

@@ -68,7 +68,10 @@ impl Model {
     pub fn continuation(&self) -> Continuation {
         match self.provider.continuation() {
             Continuation::Prefix | Continuation::Instruct if self.refused() => Continuation::None,
-            known => known,
+            known @ (Continuation::None
+            | Continuation::Instruct
+            | Continuation::Prefix
+            | Continuation::ProviderResume) => known,
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Problem {
     /// What OpenAI's SDKs, which try again by themselves, are told.
     should_retry: Option<bool>,
     /// What an upstream said, for clients of its protocol.
-    upstream: Option<UpstreamRefusal>,
+    upstream: Option<Box<UpstreamRefusal>>,
 }
 
 impl Problem {
@@ -94,7 +94,7 @@ impl Problem {
 
     /// Says it in the words of the upstream that refused, for clients of its protocol.
     pub(super) fn said_upstream(mut self, said: Option<UpstreamRefusal>) -> Self {
-        self.upstream = said;
+        self.upstream = said.map(Box::new);
         self
     }
 

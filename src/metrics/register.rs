@@ -111,6 +111,10 @@ impl Metrics {
             "Times that the listener of hints was made anew",
             self.listener_rebuilds.clone(),
         );
+    }
+
+    pub(super) fn register_database(&mut self) {
+        let r = &mut self.registry;
         r.register(
             "pool_connections",
             "Connections to Postgres, by pool and state",

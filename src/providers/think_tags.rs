@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_no_thought_stays() {
-        let cases: [(ThinkTags, &[&str], (&str, &str, bool)); 8] = [
+        type Case<'a> = (ThinkTags, &'a [&'a str], (&'a str, &'a str, bool));
+        let cases: [Case<'_>; 8] = [
             (ThinkTags::On, &["step", "</thi", "nk>", "\nAnswer"], ("", "stepAnswer", true)),
             (ThinkTags::Opened, &["step", "</thi", "nk>", "\nAnswer"], ("step", "Answer", false)),
             (ThinkTags::Opened, &["only thoughts </th"], ("only thoughts </th", "", false)),

@@ -212,5 +212,11 @@ async fn a_commit_whose_reply_was_lost_is_there_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blind_retry_repeats_what_was_committed() {
-    lost_replies(Mistake::BlindRetry).await.expect_err("the check sees it");
+    // Which replies are lost is chance: those of appends show it.
+    for _ in 0..3 {
+        if lost_replies(Mistake::BlindRetry).await.is_err() {
+            return;
+        }
+    }
+    panic!("the check does not see it");
 }

@@ -270,7 +270,33 @@ fn service() -> Vec<Named> {
         [("type", json!({ "const": "error" })), ("error", refusal), ("request_id", string())],
         [],
     );
-    let model = object(
+    let models = object(
+        [
+            ("object", json!({ "const": "list" })),
+            ("data", list(reference("Model"))),
+            ("limits", object([("prompt_bytes", json!({ "type": "integer", "minimum": 1 }))], [])),
+        ],
+        [],
+    );
+    let health = object(
+        [("status", words(["ok", "ready"]))],
+        [("detail", json!({ "type": "string" })), ("commits_wait_s", json!({ "type": "integer" }))],
+    );
+    let described = json!({ "type": "object", "description": "as its inventor describes it" });
+    vec![
+        ("Problem".into(), problem),
+        ("OpenAiError".into(), object([("error", error)], [])),
+        ("AnthropicError".into(), anthropic_error),
+        ("Model".into(), model()),
+        ("ModelList".into(), models),
+        ("Health".into(), health),
+        ("Object".into(), described),
+    ]
+}
+
+/// A model in a list of them.
+fn model() -> Value {
+    object(
         [
             ("id", string()),
             ("object", json!({ "const": "model" })),
@@ -291,34 +317,5 @@ fn service() -> Vec<Named> {
                 json!({ "type": "integer", "description": "the same, as vLLM names it" }),
             ),
         ],
-    );
-    let models = object(
-        [
-            ("object", json!({ "const": "list" })),
-            ("data", list(reference("Model"))),
-            ("limits", object([("prompt_bytes", json!({ "type": "integer", "minimum": 1 }))], [])),
-        ],
-        [],
-    );
-    vec![
-        ("Problem".into(), problem),
-        ("OpenAiError".into(), object([("error", error)], [])),
-        ("AnthropicError".into(), anthropic_error),
-        ("Model".into(), model),
-        ("ModelList".into(), models),
-        (
-            "Health".into(),
-            object(
-                [("status", words(["ok", "ready"]))],
-                [
-                    ("detail", json!({ "type": "string" })),
-                    ("commits_wait_s", json!({ "type": "integer" })),
-                ],
-            ),
-        ),
-        (
-            "Object".into(),
-            json!({ "type": "object", "description": "as its inventor describes it" }),
-        ),
-    ]
+    )
 }

@@ -12,6 +12,7 @@ fn agent(model: &str) -> Value {
         "messages": [
             { "role": "user", "content": [{ "type": "text", "text": "See" },
                 { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AAAA" } }] },
+            { "role": "system", "content": "Mind the time." },
             { "role": "assistant", "content": [
                 { "type": "thinking", "thinking": "Hm", "signature": "EqQB" },
                 { "type": "redacted_thinking", "data": "eHh4" },
@@ -71,7 +72,6 @@ async fn another_vendors_model_is_asked_in_its_protocol() {
         json!([
             { "role": "system", "content": "You are an agent.\n\nMind the time." },
             { "role": "user", "content": [{ "type": "text", "text": "See" }, image("data:image/png;base64,AAAA")] },
-            { "role": "system", "content": "Mind the time." },
             { "role": "assistant", "content": "Looking",
                 "tool_calls": [call("t1", "Read", "{\"z\":1,\"a\":2}"), call("t2", "Bash", "{}")] },
             { "role": "tool", "tool_call_id": "t1", "content": "one" },
