@@ -21,5 +21,5 @@ pub use log::{
 };
 pub use operations::Operations;
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
-pub use request_reads::{ReadEnd, RequestReads};
+pub use request_reads::{Attachment, ReadEnd, RequestReads};
 pub use signals::{Received, Signal, Signals, Silence, To};

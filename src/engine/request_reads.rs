@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::Engine;
 use super::start::{Start, StartError, Started};
 use crate::domain::id::GenerationId;
-use crate::ports::{Address, ReadEnd};
+use crate::ports::{Address, Attachment, ReadEnd};
 
 /// After a cut a repeat takes the answer over for this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(120);
@@ -17,6 +17,13 @@ pub(super) const WINDOW: Duration = Duration::from_secs(120);
 const QUEUE: usize = 4096;
 /// Delivered answers are noted together: nobody waits for it.
 const TOGETHER: Duration = Duration::from_millis(250);
+/// Pauses of a client that tries again while the end of its first try is noted.
+const NOTICED: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+];
 /// A start does not wait longer for the log to say whether it is a repeat.
 const ASKING: Duration = Duration::from_secs(2);
 
@@ -86,14 +93,25 @@ impl Engine {
     /// The answer that this request takes over, if there is one.
     pub(super) async fn attach(&self, start: &Start) -> Result<Option<Started>, StartError> {
         let Some(repeat) = &start.repeat else { return Ok(None) };
-        let log = self.inner.log.request_reads();
-        let asked = log.attach(&repeat.hash, repeat.is_retry, WINDOW);
-        let Ok(Ok(Some(id))) = timeout(ASKING, asked).await else { return Ok(None) };
+        let Ok(Some(id)) = timeout(ASKING, self.taken(repeat)).await else { return Ok(None) };
         let at = Address { tenant: start.caller.tenant().clone(), id };
         let Some(generation) = self.inner.log.generation(&at).await? else { return Ok(None) };
         self.inner.metrics.attached.inc();
         tracing::info!(generation = %id, "a repeated request takes the answer over");
         Ok(Some(Started { generation, replayed: true, attached: true }))
+    }
+
+    /// A client that tries again has closed just before: until that is noted, its answer looks read.
+    async fn taken(&self, repeat: &Repeat) -> Option<GenerationId> {
+        let log = self.inner.log.request_reads();
+        let mut pauses = NOTICED.iter();
+        loop {
+            match log.attach(&repeat.hash, repeat.is_retry, WINDOW).await {
+                Ok(Attachment::Taken(id)) => return Some(id),
+                Ok(Attachment::Read) => sleep(*pauses.next()?).await,
+                Ok(Attachment::None) | Err(_) => return None,
+            }
+        }
     }
 
     /// Notes ends of readers until the hard stop.

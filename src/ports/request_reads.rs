@@ -16,11 +16,22 @@ pub trait RequestReads: Send + Sync + 'static {
         hash: &[u8],
         is_retry: bool,
         window: Duration,
-    ) -> Result<Option<GenerationId>, LogError>;
+    ) -> Result<Attachment, LogError>;
 
     /// Notes how readers of this process ended. A lost note costs one attachment too many, or one
     /// too few.
     async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError>;
+}
+
+/// What came of an attempt to take an answer over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// The caller reads this answer now.
+    Taken(GenerationId),
+    /// The same request runs, and somebody reads its answer.
+    Read,
+    /// There is no such answer.
+    None,
 }
 
 /// How a reader of an answer ended.

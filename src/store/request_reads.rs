@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::postgres::PgLog;
 use super::rows::{answered, error};
 use crate::domain::id::GenerationId;
-use crate::ports::{LogError, ReadEnd, RequestReads};
+use crate::ports::{Attachment, LogError, ReadEnd, RequestReads};
 
 /// A reader is gone when it was noted as cut, when the lease of its process ran out, or when no
 /// append session of its process is left: those end with the process.
@@ -28,6 +28,10 @@ with free as ( \
 update request_reads r set reader = $4, cut_at = null, client_left = false \
 from free where r.generation_id = free.generation_id returning r.generation_id";
 
+const READ: &str = "select exists (select from request_reads r \
+    join generations g on g.id = r.generation_id \
+    where r.hash = $1 and r.cut_at is null and g.status in ('queued', 'running'))";
+
 #[async_trait]
 impl RequestReads for PgLog {
     async fn attach(
@@ -35,7 +39,7 @@ impl RequestReads for PgLog {
         hash: &[u8],
         is_retry: bool,
         window: Duration,
-    ) -> Result<Option<GenerationId>, LogError> {
+    ) -> Result<Attachment, LogError> {
         answered(async {
             let id: Option<Uuid> = sqlx::query_scalar(ATTACH)
                 .bind(hash)
@@ -45,7 +49,17 @@ impl RequestReads for PgLog {
                 .fetch_optional(&self.workers)
                 .await
                 .map_err(error)?;
-            Ok(id.map(GenerationId))
+            if let Some(id) = id {
+                return Ok(Attachment::Taken(GenerationId(id)));
+            }
+            // Only who tries again can do something with the difference.
+            let read = is_retry
+                && sqlx::query_scalar(READ)
+                    .bind(hash)
+                    .fetch_one(&self.workers)
+                    .await
+                    .map_err(error)?;
+            Ok(if read { Attachment::Read } else { Attachment::None })
         })
         .await
     }
