@@ -7,10 +7,10 @@ use lastword::store::embedded::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use super::database::revive;
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::database::{TestDatabase, own_server};
 use crate::fleet::Fleet;
 use crate::history::{Connection, History};
@@ -81,10 +81,13 @@ async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     revive(&mut server).await;
     // Whatever the paused instance has read last is there again, and is not the same.
     for (id, head) in ids.iter().zip(heads) {
-        let mut looks = interval(LOOK);
-        while last_seq(&client, id).await < head + 20 {
-            looks.tick().await;
-        }
+        let goes_on = async {
+            let mut looks = interval(LOOK);
+            while last_seq(&client, id).await < head + 20 {
+                looks.tick().await;
+            }
+        };
+        timeout(PATIENCE, goes_on).await.expect("the restored generation goes on");
     }
     fleet.members[1].wake();
     let seen = join_all(readers.into_iter().map(Follower::finish)).await;
