@@ -64,7 +64,7 @@ impl Misbehaving {
         let [limited, broken, restarts] = &self.upstreams;
         [
             ("limited", limited, "max_attempts = 1"),
-            ("broken", broken, "max_attempts = 1\non_loss = 'interrupt'"),
+            ("broken", broken, "max_attempts = 1\nreconnect_for_s = 0\non_loss = 'interrupt'"),
             ("restarts", restarts, "max_attempts = 2\non_loss = 'restart'"),
         ]
         .map(model)

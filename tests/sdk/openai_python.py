@@ -269,7 +269,7 @@ def an_upstream_that_says_no():
     ask = [{"role": "user", "content": "hi"}]
     chat = client.chat.completions.create
     error = raises(openai.RateLimitError, lambda: chat(model="limited", messages=ask))
-    assert error.code == "upstream_rate_limited", error
+    assert error.code == "rate_limit_exceeded", error
     raises(openai.RateLimitError, lambda: client.responses.create(model="limited", input="hi"))
     seen = []
 
