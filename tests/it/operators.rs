@@ -182,13 +182,18 @@ async fn what_fell_into_the_default_table_is_moved_to_its_day_and_expires() {
     let mut admin = app.database.connect().await;
     // Today has no table, as after two days without housekeeping.
     app.database.folded().await;
-    let drop = "do $$ begin execute 'drop table segments_' || to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); end $$";
-    run(&mut admin, drop).await;
-    let id = app.client.start_prompt("/demo tokens=30 tps=0").await;
-    let events = app.client.all(&id, 0).await;
-    app.database.folded().await;
+    let drop = "do $$ begin execute 'drop table if exists segments_' || to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); end $$";
     let other = "select count(*) from segments_other";
-    assert!(app.database.number(other).await > 0);
+    // The first housekeeping of the server may make the table again: once.
+    let (id, events) = loop {
+        run(&mut admin, drop).await;
+        let id = app.client.start_prompt("/demo tokens=30 tps=0").await;
+        let events = app.client.all(&id, 0).await;
+        app.database.folded().await;
+        if app.database.number(other).await > 0 {
+            break (id, events);
+        }
+    };
     let ancient = "insert into segments select '00000000-0000-7000-8000-000000000001', 1, 1, 1, now(), '0 x {}' ";
     run(&mut admin, ancient).await;
     let log = log_on(&app.database).await;
