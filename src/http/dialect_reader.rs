@@ -22,8 +22,9 @@ use crate::ports::Address;
 
 /// How long the head of a streamed answer waits for the model's server to take the prompt.
 const HELD: Duration = Duration::from_secs(10);
-/// How long after that it waits for the first event, which may be an error.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// How long after that it waits for the first event, which may be an error. The first word sends
+/// the head at once: only a head without words comes later for it.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Reads one generation from its first event on and tells it in the frames of `D`.
 ///

@@ -17,7 +17,7 @@ use crate::process::{Server, command, command_at};
 use crate::upstream::{Answer, Script, Upstream};
 
 fn program(args: &[&str]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut program = Command::new(crate::program::path());
     program.args(args).env_remove("LASTWORD_SERVER").env_remove("LASTWORD_API_KEY");
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     program
@@ -332,7 +332,7 @@ async fn the_spinner_is_gone_before_an_error_is_told() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     // A terminal of its own.
-    let asks = format!("{} ask --server {server} hi", env!("CARGO_BIN_EXE_lastword"));
+    let asks = format!("{} ask --server {server} hi", crate::program::path());
     let mut asking = Command::new("script")
         .args(["-qefc", &asks, "/dev/null"])
         .env_remove("LASTWORD_API_KEY")
@@ -347,6 +347,13 @@ async fn the_spinner_is_gone_before_an_error_is_told() {
     while !String::from_utf8_lossy(&seen).contains("waiting") {
         let read = timeout(PATIENCE, out.read_buf(&mut seen)).await.expect("it turns").unwrap();
         assert_ne!(read, 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    // An answer that comes before its question is no answer: the client asks again, elsewhere.
+    let mut asked = Vec::new();
+    while !String::from_utf8_lossy(&asked).contains("\"hi\"") {
+        let read =
+            timeout(PATIENCE, connection.read_buf(&mut asked)).await.expect("it asks").unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&asked));
     }
     let problem = r#"{"code":"unauthenticated","detail":"a key is needed"}"#;
     let answer = format!(

@@ -18,6 +18,7 @@ mod faults;
 mod fleet;
 mod history;
 mod process;
+mod program;
 mod proxy;
 #[path = "chaos/report.rs"]
 mod report;

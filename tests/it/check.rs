@@ -14,7 +14,7 @@ use crate::upstream::{Answer, Upstream};
 async fn check(data_dir: &Path, models: &str, args: &[&str]) -> (Option<i32>, String) {
     let file = data_dir.join("check.toml");
     std::fs::write(&file, models).unwrap();
-    let mut check = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut check = Command::new(crate::program::path());
     check.arg("check").arg("--no-detect").arg("--data-dir").arg(data_dir).args(args);
     check.arg("--config").arg(&file).env("RUST_LOG", "off");
     for name in ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"] {

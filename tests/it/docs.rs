@@ -9,7 +9,7 @@ use crate::raw::RawStream;
 use crate::socket::Socket;
 
 fn page() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
+    let path = crate::program::root().join("docs/protocol.md");
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -82,7 +82,7 @@ fn the_examples_of_the_dialects_are_in_their_snapshots() {
     let mut shown = Vec::new();
     for marked in page.split("<!-- snapshot: ").skip(1) {
         let (name, rest) = marked.split_once(" -->").unwrap();
-        let path = format!("{}/tests/snapshots/{name}.sse", env!("CARGO_MANIFEST_DIR"));
+        let path = crate::program::root().join(format!("tests/snapshots/{name}.sse"));
         let whole = std::fs::read_to_string(path).unwrap();
         let block = rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1;
         assert!(whole.contains(block.trim_end()), "{name} has no\n{block}");

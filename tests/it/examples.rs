@@ -1,5 +1,5 @@
 //! The examples for other languages do what they say, also when every stream ends early.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ mod follow;
 const PROMPT: &str = "/demo tokens=80 tps=80 ttft_ms=0 seed=5 unicode";
 
 fn root(below: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+    crate::program::root().join(below)
 }
 
 /// A server whose streams end after some tenths of a second, and what it says to the prompt.

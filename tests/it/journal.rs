@@ -265,7 +265,7 @@ async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
 pub(crate) async fn before_version(version: i64, rows: &'static str) -> TestDatabase {
     let database = TestDatabase::create().await;
     let mut connection = database.connect().await;
-    let mut before = sqlx::migrate!("./migrations");
+    let mut before = sqlx::migrate!("../migrations");
     let after = before.migrations.iter().position(|m| m.version == version).unwrap();
     before.migrations.to_mut().truncate(after);
     before.run(&mut connection).await.unwrap();

@@ -47,7 +47,7 @@ pub(crate) async fn locked(args: &[&str]) -> (TestApp, String) {
 
 /// The program; its exit code, its standard output and its standard error.
 async fn program(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut keys = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut keys = Command::new(crate::program::path());
     keys.arg("keys").args(args).arg("--data-dir").arg(dir);
     keys.env_remove("DATABASE_URL").env("RUST_LOG", "off");
     let Output { status, stdout, stderr } =
@@ -59,7 +59,7 @@ async fn program(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_made_listed_and_ended_beside_a_server_or_without_one() {
     let dir = TempDir::new().unwrap();
-    let mut open = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut open = Command::new(crate::program::path());
     open.args(["serve", "--no-detect", "--listen", "0.0.0.0:0", "--data-dir"]).arg(dir.path());
     let open = open.env_remove("DATABASE_URL").output();
     let refused = timeout(PATIENCE, open).await.expect("it ends").unwrap();

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    crate::program::root()
 }
 
 fn read(path: &Path) -> String {
@@ -164,7 +164,7 @@ const NODES: &str = "--experimental-websocket";
 
 /// What `lastword … --help` says; `None` if there is no such command.
 fn help(words: &[&str]) -> Option<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut command = Command::new(crate::program::path());
     let out = command.args(words).arg("--help").output().unwrap();
     out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
 }

@@ -105,6 +105,8 @@ mod poison;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod program;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod proxies;

@@ -69,7 +69,7 @@ const ROWS: &str = "insert into generations (id, tenant, status, model, provider
 /// The same in arrays, as versions 7 to 9 had them.
 async fn before_lines() -> TestDatabase {
     let database = before_version(7, ROWS).await;
-    let mut ours = sqlx::migrate!("./migrations");
+    let mut ours = sqlx::migrate!("../migrations");
     let until = ours.migrations.iter().position(|m| m.version == 10).unwrap();
     ours.migrations.to_mut().truncate(until);
     ours.run(&mut database.connect().await).await.unwrap();

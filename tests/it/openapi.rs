@@ -4,14 +4,14 @@ mod real;
 mod routes;
 mod tried;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::harness::TestApp;
 
 fn installed(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".openapi/python/bin").join(name);
+    let path = crate::program::root().join(".openapi/python/bin").join(name);
     let how = "run `scripts/setup test`, which installs it and says why it cannot";
     assert!(path.exists(), "{} is not there: {how}", path.display());
     path
@@ -25,5 +25,5 @@ async fn document(app: &TestApp, path: &str) -> Value {
 
 /// The text of a source.
 fn source(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(path)).unwrap()
+    std::fs::read_to_string(crate::program::root().join("src").join(path)).unwrap()
 }

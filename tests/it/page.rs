@@ -1,6 +1,6 @@
 //! The chat page in a real Chromium against real servers: `tests/page`, run by Node's test runner.
 //! `scripts/setup test` installs the browser, what drives it, and the checker of types.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::database::TestDatabase;
 const MOST: Duration = Duration::from_secs(600);
 
 fn tests() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page");
+    let path = crate::program::root().join("tests/page");
     let how = "run `scripts/setup test`, which installs it and says why it cannot";
     assert!(path.join("node_modules").exists(), "what drives the browser is missing: {how}");
     path
@@ -42,7 +42,7 @@ async fn the_page_keeps_its_promises() {
     // Node 20 has its WebSocket behind this flag; later ones take it and smile.
     node.args(["--no-warnings", "--experimental-websocket", "--test", "--test-reporter=spec"]);
     node.arg("run.js").current_dir(tests());
-    node.env("SERVER_BINARY", env!("CARGO_BIN_EXE_lastword")).env("DATABASE_URL", &database.url);
+    node.env("SERVER_BINARY", crate::program::path()).env("DATABASE_URL", &database.url);
     for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "ANTHROPIC_API_KEY"] {
         node.env_remove(name);
     }

@@ -27,7 +27,7 @@ pub(crate) fn command(dir: &Path) -> Command {
 
 /// The same at an address: that of one before, whose readers come back to it.
 pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
+    let mut command = Command::new(crate::program::path());
     command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", &listen.to_string()]);
     for name in
         ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "ANTHROPIC_API_KEY"]

@@ -3,7 +3,7 @@
 //! `scripts/setup test` installs them from tests/sdk.
 mod pair;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -15,14 +15,14 @@ use crate::upstream::{Answer, Script, Upstream};
 use pair::Pair;
 
 fn installed(below: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sdk").join(below);
+    let path = crate::program::root().join(".sdk").join(below);
     let how = "run `scripts/setup test`, which installs it and says why it cannot";
     assert!(path.exists(), "{} is not there: {how}", path.display());
     path
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
+    crate::program::root().join("tests/sdk").join(name)
 }
 
 /// Models that misbehave, as one file.
@@ -152,7 +152,7 @@ async fn durable_streams_from_npm() {
 
 /// The README's example under that mark, pointed at `base`.
 fn example(mark: &str, base: &str) -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = crate::program::root().join("README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
     let (_, rest) = readme.split_once(&format!("<!-- test: {mark} -->")).unwrap();
     let code = rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1;

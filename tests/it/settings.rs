@@ -9,6 +9,7 @@ use crate::conversation::Talk;
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
+use crate::program;
 
 /// What harms nobody else together with the others: each at a value that nobody needs.
 const ODD: &[(&str, &str)] = &[
@@ -183,10 +184,7 @@ async fn a_database_of_another_encoding_is_refused() {
 /// A setting that is added has to be tried.
 #[test]
 fn the_table_is_as_the_program_has_it() {
-    let source = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/store/session_settings.rs"
-    ));
+    let source = std::fs::read_to_string(program::root().join("src/store/session_settings.rs"));
     let source = source.unwrap();
     let (_, table) = source.split_once("const SETTINGS").unwrap();
     let (table, _) = table.split_once("];").unwrap();

@@ -1,7 +1,7 @@
 //! Model servers that others wrote: `aimock` (npm) and `llm-katan` (PyPI), so that we are not
 //! only right about what we believe that upstreams do. `scripts/setup test` installs them.
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
@@ -18,7 +18,7 @@ const WIRES: [&str; 2] = ["openai", "anthropic"];
 const SIX: &str = "one two three four five six";
 
 fn installed(below: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".simulators").join(below);
+    let path = crate::program::root().join(".simulators").join(below);
     let how = "run `scripts/setup test`, which installs it and says why it cannot";
     assert!(path.exists(), "{} is not there: {how}", path.display());
     path
@@ -70,7 +70,7 @@ impl Simulator {
 
     fn aimock() -> Self {
         let mut command = Command::new(installed("node_modules/.bin/llmock"));
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulators/fixtures.json");
+        let fixtures = crate::program::root().join("tests/simulators/fixtures.json");
         command.args(["--port", "0", "--metrics", "--validate-on-load", "--fixtures"]);
         Self::start(
             {

@@ -57,6 +57,13 @@ fn whole() -> Vec<Row> {
             "Hello",
         ),
         stop("an empty finish reason before the real one", hello().finish("").complete(), "Hello"),
+        stop(
+            "an answer in one piece",
+            Answer::status(200).header("content-type", "application/json").raw(
+                r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#,
+            ),
+            "hi",
+        ),
         stop("malformed JSON between", hello().data("{oops}").text("!").complete(), "Hello!"),
         stop("a BOM", Answer::sse().raw("\u{FEFF}").raw(wire("\n")), CRAB),
         stop("a BOM in pieces", everywhere(format!("\u{FEFF}{}", wire("\n")).as_bytes()), CRAB),
@@ -156,11 +163,6 @@ fn refusals() -> Vec<Row> {
         no("404", status(404, "{}"), rejected),
         no("a redirect", status(302, "").header("location", "/elsewhere"), rejected),
         no("a page in place of a stream", page("text/html", "<html>Login"), protocol),
-        no(
-            "an answer in one piece",
-            page("application/json", r#"{"choices":[{"message":{"content":"hi"}}]}"#),
-            protocol,
-        ),
         no(
             "an error behind a 200",
             page("application/json", r#"{"error":{"message":"no","code":429}}"#),

@@ -1,7 +1,6 @@
 //! Two versions side by side: what a newer one adds to the tables does not disturb this one, which
 //! may run before, during and after, and may start again.
 use std::fs::{self, File};
-use std::path::Path;
 
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
@@ -33,7 +32,7 @@ async fn newer(database: &TestDatabase) -> Migrator {
         );
     }
     let dir = TempDir::new().unwrap();
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let ours = crate::program::root().join("migrations");
     for entry in fs::read_dir(ours).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();

@@ -20,6 +20,14 @@ export const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-f
 /** Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
 const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type {const} */ ('reduce') };
 
+/** Those that no test has ended: a test that fails leaves its own. @type {Set<Server>} */
+const alive = new Set();
+
+/** Ends what is left. Without it, a server of a failed test keeps the run from ending. */
+export async function endServers() {
+  for (const server of alive) await server.kill();
+}
+
 /** `lastword serve`, on the tests' database. */
 export class Server {
   /**
@@ -34,6 +42,7 @@ export class Server {
     server.keys = keys.map((options) => execFileSync(process.env.SERVER_BINARY, ['keys', 'create', '--data-dir', server.dir, ...options], { env, encoding: 'utf8' }).split('\n')[0]);
     server.child = spawn(process.env.SERVER_BINARY, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
     server.ended = once(server.child, 'exit');
+    alive.add(server);
     for await (const line of createInterface({ input: server.child.stdout })) {
       const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
       if (found) server.port = Number(found[1]);
@@ -46,6 +55,7 @@ export class Server {
 
   /** SIGKILL, and waits until it is gone. @param {{ keep?: boolean }} [options] `keep`: its data stays */
   async kill({ keep = false } = {}) {
+    alive.delete(this);
     this.child.kill('SIGKILL');
     await this.ended;
     if (!keep) rmSync(this.dir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /** Two servers on one database, for all tests of a run. */
-import { Server, closeBrowser } from './harness.js';
+import { Server, closeBrowser, endServers } from './harness.js';
 
 /** @type {Map<string, Promise<Server>>} */
 const running = new Map();
@@ -14,6 +14,6 @@ export const servers = {
   second: () => start('second'),
   async end() {
     await closeBrowser();
-    for (const server of running.values()) await (await server).kill();
+    await endServers();
   },
 };

@@ -82,7 +82,7 @@ impl Samples {
 
     async fn validate(self) {
         let mut command = Command::new(installed("python"));
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi/validate.py"));
+        command.arg(crate::program::root().join("tests/openapi/validate.py"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let lines: Vec<String> = self.lines.iter().map(Value::to_string).collect();

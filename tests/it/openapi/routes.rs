@@ -1,6 +1,5 @@
 //! The documents against the routes and the frames, in both directions.
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use reqwest::Method;
 
@@ -12,7 +11,7 @@ const PAGES: [&str; 6] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin"]
 
 /// Every path literal that is handed to `resource(…)` below src/http, or is named for it.
 fn routed() -> BTreeSet<String> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = crate::program::root().join("src");
     let mut found: BTreeSet<String> = paths_in(&source("http.rs")).into_iter().collect();
     let mut folders = vec![src.join("http")];
     while let Some(folder) = folders.pop() {

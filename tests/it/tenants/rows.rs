@@ -145,6 +145,13 @@ pub(super) const ROWS: &[Row] = &[
     alike("GET /v1/responses/{id}/input_items", PLAIN),
     alike("GET /v1/chat/completions/{id}", RETRIEVE),
     alike("DELETE /v1/chat/completions/{id}", PLAIN),
+    nothing("POST /v1/messages", "its body holds the whole conversation and names nothing stored"),
+    nothing("POST /v1/messages/count_tokens", "its body holds all that is counted"),
+    nothing("GET /v1/messages/batches", "always refused"),
+    nothing("POST /v1/messages/batches", "always refused"),
+    nothing("GET /v1/messages/batches/{path}", "always refused"),
+    nothing("POST /v1/messages/batches/{path}", "always refused"),
+    alike("GET /v1/messages/{id}", RETRIEVE),
     // A chat's name is its client's own: a chat that nobody has begun is one without an answer.
     alike("POST /api/chat", &[("", r#"{"id":"{chat}","messages":[]}"#, 422)]),
     alike(
@@ -161,6 +168,7 @@ pub(super) fn own(operation: &str) -> String {
         [_, "generations", "{id}"] => "{generation}",
         [_, "conversations", "{id}"] => "{conversation}",
         [_, "responses", "{id}"] => "resp_{generation}",
+        [_, "messages", "{id}"] => "msg_{generation}",
         [_, "chat", "completions"] => "chatcmpl-{generation}",
         ["api", "chat", "{id}"] => "{chat}",
         _ => "",

@@ -1,0 +1,35 @@
+//! The program under test, which another package builds, and the directory of the project.
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// The directory that has the README, without a link in its path.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// `lastword` beside this test. A program older than its sources would be tested by mistake, since
+/// `cargo test --test it` does not build it: it is refused.
+pub(crate) fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let tests = std::env::current_exe().unwrap();
+        let path = tests.parent().unwrap().parent().unwrap().join("lastword");
+        let how =
+            "build it first: `cargo build --release`, or without `--release` for a test without";
+        let built =
+            modified(&path).unwrap_or_else(|| panic!("{} is missing; {how}", path.display()));
+        // What cargo wrote down when it built it: `PROGRAM: SOURCE SOURCE …`.
+        let sources = fs::read_to_string(path.with_extension("d")).unwrap();
+        for source in sources.split_once(": ").unwrap().1.split_whitespace() {
+            let newer = modified(Path::new(source)).is_some_and(|at| at > built);
+            assert!(!newer, "{source} is newer than the program; {how}");
+        }
+        path.to_str().unwrap().to_owned()
+    })
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
