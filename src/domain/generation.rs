@@ -168,7 +168,7 @@ pub struct Outcome {
 
 /// An answer that its upstream keeps and goes on making by itself, also when nobody listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct BackgroundResponse {
     /// Our name of the model whose upstream it is.
     pub model: String,
     /// The upstream's name of the answer.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chat_body::Dialect;
-use super::chat_tools::{Called, ChatFunctionOf, Content, calls, choice, content, tools};
+use super::chat_tools::{Called, ChatFunctionOf, WireContent, calls, choice, content, tools};
 use super::text::Piece;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
@@ -42,7 +42,7 @@ pub(crate) struct ChatRequest<'a> {
 #[derive(Debug, Serialize)]
 struct ChatMessage<'a> {
     role: Role,
-    content: Option<Content<'a>>,
+    content: Option<WireContent<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ChatFunctionOf<'a, Called<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]

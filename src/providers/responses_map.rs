@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::chat_map::push_text;
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
-use super::refusal::Said;
+use super::refusal::RefusalBody;
 use super::responses_wire::{Item, Part, Response, ResponsesEvent};
 use super::text::{Piece, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta};
@@ -165,7 +165,7 @@ impl ResponsesMap {
     fn name(&mut self, response: &Response) {
         let name = response.id.as_deref().filter(|name| self.keeps && is_name(name));
         if let Some(name) = name.filter(|_| !std::mem::replace(&mut self.named, true)) {
-            self.out.push_back(Delta::Kept(name.to_owned()));
+            self.out.push_back(Delta::Background(name.to_owned()));
         }
     }
 
@@ -181,7 +181,9 @@ impl ResponsesMap {
             self.out.extend(self.keeps.then_some(Delta::Forgotten));
             let message = "the answer was cancelled at the model's server".into();
             let cancelled = cancelled.then(|| lost(ErrorCode::UpstreamTruncated, message, false));
-            return Err(cancelled.unwrap_or_else(|| Said::in_value(&response.error()).in_stream()));
+            return Err(
+                cancelled.unwrap_or_else(|| RefusalBody::in_value(&response.error()).in_stream())
+            );
         }
         // vLLM ends what it cut off with `response.completed` too: the status is what counts.
         let kind = match response.status.as_deref() {
@@ -264,7 +266,7 @@ impl Fold for ResponsesMap {
             _ => {
                 event.kind = Some(kind);
                 if let Some(error) = event.take_error() {
-                    return Err(Said::in_value(&error).in_stream());
+                    return Err(RefusalBody::in_value(&error).in_stream());
                 }
                 // `response.created` and its like; others are passed over.
                 if let Some(response) = event.take_response() {

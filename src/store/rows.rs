@@ -13,7 +13,7 @@ use super::lines::entries;
 use crate::domain::conversation::Place;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, Status, Usage};
-use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome, Request};
+use crate::domain::generation::{BackgroundResponse, Generation, NewGeneration, Outcome, Request};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::ports::{Doubled, LogError};
@@ -77,7 +77,7 @@ fn place(row: &PgRow) -> Result<Option<Place>, LogError> {
 }
 
 /// The answer that the upstream of the row keeps; one that cannot be read is as if there were none.
-pub(super) fn kept(row: &PgRow) -> Result<Option<Kept>, LogError> {
+pub(super) fn kept(row: &PgRow) -> Result<Option<BackgroundResponse>, LogError> {
     let kept: Option<String> = row.try_get("kept").map_err(error)?;
     Ok(kept.and_then(|json| readable("kept", &json, &mut None)))
 }

@@ -3,11 +3,11 @@
 use tokio::time::{Instant, sleep};
 
 use super::super::Engine;
-use super::super::hear::notice;
+use super::super::delta_batch::notice;
 use super::super::models::Model;
 use super::super::start::{PATIENCE, PAUSE, StartError};
 use crate::domain::context::fit;
-use crate::domain::conversation::{ParentAsked, Place, Said, Turn, TurnAsked, title_of};
+use crate::domain::conversation::{NewMessage, ParentAsked, Place, Turn, TurnAsked, title_of};
 use crate::domain::entry::Entry;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
@@ -143,7 +143,7 @@ impl Engine {
     }
 }
 
-fn as_prompt(said: &Said) -> Message {
+fn as_prompt(said: &NewMessage) -> Message {
     Message::text(said.role, said.content.text())
 }
 

@@ -86,7 +86,7 @@ impl Seam {
                 Delta::Reasoning(_)
                 | Delta::Usage(_)
                 | Delta::Notice { .. }
-                | Delta::Kept(_)
+                | Delta::Background(_)
                 | Delta::Forgotten,
             ) => vec![item],
             Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {

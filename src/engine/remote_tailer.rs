@@ -40,7 +40,7 @@ impl Engine {
     pub(super) fn join(&self, at: &Address, cursor: Seq) -> Option<Following> {
         let joined = self.inner.remotes.join(at, cursor)?;
         if joined.first {
-            self.inner.tasks.spawn_service(self.clone().hub());
+            self.inner.tasks.spawn_service(self.clone().tail_remotes());
         }
         // A take-over by us shows its tail first and then ends the remote one: whoever joins that
         // one too late finds the other.
@@ -49,7 +49,7 @@ impl Engine {
         Some(here.map_or(following, |tail| Following::new(tail.reader(), false)))
     }
 
-    async fn hub(self) {
+    async fn tail_remotes(self) {
         let hard = self.inner.tasks.hard().clone();
         hard.run_until_cancelled(self.fill()).await;
     }
