@@ -11,7 +11,7 @@
 //! - [`anthropic`]: the Messages API, through reqwest
 //!   - `messages_body`, `messages_wire`, `messages_map`: the same of it; `messages_source`: what a client that speaks
 //!     it adds
-//! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
+//! - `delta_stream`, `overlap`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
 //!   and where to ask
 //! - [`adjust`], `json_body`: what a model's configuration changes; JSON that stays as it came where nobody edits it
 //! - [`demo`]: the built-in model without AI

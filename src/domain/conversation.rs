@@ -13,7 +13,7 @@ use super::transcript::ToolCall;
 
 /// Where in a conversation a generation belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TurnPosition {
     /// Which conversation.
     pub conversation: ConversationId,
     /// The user's message that it answers.

@@ -1,5 +1,5 @@
 //! Generations that run elsewhere and are read here: a tail of each, shared by all its readers,
-//! as if it ran here. The hub fills them.
+//! as if it ran here. The tailer fills them.
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::ports::Address;
 #[derive(Default)]
 pub(super) struct Remotes {
     state: Mutex<State>,
-    /// Wakes the hub.
+    /// Wakes the tailer.
     pub(super) wake: Notify,
 }
 
@@ -25,18 +25,18 @@ struct State {
     to_read: HashSet<GenerationId>,
     /// Those whose owner is to be told that they are read here.
     to_follow: HashSet<GenerationId>,
-    /// Whether there is a hub.
+    /// Whether there is a tailer.
     tailed: bool,
 }
 
 /// A reader that has joined a tail.
 pub(super) struct Joined {
     pub(super) reading: Reading,
-    /// Nobody fills the tails yet: start the hub.
+    /// Nobody fills the tails yet: start the tailer.
     pub(super) first: bool,
 }
 
-/// What the hub has to do.
+/// What the tailer has to do.
 pub(super) struct Round {
     pub(super) read: Vec<Arc<Tail>>,
     pub(super) follow: Vec<Arc<Tail>>,
@@ -106,7 +106,7 @@ impl Remotes {
         state.to_follow = state.tails.keys().copied().collect();
     }
 
-    /// What is to be done. `None` when nobody reads any more: the hub must end then.
+    /// What is to be done. `None` when nobody reads any more: the tailer must end then.
     pub(super) fn round(&self) -> Option<Round> {
         let mut state = self.state();
         state.tails.retain(|_, tail| *tail.readers().borrow() > 0);

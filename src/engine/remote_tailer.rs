@@ -1,4 +1,4 @@
-//! The hub: reads for all readers here of generations that run elsewhere.
+//! The tailer: reads for all readers here of generations that run elsewhere.
 //!
 //! One query a round for all that may have grown; readers follow the tails that it fills. A hint
 //! of the owner wakes it; a poll finds what no hint told. It begins with the first such reader and

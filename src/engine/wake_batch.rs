@@ -1,4 +1,4 @@
-//! Who waits for a tail, and how they are woken: one ring for all that a commit has something for.
+//! Who waits for a tail, and how they are woken: one wake-up for all that a commit has something for.
 //!
 //! To wake a task of another thread is a system call, and a commit has something for a hundred
 //! readers. A thread that serves readers has a worker: whoever publishes leaves the wakers there and
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(
                 (wakes.workers.len(), wakes.workers[0].1.len()),
                 (1, 100),
-                "one ring for all"
+                "one wake-up for all"
             );
             drop(wakes);
             for reader in readers {

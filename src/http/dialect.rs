@@ -40,7 +40,7 @@ pub(super) trait Dialect {
     /// Writes what `said` comes to.
     fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames);
 
-    /// An event that is no part of the answer: a notice, or the seam of two attempts.
+    /// An event that is no part of the answer: a notice, or the border of two attempts.
     fn beside(&mut self, _event: &Event, _frames: &mut Frames) {}
 
     /// Everything up to `seq` was said, and more may follow: the place for a cursor.

@@ -7,7 +7,7 @@ use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
 use super::refusal::RefusalBody;
-use super::text::{Piece, TextJoiner};
+use super::text::{ChunkText, TextJoiner};
 use super::think_tags::{Thinking, Told};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
 use crate::ports::{Delta, ProviderError};
@@ -113,7 +113,7 @@ impl ChatMap {
         if let Some(delta) = choice.take_delta() {
             self.delta(delta);
         }
-        let word = |piece: &Option<Piece>| {
+        let word = |piece: &Option<ChunkText>| {
             let piece = piece.as_ref().filter(|piece| !piece.0.is_empty())?;
             Some(String::from_utf8_lossy(&piece.0).into_owned())
         };

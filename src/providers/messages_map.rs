@@ -6,7 +6,7 @@ use super::delta_stream::Fold;
 use super::guard::{MAX_EVENT, lost, truncated};
 use super::messages_wire::{Block, BlockDelta, Counts, MessagesEvent};
 use super::refusal::RefusalBody;
-use super::text::{Piece, TextJoiner};
+use super::text::{ChunkText, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
 use crate::ports::{Delta, ProviderError};
 
@@ -148,7 +148,7 @@ impl MessagesMap {
         Err(lost(ErrorCode::UpstreamProtocol, message, false))
     }
 
-    fn pieces(&mut self, thinking: Option<Piece>, text: Option<Piece>) {
+    fn pieces(&mut self, thinking: Option<ChunkText>, text: Option<ChunkText>) {
         let thinking = self.reasoning.push(thinking.unwrap_or_default());
         push_text(&mut self.out, thinking, Delta::Reasoning);
         let text = self.text.push(text.unwrap_or_default());

@@ -7,7 +7,7 @@ use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
 use super::refusal::RefusalBody;
 use super::responses_wire::{Item, Part, Response, ResponsesEvent};
-use super::text::{Piece, TextJoiner};
+use super::text::{ChunkText, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta};
 use crate::ports::{Delta, ProviderError};
 
@@ -93,7 +93,7 @@ impl ResponsesMap {
         self.flush();
     }
 
-    fn push(&mut self, channel: Channel, index: u32, piece: Piece) {
+    fn push(&mut self, channel: Channel, index: u32, piece: ChunkText) {
         self.said |= !piece.0.is_empty();
         match channel {
             Channel::Text => {
@@ -201,7 +201,7 @@ impl ResponsesMap {
         };
         let raw = raw.map(str::to_owned);
         if !self.said {
-            self.push(Channel::Text, 0, Piece(response.text()));
+            self.push(Channel::Text, 0, ChunkText(response.text()));
             self.flush();
         }
         self.finish(reason, raw);
@@ -253,7 +253,7 @@ impl Fold for ResponsesMap {
             "response.output_item.done" => self.item(event, true),
             // The parts of a summary are paragraphs.
             "response.reasoning_summary_part.added" if event.summary_place() > 0 => {
-                self.push(Channel::Reasoning, 0, Piece(b"\n\n".to_vec()));
+                self.push(Channel::Reasoning, 0, ChunkText(b"\n\n".to_vec()));
             }
             "response.completed"
             | "response.incomplete"

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::lines::entries;
-use crate::domain::conversation::Place;
+use crate::domain::conversation::TurnPosition;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, Status, Usage};
 use crate::domain::generation::{BackgroundResponse, Generation, NewGeneration, Outcome, Request};
@@ -67,10 +67,10 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     })
 }
 
-fn place(row: &PgRow) -> Result<Option<Place>, LogError> {
+fn place(row: &PgRow) -> Result<Option<TurnPosition>, LogError> {
     let conversation: Option<Uuid> = row.try_get("conversation_id").map_err(error)?;
     let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
-    Ok(conversation.zip(parent).map(|(conversation, parent)| Place {
+    Ok(conversation.zip(parent).map(|(conversation, parent)| TurnPosition {
         conversation: ConversationId(conversation),
         parent: MessageId(parent),
     }))

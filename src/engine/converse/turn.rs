@@ -7,7 +7,9 @@ use super::super::delta_batch::notice;
 use super::super::models::Model;
 use super::super::start::{PATIENCE, PAUSE, StartError};
 use crate::domain::context::fit;
-use crate::domain::conversation::{NewMessage, ParentAsked, Place, Turn, TurnAsked, title_of};
+use crate::domain::conversation::{
+    NewMessage, ParentAsked, Turn, TurnAsked, TurnPosition, title_of,
+};
 use crate::domain::entry::Entry;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
@@ -71,7 +73,7 @@ impl Engine {
         let room = self.room(new, model);
         let ground = self.ground(&at, asked, room).await?;
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
-        new.place = Some(Place { conversation: at.id, parent: answered });
+        new.place = Some(TurnPosition { conversation: at.id, parent: answered });
         let said = asked.messages.iter().map(as_prompt);
         let branch = ground.context.messages.into_iter().chain(said).collect();
         let system = asked.system.clone().or(ground.system);

@@ -69,7 +69,7 @@ impl Dialect for Messages {
         }
     }
 
-    /// What a vendor says beside its thinking, and the seam of two attempts: a signature is of
+    /// What a vendor says beside its thinking, and the border of two attempts: a signature is of
     /// one attempt's thinking only.
     fn beside(&mut self, event: &Event, frames: &mut Frames) {
         match event {
