@@ -42,6 +42,8 @@ function held(tail, inCode) {
   if (inCode) return 0;
   // It would make a heading of the line above, until its text shows that it is a list or a rule.
   if (/^ {0,3}(-+|=+) *$/.test(line) && /\S[^\n]*\n$/.test(tail.slice(0, -line.length))) return line.length;
+  // Behind a list and an empty line it may be the list's next item, which changes how the list looks.
+  if (/^ {0,3}(\d{1,9}[.)]?|[-*+]) *$/.test(line)) return line.length;
   const formula = /(?:^|\n) {0,3}((?:\$\$|\\\[)(?:(?!\n\s*\n|\$\$|\\\])[^])*)$/.exec(tail);
   if (formula && formula[1].length < MOST_HELD) return formula[1].length;
   const open = /!?\[[^\]\n]*(\]\([^()\s]*)?$/.exec(line) ?? /<(b(r ?\/?)?)?$/i.exec(line);

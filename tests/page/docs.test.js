@@ -12,7 +12,8 @@ test('the reference shows every operation, frame and object', async () => {
   const [api, socket] = [await server.get('/openapi.json'), await server.get('/asyncapi.json')];
   const operations = Object.values(api.paths).flatMap((path) => Object.values(path).map((of) => of.operationId));
   const frames = Object.keys(socket.components.messages).map((name) => `frame-${name}`);
-  const schemas = Object.keys(socket.components.schemas).map((name) => `schema-${name}`);
+  const objects = new Set([...Object.keys(api.components.schemas), ...Object.keys(socket.components.schemas)]);
+  const schemas = [...objects].map((name) => `schema-${name}`);
   const shown = await page.evaluate(() => [...document.querySelectorAll('main section')].map((section) => section.id));
   assert.deepEqual(shown.toSorted(), [...operations, ...frames, ...schemas, 'close-codes'].toSorted());
   const broken = await page.evaluate(() => [...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute('href').slice(1)).filter((id) => !document.getElementById(id)));

@@ -10,6 +10,7 @@ const DOCUMENTS = ['README.md', 'docs/protocol.md', 'docs/models.md', 'ARCHITECT
 const HARD = [
   'Setext\n===\n\nand another\n---\n\ntext',
   '- a\n\n  b\n\n- c\n    1. d\n    2. e\n\ntext',
+  '1. a\n2. b\n\n12. c\n\n- d\n- e\n\n- f\n\n2026 was\n\n7',
   '~~~\ncode ``` inside\n~~~\n\n```rust\nfn main() {}\n```',
   'a **b *c* d** ~~e~~ `f` \\* &amp; &#8212; &nope; <b>g</b>',
   '| a | b |\n|:--|--:|\n| 1 | `2|3` |\n\nafter',

@@ -1,6 +1,8 @@
 /** The boxes that one writes in. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Server, browser, openPage } from './harness.js';
 import { servers } from './servers.js';
@@ -47,7 +49,9 @@ test('an input method’s Enter sends nothing', async () => {
 });
 
 test('a prompt that is too long opens nothing, and stays where it can be cut', async () => {
-  const server = await Server.start({ env: { DATABASE_URL: undefined } });
+  const folder = mkdtempSync(join(tmpdir(), 'lastword-limit-'));
+  writeFileSync(join(folder, 'lastword.toml'), '[limits]\nprompt_bytes = 262144\n');
+  const server = await Server.start({ env: { DATABASE_URL: undefined, LASTWORD_CONFIG: join(folder, 'lastword.toml') } });
   const page = await openPage(server);
   const long = 'x'.repeat(300_000);
   await page.fill('#prompt', long);
@@ -57,6 +61,7 @@ test('a prompt that is too long opens nothing, and stays where it can be cut', a
   assert.deepEqual((await server.get('/v1/conversations')).data, []);
   await page.done();
   await server.kill();
+  rmSync(folder, { recursive: true });
 });
 
 test('a long prompt is folded', async () => {
