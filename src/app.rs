@@ -28,7 +28,7 @@ use identity::Identity;
 pub use identity::IdentityError;
 use local::Local;
 pub use models::ModelsError;
-use server::{Door, Tongue};
+use server::{ServeContext, Transport};
 use tls::Tls;
 pub use tls::TlsError;
 
@@ -88,7 +88,7 @@ pub enum AppError {
 pub struct App {
     listener: TcpListener,
     engine: Engine,
-    door: Door,
+    context: ServeContext,
     tasks: Tasks,
     hints: Option<PgSignals>,
     log: PgLog,
@@ -121,10 +121,10 @@ impl App {
         let listener =
             server::listen(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| AppError::Listen(config.listen, e))?;
-        let tongue = match (&config.tls, config.h2c) {
-            (Some(files), _) => Tongue::Tls(Tls::load(files)?),
-            (None, true) => Tongue::PlainOrH2,
-            (None, false) => Tongue::Plain,
+        let transport = match (&config.tls, config.h2c) {
+            (Some(files), _) => Transport::Tls(Tls::load(files)?),
+            (None, true) => Transport::PlainOrH2,
+            (None, false) => Transport::Plain,
         };
         let (database, log) = Database::open(config).await?;
         let origins = Origins::parse(&config.cors_origins)?;
@@ -134,7 +134,7 @@ impl App {
         let mut local = Local::find(config).await;
         let (models, why) = local.models()?;
         let mut started = vec![
-            ("listening", format!("{}://{address}", tongue.scheme())),
+            ("listening", format!("{}://{address}", transport.scheme())),
             ("database", database.describe()),
         ];
         started.extend(keys::describe(config.anonymous).map(|line| ("access", line.into())));
@@ -155,11 +155,11 @@ impl App {
         started.extend(local.hints().into_iter().map(|line| ("hint", line)));
         started.extend(why.into_iter().map(|line| ("model", line)));
         let grace = config.shutdown_grace;
-        let door = Door { access, origins, tongue };
+        let context = ServeContext { access, origins, transport };
         Ok(Self {
             listener,
             engine,
-            door,
+            context,
             tasks,
             hints,
             log,
@@ -202,7 +202,7 @@ impl App {
         let Self {
             listener,
             engine,
-            door,
+            context,
             tasks,
             hints,
             log,
@@ -217,12 +217,12 @@ impl App {
             tasks.spawn_service(hints.deliver());
         }
         engine.keep_up();
-        door.access.keep_up(&tasks);
+        context.access.keep_up(&tasks);
         let result = tokio::select! {
-            result = server::serve(listener, &engine, &door, &stop) => result,
+            result = server::serve(listener, &engine, &context, &stop) => result,
             never = local.watch(&engine) => match never {},
             never = database.watch() => match never {},
-            ended = door.tongue.watch() => match ended {
+            ended = context.transport.watch() => match ended {
                 Ok(never) => match never {},
                 Err(error) => Err(std::io::Error::other(error)),
             },

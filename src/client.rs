@@ -7,7 +7,7 @@ mod place;
 mod terminal;
 
 pub use ask::{Output, ask, tail};
-pub use place::Place;
+pub use place::AskIn;
 pub use terminal::warn;
 
 use std::time::Duration;

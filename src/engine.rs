@@ -1,19 +1,17 @@
 //! One generation from its prompt to its last word: start, cancel, read. All that `http` sees.
 mod access;
-mod alarm;
-mod bell;
-mod bounds;
+mod background_response;
 mod cancel;
 mod converse;
+mod delta_batch;
 mod doubled;
 mod ending;
+mod follower_notifier;
 mod following;
 mod generate;
 mod hand_over;
-mod hear;
 mod hints;
-mod hub;
-mod keeping;
+mod key_limits;
 mod limits;
 pub mod live;
 mod meter;
@@ -22,20 +20,22 @@ mod open;
 mod overview;
 mod pace;
 mod policy;
+mod poll_gate;
+mod presence;
 mod read;
 mod recorder;
 mod recover;
 mod remote;
+mod remote_tailer;
 mod request_reads;
-mod rooms;
 mod shutdown;
+mod spans;
 mod start;
 mod starting;
-mod stops;
-mod tell;
-mod traced;
+mod stop_conditions;
 mod upkeep;
 mod waiting;
+mod wake_batch;
 mod window;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +43,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
-pub use alarm::{Alarm, Seldom};
-pub use bell::answer_bell;
 pub use cancel::Receipt;
 pub use converse::{
     ConverseError, MessagePage, Messages, VIEWERS, ViewError, Viewed, Viewing, Which,
@@ -54,11 +52,13 @@ pub use limits::{Limits, SocketLimits};
 pub use models::{Model, Models, OnLoss, Recovery};
 pub use open::Opened;
 pub use overview::{Here, MOMENTS, Overview};
+pub use poll_gate::{Alarm, PollGate};
+pub use presence::{Change, Changes, Membership, TYPING};
 pub use read::{Item, Session};
 pub use request_reads::{Repeat, RequestRead};
-pub use rooms::{Change, Changes, Membership, TYPING};
+pub use spans::{Ended as EndedSpan, Export};
 pub use start::{Start, StartError, Started};
-pub use traced::{Ended as EndedSpan, Export};
+pub use wake_batch::drive_wakes;
 
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::timeout;
@@ -75,10 +75,10 @@ use crate::tasks::Tasks;
 use converse::Links;
 use live::Live;
 use overview::Picture;
+use presence::Presence;
 use recorder::Recorder;
 use recover::Foreign;
 use remote::Remotes;
-use rooms::Rooms;
 
 /// Runs generations and serves their logs. Cheap to clone.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ struct Inner {
     recorder: Recorder,
     /// A reason for the upkeep to look at once.
     look: Notify,
-    rooms: Rooms,
+    presence: Presence,
     metrics: Arc<Metrics>,
     /// Unfinished generations with events of a newer version.
     foreign: Foreign,
@@ -150,7 +150,7 @@ impl Engine {
         let places = Arc::new(Semaphore::new(limits.running));
         let models = RwLock::new(Arc::new(models));
         let draining = AtomicBool::new(false);
-        let rooms = Rooms::new(instance, Arc::clone(&signals));
+        let presence = Presence::new(instance, Arc::clone(&signals));
         let (request_reads, ends) = request_reads::queue();
         let inner = Inner {
             log,
@@ -166,7 +166,7 @@ impl Engine {
             places,
             recorder,
             look: Notify::new(),
-            rooms,
+            presence,
             metrics,
             foreign: Foreign::default(),
             request_reads,
@@ -231,7 +231,7 @@ impl Engine {
     /// conversation exists is for [`Engine::conversation`] to say.
     #[must_use]
     pub fn enter(&self, at: &ConversationAt, participant: Participant) -> (Membership, Changes) {
-        self.inner.rooms.join((at.tenant.clone(), at.id), participant)
+        self.inner.presence.join((at.tenant.clone(), at.id), participant)
     }
 
     /// Generations that this process runs now.

@@ -49,7 +49,7 @@ use crate::ports::{Address, ConversationAt};
 pub use answer::answer;
 pub use auth::{InvalidOrigin, Origins, guard};
 pub use body::{Bodies, most as most_of_a_body};
-pub use connections::{Connections, Encrypted, Place};
+pub use connections::{ConnectionPermit, Connections, Encrypted};
 pub use cors::cors;
 use problem::Problem;
 
@@ -164,7 +164,7 @@ fn allowed(path: &str) -> &'static [Method] {
 }
 
 /// The engine that the app put there.
-type Shared = web::Data<Engine>;
+type EngineData = web::Data<Engine>;
 
 /// Whose request it is, by what [`guard`] found out.
 fn tenant(request: &HttpRequest) -> Tenant {

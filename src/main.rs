@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use lastword::app::{App, check, keys};
-use lastword::client::{self, Client, ClientError, Output, Place, Question, warn};
+use lastword::client::{self, AskIn, Client, ClientError, Output, Question, warn};
 use lastword::config::{
     AskFlags, ClientFlags, Command, Config, KeysCommand, PlaceFlags, ServeFlags, TailFlags,
     command_line, completions,
@@ -65,10 +65,10 @@ async fn ask(flags: AskFlags) -> Result<u8, ClientError> {
     }
     let (client, output) = connection(&flags.client)?;
     let place = match flags.conversation {
-        Some(id) if id == "new" => Place::New,
-        Some(id) => Place::Conversation(id),
-        None if flags.continue_last => Place::Last,
-        None => Place::Nowhere,
+        Some(id) if id == "new" => AskIn::New,
+        Some(id) => AskIn::Conversation(id),
+        None if flags.continue_last => AskIn::Last,
+        None => AskIn::Nowhere,
     };
     let conversation_id = client.conversation(place).await?;
     let question = Question { prompt, model: flags.model, system: flags.system, conversation_id };

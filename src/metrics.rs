@@ -1,8 +1,8 @@
 //! What is counted and measured: each metric by its name, in one place.
 //!
 //! Prometheus' rules for names: base units (seconds, bytes), `_total` for what only grows.
+mod latency_histogram;
 mod register;
-mod spread;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use spread::Spread;
-pub use spread::{Counts, quantile};
+use latency_histogram::LatencyHistogram;
+pub use latency_histogram::{Counts, quantile};
 
 use crate::domain::event::{ErrorCode, SnapshotReason, Status};
 
@@ -74,11 +74,11 @@ pub struct Metrics {
     delivered_websocket: Counter,
     commit: Histogram,
     batch: Histogram,
-    lag: Spread,
+    lag: LatencyHistogram,
     /// Open streams of all kinds.
     readers: Gauge,
     first_token: Histogram,
-    token_gap: Spread,
+    token_gap: LatencyHistogram,
     upstream_errors: Family<Label, Counter>,
     /// Generations taken over from a dead owner, or taken up after a restart.
     pub takeovers: Counter,
@@ -131,10 +131,10 @@ impl Default for Metrics {
             delivered_websocket: Counter::default(),
             commit: Histogram::new(WAITS),
             batch: Histogram::new(BATCHES),
-            lag: Spread::default(),
+            lag: LatencyHistogram::default(),
             readers: Gauge::default(),
             first_token: Histogram::new(MODEL_WAITS),
-            token_gap: Spread::default(),
+            token_gap: LatencyHistogram::default(),
             upstream_errors: Family::default(),
             takeovers: Counter::default(),
             fenced: Counter::default(),

@@ -12,7 +12,7 @@ mod signals;
 pub use carried::Carried;
 pub use conversations::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Search,
-    Shared,
+    SharedConversation,
 };
 pub use keys::{Found, KeyRow, Keys, NewKey};
 pub use log::{

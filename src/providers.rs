@@ -11,7 +11,7 @@
 //! - [`anthropic`]: the Messages API, through reqwest
 //!   - `messages_body`, `messages_wire`, `messages_map`: the same of it; `messages_source`: what a client that speaks
 //!     it adds
-//! - `delta_stream`, `seam`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
+//! - `delta_stream`, `overlap`, [`endpoint`]: what both do: pulling deltas, going on behind a text,
 //!   and where to ask
 //! - [`adjust`], `json_body`: what a model's configuration changes; JSON that stays as it came where nobody edits it
 //! - [`demo`]: the built-in model without AI
@@ -46,6 +46,7 @@ mod messages_map;
 mod messages_source;
 mod messages_wire;
 pub mod openai;
+mod overlap;
 mod probe;
 mod refusal;
 mod replay;
@@ -54,6 +55,5 @@ mod responses_body;
 mod responses_map;
 mod responses_tools;
 mod responses_wire;
-mod seam;
 mod text;
 mod think_tags;

@@ -1,11 +1,12 @@
 //! The durable log in Postgres, and the private Postgres for those who have none.
 mod append;
+mod append_cache;
+mod compact;
 mod connect;
 mod conversation_rows;
 mod conversations;
 pub mod embedded;
 mod endings;
-mod fold;
 mod follow;
 mod keys;
 mod lane;
@@ -29,7 +30,6 @@ mod starts;
 mod supply;
 mod takeover;
 mod turns;
-mod unfolded;
 mod unreadable;
 
 pub use connect::{ConnectError, Durability, connect};

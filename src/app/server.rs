@@ -1,8 +1,8 @@
 //! The HTTP server: actix until an answer streams, and then that answer.
-mod arrival;
-mod bounds;
+mod accept;
 mod connection;
-mod leave;
+mod handoff;
+mod request_framing;
 mod shared;
 mod streaming;
 mod worker;
@@ -23,7 +23,7 @@ use super::files;
 use super::tls::{Tls, TlsError};
 use crate::engine::{Access, Engine, Limits};
 use crate::http::{Bodies, Connections, Origins, most_of_a_body};
-use arrival::Manners;
+use accept::SocketOptions;
 use connection::Connection;
 use worker::{HEAD, Worker};
 
@@ -46,15 +46,15 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// one that finds no place is tried again only after a second, then after two more.
 const BACKLOG: i32 = 4096;
 
-/// Who may come in, from which pages, and in which tongue.
-pub(super) struct Door {
+/// Who may come in, from which pages, and in which transport.
+pub(super) struct ServeContext {
     pub(super) access: Access,
     pub(super) origins: Origins,
-    pub(super) tongue: Tongue,
+    pub(super) transport: Transport,
 }
 
 /// What is spoken below HTTP.
-pub(super) enum Tongue {
+pub(super) enum Transport {
     /// HTTP/1.1 in the clear.
     Plain,
     /// The same, or HTTP/2 by prior knowledge: for a proxy in front.
@@ -63,7 +63,7 @@ pub(super) enum Tongue {
     Tls(Tls),
 }
 
-impl Tongue {
+impl Transport {
     /// How addresses begin.
     pub(super) fn scheme(&self) -> &'static str {
         match self {
@@ -93,11 +93,11 @@ pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub(super) async fn serve(
     listener: TcpListener,
     engine: &Engine,
-    door: &Door,
+    context: &ServeContext,
     stop: &CancellationToken,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let manners = Manners { stuck: engine.limits().stuck + LAST_WORD, patience: HEAD };
+    let socket_options = SocketOptions { stuck: engine.limits().stuck + LAST_WORD, patience: HEAD };
     let most = places(files::raise(), engine.limits());
     let server = Server::build()
         // Never reached, for each worker counts its own: ours are refused in words before.
@@ -106,31 +106,32 @@ pub(super) async fn serve(
         .disable_signals();
     let worker = Worker {
         engine: engine.clone(),
-        access: door.access.clone(),
-        origins: door.origins.clone(),
+        access: context.access.clone(),
+        origins: context.origins.clone(),
         connections: Connections::new(most),
         bodies: bodies(engine.limits()),
-        encrypted: matches!(door.tongue, Tongue::Tls(_)),
+        encrypted: matches!(context.transport, Transport::Tls(_)),
         stopping: server.graceful_shutdown_signal(),
     };
-    let server = match &door.tongue {
-        Tongue::Plain => server.listen("http", listener, move || {
-            let open =
-                move |tcp, endpoint, place| Connection::new(endpoint, manners.plain(tcp), place);
-            worker.clone().serve(open)
-        })?,
-        Tongue::PlainOrH2 => server.listen("http", listener, move || {
-            let open = move |tcp, endpoint, place| async move {
-                Connection::new(endpoint, manners.plain_or_h2(tcp).await?, place).await
+    let server = match &context.transport {
+        Transport::Plain => server.listen("http", listener, move || {
+            let open = move |tcp, endpoint, place| {
+                Connection::new(endpoint, socket_options.plain(tcp), place)
             };
             worker.clone().serve(open)
         })?,
-        Tongue::Tls(tls) => {
+        Transport::PlainOrH2 => server.listen("http", listener, move || {
+            let open = move |tcp, endpoint, place| async move {
+                Connection::new(endpoint, socket_options.plain_or_h2(tcp).await?, place).await
+            };
+            worker.clone().serve(open)
+        })?,
+        Transport::Tls(tls) => {
             let acceptor = TlsAcceptor::from(Arc::new(tls.config()));
             server.listen("https", listener, move || {
                 let acceptor = acceptor.clone();
                 let open = move |tcp, endpoint, place| {
-                    let arrives = manners.tls(tcp, acceptor.clone());
+                    let arrives = socket_options.tls(tcp, acceptor.clone());
                     async move { Connection::new(endpoint, arrives.await?, place).await }
                 };
                 worker.clone().serve(open)

@@ -6,7 +6,7 @@ use super::{Client, ClientError};
 
 /// Where a question is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AskIn {
     /// In no conversation.
     Nowhere,
     /// In a new one.
@@ -22,13 +22,13 @@ impl Client {
     ///
     /// # Errors
     /// There is none yet, or see [`ClientError`].
-    pub async fn conversation(&self, place: Place) -> Result<Option<String>, ClientError> {
+    pub async fn conversation(&self, place: AskIn) -> Result<Option<String>, ClientError> {
         let url = format!("{}/v1/conversations", self.server);
         let request = match place {
-            Place::Nowhere => return Ok(None),
-            Place::Conversation(id) => return Ok(Some(id)),
-            Place::New => self.http.post(url).json(&json!({})),
-            Place::Last => self.http.get(url + "?limit=1"),
+            AskIn::Nowhere => return Ok(None),
+            AskIn::Conversation(id) => return Ok(Some(id)),
+            AskIn::New => self.http.post(url).json(&json!({})),
+            AskIn::Last => self.http.get(url + "?limit=1"),
         };
         let response = self.send(request.header(header::ACCEPT, "application/json")).await?;
         let answer: Value = response.json().await.map_err(|error| self.unreachable(error))?;

@@ -13,7 +13,7 @@ use super::transcript::ToolCall;
 
 /// Where in a conversation a generation belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TurnPosition {
     /// Which conversation.
     pub conversation: ConversationId,
     /// The user's message that it answers.
@@ -185,7 +185,7 @@ pub struct TurnAsked {
     /// A system message in place of the conversation's, for this one answer.
     pub system: Option<String>,
     /// Stored one below the other; none to answer again.
-    pub messages: Vec<Said>,
+    pub messages: Vec<NewMessage>,
 }
 
 /// Below which message a turn begins.
@@ -202,7 +202,7 @@ pub enum ParentAsked {
 
 /// One message that a client adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Said {
+pub struct NewMessage {
     /// Who says it.
     pub role: Role,
     /// What.
@@ -215,7 +215,7 @@ pub struct Turn {
     /// Below which message it begins; the one that is answered if there are no messages.
     pub parent: Option<MessageId>,
     /// Each below the one before; the last is the one that is answered.
-    pub messages: Vec<(MessageId, Said)>,
+    pub messages: Vec<(MessageId, NewMessage)>,
     /// The active leaf must still be this one.
     pub expected_leaf: Option<Option<MessageId>>,
     /// Whether other answers may run on the branch.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::event::Event;
 use super::id::{Epoch, Seq};
-use super::piece::Piece;
+use super::shared_str::SharedStr;
 
 /// An event with its seq, in the JSON form that every transport carries:
 /// `{"seq":2,"type":"delta","text":"Hel"}`.
@@ -16,7 +16,7 @@ pub struct Entry {
     pub kind: Kind,
     /// The owner that wrote it; none of what is never stored.
     pub epoch: Option<Epoch>,
-    json: Piece,
+    json: SharedStr,
 }
 
 /// The longest name of an event's type, in bytes.
@@ -93,7 +93,7 @@ impl Entry {
 
     /// Lays what these hold side by side, into one allocation: what is kept for a while together.
     pub fn pack<'a>(entries: impl Iterator<Item = &'a mut Self>) {
-        Piece::pack(entries.map(|entry| &mut entry.json));
+        SharedStr::pack(entries.map(|entry| &mut entry.json));
     }
 
     /// The word in `type`, and the event name on SSE; also of a type that this version does not know.

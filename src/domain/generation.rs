@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::conversation::Place;
+use super::conversation::TurnPosition;
 use super::event::{Done, Failure, FinishReason, Status, Usage};
 use super::id::{ConversationId, Epoch, GenerationId, InstanceId, KeyId, MessageId, Seq, Tenant};
 use super::json::JsonObject;
@@ -106,7 +106,7 @@ pub struct NewGeneration {
     /// The key that asks, and how many generations it may have at a time.
     pub key: Option<(KeyId, Option<u32>)>,
     /// Its place in a conversation.
-    pub place: Option<Place>,
+    pub place: Option<TurnPosition>,
     /// What a repeat of the request is known by, where it may take the answer over.
     pub request_hash: Option<Vec<u8>>,
 }
@@ -150,7 +150,7 @@ pub struct Generation {
     /// What it came to; present once it has ended.
     pub result: Option<Outcome>,
     /// Its place in a conversation.
-    pub place: Option<Place>,
+    pub place: Option<TurnPosition>,
     /// Why what is stored of it cannot be read; then `request` is empty but for its model.
     pub unreadable: Option<String>,
 }
@@ -168,7 +168,7 @@ pub struct Outcome {
 
 /// An answer that its upstream keeps and goes on making by itself, also when nobody listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct BackgroundResponse {
     /// Our name of the model whose upstream it is.
     pub model: String,
     /// The upstream's name of the answer.

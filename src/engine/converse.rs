@@ -13,7 +13,9 @@ use super::Engine;
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running};
 use crate::domain::id::{GenerationId, MessageId, Tenant};
 use crate::domain::share::{NoRandomness, ShareToken};
-use crate::ports::{Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, Shared};
+use crate::ports::{
+    Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, SharedConversation,
+};
 
 /// Why a request about one conversation is refused.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +217,7 @@ impl Engine {
     ///
     /// # Errors
     /// The log is out of reach or broken.
-    pub async fn shared(&self, token: &ShareToken) -> Result<Option<Shared>, LogError> {
+    pub async fn shared(&self, token: &ShareToken) -> Result<Option<SharedConversation>, LogError> {
         self.conversations().shared(&token.hash()).await
     }
 }

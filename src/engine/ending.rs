@@ -1,6 +1,6 @@
 //! How generations end, for every reason there is.
 use super::policy;
-use super::stops::Stop;
+use super::stop_conditions::Stop;
 use crate::domain::event::{Done, ErrorCode, Failure, FinishReason, Status, Usage};
 use crate::domain::transcript::Answer;
 use crate::ports::ProviderError;

@@ -12,19 +12,19 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
+use super::background_response::BackgroundState;
+use super::delta_batch::{notice, read_batch, size};
 use super::ending::{failed, finished, log_outage, lost, stopped, truncated};
-use super::hear::{hear, notice, size};
-use super::keeping::Keeping;
 use super::live::Tail;
 use super::meter::Meter;
 use super::models::Model;
 use super::pace::Pace;
 use super::policy::{self, Facts, Next};
+use super::presence::Answering;
 use super::recorder::Writer;
 use super::request_reads::WINDOW;
-use super::rooms::Answering;
-use super::stops::{Stop, Stops};
-use super::traced::{self, Span};
+use super::spans::{self, Span};
+use super::stop_conditions::{Stop, StopConditions};
 use super::waiting::{self, Unheard, Waiting};
 use crate::domain::event::{Done, Event, FinishReason, LossReason};
 use crate::domain::generation::{Outcome, Request};
@@ -45,7 +45,7 @@ pub(super) struct Generation {
     pub(super) transcript: Transcript,
     /// Whether its row still says that it waits.
     pub(super) queued: bool,
-    pub(super) keeping: Keeping,
+    pub(super) background: BackgroundState,
     pub(super) pace: Pace,
     /// Whether an earlier owner ran it, whose readers were cut with it.
     pub(super) taken_over: bool,
@@ -56,7 +56,7 @@ pub(super) struct Generation {
 }
 
 /// Waits before the next attempt; another model has no reason to. A reason to stop ends it.
-async fn rest(error: &ProviderError, made: u32, stops: &Stops) -> Option<Stop> {
+async fn rest(error: &ProviderError, made: u32, stops: &StopConditions) -> Option<Stop> {
     if made == 0 {
         return stops.wait().now_or_never();
     }
@@ -82,7 +82,7 @@ impl Generation {
     pub(super) async fn run(mut self, place: Option<OwnedSemaphorePermit>) {
         let wall = self.engine.inner.limits.generation_wall;
         let wall = self.request.wall_s.map_or(wall, |s| wall.min(Duration::from_secs(s.into())));
-        let mut stops = Stops {
+        let mut stops = StopConditions {
             tail: Arc::clone(&self.tail),
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
@@ -118,7 +118,7 @@ impl Generation {
     }
 
     /// Waits for a place among the running ones, or for a reason not to run at all.
-    async fn queue(&self, stops: &Stops) -> (Option<OwnedSemaphorePermit>, Option<Stop>) {
+    async fn queue(&self, stops: &StopConditions) -> (Option<OwnedSemaphorePermit>, Option<Stop>) {
         let places = Arc::clone(&self.engine.inner.places);
         tokio::select! {
             biased;
@@ -128,7 +128,7 @@ impl Generation {
     }
 
     /// Attempts until there is an ending; `None` if somebody else goes on.
-    async fn attempts(&mut self, stops: &Stops, meter: &mut Meter) -> Option<Done> {
+    async fn attempts(&mut self, stops: &StopConditions, meter: &mut Meter) -> Option<Done> {
         let mut made = 0;
         let mut waiting = Waiting::default();
         loop {
@@ -137,7 +137,7 @@ impl Generation {
             let before = self.transcript.seq;
             let mut error = match self.attempt(stops, meter).await {
                 Attempted::Finished(reason, raw) => {
-                    self.keeping.ended();
+                    self.background.ended();
                     return Some(finished(reason, raw));
                 }
                 Attempted::OutputLimit => return Some(finished(FinishReason::Length, None)),
@@ -214,7 +214,7 @@ impl Generation {
         Some(notice("fallback", &message))
     }
 
-    async fn attempt(&mut self, stops: &Stops, meter: &mut Meter) -> Attempted {
+    async fn attempt(&mut self, stops: &StopConditions, meter: &mut Meter) -> Attempted {
         if let Some(why) = self.tail.stop_reason() {
             return Attempted::Stopped(why);
         }
@@ -223,7 +223,7 @@ impl Generation {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
             resume: self.resume(),
-            trace: traced::upstream(self),
+            trace: spans::upstream(self),
             source: self.request.source.clone(),
             reasoning: self.transcript.answer.reasoning.clone(),
             spent: self.spoken,
@@ -277,7 +277,7 @@ impl Generation {
                 // A timer is made only when it is wanted.
                 () = async { sleep(AFTER_FINISH).await }, if finish.is_some() => None,
             };
-            let heard = hear(delta, deltas, meter, &mut finish);
+            let heard = read_batch(delta, deltas, meter, &mut finish);
             if let Some(kept) = heard.kept {
                 self.keep(kept);
             }
@@ -308,13 +308,13 @@ impl Generation {
 
     /// Hands events to the recorder and folds them; false if the log is out of reach for too long.
     pub(super) async fn push(&mut self, events: Vec<Event>) -> bool {
-        if events.is_empty() && !self.keeping.is_news() {
+        if events.is_empty() && !self.background.is_news() {
             return true;
         }
         let bytes = events.iter().map(size).sum();
         let next = self.writer.next();
         let limit = self.engine.inner.limits.write_outage;
-        let place = match self.writer.try_place(bytes) {
+        let place = match self.writer.try_permit(bytes) {
             Some(place) => place,
             None => match timeout(limit, self.writer.place(bytes)).await {
                 Ok(Ok(place)) => place,

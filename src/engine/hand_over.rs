@@ -11,7 +11,12 @@ impl Engine {
         let engine = self.clone();
         self.inner.tasks.spawn_service(async move {
             let inner = &engine.inner;
-            match inner.tasks.hard().run_until_cancelled(inner.log.leave(inner.instance)).await {
+            match inner
+                .tasks
+                .hard()
+                .run_until_cancelled(inner.log.mark_draining(inner.instance))
+                .await
+            {
                 Some(Ok(true)) => inner.live.leaving().cancel(),
                 Some(Ok(false)) | None => {}
                 Some(Err(error)) => tracing::warn!(%error, "nothing is handed over"),

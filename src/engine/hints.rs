@@ -53,15 +53,15 @@ impl Engine {
             }
             Received::Signal(Signal::Released { .. }) => self.inner.look.notify_one(),
             Received::Signal(Signal::Room { from, tenant, conversation, hint }) => {
-                self.inner.rooms.heard(*from, (tenant.clone(), *conversation), hint);
+                self.inner.presence.heard(*from, (tenant.clone(), *conversation), hint);
             }
-            Received::Signal(Signal::RoomsAlive { from }) => self.inner.rooms.alive(*from),
+            Received::Signal(Signal::RoomsAlive { from }) => self.inner.presence.alive(*from),
             Received::Gap => {
                 // The database may have been away, and may have come back as it was earlier: each
                 // reader has its cursor looked at, and joins again.
                 self.inner.remotes.detach_all();
                 self.inner.look.notify_one();
-                self.inner.rooms.ask_again();
+                self.inner.presence.ask_again();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Every limit of the engine, with its unit and its reason.
 use std::time::Duration;
 
-use super::traced::Export;
+use super::spans::Export;
 
 /// What a generation, a reader and a process may use.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bell::{Rings, Waiters};
 use super::starting::Starting;
-use super::stops::Stop;
+use super::stop_conditions::Stop;
+use super::wake_batch::{Waiters, WakeBatch};
 pub use super::window::Behind;
 use super::window::Window;
 use crate::domain::entry::Entry;
@@ -206,16 +206,16 @@ impl Tail {
 
     /// Shows entries that have become durable.
     pub fn publish(&self, entries: Vec<Entry>) {
-        self.publish_with(entries, &mut Rings::default());
+        self.publish_with(entries, &mut WakeBatch::default());
     }
 
-    /// The same; readers are woken when `rings` is dropped.
-    pub(super) fn publish_with(&self, entries: Vec<Entry>, rings: &mut Rings) {
+    /// The same; readers are woken when `wakes` is dropped.
+    pub(super) fn publish_with(&self, entries: Vec<Entry>, wakes: &mut WakeBatch) {
         if entries.is_empty() {
             return;
         }
         let last = self.window().push(entries);
-        self.show(last, rings);
+        self.show(last, wakes);
     }
 
     /// The same for what comes from elsewhere, by several ways: what is there already is left
@@ -229,16 +229,16 @@ impl Tail {
             return false;
         }
         // Under the lock, so that the head never goes back.
-        self.show(window.push(entries), &mut Rings::default());
+        self.show(window.push(entries), &mut WakeBatch::default());
         true
     }
 
-    fn show(&self, last: Seq, rings: &mut Rings) {
-        let age = rings.at.saturating_duration_since(self.born).as_micros();
+    fn show(&self, last: Seq, wakes: &mut WakeBatch) {
+        let age = wakes.at.saturating_duration_since(self.born).as_micros();
         let age = u64::try_from(age).unwrap_or(u64::MAX);
         self.published.store(age, Ordering::Relaxed);
         self.head.store(last.0, Ordering::Release);
-        self.waiters.change(rings);
+        self.waiters.change(wakes);
     }
 
     /// How long before `now` the newest entries were published.
@@ -270,7 +270,7 @@ impl Tail {
 
     /// Has every reader look whether it shall go on.
     pub(super) fn wake_readers(&self) {
-        self.waiters.change(&mut Rings::default());
+        self.waiters.change(&mut WakeBatch::default());
     }
 
     pub(super) fn address(&self) -> Address {

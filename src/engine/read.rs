@@ -8,10 +8,10 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::alarm::Alarm;
 use super::following::Following;
 use super::live::Behind;
 use super::open::{Preface, Read};
+use super::poll_gate::Alarm;
 use super::{Engine, EngineError, PAGE};
 use crate::domain::entry::{Entry, Kind};
 use crate::metrics::{Counted, Transport};

@@ -151,7 +151,7 @@ pub(super) struct Writer {
 }
 
 /// A place in the lane. Waiting for one can be given up; a place that is there is used at once.
-pub(super) struct Place {
+pub(super) struct LanePermit {
     queue: mpsc::OwnedPermit<Submission>,
     window: OwnedSemaphorePermit,
 }
@@ -162,18 +162,18 @@ pub(super) struct Closed;
 
 impl Writer {
     /// A place for `bytes` of entries if there is one at once, as there mostly is.
-    pub(super) fn try_place(&self, bytes: usize) -> Option<Place> {
+    pub(super) fn try_permit(&self, bytes: usize) -> Option<LanePermit> {
         let window = Arc::clone(&self.window).try_acquire_many_owned(permits(bytes)).ok()?;
         let queue = self.lane.queue.clone().try_reserve_owned().ok()?;
-        Some(Place { queue, window })
+        Some(LanePermit { queue, window })
     }
 
     /// Waits until `bytes` of entries may be handed in.
-    pub(super) async fn place(&self, bytes: usize) -> Result<Place, Closed> {
+    pub(super) async fn place(&self, bytes: usize) -> Result<LanePermit, Closed> {
         let window = Arc::clone(&self.window).acquire_many_owned(permits(bytes)).await;
         let window = window.map_err(|_| Closed)?;
         let queue = self.lane.queue.clone().reserve_owned().await.map_err(|_| Closed)?;
-        Ok(Place { queue, window })
+        Ok(LanePermit { queue, window })
     }
 
     /// The seq that the next event will have.
@@ -193,7 +193,7 @@ impl Writer {
     }
 
     /// Hands `events` in; they are published when they are durable.
-    pub(super) fn push(&mut self, place: Place, events: &[Event], row: RowChange) {
+    pub(super) fn push(&mut self, place: LanePermit, events: &[Event], row: RowChange) {
         self.submit(place, events, row, None);
     }
 
@@ -201,7 +201,7 @@ impl Writer {
     /// will be, because another owner has taken over.
     pub(super) fn end(
         &mut self,
-        place: Place,
+        place: LanePermit,
         events: &[Event],
         outcome: Outcome,
     ) -> oneshot::Receiver<()> {
@@ -212,7 +212,7 @@ impl Writer {
 
     fn submit(
         &mut self,
-        place: Place,
+        place: LanePermit,
         events: &[Event],
         row: RowChange,
         durable: Option<oneshot::Sender<()>>,
@@ -276,7 +276,7 @@ mod tests {
     }
 
     fn say(writer: &mut Writer) {
-        let place = writer.try_place(1).unwrap();
+        let place = writer.try_permit(1).unwrap();
         writer.push(place, &[Event::Delta { text: "x".into() }], RowChange::None);
     }
 

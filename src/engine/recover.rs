@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::{StreamExt, stream};
 
 use super::Engine;
+use super::background_response::{abandon, is_resumable};
 use super::ending::{ended, failed};
-use super::keeping::{abandon, is_resumable};
 use super::models::Model;
 use super::policy::{self, Facts, Next};
 use super::start::Owned;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
-use crate::domain::generation::{Generation, Kept, Outcome};
+use crate::domain::generation::{BackgroundResponse, Generation, Outcome};
 use crate::domain::id::{GenerationId, Seq};
 use crate::domain::transcript::Transcript;
 use crate::ports::{
@@ -117,7 +117,7 @@ impl Engine {
                 done,
                 attempts: transcript.attempts,
             })),
-            None if unwanted.is_some() => RowChange::Kept(None),
+            None if unwanted.is_some() => RowChange::Background(None),
             None => RowChange::None,
         };
         let append = Append { at, epoch, entries: vec![entry.clone()], row: row_change };
@@ -296,9 +296,9 @@ impl Engine {
 /// Of what an upstream keeps: the answer that goes on, or the one that nobody wants any more.
 fn kept_on(
     event: &Event,
-    kept: Option<Kept>,
+    kept: Option<BackgroundResponse>,
     model: Option<&Model>,
-) -> (Option<Kept>, Option<Kept>) {
+) -> (Option<BackgroundResponse>, Option<BackgroundResponse>) {
     match (event, kept) {
         (Event::Resumed { .. }, Some(kept))
             if model.is_some_and(|m| is_resumable(Some(&kept), m)) =>

@@ -1,5 +1,5 @@
 //! Generations that run elsewhere and are read here: a tail of each, shared by all its readers,
-//! as if it ran here. The hub fills them.
+//! as if it ran here. The tailer fills them.
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::ports::Address;
 #[derive(Default)]
 pub(super) struct Remotes {
     state: Mutex<State>,
-    /// Wakes the hub.
+    /// Wakes the tailer.
     pub(super) wake: Notify,
 }
 
@@ -25,18 +25,18 @@ struct State {
     to_read: HashSet<GenerationId>,
     /// Those whose owner is to be told that they are read here.
     to_follow: HashSet<GenerationId>,
-    /// Whether there is a hub.
-    hub: bool,
+    /// Whether there is a tailer.
+    tailed: bool,
 }
 
 /// A reader that has joined a tail.
 pub(super) struct Joined {
     pub(super) reading: Reading,
-    /// Nobody fills the tails yet: start the hub.
+    /// Nobody fills the tails yet: start the tailer.
     pub(super) first: bool,
 }
 
-/// What the hub has to do.
+/// What the tailer has to do.
 pub(super) struct Round {
     pub(super) read: Vec<Arc<Tail>>,
     pub(super) follow: Vec<Arc<Tail>>,
@@ -63,7 +63,7 @@ impl Remotes {
         let reading = tail.reader();
         state.to_read.insert(at.id);
         state.to_follow.insert(at.id);
-        let first = !std::mem::replace(&mut state.hub, true);
+        let first = !std::mem::replace(&mut state.tailed, true);
         drop(state);
         self.wake.notify_one();
         Some(Joined { reading, first })
@@ -106,14 +106,14 @@ impl Remotes {
         state.to_follow = state.tails.keys().copied().collect();
     }
 
-    /// What is to be done. `None` when nobody reads any more: the hub must end then.
+    /// What is to be done. `None` when nobody reads any more: the tailer must end then.
     pub(super) fn round(&self) -> Option<Round> {
         let mut state = self.state();
         state.tails.retain(|_, tail| *tail.readers().borrow() > 0);
         let (to_read, to_follow) =
             (std::mem::take(&mut state.to_read), std::mem::take(&mut state.to_follow));
         if state.tails.is_empty() {
-            state.hub = false;
+            state.tailed = false;
             return None;
         }
         let of = |ids: HashSet<GenerationId>| {
@@ -173,9 +173,9 @@ mod tests {
         assert!(remotes.find(&at).is_none());
         let one = remotes.join(&at, Seq(4)).unwrap();
         let two = remotes.join(&at, Seq(7)).unwrap();
-        assert!(one.first && !two.first, "one hub for all");
+        assert!(one.first && !two.first, "one tailer for all");
         assert!(Arc::ptr_eq(&one.reading.tail, &two.reading.tail));
-        assert_eq!(two.reading.tail.head(), Seq(4), "the hub reads on where the first one was");
+        assert_eq!(two.reading.tail.head(), Seq(4), "the tailer reads on where the first one was");
         let round = remotes.round().unwrap();
         assert_eq!((round.read.len(), round.follow.len()), (1, 1));
         remotes.grown(GenerationId::random(), true);
@@ -184,7 +184,7 @@ mod tests {
         drop(one);
         assert!(remotes.round().is_some());
         drop(two);
-        assert!(remotes.round().is_none(), "the hub ends");
+        assert!(remotes.round().is_none(), "the tailer ends");
         assert!(remotes.join(&at, Seq(4)).unwrap().first, "and begins again");
     }
 

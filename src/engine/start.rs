@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::access::Caller;
-use super::bounds::bound;
+use super::background_response::BackgroundState;
 use super::generate::Generation;
-use super::keeping::Keeping;
+use super::key_limits::bound;
 use super::live::Tail;
 use super::models::Model;
 use super::pace::Pace;
@@ -17,7 +17,7 @@ use super::request_reads::Repeat;
 use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
-use crate::domain::generation::{self, Idempotency, Kept, NewGeneration, Request};
+use crate::domain::generation::{self, BackgroundResponse, Idempotency, NewGeneration, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq};
 use crate::domain::prompt::{PromptError, estimate_tokens};
 use crate::domain::transcript::Transcript;
@@ -71,7 +71,7 @@ pub enum StartError {
     KeyBusy(u32),
     /// It is more than the key may ask for.
     #[error(transparent)]
-    Bounds(#[from] PromptError),
+    KeyLimits(#[from] PromptError),
     /// The server is about to stop.
     #[error("the server is about to stop")]
     Draining,
@@ -222,7 +222,7 @@ impl Engine {
         let spoken = estimate_tokens(&said.text) + estimate_tokens(&said.reasoning);
         let answering = row.place.map(|place| {
             let at = (at.tenant.clone(), place.conversation);
-            self.inner.rooms.answers(at, row.id, &row.request.model)
+            self.inner.presence.answers(at, row.id, &row.request.model)
         });
         let generation = Generation {
             _answering: answering,
@@ -234,7 +234,7 @@ impl Engine {
             writer,
             transcript,
             queued: row.status == Status::Queued,
-            keeping: Keeping::stored(kept),
+            background: BackgroundState::stored(kept),
             pace: Pace::new(epoch > Epoch::FIRST),
             taken_over: epoch > Epoch::FIRST,
             spoken,
@@ -255,7 +255,7 @@ pub(super) struct Owned {
     /// Its place among the running ones, if there was one.
     pub(super) place: Option<OwnedSemaphorePermit>,
     /// The answer that its upstream keeps.
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<BackgroundResponse>,
 }
 
 /// However it ends: what no longer runs must not look as if it did, or nobody takes it over.

@@ -30,8 +30,8 @@ impl Engine {
     /// The log is out of reach or broken.
     pub async fn take_up(&self) -> Result<usize, LogError> {
         let inner = &self.inner;
-        inner.log.arrive(inner.instance, inner.limits.lease).await?;
-        inner.log.offer(inner.instance, &self.models().names()).await?;
+        inner.log.acquire_lease(inner.instance, inner.limits.lease).await?;
+        inner.log.advertise_models(inner.instance, &self.models().names()).await?;
         let mut taken = 0;
         loop {
             let left = inner.log.orphans(&self.unattended(), ROUND).await?;
@@ -63,7 +63,7 @@ impl Engine {
         });
         self.heed_hints();
         let hard = self.inner.tasks.hard().clone();
-        self.inner.tasks.spawn_service(self.inner.rooms.clone().keep_up(hard));
+        self.inner.tasks.spawn_service(self.inner.presence.clone().keep_up(hard));
     }
 
     async fn upkeep(&self) {
@@ -141,7 +141,7 @@ impl Engine {
             if appended == seen && idle < IDLE {
                 continue;
             }
-            match self.inner.log.fold(self.inner.instance).await {
+            match self.inner.log.compact(self.inner.instance).await {
                 Ok(0) => (seen, idle) = (appended, 0),
                 // There may be more.
                 Ok(_) => idle = IDLE,
@@ -165,7 +165,7 @@ impl Engine {
         let inner = &self.inner;
         inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
         // Each time, for servers of models come and go.
-        inner.log.offer(inner.instance, &self.models().names()).await?;
+        inner.log.advertise_models(inner.instance, &self.models().names()).await?;
         let mut pause = inner.limits.lease / 4;
         for id in inner.log.cancel_requests(inner.instance).await? {
             if !inner.live.cancel(id) {
@@ -176,7 +176,7 @@ impl Engine {
         if !running.is_empty() {
             // Whoever was paused for longer than its lease finds out here, even if its models say
             // nothing any more: the fence is only for those who write.
-            for id in inner.log.lost(inner.instance, &running).await? {
+            for id in inner.log.owned_elsewhere(inner.instance, &running).await? {
                 if let Some(tail) = inner.live.get(id) {
                     tracing::warn!(generation = %id, "another owner has taken over; this one stops");
                     tail.detach();

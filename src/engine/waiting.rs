@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::delta_batch::notice;
 use super::ending::{failed, log_outage, stopped};
 use super::generate::{Generation, chance};
-use super::hear::notice;
 use super::meter::Meter;
 use super::policy;
-use super::stops::Stops;
+use super::stop_conditions::StopConditions;
 use crate::domain::event::{Done, Event};
 use crate::ports::ProviderError;
 
@@ -47,7 +47,7 @@ impl Generation {
         &mut self,
         error: &mut ProviderError,
         waiting: &mut Waiting,
-        stops: &Stops,
+        stops: &StopConditions,
         meter: &mut Meter,
     ) -> Unheard {
         if self.transcript.answer.is_empty() {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::events::parse_cursor;
 use super::frame::{EVENT_STREAM, opening};
 use super::problem::Problem;
-use super::{Shared, accept, assets, get, proper_id, resource};
+use super::{EngineData, accept, assets, get, proper_id, resource};
 use crate::domain::event::{Status, Usage};
 use crate::domain::fleet::Moment;
 use crate::domain::id::{GenerationId, Seq, Tenant};
@@ -44,12 +44,12 @@ pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
 }
 
 /// The state of things, once.
-async fn overview(engine: Shared) -> HttpResponse {
+async fn overview(engine: EngineData) -> HttpResponse {
     HttpResponse::Ok().json(&*engine.overview().await)
 }
 
 /// The state of things, every second until the server stops.
-async fn overviews(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn overviews(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     if !accept::takes_events(&request) {
         let detail = "this path answers text/event-stream";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail));
@@ -96,7 +96,7 @@ struct Timeline {
     data: Vec<Moment>,
 }
 
-async fn timeline(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn timeline(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let query = web::Query::<After>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?;
     let after = query.after.as_deref().map(parse_cursor).transpose()?;
@@ -124,7 +124,7 @@ struct AdminReceipt {
     usage: Option<Usage>,
 }
 
-async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn cancel(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let at = found(&engine, &request).await?;
     let receipt = engine.cancel(&at).await?;
     let mut response = match receipt.view.status.is_ended() {

@@ -1,5 +1,5 @@
 //! `/api/chat`: the AI SDK's chat, as its `useChat` and default transport speak it.
-pub(super) mod fold;
+pub(super) mod encoder;
 mod request;
 
 use actix_web::http::Method;
@@ -12,13 +12,13 @@ use super::dialect_reader::Reader;
 use super::events::parse_cursor;
 use super::generations::{idempotency, idempotency_key, unknown_model};
 use super::problem::Problem;
-use super::{Shared, body, caller, resource, sse, tenant, trace, ws};
+use super::{EngineData, body, caller, resource, sse, tenant, trace, ws};
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::{Seq, Tenant};
 use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine, Start};
 use crate::ports::Address;
-use fold::UiMessage;
+use encoder::UiMessage;
 pub(super) use request::ChatBody;
 use request::chat_id;
 
@@ -50,7 +50,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
 
 /// Starts an answer and streams it.
 async fn send(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -84,7 +84,7 @@ struct Query {
 }
 
 /// The running answer of a chat from its beginning, or behind `?after=`; 204 when there is none.
-async fn resume(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn resume(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?;
     let after = query.after.as_deref().map_or(Ok(Seq::ZERO), parse_cursor)?;
@@ -99,7 +99,7 @@ async fn resume(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Pr
 }
 
 /// Ends the running answer of a chat, if there is one: whatever page or device asks for it.
-async fn stop(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn stop(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     if let Some(row) = active(&engine, &request).await? {
         engine.cancel(&Address { tenant: row.tenant, id: row.id }).await?;
     }

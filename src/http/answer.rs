@@ -51,8 +51,8 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
     }
     let cut = response.request().extensions_mut().remove::<repeats::Cut>();
     let terms = response.request().extensions_mut().remove::<Terms>();
-    let line = Line { bytes: 0, about };
-    Ok(response.map_body(move |_, body| Answer { body, terms, cut, line }))
+    let line = AccessLogLine { bytes: 0, about };
+    Ok(response.map_body(move |_, body| TrackedBody { body, terms, cut, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -60,7 +60,7 @@ fn milliseconds(since: Instant) -> u64 {
 }
 
 /// What is known of a request; written when it is dropped, with its body.
-struct Line {
+struct AccessLogLine {
     bytes: u64,
     about: Box<About>,
 }
@@ -79,7 +79,7 @@ struct About {
     request_id: HeaderValue,
 }
 
-impl Drop for Line {
+impl Drop for AccessLogLine {
     fn drop(&mut self) {
         let about = &self.about;
         // What asks every second, and the files of a page beside the page itself, are of no interest
@@ -107,15 +107,15 @@ impl Drop for Line {
 }
 
 /// One body around the route's, and not one for each concern: an event goes through all of them.
-struct Answer<B> {
+struct TrackedBody<B> {
     body: B,
     terms: Option<Terms>,
     /// Told when the terms end the stream.
     cut: Option<repeats::Cut>,
-    line: Line,
+    line: AccessLogLine,
 }
 
-impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
+impl<B: MessageBody + Unpin> MessageBody for TrackedBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

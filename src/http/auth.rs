@@ -58,7 +58,7 @@ pub(super) enum Entrance {
 }
 
 /// What [`guard`] goes by.
-pub(super) struct Door<'a> {
+pub(super) struct AuthContext<'a> {
     access: &'a Access,
     origins: &'a Origins,
 }
@@ -101,7 +101,7 @@ pub(super) struct Terms {
     /// Until when it goes on, if it is a stream.
     pub(super) lasts: Option<Lasts>,
     /// Among the connections, for as long as it goes on.
-    _place: Option<connections::Place>,
+    _place: Option<connections::ConnectionPermit>,
 }
 
 /// The caller; `None` where none is needed.
@@ -111,13 +111,13 @@ async fn admit(request: &HttpRequest) -> Result<Option<Caller>, Problem> {
     else {
         return Err(Problem::internal());
     };
-    let door = Door { access, origins };
+    let context = AuthContext { access, origins };
     credentials::refuse_in_url(request)?;
     if is_public(request) {
-        return door.check_page(request, &Presented::Nothing).map(|()| None);
+        return context.check_page(request, &Presented::Nothing).map(|()| None);
     }
     if is_socket(request) {
-        let entrance = door.entrance(request).await?;
+        let entrance = context.entrance(request).await?;
         let caller = match &entrance {
             Entrance::Known(caller) => Some(caller.clone()),
             Entrance::Unknown | Entrance::Refused(_) => None,
@@ -125,10 +125,10 @@ async fn admit(request: &HttpRequest) -> Result<Option<Caller>, Problem> {
         request.extensions_mut().insert(entrance);
         return Ok(caller);
     }
-    door.admit(request).await.map(Some)
+    context.admit(request).await.map(Some)
 }
 
-impl Door<'_> {
+impl AuthContext<'_> {
     async fn admit(&self, request: &HttpRequest) -> Result<Caller, Problem> {
         let presented = Presented::of(request)?;
         self.check_page(request, &presented)?;

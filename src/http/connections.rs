@@ -30,12 +30,12 @@ pub(super) fn scheme(request: &HttpRequest) -> String {
 
 /// One of them, for as long as it is open.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermit {
     all: Connections,
     within: bool,
 }
 
-impl Place {
+impl ConnectionPermit {
     fn beside(&self) -> Self {
         self.all.enter()
     }
@@ -50,13 +50,13 @@ impl Connections {
 
     /// One more.
     #[must_use]
-    pub fn enter(&self) -> Place {
+    pub fn enter(&self) -> ConnectionPermit {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        Place { all: self.clone(), within: before < self.most }
+        ConnectionPermit { all: self.clone(), within: before < self.most }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.all.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -64,8 +64,8 @@ impl Drop for Place {
 
 /// Refuses a request on a connection that is one too many. A request over HTTP/2 has a place of its
 /// own: its connection carries as many as its client likes.
-pub(super) fn check(request: &HttpRequest) -> Result<Option<Place>, Problem> {
-    let Some(place) = request.conn_data::<Rc<Place>>() else { return Ok(None) };
+pub(super) fn check(request: &HttpRequest) -> Result<Option<ConnectionPermit>, Problem> {
+    let Some(place) = request.conn_data::<Rc<ConnectionPermit>>() else { return Ok(None) };
     let beside = (request.version() == Version::HTTP_2).then(|| place.beside());
     if place.within && beside.as_ref().is_none_or(|place| place.within) {
         return Ok(beside);

@@ -6,13 +6,13 @@ use super::conversations::{check_system, check_title, most_bytes};
 use super::generations::limit;
 use super::problem::Problem;
 use super::prompt::{check_metadata, given};
-use super::{Shared, body, conversation_at, proper_id};
+use super::{EngineData, body, conversation_at, proper_id};
 use crate::domain::conversation::Change;
 use crate::domain::json::JsonObject;
 use crate::engine::{ConverseError, MessagePage, Which};
 
 /// The conversation as it stands.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(engine.conversation(&conversation_at(&request)?).await?))
 }
 
@@ -31,7 +31,7 @@ struct ChangeBody {
 
 /// Changes it; the answer is the conversation as it is then.
 pub(super) async fn change(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -65,7 +65,10 @@ pub(super) async fn change(
 }
 
 /// Erases it with its messages, generations and links.
-pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     engine.erase_conversation(&conversation_at(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -84,7 +87,7 @@ struct Query {
 
 /// The messages of the active branch, of another one, or all.
 pub(super) async fn messages(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let at = conversation_at(&request)?;

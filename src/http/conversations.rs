@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::generations::{REPLAYED, fingerprint, idempotency_key, page_limit};
 use super::problem::Problem;
 use super::prompt::check_metadata;
-use super::{Shared, body, proper_id, tenant};
+use super::{EngineData, body, proper_id, tenant};
 use crate::domain::conversation::NewConversation;
 use crate::domain::generation::Idempotency;
 use crate::domain::id::ConversationId;
@@ -34,7 +34,7 @@ struct NewBody {
 
 /// Opens a conversation, or finds what the client's key has opened.
 pub(super) async fn create(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -112,7 +112,10 @@ struct Query {
 }
 
 /// Lists the tenant's conversations, the most recently updated first; `next_cursor` leads on.
-pub(super) async fn list(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();

@@ -15,7 +15,7 @@ use crate::domain::id::Seq;
 use crate::domain::transcript::{Answer, ToolCall, Transcript};
 
 /// What an event says to a protocol that knows nothing of attempts.
-pub(super) enum Said<'a> {
+pub(super) enum DialectEvent<'a> {
     /// The generation is there.
     Started,
     /// More thinking.
@@ -38,9 +38,9 @@ pub(super) trait Dialect {
     const NAME: &'static str;
 
     /// Writes what `said` comes to.
-    fn said(&mut self, said: &Said<'_>, frames: &mut Frames);
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames);
 
-    /// An event that is no part of the answer: a notice, or the seam of two attempts.
+    /// An event that is no part of the answer: a notice, or the border of two attempts.
     fn beside(&mut self, _event: &Event, _frames: &mut Frames) {}
 
     /// Everything up to `seq` was said, and more may follow: the place for a cursor.
@@ -163,11 +163,11 @@ impl Frames {
 
 /// The fold that both tells a dialect what was said and knows what of it still counts.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(super) struct EventReplay {
     transcript: Transcript,
 }
 
-impl Story {
+impl EventReplay {
     /// The seq of the last event.
     pub(super) fn seq(&self) -> Seq {
         self.transcript.seq
@@ -197,13 +197,13 @@ impl Story {
             tracing::error!(%error, "a log that cannot be");
         }
         match &event {
-            Event::Started { .. } => dialect.said(&Said::Started, frames),
-            Event::Delta { text } => dialect.said(&Said::Text(text), frames),
-            Event::Reasoning { text } => dialect.said(&Said::Reasoning(text), frames),
-            Event::Refusal { text } => dialect.said(&Said::Refusal(text), frames),
-            Event::ToolCall(call) => dialect.said(&Said::Call(call), frames),
+            Event::Started { .. } => dialect.said(&DialectEvent::Started, frames),
+            Event::Delta { text } => dialect.said(&DialectEvent::Text(text), frames),
+            Event::Reasoning { text } => dialect.said(&DialectEvent::Reasoning(text), frames),
+            Event::Refusal { text } => dialect.said(&DialectEvent::Refusal(text), frames),
+            Event::ToolCall(call) => dialect.said(&DialectEvent::Call(call), frames),
             Event::Superseded { .. } => {
-                dialect.said(&Said::Void, frames);
+                dialect.said(&DialectEvent::Void, frames);
                 say(&self.transcript.answer, dialect, frames);
             }
             // Nothing is void, and what a notice says is not the answer.
@@ -218,7 +218,7 @@ impl Story {
                 };
                 self.all(entry.seq, answer, dialect, frames);
             }
-            Event::Done(done) => dialect.said(&Said::Done(done), frames),
+            Event::Done(done) => dialect.said(&DialectEvent::Done(done), frames),
         }
         Ok(())
     }
@@ -232,14 +232,14 @@ impl Story {
         frames: &mut Frames,
     ) {
         self.all(last, outcome.answer.clone(), dialect, frames);
-        dialect.said(&Said::Done(&outcome.done), frames);
+        dialect.said(&DialectEvent::Done(&outcome.done), frames);
         self.transcript.done = Some(outcome.done.clone());
     }
 
     /// Everything up to `seq` at once.
     fn all(&mut self, seq: Seq, answer: Answer, d: &mut impl Dialect, frames: &mut Frames) {
         let first = self.transcript.seq == Seq::ZERO;
-        d.said(if first { &Said::Started } else { &Said::Void }, frames);
+        d.said(if first { &DialectEvent::Started } else { &DialectEvent::Void }, frames);
         say(&answer, d, frames);
         self.transcript.seq = seq;
         self.transcript.answer = answer;
@@ -250,9 +250,9 @@ impl Story {
 fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
     let Answer { text, reasoning, refusal, tool_calls } = answer;
     for (said, text) in [
-        (Said::Reasoning(reasoning), reasoning),
-        (Said::Text(text), text),
-        (Said::Refusal(refusal), refusal),
+        (DialectEvent::Reasoning(reasoning), reasoning),
+        (DialectEvent::Text(text), text),
+        (DialectEvent::Refusal(refusal), refusal),
     ] {
         if !text.is_empty() {
             dialect.said(&said, frames);
@@ -266,6 +266,6 @@ fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
             name: Some(call.name.clone()),
             arguments: call.arguments.clone(),
         };
-        dialect.said(&Said::Call(&delta), frames);
+        dialect.said(&DialectEvent::Call(&delta), frames);
     }
 }

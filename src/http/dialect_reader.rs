@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep};
 
-use super::dialect::{Dialect, Frames, Story};
+use super::dialect::{Dialect, EventReplay, Frames};
 use super::problem::Problem;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, Status};
@@ -33,7 +33,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 pub(super) struct Reader<D> {
     pub(super) dialect: D,
     pub(super) frames: Frames,
-    pub(super) story: Story,
+    pub(super) replay: EventReplay,
     /// None once everything is told.
     session: Option<Box<Session>>,
     /// Up to this event the reader wants none.
@@ -64,11 +64,11 @@ impl<D: Dialect> Reader<D> {
         frames: Frames,
         seen: Seq,
     ) -> Result<Self, Problem> {
-        let story = Story::default();
+        let replay = EventReplay::default();
         let mut reader = Self {
             dialect,
             frames,
-            story,
+            replay,
             session: None,
             silent_until: seen,
             pinged: false,
@@ -76,8 +76,8 @@ impl<D: Dialect> Reader<D> {
         };
         match &row.result {
             Some(outcome) if !row.events_retained => {
-                let (last, Reader { story, dialect, frames, .. }) = (row.last_seq, &mut reader);
-                story.outcome(last, outcome, dialect, frames);
+                let (last, Reader { replay, dialect, frames, .. }) = (row.last_seq, &mut reader);
+                replay.outcome(last, outcome, dialect, frames);
             }
             Some(_) | None => {
                 let at = Address { tenant: row.tenant.clone(), id: row.id };
@@ -102,14 +102,14 @@ impl<D: Dialect> Reader<D> {
     }
 
     fn delivered(&mut self) {
-        if self.story.done().is_some() {
+        if self.replay.done().is_some() {
             self.read.iter_mut().for_each(RequestRead::delivered);
         }
     }
 
     /// Tells everything up to `head`.
     async fn catch_up(&mut self, head: Seq) {
-        while self.story.seq() < head && self.step().await {}
+        while self.replay.seq() < head && self.step().await {}
     }
 
     /// Waits until the model's server has taken the prompt and, if that comes at once, has said
@@ -119,7 +119,7 @@ impl<D: Dialect> Reader<D> {
         let mut accepted = pin!(engine.accepted(at));
         let mut taken = false;
         let mut over = pin!(sleep(HELD));
-        while self.story.answer().is_empty() && !self.pinged {
+        while self.replay.answer().is_empty() && !self.pinged {
             tokio::select! {
                 biased;
                 more = self.step() => if !more { break },
@@ -131,19 +131,19 @@ impl<D: Dialect> Reader<D> {
             }
         }
         let failed = |done: &&Done| matches!(done.status, Status::Failed | Status::Interrupted);
-        self.story.done().filter(failed).filter(|_| self.story.answer().is_empty())
+        self.replay.done().filter(failed).filter(|_| self.replay.answer().is_empty())
     }
 
     /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
     pub(super) async fn finish(&mut self) -> Option<&Done> {
         while self.step().await {}
         self.delivered();
-        self.story.done()
+        self.replay.done()
     }
 
     /// The answer so far.
     pub(super) fn answer(&self) -> &Answer {
-        self.story.answer()
+        self.replay.answer()
     }
 
     /// Tells what is ready; false when there is nothing more.
@@ -152,7 +152,7 @@ impl<D: Dialect> Reader<D> {
         match session.next().await {
             Some(Item::Entries(entries)) => {
                 if self.tell(&entries) {
-                    self.dialect.paused(self.story.seq(), &mut self.frames);
+                    self.dialect.paused(self.replay.seq(), &mut self.frames);
                 } else {
                     self.session = None;
                 }
@@ -176,7 +176,7 @@ impl<D: Dialect> Reader<D> {
             if self.silent_until > Seq::ZERO {
                 self.frames.silent = entry.seq <= self.silent_until;
             }
-            if let Err(error) = self.story.tell(entry, &mut self.dialect, &mut self.frames) {
+            if let Err(error) = self.replay.tell(entry, &mut self.dialect, &mut self.frames) {
                 tracing::error!(%error, "a reader's stream ends");
                 return false;
             }
@@ -184,7 +184,7 @@ impl<D: Dialect> Reader<D> {
                 return false;
             }
         }
-        self.story.done().is_none()
+        self.replay.done().is_none()
     }
 
     /// The frames, everything that is ready in one piece.

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::dialect::{Dialect, Frames, Story};
+use super::dialect::{Dialect, EventReplay, Frames};
 use super::{ai_sdk, openai};
 use crate::domain::entry::Entry;
 use crate::domain::event::{
@@ -96,10 +96,10 @@ fn entries(events: &[Event]) -> Vec<Entry> {
 
 fn told(events: &[Event], mut dialect: impl Dialect, mut frames: Frames) -> String {
     frames.backlog = false;
-    let mut story = Story::default();
+    let mut replay = EventReplay::default();
     let mut all = Vec::new();
     for entry in entries(events) {
-        story.tell(&entry, &mut dialect, &mut frames).unwrap();
+        replay.tell(&entry, &mut dialect, &mut frames).unwrap();
         all.extend_from_slice(&frames.take());
     }
     String::from_utf8(all).unwrap()
@@ -145,7 +145,7 @@ fn chat_whole() {
 #[test]
 fn ui_message_whole() {
     let events = eventful();
-    let said = told(&events, ai_sdk::fold::UiMessage::of(&row()), Frames::after(None));
+    let said = told(&events, ai_sdk::encoder::UiMessage::of(&row()), Frames::after(None));
     assert_is("ui_message", &said);
 }
 
@@ -164,7 +164,7 @@ fn a_loss_and_a_continuation_in_every_dialect() {
     ];
     assert_is("lost_responses", &told(&events, responses(), Frames::after(Some(5))));
     assert_is("lost_chat", &told(&events, chat(), Frames::after(Some(0))));
-    let page = ai_sdk::fold::UiMessage::of(&row());
+    let page = ai_sdk::encoder::UiMessage::of(&row());
     assert_is("lost_ui_message", &told(&events, page, Frames::after(Some(2))));
 }
 
@@ -218,7 +218,7 @@ fn every_ending_in_every_dialect() {
         for all in [
             told(&events, responses(), Frames::after(Some(5))),
             told(&events, chat(), Frames::after(Some(1))),
-            told(&events, ai_sdk::fold::UiMessage::of(&row()), Frames::after(Some(3))),
+            told(&events, ai_sdk::encoder::UiMessage::of(&row()), Frames::after(Some(3))),
         ] {
             said.push_str(&all);
         }
@@ -229,21 +229,21 @@ fn every_ending_in_every_dialect() {
 #[test]
 fn a_log_that_is_no_longer_there_is_told_by_its_outcome() {
     let events = eventful();
-    let mut story = Story::default();
+    let mut replay = EventReplay::default();
     let mut all = Frames::none();
     let mut dialect = openai::responses::of(&row());
     for entry in entries(&events) {
-        story.tell(&entry, &mut dialect, &mut all).unwrap();
+        replay.tell(&entry, &mut dialect, &mut all).unwrap();
     }
     let outcome = crate::domain::generation::Outcome {
-        answer: story.answer().clone(),
-        done: story.done().unwrap().clone(),
+        answer: replay.answer().clone(),
+        done: replay.done().unwrap().clone(),
         attempts: 3,
     };
     let whole = dialect.object(Status::Completed);
     let mut dialect = openai::responses::of(&row());
-    let (mut story, mut frames) = (Story::default(), Frames::after(None));
-    story.outcome(Seq(15), &outcome, &mut dialect, &mut frames);
+    let (mut replay, mut frames) = (EventReplay::default(), Frames::after(None));
+    replay.outcome(Seq(15), &outcome, &mut dialect, &mut frames);
     let told = dialect.object(Status::Completed);
     let texts = |object: &serde_json::Value| {
         let items = object["output"].as_array().unwrap().iter();

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frame::EVENT_STREAM;
 use super::problem::Problem;
-use super::{Shared, address, resource, while_allowed};
+use super::{EngineData, address, resource, while_allowed};
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
@@ -53,7 +53,7 @@ struct Query {
 }
 
 /// What is known of the stream when a reader comes.
-struct Place {
+struct StreamState {
     row: Generation,
     /// The reader has everything up to this event.
     after: Seq,
@@ -61,7 +61,7 @@ struct Place {
     cursor: u64,
 }
 
-impl Place {
+impl StreamState {
     fn is_at_end(&self) -> bool {
         self.after == self.row.last_seq
     }
@@ -72,14 +72,14 @@ impl Place {
 }
 
 /// The events behind an offset: what there is, or by long-poll, or as server-sent events.
-async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn read(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();
     let row = engine.generation(&address(&request)?).await?;
     let live = query.live.as_deref();
     let after = offset(query.offset.as_deref(), live.is_some(), &row)?;
-    let place = Place { row, after, cursor: query.cursor.unwrap_or(0).saturating_add(1) };
+    let place = StreamState { row, after, cursor: query.cursor.unwrap_or(0).saturating_add(1) };
     if place.is_closed() && !place.row.events_retained && !place.is_at_end() {
         let detail = "its events are no longer retained; GET the generation for its answer";
         return Err(Problem::new(StatusCode::GONE, "cursor_expired", detail));
@@ -98,7 +98,7 @@ async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Prob
 }
 
 /// Where the stream ends now, and whether for good.
-async fn head(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn head(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request)?).await?;
     let mut response = common(HttpResponse::Ok(), row.last_seq);
     response.insert_header((header::CONTENT_TYPE, "application/json"));
@@ -108,7 +108,7 @@ async fn head(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Prob
     Ok(response.finish())
 }
 
-async fn catch_up(engine: &Engine, place: Place) -> Result<HttpResponse, Problem> {
+async fn catch_up(engine: &Engine, place: StreamState) -> Result<HttpResponse, Problem> {
     let mut entries = Vec::new();
     if !place.is_at_end()
         && let Some(mut session) = open(engine, &place).await?
@@ -119,7 +119,7 @@ async fn catch_up(engine: &Engine, place: Place) -> Result<HttpResponse, Problem
     Ok(batch(&place, &entries))
 }
 
-async fn long_poll(engine: &Engine, place: Place) -> Result<HttpResponse, Problem> {
+async fn long_poll(engine: &Engine, place: StreamState) -> Result<HttpResponse, Problem> {
     if let Some(mut session) = open(engine, &place).await? {
         let deadline = Instant::now() + POLL;
         while let Ok(Some(item)) = timeout_at(deadline, session.next()).await {
@@ -137,7 +137,7 @@ async fn long_poll(engine: &Engine, place: Place) -> Result<HttpResponse, Proble
     Ok(response.finish())
 }
 
-async fn follow(engine: &Engine, place: Place) -> Result<HttpResponse, Problem> {
+async fn follow(engine: &Engine, place: StreamState) -> Result<HttpResponse, Problem> {
     let session = open(engine, &place).await?;
     let mut response = common(HttpResponse::Ok(), place.after);
     response
@@ -148,7 +148,7 @@ async fn follow(engine: &Engine, place: Place) -> Result<HttpResponse, Problem> 
 }
 
 /// A session behind the reader's offset; `None` if there is nothing more, ever.
-async fn open(engine: &Engine, place: &Place) -> Result<Option<Session>, Problem> {
+async fn open(engine: &Engine, place: &StreamState) -> Result<Option<Session>, Problem> {
     let at = Address { tenant: place.row.tenant.clone(), id: place.row.id };
     Ok(match engine.open(&at, place.after).await? {
         Opened::Complete => None,
@@ -188,7 +188,7 @@ fn common(mut response: HttpResponseBuilder, next: Seq) -> HttpResponseBuilder {
 }
 
 /// Some events as one answer.
-fn batch(place: &Place, entries: &[Entry]) -> HttpResponse {
+fn batch(place: &StreamState, entries: &[Entry]) -> HttpResponse {
     let next = entries.last().map_or(place.after, |entry| entry.seq);
     let closed = ends(place, entries);
     let mut response = common(HttpResponse::Ok(), next);
@@ -223,7 +223,7 @@ fn unless(request: &HttpRequest, mut response: HttpResponse) -> HttpResponse {
 }
 
 /// Whether nothing follows these.
-fn ends(place: &Place, entries: &[Entry]) -> bool {
+fn ends(place: &StreamState, entries: &[Entry]) -> bool {
     match entries.last() {
         Some(entry) => entry.kind == Kind::Done,
         None => place.is_at_end() && place.is_closed(),
@@ -245,7 +245,10 @@ fn array(entries: &[Entry]) -> Bytes {
 
 /// A data event and its control event for each batch; a control event at once where there is
 /// nothing yet, so that the reader knows that it is up to date.
-fn frames(place: Place, session: Option<Session>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn frames(
+    place: StreamState,
+    session: Option<Session>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let deadline = Instant::now() + LIVE;
     let first = place.is_at_end().then(|| frame(&place, &[]));
     stream::unfold((place, session, first), move |(place, session, first)| async move {
@@ -268,7 +271,7 @@ fn frames(place: Place, session: Option<Session>) -> impl Stream<Item = Result<B
     })
 }
 
-fn frame(place: &Place, entries: &[Entry]) -> Bytes {
+fn frame(place: &StreamState, entries: &[Entry]) -> Bytes {
     let next = entries.last().map_or(place.after, |entry| entry.seq);
     let mut control = json!({
         "streamNextOffset": token(next),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use super::sse::{self, Shape};
-use super::{Shared, accept, address};
+use super::{EngineData, accept, address};
 use crate::domain::id::Seq;
 use crate::engine::Opened;
 
@@ -20,7 +20,10 @@ struct Query {
 }
 
 /// Streams the events behind the cursor; 204 when there are none and never will be.
-pub(super) async fn read(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn read(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let at = address(&request)?;
     let (cursor, shape) = wanted(&request)?;
     match engine.open(&at, cursor).await? {

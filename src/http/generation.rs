@@ -3,16 +3,19 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::problem::Problem;
-use super::{Shared, address, while_allowed};
+use super::{EngineData, address, while_allowed};
 use crate::ports::Deleted;
 
 /// The generation as it stands.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(engine.view(&address(&request)?).await?))
 }
 
 /// Ends it; the answer is the receipt, or 202 if the truth takes longer than we may wait.
-pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn cancel(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let at = address(&request)?;
     let receipt = while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
     if receipt.view.status.is_ended() {
@@ -23,7 +26,10 @@ pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpR
 }
 
 /// Erases it with all its events.
-pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     match engine.delete(&address(&request)?).await? {
         Deleted::Gone => Ok(HttpResponse::NoContent().finish()),
         Deleted::Absent => Err(Problem::no_such_generation()),

@@ -13,7 +13,7 @@ use super::events::header_cursor;
 use super::problem::Problem;
 use super::prompt::StartBody;
 use super::sse::{self, GENERATION, Shape};
-use super::{Shared, accept, body, caller, tenant, trace};
+use super::{EngineData, accept, body, caller, tenant, trace};
 use crate::domain::conversation::TurnAsked;
 use crate::domain::event::Status;
 use crate::domain::generation::{Idempotency, Request};
@@ -31,7 +31,7 @@ pub(super) const USUAL_PAGE: u32 = 20;
 
 /// Starts a generation. With `Accept: text/event-stream` the response is its event stream.
 pub(super) async fn start(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -179,7 +179,10 @@ struct Query {
 }
 
 /// Lists the tenant's generations, newest first; `next_cursor` leads to older ones.
-pub(super) async fn list(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();

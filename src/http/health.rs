@@ -3,7 +3,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::json;
 
-use super::Shared;
+use super::EngineData;
 use super::problem::Problem;
 
 /// The process answers.
@@ -12,7 +12,7 @@ pub(super) async fn alive() -> HttpResponse {
 }
 
 /// New work can be taken: the database is there and the server is not about to stop.
-pub(super) async fn ready(engine: Shared) -> Result<HttpResponse, Problem> {
+pub(super) async fn ready(engine: EngineData) -> Result<HttpResponse, Problem> {
     if engine.is_draining() {
         let detail = "the server is about to stop";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail);

@@ -2,10 +2,10 @@
 use actix_web::HttpResponse;
 use actix_web::http::header;
 
-use super::Shared;
+use super::EngineData;
 
 /// The text exposition, with the gauges that are looked up as it is asked for.
-pub(super) async fn read(engine: Shared) -> HttpResponse {
+pub(super) async fn read(engine: EngineData) -> HttpResponse {
     engine.measure().await;
     HttpResponse::Ok()
         .insert_header((

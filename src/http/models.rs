@@ -2,11 +2,11 @@
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::{Shared, anthropic};
+use super::{EngineData, anthropic};
 use crate::engine::Model;
 
 /// The models that prompts can name.
-pub(super) async fn list(engine: Shared, request: HttpRequest) -> HttpResponse {
+pub(super) async fn list(engine: EngineData, request: HttpRequest) -> HttpResponse {
     if anthropic::has_version(&request) {
         return anthropic::models::list(&engine, &request);
     }

@@ -335,7 +335,7 @@ impl From<StartError> for Problem {
                     .with("generation", generation.to_string())
                     .retry_after(1)
             }
-            StartError::Bounds(error) => error.into(),
+            StartError::KeyLimits(error) => error.into(),
             StartError::Log(error) => error.into(),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::object::Object;
 use super::problem::Problem;
 use super::proper_id;
-use crate::domain::conversation::{Content, ParentAsked, Part, Said, TurnAsked};
+use crate::domain::conversation::{Content, NewMessage, ParentAsked, Part, TurnAsked};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Message, Parameters, Prompt, PromptError, Role};
@@ -180,7 +180,7 @@ fn said(
     prompt: Option<String>,
     messages: Option<Vec<Object<WireMessage>>>,
     in_conversation: bool,
-) -> Result<(Vec<Said>, Vec<String>), Problem> {
+) -> Result<(Vec<NewMessage>, Vec<String>), Problem> {
     match (prompt, messages) {
         (Some(_), Some(_)) => {
             let detail = "give either `prompt` or `messages`";
@@ -193,7 +193,7 @@ fn said(
             Err(Problem::unprocessable("missing_field", detail).with("field", "prompt"))
         }
         (Some(prompt), None) => {
-            let said = Said { role: Role::User, content: Content::Text(prompt) };
+            let said = NewMessage { role: Role::User, content: Content::Text(prompt) };
             Ok((vec![said], vec!["prompt".to_owned()]))
         }
         (None, Some(wire)) if wire.is_empty() => {
@@ -202,9 +202,9 @@ fn said(
         }
         (None, Some(wire)) => {
             let names = (0..wire.len()).map(inside).collect();
-            let said: Vec<Said> = wire
+            let said: Vec<NewMessage> = wire
                 .into_iter()
-                .map(|Object(m)| Said { role: m.role, content: m.content.content() })
+                .map(|Object(m)| NewMessage { role: m.role, content: m.content.content() })
                 .collect();
             if let Some(n) = said.iter().position(|m| m.role == Role::Tool) {
                 let detail = "answers of tools come over the OpenAI-compatible routes";

@@ -8,7 +8,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::problem::Problem;
-use super::{Shared, conversation_at};
+use super::{EngineData, conversation_at};
 use crate::domain::conversation::{AnswerDetails, Content, Message};
 use crate::domain::event::Status;
 use crate::domain::prompt::Role;
@@ -18,7 +18,10 @@ use crate::engine::ViewError;
 pub(super) use follow::follow;
 
 /// Makes a link to the active branch as it is now, and to the answer that is being made there.
-pub(super) async fn create(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let token = engine.share(&conversation_at(&request)?).await?;
     let token = token.as_str();
     Ok(HttpResponse::Created()
@@ -27,7 +30,10 @@ pub(super) async fn create(engine: Shared, request: HttpRequest) -> Result<HttpR
 }
 
 /// Makes every link worthless.
-pub(super) async fn revoke(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn revoke(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     engine.unshare(&conversation_at(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -56,7 +62,7 @@ struct SharedMessage {
 }
 
 /// What a link leads to, for whoever has it.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
     let shared = engine.shared(&token).await?;
     let shared = shared.ok_or_else(nowhere)?;

@@ -18,7 +18,7 @@ const RAW: &str = "$serde_json::private::RawValue";
 /// # Errors
 /// 400 for what is not JSON, 422 with the body's field for the rest.
 pub(super) fn check(json: &[u8]) -> Result<(), Problem> {
-    let place = Place::default();
+    let place = Cursor::default();
     let mut read = Deserializer::from_slice(json);
     let walked = Walk { level: 0, place: &place }.deserialize(&mut read).and_then(|()| read.end());
     let Err(error) = walked else { return Ok(()) };
@@ -35,7 +35,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), Problem> {
 
 /// Where in the body the walk is.
 #[derive(Default)]
-struct Place {
+struct Cursor {
     field: RefCell<String>,
     fault: Cell<Option<Fault>>,
 }
@@ -46,7 +46,7 @@ enum Fault {
     Key,
 }
 
-impl Place {
+impl Cursor {
     fn fault<E: de::Error>(&self, fault: Fault) -> E {
         self.fault.set(Some(fault));
         E::custom("cannot be kept")
@@ -61,7 +61,7 @@ impl Place {
 #[derive(Clone, Copy)]
 struct Walk<'a> {
     level: usize,
-    place: &'a Place,
+    place: &'a Cursor,
 }
 
 impl Walk<'_> {
@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
 }
 
 /// A key below the body's own fields.
-struct Key<'a>(&'a Place);
+struct Key<'a>(&'a Cursor);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = ();

@@ -10,9 +10,9 @@ mod frames;
 mod inbound;
 mod lenient;
 mod outbox;
-mod patience;
+mod presence;
+mod rate_limit;
 mod reading;
-mod rooms;
 mod session;
 mod wire;
 mod work;
@@ -24,7 +24,7 @@ use actix_web::http::{StatusCode, Version, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev, web};
 use futures_util::stream::{self, StreamExt};
 
-use super::Shared;
+use super::EngineData;
 use super::auth::{self, Entrance};
 use super::problem::Problem;
 use crate::domain::id::ConnectionId;
@@ -39,7 +39,7 @@ use work::Worker;
 /// Opens a socket. Whoever may not have one learns it from a close code: scripts in browsers
 /// cannot see the status of a handshake that failed.
 pub(super) async fn open(
-    engine: Shared,
+    engine: EngineData,
     access: web::Data<Access>,
     request: HttpRequest,
     payload: web::Payload,

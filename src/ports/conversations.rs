@@ -75,7 +75,7 @@ pub trait Conversations: Send + Sync + 'static {
     async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError>;
 
     /// What a link leads to.
-    async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError>;
+    async fn shared(&self, token_hash: &[u8]) -> Result<Option<SharedConversation>, LogError>;
 
     /// Which answer a link follows.
     async fn link(&self, token_hash: &[u8]) -> Result<Link, LogError>;
@@ -170,7 +170,7 @@ pub enum Begun {
 
 /// What a link leads to.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedConversation {
     /// The conversation's name.
     pub title: Option<String>,
     /// From the root to the leaf that was shared, or to the answer that was being made then.

@@ -10,7 +10,9 @@ use super::operations::Operations;
 use super::request_reads::RequestReads;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
-use crate::domain::generation::{Generation, Idempotency, Kept, NewGeneration, Outcome};
+use crate::domain::generation::{
+    BackgroundResponse, Generation, Idempotency, NewGeneration, Outcome,
+};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, InstanceId, Seq, Tenant};
 
 /// The durable log of all generations. What is not in it did not happen.
@@ -82,17 +84,17 @@ pub trait Log: Send + Sync + 'static {
     async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError>;
 
     /// Of `running`, those that are on record for another owner than `owner`, or for none.
-    async fn lost(
+    async fn owned_elsewhere(
         &self,
         owner: InstanceId,
         running: &[GenerationId],
     ) -> Result<Vec<GenerationId>, LogError>;
 
     /// Begins the lease of `owner`, who takes generations from now on.
-    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
+    async fn acquire_lease(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
 
     /// Notes that `owner` takes no more generations; whether an instance is alive that does.
-    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError>;
+    async fn mark_draining(&self, owner: InstanceId) -> Result<bool, LogError>;
 
     /// Gives one generation of `owner` up, so that others may take it over at once, unless it has
     /// ended or has another owner or epoch.
@@ -102,7 +104,7 @@ pub trait Log: Send + Sync + 'static {
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError>;
 
     /// Notes which models `owner` has.
-    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError>;
+    async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError>;
 
     /// Whether an instance other than `owner` is alive that takes generations of this model.
     async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError>;
@@ -127,7 +129,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// Events under a seq that is taken are put aside, and [`LogError::Doubled`] names them all; the rest
     /// is folded then.
-    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError>;
+    async fn compact(&self, owner: InstanceId) -> Result<u64, LogError>;
 
     /// Makes room for the days ahead and drops the events of generations begun more than `days`
     /// days ago; returns how many days' tables were dropped.
@@ -263,7 +265,7 @@ pub enum RowChange {
     /// The model begins.
     Started,
     /// The model begins, or a new attempt does: which answer its upstream keeps.
-    Kept(Option<Kept>),
+    Background(Option<BackgroundResponse>),
     /// The last entry is `done`.
     Ended(Box<Outcome>),
 }
@@ -304,7 +306,7 @@ pub struct Orphan {
     /// Whether a cancel was asked for.
     pub cancel_requested: bool,
     /// The answer that its upstream keeps.
-    pub kept: Option<Kept>,
+    pub kept: Option<BackgroundResponse>,
 }
 
 /// A take-over of a generation.

@@ -47,7 +47,7 @@ pub enum Continuation {
     Instruct,
     /// Exactly behind the last token.
     Prefix,
-    /// It keeps the answer itself, see [`Delta::Kept`], and is asked for the rest of it.
+    /// It keeps the answer itself, see [`Delta::Background`], and is asked for the rest of it.
     ProviderResume,
 }
 
@@ -98,7 +98,7 @@ pub struct Attempt {
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.
 #[derive(Clone, Debug)]
 pub struct Resume {
-    /// The upstream's own name for it, as [`Delta::Kept`] gave it.
+    /// The upstream's own name for it, as [`Delta::Background`] gave it.
     pub kept: String,
     /// What was heard; exactly this is left out.
     pub heard: Answer,
@@ -118,7 +118,7 @@ pub enum Delta {
     /// Tokens up to now; the last one counts. Not exact where more is to come.
     Usage(Usage),
     /// The upstream keeps the answer under this name and goes on with it also without us.
-    Kept(String),
+    Background(String),
     /// It does not, or no longer.
     Forgotten,
     /// Something that a reader may want to know.

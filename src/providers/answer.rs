@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::guard::lost;
 use super::json_body::Object;
-use super::refusal::{Said, one_line, retry_after};
+use super::refusal::{RefusalBody, one_line, retry_after};
 use crate::domain::event::ErrorCode;
 use crate::ports::ProviderError;
 
@@ -97,7 +97,7 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
 async fn refused(response: reqwest::Response) -> ProviderError {
     let status = response.status().as_u16();
     let wait = retry_after(response.headers());
-    let said = Said::in_body(&beginning(response).await);
+    let said = RefusalBody::in_body(&beginning(response).await);
     let loss = said.with_status(status);
     ProviderError { retry_after: wait.filter(|_| loss.retryable), ..loss }
 }
@@ -106,7 +106,7 @@ async fn refused(response: reqwest::Response) -> ProviderError {
 fn not_a_stream(kind: &str, body: &[u8]) -> ProviderError {
     let json = serde_json::from_slice::<serde_json::Value>(body).ok();
     if let Some(value) = json.as_ref().filter(|v| v.get("error").is_some_and(|e| !e.is_null())) {
-        return Said::in_value(value).in_stream();
+        return RefusalBody::in_value(value).in_stream();
     }
     let answered =
         json.is_some_and(|v| v.get("choices").or(v.get("output")).or(v.get("content")).is_some());

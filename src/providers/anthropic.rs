@@ -11,8 +11,8 @@ use super::guard::unsent;
 use super::messages_body::{Body, Wanted};
 use super::messages_map::MessagesMap;
 use super::messages_source;
+use super::overlap;
 use super::probe::Probe;
-use super::seam;
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
@@ -93,7 +93,7 @@ impl Provider for Anthropic {
         };
         let mut body = Body::new(wanted, &attempt);
         if body.spent {
-            return Ok(seam::spent());
+            return Ok(overlap::spent());
         }
         let deltas = match self.ask(&body, &attempt).await {
             Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
@@ -108,11 +108,13 @@ impl Provider for Anthropic {
         };
         let so_far = &attempt.so_far;
         Ok(match settings.continuation {
-            _ if so_far.is_empty() => seam::told(deltas, &body.left_out),
+            _ if so_far.is_empty() => overlap::told(deltas, &body.left_out),
             // The request leaves it out.
-            Continuation::Prefix => seam::without_blank(deltas, &so_far[so_far.trim_end().len()..]),
+            Continuation::Prefix => {
+                overlap::without_blank(deltas, &so_far[so_far.trim_end().len()..])
+            }
             Continuation::None | Continuation::Instruct | Continuation::ProviderResume => {
-                seam::clean(deltas, settings.continuation, so_far)
+                overlap::clean(deltas, settings.continuation, so_far)
             }
         })
     }

@@ -6,8 +6,8 @@ use super::chat_calls::ChatCalls;
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
-use super::refusal::Said;
-use super::text::{Piece, TextJoiner};
+use super::refusal::RefusalBody;
+use super::text::{ChunkText, TextJoiner};
 use super::think_tags::{Thinking, Told};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
 use crate::ports::{Delta, ProviderError};
@@ -47,7 +47,7 @@ impl Fold for ChatMap {
     fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
         if let Some(error) = chunk.error().filter(|_| !self.finished) {
             self.flush();
-            return Err(Said::in_value(&error).in_stream());
+            return Err(RefusalBody::in_value(&error).in_stream());
         }
         // Before the finish, because the consumer may stop listening there.
         let in_choice = || chunk.choices.iter().flatten().find_map(ChatChoice::usage);
@@ -113,7 +113,7 @@ impl ChatMap {
         if let Some(delta) = choice.take_delta() {
             self.delta(delta);
         }
-        let word = |piece: &Option<Piece>| {
+        let word = |piece: &Option<ChunkText>| {
             let piece = piece.as_ref().filter(|piece| !piece.0.is_empty())?;
             Some(String::from_utf8_lossy(&piece.0).into_owned())
         };
@@ -122,7 +122,7 @@ impl ChatMap {
         let native = word(&choice.native_finish_reason);
         match raw.as_str() {
             "error" => Err(match choice.error() {
-                Some(error) => Said::in_value(&error).in_stream(),
+                Some(error) => RefusalBody::in_value(&error).in_stream(),
                 None => lost(
                     ErrorCode::UpstreamProtocol,
                     "the model ended with an error and did not say which".into(),

@@ -3,7 +3,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::json_body::Object;
-use super::seam;
+use super::overlap;
 use crate::ports::{Attempt, Continuation};
 
 /// What the upstream wants of messages with instructions.
@@ -91,7 +91,7 @@ pub(crate) fn continued(messages: &mut Vec<Object>, continuation: Continuation, 
     }
     messages.push(said);
     if continuation == Continuation::Instruct {
-        let instruction = seam::instruction(text);
+        let instruction = overlap::instruction(text);
         messages.push(Object::of(&json!({ "role": "user", "content": instruction })));
     }
 }

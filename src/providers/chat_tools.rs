@@ -11,7 +11,7 @@ use crate::domain::transcript::ToolCall;
 /// What a chat message says: a text alone, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Content<'a> {
+pub(crate) enum WireContent<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<Part<'a>>),
 }
@@ -25,17 +25,17 @@ pub(crate) enum Part<'a> {
 }
 
 /// The content of a chat message; `None` where it says nothing but calls.
-pub(crate) fn content(message: &Message) -> Option<Content<'_>> {
+pub(crate) fn content(message: &Message) -> Option<WireContent<'_>> {
     if message.content.is_empty() && !message.tool_calls.is_empty() {
         return None;
     }
     if message.images.is_empty() {
-        return Some(Content::Text(message.content.as_str().into()));
+        return Some(WireContent::Text(message.content.as_str().into()));
     }
     let text = Some(message.content.as_str()).filter(|text| !text.is_empty());
     let text = text.map(|text| Part::Text { text });
     let images = message.images.iter().map(|image_url| Part::ImageUrl { image_url });
-    Some(Content::Parts(text.into_iter().chain(images).collect()))
+    Some(WireContent::Parts(text.into_iter().chain(images).collect()))
 }
 
 /// A function in a chat request, or a call of it: `{"type":"function","function":{…}}`.

@@ -7,8 +7,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chat_body::Dialect;
-use super::chat_tools::{Called, ChatFunctionOf, Content, calls, choice, content, tools};
-use super::text::Piece;
+use super::chat_tools::{Called, ChatFunctionOf, WireContent, calls, choice, content, tools};
+use super::text::ChunkText;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
 
@@ -42,7 +42,7 @@ pub(crate) struct ChatRequest<'a> {
 #[derive(Debug, Serialize)]
 struct ChatMessage<'a> {
     role: Role,
-    content: Option<Content<'a>>,
+    content: Option<WireContent<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ChatFunctionOf<'a, Called<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ pub(crate) struct ChatChunk {
     error: Option<Box<RawValue>>,
     detail: Option<Box<RawValue>>,
     /// `error` in old vLLM, with `message` and `code` beside it.
-    object: Option<Piece>,
+    object: Option<ChunkText>,
     message: Option<Box<RawValue>>,
     code: Option<Box<RawValue>>,
 }
@@ -100,8 +100,8 @@ pub(crate) struct ChatChunk {
 pub(crate) struct ChatChoice {
     index: Option<Box<RawValue>>,
     delta: Option<ChatDelta>,
-    pub(crate) finish_reason: Option<Piece>,
-    pub(crate) native_finish_reason: Option<Piece>,
+    pub(crate) finish_reason: Option<ChunkText>,
+    pub(crate) native_finish_reason: Option<ChunkText>,
     error: Option<Box<RawValue>>,
     usage: Option<Box<RawValue>>,
     /// In an answer in one piece, what is `delta` in a stream.
@@ -111,14 +111,14 @@ pub(crate) struct ChatChoice {
 /// What a chunk adds.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ChatDelta {
-    pub(crate) content: Option<Piece>,
-    pub(crate) refusal: Option<Piece>,
+    pub(crate) content: Option<ChunkText>,
+    pub(crate) refusal: Option<ChunkText>,
     /// DeepSeek, llama.cpp, SGLang. Some servers send two of the three names at once.
-    reasoning_content: Option<Piece>,
+    reasoning_content: Option<ChunkText>,
     /// vLLM, OpenRouter.
-    reasoning: Option<Piece>,
+    reasoning: Option<ChunkText>,
     /// Ollama.
-    thinking: Option<Piece>,
+    thinking: Option<ChunkText>,
     tool_calls: Option<Box<RawValue>>,
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct ChatToolCall {
 #[serde(default)]
 pub(crate) struct ChatFunction {
     pub(crate) name: Option<String>,
-    pub(crate) arguments: Option<Piece>,
+    pub(crate) arguments: Option<ChunkText>,
 }
 
 impl ChatChunk {
@@ -188,7 +188,7 @@ impl ChatChoice {
 
 impl ChatDelta {
     /// The thinking, whatever the server calls it.
-    pub(crate) fn take_reasoning(&mut self) -> Option<Piece> {
+    pub(crate) fn take_reasoning(&mut self) -> Option<ChunkText> {
         [&mut self.reasoning_content, &mut self.reasoning, &mut self.thinking]
             .into_iter()
             .filter_map(Option::take)

@@ -10,8 +10,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
 use super::demo_directives::Directives;
-use super::demo_script::{Line, Script};
-use super::seam;
+use super::demo_script::{DemoStep, Script};
+use super::overlap;
 use crate::domain::left_out::left_out;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
 
@@ -44,7 +44,7 @@ impl Provider for Demo {
         let now = Instant::now();
         let told = told.filter(|_| first);
         let deltas = Playing { notices, script, pace, next: None, now, alarm: None, burst: 0 };
-        Ok(seam::told(deltas.boxed(), &told.unwrap_or_default()))
+        Ok(overlap::told(deltas.boxed(), &told.unwrap_or_default()))
     }
 }
 
@@ -102,7 +102,7 @@ struct Playing {
     script: Script,
     pace: Pace,
     /// The next line, with its time.
-    next: Option<(Line, Instant)>,
+    next: Option<(DemoStep, Instant)>,
     /// The clock when it was last read: tokens that were due then need not ask again.
     now: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -113,9 +113,9 @@ impl Playing {
     /// So many tokens in a row, then others may run: with `tps=0` they never end.
     const BURST: u32 = 128;
 
-    fn next_line(&mut self) -> Option<(Line, Instant)> {
-        let line = self.script.next_line()?;
-        if line == Line::Stall {
+    fn next_step(&mut self) -> Option<(DemoStep, Instant)> {
+        let line = self.script.next_step()?;
+        if line == DemoStep::Stall {
             self.pace.stalled += self.pace.stall;
         }
         let before = self.script.spoken().saturating_sub(1);
@@ -154,7 +154,7 @@ impl Stream for Playing {
         }
         loop {
             if this.next.is_none() {
-                this.next = this.next_line();
+                this.next = this.next_step();
             }
             let Some((_, due)) = &this.next else { return Poll::Ready(None) };
             let due = *due;
@@ -163,12 +163,12 @@ impl Stream for Playing {
                 return Poll::Pending;
             }
             match this.next.take() {
-                Some((Line::Say(delta), _)) => return Poll::Ready(Some(Ok(delta))),
-                Some((Line::Stamp { skip }, due)) => {
+                Some((DemoStep::Say(delta), _)) => return Poll::Ready(Some(Ok(delta))),
+                Some((DemoStep::Stamp { skip }, due)) => {
                     return Poll::Ready(Some(Ok(Delta::Text(this.pace.stamp(due, skip)))));
                 }
-                Some((Line::Lose(loss), _)) => return Poll::Ready(Some(Err(loss))),
-                Some((Line::Stall, _)) | None => {}
+                Some((DemoStep::Lose(loss), _)) => return Poll::Ready(Some(Err(loss))),
+                Some((DemoStep::Stall, _)) | None => {}
             }
         }
     }

@@ -20,7 +20,7 @@ const REFUSAL: &str = "I would rather not, said the demo, because its prompt ask
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Line {
+pub(crate) enum DemoStep {
     /// This comes.
     Say(Delta),
     /// The time when it is due comes, but not its first bytes.
@@ -108,7 +108,7 @@ impl Script {
     }
 
     /// The next line; `None` after the last.
-    pub(crate) fn next_line(&mut self) -> Option<Line> {
+    pub(crate) fn next_step(&mut self) -> Option<DemoStep> {
         loop {
             match self.phase {
                 Phase::Reasoning => match self.reasoning.next() {
@@ -134,16 +134,16 @@ impl Script {
                 Phase::Lost if self.usage.output_tokens == 0 => return self.lose(),
                 Phase::Lost => {
                     let usage = std::mem::take(&mut self.usage);
-                    return Some(Line::Say(Delta::Usage(usage)));
+                    return Some(DemoStep::Say(Delta::Usage(usage)));
                 }
                 Phase::Usage => {
                     self.phase = Phase::Finish;
-                    return Some(Line::Say(Delta::Usage(self.usage)));
+                    return Some(DemoStep::Say(Delta::Usage(self.usage)));
                 }
                 Phase::Finish => {
                     self.phase = Phase::Over;
                     let reason = self.finish_reason();
-                    return Some(Line::Say(Delta::Finish { reason, raw: None }));
+                    return Some(DemoStep::Say(Delta::Finish { reason, raw: None }));
                 }
                 Phase::Over => return None,
             }
@@ -173,7 +173,7 @@ impl Script {
         if self.directives.refusal { Phase::Refusal } else { Phase::Answer }
     }
 
-    fn answer(&mut self) -> Option<Line> {
+    fn answer(&mut self) -> Option<DemoStep> {
         let d = &self.directives;
         if d.fail_at.is_some_and(|at| self.answered >= at) {
             self.phase = Phase::Lost;
@@ -181,7 +181,7 @@ impl Script {
         }
         if d.stall_at == Some(self.answered) {
             self.directives.stall_at = None;
-            return Some(Line::Stall);
+            return Some(DemoStep::Stall);
         }
         if self.is_over() {
             self.phase = if d.tool_call { Phase::ToolCall { fragment: 0 } } else { Phase::Usage };
@@ -191,7 +191,7 @@ impl Script {
         if self.directives.stamp {
             let skip = std::mem::take(&mut self.stamp_head);
             self.count_token();
-            return Some(Line::Stamp { skip });
+            return Some(DemoStep::Stamp { skip });
         }
         let token = self.head.take().unwrap_or_else(|| self.text.next_token().to_owned());
         Some(self.speak(Delta::Text(token)))
@@ -214,14 +214,14 @@ impl Script {
         self.max_tokens.is_some_and(|max| self.answered >= max)
     }
 
-    fn think(&mut self, word: &str) -> Line {
+    fn think(&mut self, word: &str) -> DemoStep {
         self.usage.reasoning_tokens = Some(self.usage.reasoning_tokens.unwrap_or(0) + 1);
         self.speak(Delta::Reasoning(word.into()))
     }
 
-    fn speak(&mut self, delta: Delta) -> Line {
+    fn speak(&mut self, delta: Delta) -> DemoStep {
         self.count_token();
-        Line::Say(delta)
+        DemoStep::Say(delta)
     }
 
     fn count_token(&mut self) {
@@ -229,9 +229,9 @@ impl Script {
         self.usage.output_tokens += 1;
     }
 
-    fn lose(&mut self) -> Option<Line> {
+    fn lose(&mut self) -> Option<DemoStep> {
         self.phase = Phase::Over;
-        Some(Line::Lose(truncated("the demo broke off, as its prompt asked it to")))
+        Some(DemoStep::Lose(truncated("the demo broke off, as its prompt asked it to")))
     }
 
     fn finish_reason(&self) -> FinishReason {

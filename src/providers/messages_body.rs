@@ -7,7 +7,7 @@ use super::adjust::Adjust;
 use super::json_body::Object;
 use super::messages_source;
 use super::messages_wire::MessagesRequest;
-use super::seam;
+use super::overlap;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 
@@ -145,7 +145,7 @@ fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &st
 
 fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {
     if continuation != Continuation::Prefix {
-        let turn = json!({ "role": "user", "content": seam::instruction(text) });
+        let turn = json!({ "role": "user", "content": overlap::instruction(text) });
         messages.push(Object::of(&turn));
     }
 }

@@ -5,8 +5,8 @@ use super::chat_map::{finish_reason, push_text};
 use super::delta_stream::Fold;
 use super::guard::{MAX_EVENT, lost, truncated};
 use super::messages_wire::{Block, BlockDelta, Counts, MessagesEvent};
-use super::refusal::Said;
-use super::text::{Piece, TextJoiner};
+use super::refusal::RefusalBody;
+use super::text::{ChunkText, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
 use crate::ports::{Delta, ProviderError};
 
@@ -42,7 +42,7 @@ impl Fold for MessagesMap {
     fn chunk(&mut self, event: MessagesEvent) -> Result<(), ProviderError> {
         if let Some(error) = event.error().filter(|_| !self.finished) {
             self.close_block();
-            return Err(Said::in_value(&error).in_stream());
+            return Err(RefusalBody::in_value(&error).in_stream());
         }
         self.counts = event.counts(self.counts);
         match event.kind.as_deref().unwrap_or_default() {
@@ -148,7 +148,7 @@ impl MessagesMap {
         Err(lost(ErrorCode::UpstreamProtocol, message, false))
     }
 
-    fn pieces(&mut self, thinking: Option<Piece>, text: Option<Piece>) {
+    fn pieces(&mut self, thinking: Option<ChunkText>, text: Option<ChunkText>) {
         let thinking = self.reasoning.push(thinking.unwrap_or_default());
         push_text(&mut self.out, thinking, Delta::Reasoning);
         let text = self.text.push(text.unwrap_or_default());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chat_tools::{TurnBlock, blocks, messages_choice, messages_tools};
-use super::text::Piece;
+use super::text::ChunkText;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role};
 
 /// The request's body.
@@ -169,8 +169,8 @@ pub(crate) struct MessageStart {
 pub(crate) struct Block {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
-    pub(crate) text: Option<Piece>,
-    pub(crate) thinking: Option<Piece>,
+    pub(crate) text: Option<ChunkText>,
+    pub(crate) thinking: Option<ChunkText>,
     /// Of `redacted_thinking`.
     pub(crate) data: Option<String>,
     pub(crate) id: Option<String>,
@@ -183,9 +183,9 @@ pub(crate) struct Block {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct BlockDelta {
-    pub(crate) text: Option<Piece>,
-    pub(crate) thinking: Option<Piece>,
-    pub(crate) partial_json: Option<Piece>,
+    pub(crate) text: Option<ChunkText>,
+    pub(crate) thinking: Option<ChunkText>,
+    pub(crate) partial_json: Option<ChunkText>,
     pub(crate) signature: Option<String>,
     pub(crate) stop_reason: Option<String>,
     pub(crate) stop_details: Option<StopDetails>,
@@ -196,7 +196,7 @@ pub(crate) struct BlockDelta {
 #[serde(default)]
 pub(crate) struct StopDetails {
     pub(crate) category: Option<String>,
-    pub(crate) explanation: Option<Piece>,
+    pub(crate) explanation: Option<ChunkText>,
 }
 
 /// Token counts as they come: each replaces the one before.

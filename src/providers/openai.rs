@@ -21,8 +21,8 @@ use super::delta_stream::DeltaStream;
 use super::endpoint::{Endpoint, Settings, SettingsError};
 use super::events::Events;
 use super::guard::{Guard, unsent};
+use super::overlap;
 use super::probe::Probe;
-use super::seam;
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
@@ -79,7 +79,7 @@ impl Provider for OpenAi {
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         let body = Body::new(self.dialect(), &attempt);
         if body.spent {
-            return Ok(seam::spent());
+            return Ok(overlap::spent());
         }
         let told = body.left_out.clone();
         let deltas = match self.ask(&body, &attempt).await {
@@ -92,8 +92,8 @@ impl Provider for OpenAi {
             }
             asked => asked?,
         };
-        let deltas = seam::clean(deltas, self.continuation(), &attempt.so_far);
-        Ok(if attempt.so_far.is_empty() { seam::told(deltas, &told) } else { deltas })
+        let deltas = overlap::clean(deltas, self.continuation(), &attempt.so_far);
+        Ok(if attempt.so_far.is_empty() { overlap::told(deltas, &told) } else { deltas })
     }
 }
 

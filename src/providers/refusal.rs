@@ -15,7 +15,7 @@ const MAX_NAME: usize = 64;
 
 /// What an error body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct RefusalBody {
     /// The upstream's own code or type; it may be a number.
     words: Vec<String>,
     code: Option<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Said {
     message: String,
 }
 
-impl Said {
+impl RefusalBody {
     /// Reads `{"error":{…}}`, `{"error":"text"}`, `{"detail":…}`, `{"message":…}` or plain text.
     pub(crate) fn in_body(body: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(body) {
@@ -205,7 +205,7 @@ mod tests {
             ("", &[], ""),
         ];
         for (body, words, message) in cases {
-            let said = Said::in_body(body.as_bytes());
+            let said = RefusalBody::in_body(body.as_bytes());
             assert_eq!(said.words, words, "{body}");
             assert_eq!(said.message, message, "{body}");
         }
@@ -234,16 +234,17 @@ mod tests {
             (529, Limited, true),
         ];
         for (status, code, retryable) in cases {
-            let loss = Said::default().with_status(status);
+            let loss = RefusalBody::default().with_status(status);
             assert_eq!((loss.code, loss.retryable), (code, retryable), "{status}");
         }
-        let poor = Said::in_body(br#"{"error":{"code":"insufficient_quota","message":"pay"}}"#);
+        let poor =
+            RefusalBody::in_body(br#"{"error":{"code":"insufficient_quota","message":"pay"}}"#);
         assert!(!poor.with_status(429).retryable);
     }
 
     #[test]
     fn an_error_in_the_stream_is_sorted_by_its_words() {
-        let code = |body: &str| Said::in_body(body.as_bytes()).in_stream().code;
+        let code = |body: &str| RefusalBody::in_body(body.as_bytes()).in_stream().code;
         assert_eq!(
             code(r#"{"error":{"type":"rate_limit_error"}}"#),
             ErrorCode::UpstreamRateLimited
@@ -276,14 +277,15 @@ mod tests {
             r#"{"error":{"message":"input length and `max_tokens` exceed context limit: 9 + 4 > 8"}}"#,
         ];
         for body in bodies {
-            let said = Said::in_body(body.as_bytes());
+            let said = RefusalBody::in_body(body.as_bytes());
             for loss in [said.with_status(400), said.with_status(500), said.in_stream()] {
                 let upstream = loss.upstream.unwrap();
                 assert_eq!(upstream.code.as_deref(), Some("context_length_exceeded"), "{body}");
                 assert_eq!((loss.code, loss.retryable), (ErrorCode::UpstreamRejected, false));
             }
         }
-        let slow = Said::in_body(br#"{"error":{"code":"slow_down","type":"t","message":"m"}}"#);
+        let slow =
+            RefusalBody::in_body(br#"{"error":{"code":"slow_down","type":"t","message":"m"}}"#);
         let upstream = slow.with_status(429).upstream.unwrap();
         assert_eq!((upstream.status, upstream.code.as_deref()), (429, Some("slow_down")));
     }

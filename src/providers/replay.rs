@@ -100,7 +100,7 @@ impl Replay {
             Ok(
                 other @ (Delta::Notice { .. }
                 | Delta::Usage(_)
-                | Delta::Kept(_)
+                | Delta::Background(_)
                 | Delta::Forgotten
                 | Delta::Finish { .. }),
             ) => Some(other),

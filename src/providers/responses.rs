@@ -15,7 +15,7 @@ use super::guard::{truncated, unsent};
 use super::probe::Probe;
 use super::responses_body::{Body, Wanted};
 use super::responses_map::ResponsesMap;
-use super::{replay, seam};
+use super::{overlap, replay};
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
@@ -99,7 +99,7 @@ impl Provider for Responses {
         let probe = Arc::new(Probe::new());
         let body = self.body(&attempt);
         if body.spent && attempt.resume.is_none() {
-            return Ok(seam::spent());
+            return Ok(overlap::spent());
         }
         let request = self.request(attempt.resume.as_ref(), &body);
         let Some(request) = request else { return Err(unsent()) };
@@ -122,8 +122,8 @@ impl Provider for Responses {
         let deltas = DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed();
         Ok(match attempt.resume {
             Some(resume) => replay::behind(deltas, resume.heard),
-            None if attempt.so_far.is_empty() => seam::told(deltas, &body.left_out),
-            None => seam::clean(deltas, settings.continuation, &attempt.so_far),
+            None if attempt.so_far.is_empty() => overlap::told(deltas, &body.left_out),
+            None => overlap::clean(deltas, settings.continuation, &attempt.so_far),
         })
     }
 

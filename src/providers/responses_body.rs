@@ -5,9 +5,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::adjust::Adjust;
 use super::json_body::Object;
+use super::overlap;
 use super::responses_tools as tools;
 use super::responses_wire::ResponsesRequest;
-use super::seam;
 use crate::domain::left_out::COMPACTED;
 use crate::domain::prompt::{Parameters, Role};
 use crate::domain::source::WireProtocol;
@@ -54,7 +54,7 @@ impl Body {
         if !attempt.so_far.is_empty() && wanted.continuation == Continuation::Instruct {
             let mut input = items(&object);
             input.extend(to_raw_value(&tools::text(Role::Assistant, attempt.so_far.as_str())));
-            let instruction = seam::instruction(&attempt.so_far);
+            let instruction = overlap::instruction(&attempt.so_far);
             input.extend(to_raw_value(&tools::text(Role::User, instruction)));
             object.set("input", &input);
         }

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::chat_map::push_text;
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
-use super::refusal::Said;
+use super::refusal::RefusalBody;
 use super::responses_wire::{Item, Part, Response, ResponsesEvent};
-use super::text::{Piece, TextJoiner};
+use super::text::{ChunkText, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta};
 use crate::ports::{Delta, ProviderError};
 
@@ -93,7 +93,7 @@ impl ResponsesMap {
         self.flush();
     }
 
-    fn push(&mut self, channel: Channel, index: u32, piece: Piece) {
+    fn push(&mut self, channel: Channel, index: u32, piece: ChunkText) {
         self.said |= !piece.0.is_empty();
         match channel {
             Channel::Text => {
@@ -165,7 +165,7 @@ impl ResponsesMap {
     fn name(&mut self, response: &Response) {
         let name = response.id.as_deref().filter(|name| self.keeps && is_name(name));
         if let Some(name) = name.filter(|_| !std::mem::replace(&mut self.named, true)) {
-            self.out.push_back(Delta::Kept(name.to_owned()));
+            self.out.push_back(Delta::Background(name.to_owned()));
         }
     }
 
@@ -181,7 +181,9 @@ impl ResponsesMap {
             self.out.extend(self.keeps.then_some(Delta::Forgotten));
             let message = "the answer was cancelled at the model's server".into();
             let cancelled = cancelled.then(|| lost(ErrorCode::UpstreamTruncated, message, false));
-            return Err(cancelled.unwrap_or_else(|| Said::in_value(&response.error()).in_stream()));
+            return Err(
+                cancelled.unwrap_or_else(|| RefusalBody::in_value(&response.error()).in_stream())
+            );
         }
         // vLLM ends what it cut off with `response.completed` too: the status is what counts.
         let kind = match response.status.as_deref() {
@@ -199,7 +201,7 @@ impl ResponsesMap {
         };
         let raw = raw.map(str::to_owned);
         if !self.said {
-            self.push(Channel::Text, 0, Piece(response.text()));
+            self.push(Channel::Text, 0, ChunkText(response.text()));
             self.flush();
         }
         self.finish(reason, raw);
@@ -251,7 +253,7 @@ impl Fold for ResponsesMap {
             "response.output_item.done" => self.item(event, true),
             // The parts of a summary are paragraphs.
             "response.reasoning_summary_part.added" if event.summary_place() > 0 => {
-                self.push(Channel::Reasoning, 0, Piece(b"\n\n".to_vec()));
+                self.push(Channel::Reasoning, 0, ChunkText(b"\n\n".to_vec()));
             }
             "response.completed"
             | "response.incomplete"
@@ -264,7 +266,7 @@ impl Fold for ResponsesMap {
             _ => {
                 event.kind = Some(kind);
                 if let Some(error) = event.take_error() {
-                    return Err(Said::in_value(&error).in_stream());
+                    return Err(RefusalBody::in_value(&error).in_stream());
                 }
                 // `response.created` and its like; others are passed over.
                 if let Some(response) = event.take_response() {

@@ -11,7 +11,7 @@ use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolCho
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Item<'a> {
-    Turn { role: Role, content: Content<'a> },
+    Turn { role: Role, content: WireContent<'a> },
     Call { r#type: &'static str, call_id: &'a str, name: &'a str, arguments: &'a str },
     Answer { r#type: &'static str, call_id: &'a str, output: &'a str },
 }
@@ -19,7 +19,7 @@ pub(crate) enum Item<'a> {
 /// What a turn says: a text alone, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Content<'a> {
+pub(crate) enum WireContent<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<Part<'a>>),
 }
@@ -40,7 +40,7 @@ pub(crate) enum Part<'a> {
 
 /// A turn that is text and nothing else.
 pub(crate) fn text<'a>(role: Role, text: impl Into<Cow<'a, str>>) -> Item<'a> {
-    Item::Turn { role, content: Content::Text(text.into()) }
+    Item::Turn { role, content: WireContent::Text(text.into()) }
 }
 
 /// The items of a message.
@@ -75,7 +75,7 @@ fn turn(message: &Message) -> Item<'_> {
         .iter()
         .map(|image| Part::InputImage { image_url: &image.url, detail: image.detail.as_deref() });
     let parts = said.into_iter().chain(pictures).collect();
-    Item::Turn { role: message.role, content: Content::Parts(parts) }
+    Item::Turn { role: message.role, content: WireContent::Parts(parts) }
 }
 
 /// The fields about tools and about the shape of the answer.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::responses_tools::{self as tools, Tools};
-use super::text::Piece;
+use super::text::ChunkText;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, Prompt, Role};
 
@@ -99,7 +99,7 @@ pub(crate) struct Item {
     pub(crate) id: Option<String>,
     pub(crate) call_id: Option<String>,
     pub(crate) name: Option<String>,
-    pub(crate) arguments: Option<Piece>,
+    pub(crate) arguments: Option<ChunkText>,
     content: Option<Box<RawValue>>,
 }
 
@@ -119,12 +119,12 @@ impl Part {
 
 impl ResponsesEvent {
     /// The piece that the event adds.
-    pub(crate) fn take_delta(&mut self) -> Piece {
+    pub(crate) fn take_delta(&mut self) -> ChunkText {
         parse(self.delta.take()).unwrap_or_default()
     }
 
     /// The whole of the part that the event ends.
-    pub(crate) fn take_whole(&mut self) -> Piece {
+    pub(crate) fn take_whole(&mut self) -> ChunkText {
         let fields = [&mut self.text, &mut self.refusal, &mut self.arguments];
         fields.into_iter().find_map(|field| parse(field.take())).unwrap_or_default()
     }
@@ -204,7 +204,7 @@ impl Response {
     pub(crate) fn text(self) -> Vec<u8> {
         let items: Vec<Item> = parse(self.output).unwrap_or_default();
         let messages = items.into_iter().filter(|item| item.kind.as_deref() == Some("message"));
-        messages.flat_map(|item| parse::<Piece>(item.content).unwrap_or_default().0).collect()
+        messages.flat_map(|item| parse::<ChunkText>(item.content).unwrap_or_default().0).collect()
     }
 }
 

@@ -8,42 +8,42 @@ use crate::domain::utf8::{Utf8Joiner, without_nul};
 /// `serde_json` refuses them in a `String`, and the chunk's text would be lost. An array of
 /// parts (`[{"type":"text","text":"…"}]`) counts as its joined texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Piece(pub(crate) Vec<u8>);
+pub(crate) struct ChunkText(pub(crate) Vec<u8>);
 
-impl<'de> Deserialize<'de> for Piece {
+impl<'de> Deserialize<'de> for ChunkText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(PieceVisitor)
+        deserializer.deserialize_byte_buf(ChunkTextVisitor)
     }
 }
 
-struct PieceVisitor;
+struct ChunkTextVisitor;
 
 #[derive(serde::Deserialize)]
 struct Part {
-    text: Option<Piece>,
+    text: Option<ChunkText>,
 }
 
-impl<'de> Visitor<'de> for PieceVisitor {
-    type Value = Piece;
+impl<'de> Visitor<'de> for ChunkTextVisitor {
+    type Value = ChunkText;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a text")
     }
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Piece, E> {
-        Ok(Piece(bytes.to_vec()))
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<ChunkText, E> {
+        Ok(ChunkText(bytes.to_vec()))
     }
 
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Piece, E> {
-        Ok(Piece(bytes))
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<ChunkText, E> {
+        Ok(ChunkText(bytes))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Piece, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<ChunkText, A::Error> {
         let mut joined = Vec::new();
         while let Some(part) = parts.next_element::<Part>()? {
             joined.extend(part.text.unwrap_or_default().0);
         }
-        Ok(Piece(joined))
+        Ok(ChunkText(joined))
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct TextJoiner {
 
 impl TextJoiner {
     /// The text that `piece` completes; may be empty.
-    pub(crate) fn push(&mut self, piece: Piece) -> String {
+    pub(crate) fn push(&mut self, piece: ChunkText) -> String {
         if self.high.is_some() || self.bytes.is_some() {
             return self.join(&piece.0);
         }

@@ -15,7 +15,7 @@ pub(crate) struct Told {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Phase {
     /// Nothing but white space yet.
     Beginning,
     /// Behind the opening tag, before the thoughts.
@@ -33,7 +33,7 @@ enum Place {
 /// The splitter of one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Thinking {
-    place: Place,
+    place: Phase,
     /// What may be the beginning of a tag.
     held: String,
 }
@@ -42,23 +42,23 @@ impl Thinking {
     /// For the beginning of an answer.
     pub(crate) fn new(tags: ThinkTags) -> Self {
         let place = match tags {
-            ThinkTags::Off => Place::Over,
-            ThinkTags::On => Place::Beginning,
-            ThinkTags::Opened => Place::Opened,
+            ThinkTags::Off => Phase::Over,
+            ThinkTags::On => Phase::Beginning,
+            ThinkTags::Opened => Phase::Opened,
         };
         Self { place, held: String::new() }
     }
 
     /// The server has a field for thoughts of its own: tags are the answer's.
     pub(crate) fn is_told_apart(&mut self) {
-        if self.place == Place::Beginning {
-            self.place = Place::Over;
+        if self.place == Phase::Beginning {
+            self.place = Phase::Over;
         }
     }
 
     /// What `piece` makes sure.
     pub(crate) fn push(&mut self, piece: String) -> Told {
-        if self.place == Place::Over && self.held.is_empty() {
+        if self.place == Phase::Over && self.held.is_empty() {
             return Told { text: piece, ..Told::default() };
         }
         self.held.push_str(&piece);
@@ -71,33 +71,33 @@ impl Thinking {
     pub(crate) fn finish(&mut self) -> Told {
         let rest = std::mem::take(&mut self.held);
         match self.place {
-            Place::Thoughts => Told { thoughts: rest, ..Told::default() },
-            Place::Opened | Place::Between => Told::default(),
-            Place::Beginning | Place::Text | Place::Over => Told { text: rest, ..Told::default() },
+            Phase::Thoughts => Told { thoughts: rest, ..Told::default() },
+            Phase::Opened | Phase::Between => Told::default(),
+            Phase::Beginning | Phase::Text | Phase::Over => Told { text: rest, ..Told::default() },
         }
     }
 
     /// False when more has to come first.
     fn step(&mut self, told: &mut Told) -> bool {
         match self.place {
-            Place::Beginning => {
+            Phase::Beginning => {
                 let said = self.held.trim_start();
                 if let Some(rest) = said.strip_prefix(OPENING) {
                     self.held = rest.to_owned();
-                    self.place = Place::Opened;
+                    self.place = Phase::Opened;
                     return true;
                 }
                 if OPENING.starts_with(said) {
                     return false;
                 }
-                self.place = Place::Text;
+                self.place = Phase::Text;
                 true
             }
-            Place::Thoughts => match self.held.split_once(CLOSING) {
+            Phase::Thoughts => match self.held.split_once(CLOSING) {
                 Some((before, after)) => {
                     told.thoughts.push_str(before);
                     self.held = after.to_owned();
-                    self.place = Place::Between;
+                    self.place = Phase::Between;
                     true
                 }
                 None => {
@@ -105,10 +105,10 @@ impl Thinking {
                     false
                 }
             },
-            Place::Opened => self.skip_blank(Place::Thoughts),
-            Place::Between => self.skip_blank(Place::Over),
-            Place::Text => self.text(told),
-            Place::Over => {
+            Phase::Opened => self.skip_blank(Phase::Thoughts),
+            Phase::Between => self.skip_blank(Phase::Over),
+            Phase::Text => self.text(told),
+            Phase::Over => {
                 told.text.push_str(&std::mem::take(&mut self.held));
                 false
             }
@@ -116,7 +116,7 @@ impl Thinking {
     }
 
     /// Goes to `next` with the first character that is no white space.
-    fn skip_blank(&mut self, next: Place) -> bool {
+    fn skip_blank(&mut self, next: Phase) -> bool {
         self.held = self.held.trim_start().to_owned();
         if self.held.is_empty() {
             return false;
@@ -130,13 +130,13 @@ impl Thinking {
         match (opening, closing) {
             // An answer about these tags has both.
             (Some(at), closing) if closing.is_none_or(|closing| at < closing) => {
-                self.place = Place::Over;
+                self.place = Phase::Over;
                 true
             }
             (_, Some(at)) => {
                 told.text.push_str(self.held.get(..at).unwrap_or_default());
                 self.held.drain(..at + CLOSING.len());
-                self.place = Place::Between;
+                self.place = Phase::Between;
                 told.late = true;
                 true
             }

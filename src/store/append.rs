@@ -2,19 +2,19 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::append_cache::Flush;
 use super::endings::mark_ended;
-use super::lane::{Admitted, Place};
+use super::lane::{Admitted, LanePosition};
 use super::lines;
 use super::rows::{error, json, stored};
 use super::turns::tell;
-use super::unfolded::Flush;
 use crate::ports::{Append, Doubled, LogError, RowChange};
 
 /// Appends `batch` by a lane; refused as a whole if the lane was closed, or if one of it is not
 /// where its generation is.
 pub(super) async fn append(
     connection: &mut PgConnection,
-    lane: &mut Place,
+    lane: &mut LanePosition,
     batch: &[&Append],
 ) -> Result<(), LogError> {
     let Some(admitted) = lane.admit(batch) else { return Err(LogError::Conflict) };
@@ -35,7 +35,7 @@ pub(super) async fn append(
 /// of the epoch that is on record: a take-over after this statement began has closed the lane.
 async fn flush(
     connection: &mut PgConnection,
-    lane: &mut Place,
+    lane: &mut LanePosition,
     batch: &[&Append],
     admitted: Admitted,
 ) -> Result<(), LogError> {
@@ -62,7 +62,7 @@ async fn flush(
     };
     let at = query.fetch_optional(connection).await.map_err(error)?;
     lane.note(&admitted, at.ok_or(LogError::Conflict)?);
-    lane.unfolded.keep(lane.id, lane.n, flush);
+    lane.append_cache.keep(lane.id, lane.n, flush);
     Ok(())
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn mark_kept(
     batch: &[&Append],
 ) -> Result<(), LogError> {
     for &one in batch {
-        let RowChange::Kept(kept) = &one.row else { continue };
+        let RowChange::Background(kept) = &one.row else { continue };
         sqlx::query(
             "update generations set kept = $3::json, \
              started_at = coalesce(started_at, clock_timestamp()), \

@@ -11,7 +11,7 @@ use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::ports::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LogError, Made, Page,
-    Search, Shared,
+    Search, SharedConversation,
 };
 
 /// Conversations in the database of the log.
@@ -93,7 +93,7 @@ impl Conversations for PgConversations {
         answered(self.delete_shares(at)).await
     }
 
-    async fn shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError> {
+    async fn shared(&self, token_hash: &[u8]) -> Result<Option<SharedConversation>, LogError> {
         answered(self.fetch_shared(token_hash)).await
     }
 
@@ -285,7 +285,7 @@ impl PgConversations {
             .fetch_all(&mut *transaction)
             .await
             .map_err(error)?;
-        super::fold::fold_all_of(&mut transaction, &ids).await?;
+        super::compact::fold_all_of(&mut transaction, &ids).await?;
         let statements = [
             "delete from segments where generation_id in \
              (select id from generations where conversation_id = $1 and tenant = $2)",

@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::append::append;
+use super::append_cache::AppendCache;
 use super::rows::{answered, error, seq};
 use super::supply::Supply;
-use super::unfolded::Unfolded;
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 
@@ -30,7 +30,7 @@ const BY_KEY: [(&str, &str); 3] =
 pub(super) struct PgWriter {
     supply: Supply,
     owner: InstanceId,
-    unfolded: Unfolded,
+    append_cache: AppendCache,
     open: Option<Open>,
     /// Connected, before there is anything to append.
     spare: Option<PgConnection>,
@@ -41,15 +41,15 @@ pub(super) struct PgWriter {
 /// A lane while it is open.
 struct Open {
     connection: PgConnection,
-    lane: Place,
+    lane: LanePosition,
 }
 
 /// Where the next append goes.
-pub(super) struct Place {
+pub(super) struct LanePosition {
     pub(super) id: Uuid,
     /// The row of the journal that is written next, or was last.
     pub(super) n: i64,
-    pub(super) unfolded: Unfolded,
+    pub(super) append_cache: AppendCache,
     /// What was appended here.
     known: HashMap<GenerationId, Known>,
 }
@@ -73,8 +73,8 @@ pub(super) enum Spoke {
 }
 
 impl PgWriter {
-    pub(super) fn new(supply: Supply, owner: InstanceId, unfolded: Unfolded) -> Self {
-        Self { supply, owner, unfolded, open: None, spare: None, left: None }
+    pub(super) fn new(supply: Supply, owner: InstanceId, append_cache: AppendCache) -> Self {
+        Self { supply, owner, append_cache, open: None, spare: None, left: None }
     }
 
     /// The open lane, out of `self`: a call that is dropped half-way must not leave it in use.
@@ -103,8 +103,8 @@ impl PgWriter {
     }
 
     /// The beginning of a lane.
-    fn place(&self, id: Uuid) -> Place {
-        Place { id, n: 0, unfolded: self.unfolded.clone(), known: HashMap::new() }
+    fn place(&self, id: Uuid) -> LanePosition {
+        LanePosition { id, n: 0, append_cache: self.append_cache.clone(), known: HashMap::new() }
     }
 
     /// Only a connection whose last call succeeded, or was refused for what it said, is in a
@@ -227,7 +227,7 @@ pub(super) struct Admitted {
     speaking: Vec<GenerationId>,
 }
 
-impl Place {
+impl LanePosition {
     /// Takes note of `batch`, which is about to be appended; `None` if one of it does not go on
     /// where its generation is. Whatever fails from then on ends the lane, and its notes with it.
     pub(super) fn admit(&mut self, batch: &[&Append]) -> Option<Admitted> {
@@ -284,7 +284,7 @@ impl Place {
 async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(
-        "with newest as (select generation_id as id, max(seq) as seq from unfolded \
+        "with newest as (select generation_id as id, max(seq) as seq from append_cache \
            where generation_id = any($1) group by 1) \
          select w.id, coalesce(g.epoch, 0) as epoch, greatest(coalesce(newest.seq, 0), \
            coalesce((select s.last from segments s where s.generation_id = w.id \

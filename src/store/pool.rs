@@ -150,7 +150,10 @@ impl Pool {
         let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
         loop {
             if let Some(opened) = self.idle().await {
-                return Ok(Held::new(opened, Place { pool: self.clone(), permit: Some(place) }));
+                return Ok(Held::new(
+                    opened,
+                    PoolPermit { pool: self.clone(), permit: Some(place) },
+                ));
             }
             let why = match self.open(give_up).await {
                 Err(sqlx::Error::PoolTimedOut) if Instant::now() < give_up => {
@@ -159,7 +162,7 @@ impl Pool {
                 Ok(opened) => {
                     return Ok(Held::new(
                         opened,
-                        Place { pool: self.clone(), permit: Some(place) },
+                        PoolPermit { pool: self.clone(), permit: Some(place) },
                     ));
                 }
                 Err(error) if is_too_many(&error) || is_starting(&error) => error,
@@ -276,12 +279,12 @@ impl Inner {
 }
 
 /// A place at work. It is free when this is dropped.
-struct Place {
+struct PoolPermit {
     pool: Pool,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl PoolPermit {
     /// Gives a connection back that is in order.
     fn put(self, opened: Opened) {
         let inner = &self.pool.inner;
@@ -295,7 +298,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PoolPermit {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             let mut state = self.pool.inner.state();

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use sqlx::AssertSqlSafe;
 
+use super::append_cache::AppendCache;
 use super::conversations::PgConversations;
 use super::lane::PgWriter;
 use super::neighbours;
@@ -18,7 +19,6 @@ use super::rows::{GENERATION, answered, error};
 use super::session_settings::Sessions;
 use super::supply::Supply;
 use super::turns;
-use super::unfolded::Unfolded;
 use super::unreadable::Unreadable;
 use crate::domain::entry::Entry;
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
@@ -44,7 +44,7 @@ pub struct PgLog {
     pub(super) watch: pool::Pool,
     pub(super) supply: Supply,
     pub(super) probe: Probe,
-    pub(super) unfolded: Unfolded,
+    pub(super) append_cache: AppendCache,
     pub(super) unreadable: Arc<Unreadable>,
     /// This process, anew with each start.
     pub(super) process: uuid::Uuid,
@@ -77,7 +77,7 @@ impl Log for PgLog {
     }
 
     fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
-        Box::new(PgWriter::new(self.supply.clone(), owner, self.unfolded.clone()))
+        Box::new(PgWriter::new(self.supply.clone(), owner, self.append_cache.clone()))
     }
 
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
@@ -184,7 +184,7 @@ impl Log for PgLog {
         .await
     }
 
-    async fn lost(
+    async fn owned_elsewhere(
         &self,
         owner: InstanceId,
         running: &[GenerationId],
@@ -192,11 +192,11 @@ impl Log for PgLog {
         answered(self.not_owned(owner, running)).await
     }
 
-    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+    async fn acquire_lease(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         answered(self.begin(owner, lease)).await
     }
 
-    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError> {
+    async fn mark_draining(&self, owner: InstanceId) -> Result<bool, LogError> {
         answered(self.mark_leaving(owner)).await
     }
 
@@ -212,7 +212,7 @@ impl Log for PgLog {
         .await
     }
 
-    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
+    async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
         answered(self.note_models(owner, models)).await
     }
 
@@ -232,7 +232,7 @@ impl Log for PgLog {
         answered(self.claim(claim)).await
     }
 
-    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
+    async fn compact(&self, owner: InstanceId) -> Result<u64, LogError> {
         answered(self.fold_lanes(owner)).await
     }
 
@@ -304,7 +304,7 @@ impl PgLog {
             upkeep: pool("upkeep", 2, 2),
             watch,
             probe: Probe::default(),
-            unfolded: Unfolded::default(),
+            append_cache: AppendCache::default(),
             unreadable: Arc::default(),
             process: InstanceId::random().0,
             supply,
@@ -357,7 +357,7 @@ impl PgLog {
         if let Some(conversation) = conversation {
             turns::take_out(&mut transaction, at, conversation).await?;
         }
-        super::fold::fold_all_of(&mut transaction, &[at.id.0]).await?;
+        super::compact::fold_all_of(&mut transaction, &[at.id.0]).await?;
         let statements = [
             "delete from doubled where generation_id in \
              (select id from generations where id = $1 and tenant = $2)",

@@ -10,10 +10,10 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::lines::entries;
-use crate::domain::conversation::Place;
+use crate::domain::conversation::TurnPosition;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, Status, Usage};
-use crate::domain::generation::{Generation, Kept, NewGeneration, Outcome, Request};
+use crate::domain::generation::{BackgroundResponse, Generation, NewGeneration, Outcome, Request};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::ports::{Doubled, LogError};
@@ -67,17 +67,17 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     })
 }
 
-fn place(row: &PgRow) -> Result<Option<Place>, LogError> {
+fn place(row: &PgRow) -> Result<Option<TurnPosition>, LogError> {
     let conversation: Option<Uuid> = row.try_get("conversation_id").map_err(error)?;
     let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
-    Ok(conversation.zip(parent).map(|(conversation, parent)| Place {
+    Ok(conversation.zip(parent).map(|(conversation, parent)| TurnPosition {
         conversation: ConversationId(conversation),
         parent: MessageId(parent),
     }))
 }
 
 /// The answer that the upstream of the row keeps; one that cannot be read is as if there were none.
-pub(super) fn kept(row: &PgRow) -> Result<Option<Kept>, LogError> {
+pub(super) fn kept(row: &PgRow) -> Result<Option<BackgroundResponse>, LogError> {
     let kept: Option<String> = row.try_get("kept").map_err(error)?;
     Ok(kept.and_then(|json| readable("kept", &json, &mut None)))
 }

@@ -8,9 +8,9 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::append_cache::Flush;
 use super::lines::{Noted, add, noted};
 use super::rows::{error, seq};
-use super::unfolded::Flush;
 use crate::domain::id::GenerationId;
 use crate::ports::{Doubled, LogError};
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::conversations::PgConversations;
 use super::rows::error;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
-use crate::ports::{Address, ConversationAt, Link, LogError, Shared};
+use crate::ports::{Address, ConversationAt, Link, LogError, SharedConversation};
 
 /// The most messages that a link shows, the newest of the branch: it has no pages.
 const SHOWN: u32 = 10_000;
@@ -46,7 +46,10 @@ impl PgConversations {
         .map_err(error)
     }
 
-    pub(super) async fn fetch_shared(&self, token_hash: &[u8]) -> Result<Option<Shared>, LogError> {
+    pub(super) async fn fetch_shared(
+        &self,
+        token_hash: &[u8],
+    ) -> Result<Option<SharedConversation>, LogError> {
         let row = sqlx::query(
             "select c.id, c.tenant, c.title, coalesce(m.id, s.leaf) as leaf, m.id is null and \
                coalesce(g.status in ('queued', 'running', 'cancelling'), false) as answering \
@@ -69,7 +72,11 @@ impl PgConversations {
             None => Vec::new(),
         };
         let answering = row.try_get("answering").map_err(error)?;
-        Ok(Some(Shared { title: row.try_get("title").map_err(error)?, messages, answering }))
+        Ok(Some(SharedConversation {
+            title: row.try_get("title").map_err(error)?,
+            messages,
+            answering,
+        }))
     }
 
     pub(super) async fn fetch_link(&self, token_hash: &[u8]) -> Result<Link, LogError> {

@@ -7,7 +7,7 @@ use super::append;
 use super::conversations::PgConversations;
 use super::rows::{GENERATION, checked_json, error};
 use super::starts::insert_generation;
-use crate::domain::conversation::{Place, Turn};
+use crate::domain::conversation::{Turn, TurnPosition};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, Epoch, GenerationId, Seq};
 use crate::ports::{Address, Append, Begun, Created, LogError, RowChange};
@@ -143,7 +143,7 @@ async fn insert_messages(
     connection: &mut PgConnection,
     new: &NewGeneration,
     turn: &Turn,
-    place: Place,
+    place: TurnPosition,
 ) -> Result<(), LogError> {
     let mut parent = turn.parent;
     for (id, said) in &turn.messages {

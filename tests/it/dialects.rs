@@ -129,7 +129,10 @@ async fn a_plain_client_of_chat_completions_has_ten_seconds_of_grace() {
             "select (request->'on_disconnect')::text from generations order by id desc limit 1";
         let mut database = app.database.connect().await;
         let stored: String = sqlx::query_scalar(sql).fetch_one(&mut database).await.unwrap();
-        assert_eq!(stored, expected, "{head}: src/engine/stops.rs tests how long that is");
+        assert_eq!(
+            stored, expected,
+            "{head}: src/engine/stop_conditions.rs tests how long that is"
+        );
     }
     app.stop().await;
 }

@@ -43,7 +43,7 @@ async fn a_doubled_seq_is_neither_read_nor_folded_and_its_neighbours_are() {
     let (torn, whole) = (bench.generation().await, bench.generation().await);
     let mut writer = bench.log.writer(bench.owner);
     writer.append(&[&deltas(&torn, 1, 2..=20), &deltas(&whole, 1, 2..=17)]).await.unwrap();
-    assert_eq!(bench.log.fold(bench.owner).await.unwrap(), 35);
+    assert_eq!(bench.log.compact(bench.owner).await.unwrap(), 35);
     // One event that follows, and one whose seq is taken.
     write_again(&bench, bench.owner, &[&whole, &torn], 1, 18).await;
     assert!(is_doubled(bench.log.read(&torn, Seq::ZERO, 100).await, &torn, 18), "in the journal");
@@ -52,8 +52,8 @@ async fn a_doubled_seq_is_neither_read_nor_folded_and_its_neighbours_are() {
     assert!(is_doubled(bench.log.read_many(&both, 100).await, &torn, 18));
     assert_eq!(bench.log.read(&whole, Seq::ZERO, 100).await.unwrap().len(), 18);
 
-    assert!(is_doubled(bench.log.fold(bench.owner).await, &torn, 18), "it is told once");
-    assert_eq!(bench.log.fold(bench.owner).await.unwrap(), 0, "and then the journal is empty");
+    assert!(is_doubled(bench.log.compact(bench.owner).await, &torn, 18), "it is told once");
+    assert_eq!(bench.log.compact(bench.owner).await.unwrap(), 0, "and then the journal is empty");
     assert_eq!(bench.database.number("select count(*) from journal").await, 0);
     assert_eq!(bench.database.number(ASIDE).await, 1, "nothing is lost");
     assert!(is_doubled(bench.log.read(&torn, Seq::ZERO, 100).await, &torn, 18), "put aside");
@@ -77,7 +77,7 @@ async fn segments_that_overlap_in_one_fold_are_told_apart() {
     // By another owner, and by the same one.
     write_again(&bench, bench.owner, &[&torn], 2, 5).await;
     write_again(&bench, bench.owner, &[&torn], 1, 3).await;
-    let Err(LogError::Doubled(found)) = bench.log.fold(bench.owner).await else {
+    let Err(LogError::Doubled(found)) = bench.log.compact(bench.owner).await else {
         panic!("not seen")
     };
     let mut seqs: Vec<u64> = found.iter().map(|one| one.seq.0).collect();

@@ -42,11 +42,11 @@ async fn folding_changes_nothing_that_is_read() {
         let (mine, other) = (deltas(&at, 1, part.clone()), deltas(&beside, 1, part));
         writer.append(&[&mine, &other]).await.unwrap();
         let before = read(&mut writer).await;
-        let folded = bench.log.fold(bench.owner).await.unwrap();
+        let folded = bench.log.compact(bench.owner).await.unwrap();
         assert_eq!(folded, 2 * mine.entries.len() as u64);
         assert_eq!(bench.database.number(WAITING).await, 0);
         assert_eq!(read(&mut writer).await, before);
-        assert_eq!(bench.log.fold(bench.owner).await.unwrap(), 0, "there is nothing left");
+        assert_eq!(bench.log.compact(bench.owner).await.unwrap(), 0, "there is nothing left");
     }
     let expected: Vec<Vec<u64>> =
         (0..42).map(|after| (after + 1..=40.min(after + 5)).collect()).collect();
@@ -110,7 +110,7 @@ async fn what_is_erased_is_not_folded_back() {
     writer.append(&[&mine, &deltas(&beside, 1, 2..=9)]).await.unwrap();
     assert_eq!(bench.log.delete(&at).await.unwrap(), Deleted::Gone);
     append(writer.as_mut(), &deltas(&beside, 1, 10..=12)).await.expect("the lane goes on");
-    bench.log.fold(bench.owner).await.unwrap();
+    bench.log.compact(bench.owner).await.unwrap();
     assert_eq!(bench.log.read(&beside, Seq::ZERO, 100).await.unwrap().len(), 12);
     let left = "select count(*) from events where tenant is null";
     assert_eq!(bench.database.number(left).await, 0);
@@ -123,9 +123,9 @@ async fn what_a_dead_instance_left_is_folded_by_another() {
     let at = bench.generation().await;
     append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
     let other = InstanceId::random();
-    assert_eq!(bench.log.fold(other).await.unwrap(), 0, "its owner lives");
+    assert_eq!(bench.log.compact(other).await.unwrap(), 0, "its owner lives");
     bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
-    assert_eq!(bench.log.fold(other).await.unwrap(), 8);
+    assert_eq!(bench.log.compact(other).await.unwrap(), 8);
     assert_eq!((bench.database.number(WAITING).await, bench.database.number(LANES).await), (0, 0));
     assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap().len(), 8);
 }
@@ -222,7 +222,7 @@ async fn readers_see_every_event_once_while_it_is_folded() {
         let (bench, other) = (Arc::clone(&bench), Arc::clone(&other));
         tokio::spawn(async move {
             loop {
-                let both = tokio::join!(bench.log.fold(bench.owner), other.fold(bench.owner));
+                let both = tokio::join!(bench.log.compact(bench.owner), other.compact(bench.owner));
                 both.0.unwrap();
                 both.1.unwrap();
             }
@@ -252,7 +252,7 @@ async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
             (deltas(&at, 1, 2 + 4 * n..=3 + 4 * n), deltas(&at, 1, 4 + 4 * n..=5 + 4 * n));
         writer.append(&[&mine]).await.unwrap();
         writer.append(&[&more, &deltas(&beside, 1, n + 2..=n + 2)]).await.unwrap();
-        assert_eq!(by.fold(bench.owner).await.unwrap(), 5, "whoever folds knows, or reads");
+        assert_eq!(by.compact(bench.owner).await.unwrap(), 5, "whoever folds knows, or reads");
     }
     let read = bench.log.read(&at, Seq::ZERO, 100).await.unwrap();
     let expected = deltas(&at, 1, 2..=17).entries;

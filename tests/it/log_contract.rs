@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastword::domain::entry::Entry;
 use lastword::domain::event::{Done, Event, Status, Usage};
 use lastword::domain::generation::{
-    Idempotency, Kept, NewGeneration, OnDisconnect, Outcome, Request,
+    BackgroundResponse, Idempotency, NewGeneration, OnDisconnect, Outcome, Request,
 };
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::domain::json::JsonObject;
@@ -91,8 +91,8 @@ pub(crate) fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u6
 
 /// Only the row changes: no entry that could collide.
 fn keeping(at: &Address, epoch: i32, answer: &str) -> Append {
-    let kept = Kept { model: "m".into(), answer: answer.into(), attempt: 1 };
-    let row = RowChange::Kept(Some(kept));
+    let kept = BackgroundResponse { model: "m".into(), answer: answer.into(), attempt: 1 };
+    let row = RowChange::Background(Some(kept));
     Append { at: at.clone(), epoch: Epoch(epoch), entries: Vec::new(), row }
 }
 
@@ -315,11 +315,14 @@ async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
     bench.log.give_up(&at, InstanceId::random(), Epoch(1)).await.unwrap();
     bench.log.give_up(&ended, bench.owner, Epoch(1)).await.unwrap();
     assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
-    assert!(bench.log.lost(bench.owner, &[at.id, ended.id]).await.unwrap().is_empty());
+    assert!(bench.log.owned_elsewhere(bench.owner, &[at.id, ended.id]).await.unwrap().is_empty());
     bench.log.give_up(&at, bench.owner, Epoch(1)).await.unwrap();
     assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
     let gone = GenerationId::random();
-    assert_eq!(bench.log.lost(bench.owner, &[at.id, gone]).await.unwrap(), [at.id, gone]);
+    assert_eq!(
+        bench.log.owned_elsewhere(bench.owner, &[at.id, gone]).await.unwrap(),
+        [at.id, gone]
+    );
     let claimed = bench.log.take_over(&claim(&at, InstanceId::NOBODY, 2, 2)).await.unwrap();
     assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
     let told = bench.log.request_cancel(&ended).await.unwrap();
@@ -329,15 +332,15 @@ async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
 #[tokio::test]
 async fn of_two_that_leave_the_second_finds_nobody_to_hand_over_to() {
     let bench = bench().await;
-    assert!(!bench.log.leave(bench.owner).await.unwrap(), "it is alone");
+    assert!(!bench.log.mark_draining(bench.owner).await.unwrap(), "it is alone");
     let other = InstanceId::random();
-    bench.log.arrive(bench.owner, LEASE).await.unwrap();
-    bench.log.arrive(other, LEASE).await.unwrap();
-    assert!(bench.log.leave(bench.owner).await.unwrap());
+    bench.log.acquire_lease(bench.owner, LEASE).await.unwrap();
+    bench.log.acquire_lease(other, LEASE).await.unwrap();
+    assert!(bench.log.mark_draining(bench.owner).await.unwrap());
     bench.log.heartbeat(bench.owner, LEASE).await.unwrap();
-    assert!(!bench.log.leave(other).await.unwrap(), "the other one takes nothing any more");
-    bench.log.arrive(bench.owner, LEASE).await.unwrap();
-    assert!(bench.log.leave(other).await.unwrap(), "it has come back");
+    assert!(!bench.log.mark_draining(other).await.unwrap(), "the other one takes nothing any more");
+    bench.log.acquire_lease(bench.owner, LEASE).await.unwrap();
+    assert!(bench.log.mark_draining(other).await.unwrap(), "it has come back");
 }
 
 #[tokio::test]
@@ -391,7 +394,7 @@ async fn what_an_upstream_keeps_is_told_by_the_owner_alone() {
     let mine = Orphans::Unattended { owner: bench.owner, attended: vec![] };
     let orphan = bench.log.orphans(&mine, 10).await.unwrap().remove(0);
     assert_eq!(orphan.kept.unwrap().answer, "resp_1");
-    let forgotten = Append { row: RowChange::Kept(None), ..deltas(&at, 1, 2..=2) };
+    let forgotten = Append { row: RowChange::Background(None), ..deltas(&at, 1, 2..=2) };
     writer.append(&[&keeping(&at, 1, "resp_2"), &forgotten]).await.unwrap();
     assert_eq!(bench.log.orphans(&mine, 10).await.unwrap().remove(0).kept, None, "in their order");
 }

@@ -190,18 +190,18 @@ impl Log for WrongLog {
     async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
         self.real.cancel_requests(owner).await
     }
-    async fn lost(
+    async fn owned_elsewhere(
         &self,
         owner: InstanceId,
         running: &[GenerationId],
     ) -> Result<Vec<GenerationId>, LogError> {
-        self.real.lost(owner, running).await
+        self.real.owned_elsewhere(owner, running).await
     }
-    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
-        self.real.arrive(owner, lease).await
+    async fn acquire_lease(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.real.acquire_lease(owner, lease).await
     }
-    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError> {
-        self.real.leave(owner).await
+    async fn mark_draining(&self, owner: InstanceId) -> Result<bool, LogError> {
+        self.real.mark_draining(owner).await
     }
     async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
         self.real.give_up(at, owner, epoch).await
@@ -209,8 +209,8 @@ impl Log for WrongLog {
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         self.real.heartbeat(owner, lease).await
     }
-    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
-        self.real.offer(owner, models).await
+    async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
+        self.real.advertise_models(owner, models).await
     }
     async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError> {
         self.real.is_offered_elsewhere(owner, model).await
@@ -230,8 +230,8 @@ impl Log for WrongLog {
         }
         self.real.take_over(claim).await
     }
-    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
-        self.real.fold(owner).await
+    async fn compact(&self, owner: InstanceId) -> Result<u64, LogError> {
+        self.real.compact(owner).await
     }
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.real.retain(days).await

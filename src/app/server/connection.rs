@@ -15,10 +15,10 @@ use actix_service::boxed::{BoxFuture, BoxService};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::arrival::Arrived;
-use super::shared::{Line, Shared, Socket};
+use super::accept::Arrived;
+use super::shared::{HandoffLine, SharedConnection, Socket};
 use super::streaming::Streaming;
-use crate::http::Place;
+use crate::http::ConnectionPermit;
 
 /// How long a client may take to close its end. For actix, too: never between 1 and 500 ms, with which
 /// connections leak (actix-http 3.20).
@@ -40,7 +40,7 @@ pub(super) struct Endpoint<S> {
 /// A future by hand, because it is small so, and readers are many.
 pub(super) struct Connection<S> {
     endpoint: Rc<Endpoint<S>>,
-    shared: Rc<Shared<S>>,
+    shared: Rc<SharedConnection<S>>,
     stage: Stage,
 }
 
@@ -53,8 +53,12 @@ enum Stage {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
-    pub(super) fn new(endpoint: Rc<Endpoint<S>>, arrived: Arrived<S>, place: Place) -> Self {
-        let shared = Shared::new(arrived, place);
+    pub(super) fn new(
+        endpoint: Rc<Endpoint<S>>,
+        arrived: Arrived<S>,
+        place: ConnectionPermit,
+    ) -> Self {
+        let shared = SharedConnection::new(arrived, place);
         let stage = endpoint.begin(&shared);
         Self { endpoint, shared, stage }
     }
@@ -62,13 +66,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
     /// actix gets the connection.
-    fn begin(&self, shared: &Rc<Shared<S>>) -> Stage {
+    fn begin(&self, shared: &Rc<SharedConnection<S>>) -> Stage {
         Stage::Actix(self.actix.call((Socket::of(shared), shared.protocol, shared.peer)))
     }
 
     /// Waits for another request. As actix would, had it the connection: one that it gets while it is
     /// idle has only the time of a request's head.
-    fn wait(&self, shared: &Rc<Shared<S>>) -> Stage {
+    fn wait(&self, shared: &Rc<SharedConnection<S>>) -> Stage {
         let (stopping, shared, idle) = (self.stopping.clone(), shared.clone(), self.idle);
         Stage::Waiting(Box::pin(async move {
             tokio::select! {
@@ -82,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
 
 /// Says that it is over, then waits for the client to do so: if it was still sending when the connection
 /// was gone, it would lose the last bytes unread (RFC 9112 §9.6).
-fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(shared: &Rc<Shared<S>>) -> Stage {
+fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(shared: &Rc<SharedConnection<S>>) -> Stage {
     let shared = shared.clone();
     Stage::Closing(Box::pin(async move {
         let said = async {
@@ -102,8 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Connection<S> {
         let Self { endpoint, shared, stage } = &mut *self;
         loop {
             *stage = match stage {
-                Stage::Actix(actix) => match (actix.as_mut().poll(cx), shared.take_leaving()) {
-                    (Poll::Pending, Some(leaving)) => Stage::Streaming(Streaming::new(leaving)),
+                Stage::Actix(actix) => match (actix.as_mut().poll(cx), shared.take_handed_off()) {
+                    (Poll::Pending, Some(handed_off)) => {
+                        Stage::Streaming(Streaming::new(handed_off))
+                    }
                     (Poll::Pending, None) => return Poll::Pending,
                     (Poll::Ready(_), _) => return Poll::Ready(Ok(())),
                 },

@@ -11,9 +11,9 @@ use actix_web::body::BoxBody;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::arrival::Arrived;
-use super::bounds::Bounds;
-use crate::http::Place;
+use super::accept::Arrived;
+use super::request_framing::RequestFraming;
+use crate::http::ConnectionPermit;
 
 /// Bytes that are read at once, at most.
 const READ: usize = 16 * 1024;
@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// An answer that leaves: its body, and its head as actix wrote it.
-pub(super) struct Leaving {
+pub(super) struct HandedOff {
     pub(super) body: BoxBody,
     pub(super) head: BytesMut,
     /// Whether the connection speaks another protocol from now on: then the body says what becomes
@@ -35,41 +35,41 @@ pub(super) struct Leaving {
 }
 
 /// The connection.
-pub(super) struct Shared<S> {
+pub(super) struct SharedConnection<S> {
     stream: RefCell<S>,
     state: RefCell<State>,
     pub(super) protocol: Protocol,
     pub(super) peer: Option<SocketAddr>,
     /// It counts as open for as long as it is.
-    pub(super) place: Rc<Place>,
+    pub(super) place: Rc<ConnectionPermit>,
 }
 
 #[derive(Default)]
 struct State {
-    bounds: Bounds,
-    leaving: Option<Leaving>,
+    framing: RequestFraming,
+    handed_off: Option<HandedOff>,
     left: bool,
     /// What came while an answer streamed, for actix.
     early: Bytes,
 }
 
-impl<S> Shared<S> {
-    pub(super) fn new(arrived: Arrived<S>, place: Place) -> Rc<Self> {
+impl<S> SharedConnection<S> {
+    pub(super) fn new(arrived: Arrived<S>, place: ConnectionPermit) -> Rc<Self> {
         let Arrived { stream, protocol, peer } = arrived;
         let (stream, place) = (RefCell::new(stream), Rc::new(place));
         Rc::new(Self { stream, state: RefCell::default(), protocol, peer, place })
     }
 
     /// The answer that leaves, as soon as its head is whole.
-    pub(super) fn take_leaving(&self) -> Option<Leaving> {
+    pub(super) fn take_handed_off(&self) -> Option<HandedOff> {
         let mut state = self.state.borrow_mut();
-        let leaving = state.leaving.take_if(|leaving| leaving.whole)?;
+        let handed_off = state.handed_off.take_if(|handed_off| handed_off.whole)?;
         state.left = true;
-        Some(leaving)
+        Some(handed_off)
     }
 }
 
-impl<S: AsyncRead + Unpin> Shared<S> {
+impl<S: AsyncRead + Unpin> SharedConnection<S> {
     /// Whether more comes in, which is kept for actix, or the client is gone.
     pub(super) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.state.borrow().early.is_empty() {
@@ -79,7 +79,7 @@ impl<S: AsyncRead + Unpin> Shared<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Shared<S> {
+impl<S: AsyncWrite + Unpin> SharedConnection<S> {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)
     }
@@ -94,34 +94,34 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
 }
 
 /// A connection without its kind, as the answers on it see it.
-pub(super) trait Line {
+pub(super) trait HandoffLine {
     /// A request came, with a body of so many bytes, if it says so.
     fn request(&self, body: Option<u64>);
     /// Whether actix would lose nothing with the connection.
-    fn may_leave(&self) -> bool;
+    fn may_hand_off(&self) -> bool;
     /// Has actix let go of the connection when it has written the head of the answer.
-    fn leave(&self, body: BoxBody, upgraded: bool);
+    fn hand_off(&self, body: BoxBody, upgraded: bool);
     /// Whether actix did.
-    fn has_left(&self) -> bool;
+    fn was_handed_off(&self) -> bool;
     /// What comes in; nothing at its end.
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
 }
 
-impl<S: AsyncRead + Unpin> Line for Shared<S> {
+impl<S: AsyncRead + Unpin> HandoffLine for SharedConnection<S> {
     fn request(&self, body: Option<u64>) {
-        self.state.borrow_mut().bounds.request(body);
+        self.state.borrow_mut().framing.request(body);
     }
 
-    fn may_leave(&self) -> bool {
-        self.state.borrow().bounds.at_end()
+    fn may_hand_off(&self) -> bool {
+        self.state.borrow().framing.at_end()
     }
 
-    fn leave(&self, body: BoxBody, upgraded: bool) {
-        let leaving = Leaving { body, head: BytesMut::new(), upgraded, whole: false };
-        self.state.borrow_mut().leaving = Some(leaving);
+    fn hand_off(&self, body: BoxBody, upgraded: bool) {
+        let handed_off = HandedOff { body, head: BytesMut::new(), upgraded, whole: false };
+        self.state.borrow_mut().handed_off = Some(handed_off);
     }
 
-    fn has_left(&self) -> bool {
+    fn was_handed_off(&self) -> bool {
         self.state.borrow().left
     }
 
@@ -140,11 +140,11 @@ impl<S: AsyncRead + Unpin> Line for Shared<S> {
 
 /// The connection as actix sees it. Once an answer leaves it reads nothing more from it, and the
 /// head that it writes is kept for the answer.
-pub(super) struct Socket<S>(pub(super) Rc<Shared<S>>);
+pub(super) struct Socket<S>(pub(super) Rc<SharedConnection<S>>);
 
 impl<S> Socket<S> {
     /// actix gets the connection, for the first time or again.
-    pub(super) fn of(shared: &Rc<Shared<S>>) -> Self {
+    pub(super) fn of(shared: &Rc<SharedConnection<S>>) -> Self {
         shared.state.borrow_mut().left = false;
         Self(shared.clone())
     }
@@ -157,7 +157,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let state = &mut *self.0.state.borrow_mut();
-        if state.leaving.is_some() {
+        if state.handed_off.is_some() {
             return Poll::Pending;
         }
         let before = into.filled().len();
@@ -166,7 +166,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         } else {
             into.put_slice(&state.early.split_to(state.early.len().min(into.remaining())));
         }
-        state.bounds.read(into.filled().get(before..).unwrap_or_default());
+        state.framing.read(into.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }
@@ -177,16 +177,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(leaving) = &mut self.0.state.borrow_mut().leaving {
-            leaving.head.extend_from_slice(bytes);
+        if let Some(handed_off) = &mut self.0.state.borrow_mut().handed_off {
+            handed_off.head.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         self.0.poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(leaving) = &mut self.0.state.borrow_mut().leaving {
-            leaving.whole = true;
+        if let Some(handed_off) = &mut self.0.state.borrow_mut().handed_off {
+            handed_off.whole = true;
             return Poll::Ready(Ok(()));
         }
         self.0.poll_flush(cx)

@@ -10,7 +10,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::shared::{Leaving, Shared};
+use super::shared::{HandedOff, SharedConnection};
 
 /// Bytes that wait for the socket before the body is asked for more.
 const ENOUGH: usize = 32 * 1024;
@@ -34,8 +34,8 @@ pub(super) struct Streaming {
 }
 
 impl Streaming {
-    pub(super) fn new(leaving: Leaving) -> Self {
-        let Leaving { body, head, upgraded, .. } = leaving;
+    pub(super) fn new(handed_off: HandedOff) -> Self {
+        let HandedOff { body, head, upgraded, .. } = handed_off;
         // What the client is told.
         let told = String::from_utf8_lossy(&head);
         let closes = told.lines().any(|line| line.eq_ignore_ascii_case("connection: close"));
@@ -54,7 +54,7 @@ impl Streaming {
     /// The client is gone, or the body failed.
     pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        line: &Shared<S>,
+        line: &SharedConnection<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -115,7 +115,7 @@ impl Streaming {
 
     fn write<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        line: &Shared<S>,
+        line: &SharedConnection<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let mut out = std::mem::take(&mut self.out);

@@ -16,10 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::connection::{Actix, Endpoint, LINGER};
-use super::leave::{Exit, leaving};
+use super::handoff::{Handoff, handed_off};
 use super::shared::Socket;
-use crate::engine::{Access, Engine, answer_bell};
-use crate::http::{Bodies, Connections, Encrypted, Origins, Place, answer, configure, cors, guard};
+use crate::engine::{Access, Engine, drive_wakes};
+use crate::http::{
+    Bodies, ConnectionPermit, Connections, Encrypted, Origins, answer, configure, cors, guard,
+};
 
 /// How long a request's head may take.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ impl Worker {
     ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = io::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
-        A: Fn(TcpStream, Rc<Endpoint<S>>, Place) -> F + Clone + 'static,
+        A: Fn(TcpStream, Rc<Endpoint<S>>, ConnectionPermit) -> F + Clone + 'static,
         F: Future<Output = io::Result<()>> + 'static,
     {
         let (connections, stopping) = (self.connections.clone(), self.stopping.clone());
@@ -75,7 +77,7 @@ impl Worker {
             clippy::disallowed_methods,
             reason = "it ends with the worker whose readers it wakes"
         )]
-        let _answering = actix_web::rt::spawn(answer_bell());
+        let _answering = actix_web::rt::spawn(drive_wakes());
         let (stopping, encrypted) = (self.stopping, self.encrypted);
         let idle = self.engine.limits().idle;
         let app = App::new()
@@ -102,11 +104,11 @@ impl Worker {
             .keep_alive(idle)
             .on_connect_ext(move |socket: &Socket<S>, data: &mut Extensions| {
                 data.insert(socket.0.place.clone());
-                data.insert(Exit(socket.0.clone()));
+                data.insert(Handoff(socket.0.clone()));
                 if encrypted {
                     data.insert(Encrypted);
                 }
             })
-            .finish(leaving(app))
+            .finish(handed_off(app))
     }
 }

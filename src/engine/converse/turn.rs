@@ -3,11 +3,13 @@
 use tokio::time::{Instant, sleep};
 
 use super::super::Engine;
-use super::super::hear::notice;
+use super::super::delta_batch::notice;
 use super::super::models::Model;
 use super::super::start::{PATIENCE, PAUSE, StartError};
 use crate::domain::context::fit;
-use crate::domain::conversation::{ParentAsked, Place, Said, Turn, TurnAsked, title_of};
+use crate::domain::conversation::{
+    NewMessage, ParentAsked, Turn, TurnAsked, TurnPosition, title_of,
+};
 use crate::domain::entry::Entry;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
@@ -71,7 +73,7 @@ impl Engine {
         let room = self.room(new, model);
         let ground = self.ground(&at, asked, room).await?;
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
-        new.place = Some(Place { conversation: at.id, parent: answered });
+        new.place = Some(TurnPosition { conversation: at.id, parent: answered });
         let said = asked.messages.iter().map(as_prompt);
         let branch = ground.context.messages.into_iter().chain(said).collect();
         let system = asked.system.clone().or(ground.system);
@@ -143,7 +145,7 @@ impl Engine {
     }
 }
 
-fn as_prompt(said: &Said) -> Message {
+fn as_prompt(said: &NewMessage) -> Message {
     Message::text(said.role, said.content.text())
 }
 

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::super::bell::Rings;
+use super::super::wake_batch::WakeBatch;
 use super::Submission;
 use crate::domain::id::{GenerationId, Seq};
 use crate::metrics::Metrics;
@@ -110,8 +110,8 @@ impl Lane {
                 Ok(()) => {
                     let events = batch.iter().map(|s| s.append.entries.len()).sum();
                     self.metrics.committed(events, begun.elapsed());
-                    let mut rings = Rings::default();
-                    batch.into_iter().for_each(|submission| publish(submission, &mut rings));
+                    let mut wakes = WakeBatch::default();
+                    batch.into_iter().for_each(|submission| publish(submission, &mut wakes));
                     return Ok(());
                 }
                 Err(LogError::Unavailable(why)) => {
@@ -181,7 +181,7 @@ impl Lane {
             };
             submission.slot.compared.store(losses, Ordering::Relaxed);
             match verdict(&submission, *tail) {
-                Verdict::Durable => publish(submission, &mut Rings::default()),
+                Verdict::Durable => publish(submission, &mut WakeBatch::default()),
                 Verdict::Lost(why) => self.lose(&submission, why),
                 Verdict::Missing(from) => {
                     submission.publish_until(from);
@@ -256,8 +256,8 @@ fn verdict(submission: &Submission, log: LogTail) -> Verdict {
     }
 }
 
-fn publish(submission: Submission, rings: &mut Rings) {
-    submission.slot.tail.publish_with(submission.append.entries, rings);
+fn publish(submission: Submission, wakes: &mut WakeBatch) {
+    submission.slot.tail.publish_with(submission.append.entries, wakes);
     if let Some(durable) = submission.durable {
         // Nobody waits when the process stops.
         let _ = durable.send(());

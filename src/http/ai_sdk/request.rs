@@ -2,7 +2,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::fold::MESSAGE_ID;
+use super::encoder::MESSAGE_ID;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Image, Message, Parameters, Prompt, Role, Tool};

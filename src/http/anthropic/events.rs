@@ -7,7 +7,7 @@ use super::blocks::{Block, Call, Kind, Thinking};
 use super::error::{failure, in_stream};
 use crate::domain::event::{Done, Event, FinishReason, ToolCallDelta, Usage};
 use crate::domain::generation::Generation;
-use crate::http::dialect::{Dialect, Frames, Said};
+use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::openai::ids::short;
 
 /// The fold.
@@ -51,25 +51,25 @@ enum Delta<'a> {
 impl Dialect for Messages {
     const NAME: &'static str = "messages";
 
-    fn said(&mut self, said: &Said<'_>, frames: &mut Frames) {
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
         match said {
-            Said::Started => self.opening(frames),
-            Said::Reasoning(text) => {
+            DialectEvent::Started => self.opening(frames),
+            DialectEvent::Reasoning(text) => {
                 let place = self.thinking(frames);
                 self.piece(place, text, frames);
             }
-            Said::Text(text) => self.text(text, frames),
-            Said::Refusal(text) => {
+            DialectEvent::Text(text) => self.text(text, frames),
+            DialectEvent::Refusal(text) => {
                 self.refused = true;
                 self.text(text, frames);
             }
-            Said::Call(call) => self.call(call, frames),
-            Said::Void => self.void(frames),
-            Said::Done(done) => self.done(done, frames),
+            DialectEvent::Call(call) => self.call(call, frames),
+            DialectEvent::Void => self.void(frames),
+            DialectEvent::Done(done) => self.done(done, frames),
         }
     }
 
-    /// What a vendor says beside its thinking, and the seam of two attempts: a signature is of
+    /// What a vendor says beside its thinking, and the border of two attempts: a signature is of
     /// one attempt's thinking only.
     fn beside(&mut self, event: &Event, frames: &mut Frames) {
         match event {

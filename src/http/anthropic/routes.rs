@@ -18,7 +18,7 @@ use crate::http::openai::ids;
 use crate::http::openai::query::retrieve;
 use crate::http::openai::{frames_after, not_ahead};
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, caller, repeats, sse, tenant, trace, while_allowed};
+use crate::http::{EngineData, body, caller, repeats, sse, tenant, trace, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -28,7 +28,7 @@ const MOST_BETAS: usize = 64;
 
 /// Starts a message: streamed or waited for, as the body's `stream` says.
 pub(super) async fn create(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -65,7 +65,7 @@ pub(super) async fn create(
 
 /// What a prompt has, by our estimate: no model is asked.
 pub(super) async fn count_tokens(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -78,7 +78,7 @@ pub(super) async fn count_tokens(
 }
 
 /// A message as it stands, or its events behind `starting_after`.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id = request.match_info().get("id").and_then(|id| ids::parse("msg_", id));
     let id = id.ok_or_else(Problem::no_such_generation)?;
     let row = engine.generation(&Address { tenant: tenant(&request), id }).await?;
@@ -88,7 +88,7 @@ pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResp
         return streamed(&engine, &row, frames, &Told::default()).await;
     }
     let reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
-    let mut object = reader.dialect.object(reader.story.done());
+    let mut object = reader.dialect.object(reader.replay.done());
     // Anthropic keeps no message, and so has no word for one that is not at its end.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();
     Ok(whole(&row, object, &Told::default()))
@@ -140,7 +140,7 @@ async fn start(
             }
             Ok((generation, repeatable))
         }
-        Err(StartError::Bounds(error)) => Err(request::refusal(error)),
+        Err(StartError::KeyLimits(error)) => Err(request::refusal(error)),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,14 +7,14 @@ use actix_web::http::header;
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::engine::{Alarm, Caller, Seldom};
+use crate::engine::{Alarm, Caller, PollGate};
 
 /// Until when an event stream, as any route makes one, goes on: as long as its caller may read it,
 /// and until it is of `age`. That is an early end of the body: its reader comes back, and then
 /// gets 401.
 pub(in crate::http) struct Lasts {
     caller: Caller,
-    over: Seldom<WaitForCancellationFutureOwned>,
+    over: PollGate<WaitForCancellationFutureOwned>,
     old: Alarm,
 }
 
@@ -30,7 +30,7 @@ impl Lasts {
             return None;
         }
         let (caller, old) = (caller?, Alarm::at(Instant::now() + age?));
-        Some(Self { over: Seldom::new(Box::pin(caller.over())), caller, old })
+        Some(Self { over: PollGate::new(Box::pin(caller.over())), caller, old })
     }
 
     /// Whether it is over by now: what is ready does not go out any more.

@@ -124,11 +124,11 @@ fn calls_by_turns_come_one_after_the_other() {
     );
     assert_eq!((&blocks[1]["id"], &blocks[4]["id"]), (&json!("a"), &json!("a_4")), "each its own");
     let mut whole = Messages::of(&row(), true);
-    let mut story = Story::default();
+    let mut replay = EventReplay::default();
     for entry in entries(&events) {
-        story.tell(&entry, &mut whole, &mut Frames::none()).unwrap();
+        replay.tell(&entry, &mut whole, &mut Frames::none()).unwrap();
     }
-    let object = whole.object(story.done());
+    let object = whole.object(replay.done());
     assert_eq!(object["content"][1]["input"], json!({ "y": "}{" }));
     assert_eq!(object["content"][2]["input"], json!({ "x": 1 }));
     assert_eq!(object["stop_reason"], "tool_use");

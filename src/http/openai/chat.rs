@@ -1,5 +1,5 @@
 //! `/v1/chat/completions`: OpenAI's chat completions, and what they cannot do: be resumed.
-mod fold;
+mod encoder;
 mod request;
 
 use actix_web::http::StatusCode;
@@ -17,8 +17,8 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, repeats, sse, while_allowed};
-use fold::Chat;
+use crate::http::{EngineData, body, repeats, sse, while_allowed};
+use encoder::Chat;
 use request::{Asked, INCLUDE_USAGE};
 
 /// What happens when the client goes away: `continue`, or `cancel` as with OpenAI.
@@ -38,7 +38,7 @@ pub(in crate::http) fn of(row: &Generation, include_usage: bool) -> Chat {
 /// Starts a completion; the body's `stream` decides about the answer's form, since OpenAI's SDKs
 /// ask for JSON in `Accept` also when they stream.
 pub(super) async fn create(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -68,7 +68,7 @@ pub(super) async fn create(
 }
 
 /// A completion as it stands, or its chunks behind `starting_after`.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request, PREFIX)?).await?;
     let query = retrieve(&request)?;
     if query.stream {
@@ -77,14 +77,17 @@ pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResp
         return streamed(&engine, &row, frames, include_usage).await;
     }
     let reader = Reader::open(&engine, &row, of(&row, false), Frames::none()).await?;
-    let mut object = reader.dialect.object(reader.answer(), reader.story.done());
+    let mut object = reader.dialect.object(reader.answer(), reader.replay.done());
     // OpenAI stores nothing that has not completed, and so has no word for it.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();
     Ok(whole(&row, object))
 }
 
 /// Erases it.
-pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let at = address(&request, PREFIX)?;
     super::erase(&engine, &at).await?;
     Ok(HttpResponse::Ok().json(json!({

@@ -4,10 +4,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::http::generations::unknown_model;
 use crate::http::models::one;
 use crate::http::problem::Problem;
-use crate::http::{Shared, anthropic};
+use crate::http::{EngineData, anthropic};
 
 /// One model that prompts can name.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let name = request.match_info().get("model").unwrap_or_default();
     if anthropic::has_version(&request) {
         return Ok(anthropic::models::get(&engine, name));

@@ -1,7 +1,7 @@
 //! `/v1/responses`: OpenAI's Responses, resumable all of them.
 mod compaction;
 mod count;
-mod fold;
+mod encoder;
 mod input;
 mod item;
 mod object;
@@ -22,9 +22,9 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body, repeats, sse, while_allowed};
+use crate::http::{EngineData, body, repeats, sse, while_allowed};
 pub(super) use count::{compact, input_tokens};
-use fold::Responses;
+use encoder::Responses;
 use object::Head;
 use request::Asked;
 
@@ -37,7 +37,7 @@ pub(in crate::http) fn of(row: &Generation) -> Responses {
 
 /// Starts a response: streamed, in the background, or waited for.
 pub(super) async fn create(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -67,7 +67,7 @@ pub(super) async fn create(
 }
 
 /// A response as it stands, or its events behind `starting_after`.
-pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request, PREFIX)?).await?;
     let query = retrieve(&request)?;
     if query.stream {
@@ -78,7 +78,10 @@ pub(super) async fn get(engine: Shared, request: HttpRequest) -> Result<HttpResp
 }
 
 /// Ends it; the answer is the response as it then is.
-pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn cancel(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let at = address(&request, PREFIX)?;
     while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
     let row = engine.generation(&at).await?;
@@ -87,7 +90,10 @@ pub(super) async fn cancel(engine: Shared, request: HttpRequest) -> Result<HttpR
 }
 
 /// Erases it.
-pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let at = address(&request, PREFIX)?;
     super::erase(&engine, &at).await?;
     let id = response_id(at.id);
@@ -96,7 +102,7 @@ pub(super) async fn delete(engine: Shared, request: HttpRequest) -> Result<HttpR
 
 /// What it was asked, as items.
 pub(super) async fn input_items(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request, PREFIX)?).await?;

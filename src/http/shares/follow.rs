@@ -15,13 +15,13 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::super::frame::{EVENT_STREAM, KEEP_ALIVE, opening, sse};
 use super::super::problem::Problem;
 use super::super::sse::Shape;
-use super::super::{Shared, events};
+use super::super::{EngineData, events};
 use super::{UNLISTED, nowhere};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::event::Event;
 use crate::domain::share::ShareToken;
-use crate::engine::{Alarm, Item, Seldom, Session, VIEWERS, ViewError, Viewed, Viewing};
+use crate::engine::{Alarm, Item, PollGate, Session, VIEWERS, ViewError, Viewed, Viewing};
 use crate::metrics::Transport;
 
 /// When a viewer that found no place may ask again, in seconds.
@@ -29,7 +29,7 @@ const AGAIN: u32 = 10;
 
 /// Streams the answer behind the cursor; 204 when nothing will come.
 pub(in super::super) async fn follow(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (cursor, shape) = events::wanted(&request)?;
@@ -40,7 +40,7 @@ pub(in super::super) async fn follow(
     };
     let body = Followed {
         session: session.counted_as(Transport::Sse, "shared"),
-        over: Seldom::new(Box::pin(viewing.over())),
+        over: PollGate::new(Box::pin(viewing.over())),
         viewing,
         old: Alarm::at(Instant::now() + engine.connection_age()),
         shape,
@@ -72,7 +72,7 @@ fn refused(error: ViewError) -> Problem {
 struct Followed {
     session: Session,
     viewing: Viewing,
-    over: Seldom<WaitForCancellationFutureOwned>,
+    over: PollGate<WaitForCancellationFutureOwned>,
     old: Alarm,
     shape: Shape,
     opened: bool,

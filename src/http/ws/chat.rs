@@ -21,12 +21,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::frames::CloseCode;
 use super::inbound::Inbound;
 use super::outbox::Outbox;
-use super::patience::Rate;
+use super::rate_limit::Rate;
 use super::session::{MISSED, code};
 use super::wire::{Fault, Message};
 use super::{not_ours, offered, shake_hands};
 use crate::http::problem::Problem;
-use crate::http::{Shared, caller, trace};
+use crate::http::{EngineData, caller, trace};
 use crate::metrics::Counted;
 use crate::ports::Address;
 use frames::{ClientFrame, ServerFrame, parse};
@@ -39,7 +39,7 @@ const TASKS: usize = 16;
 
 /// Opens one. Who may not have it is refused as on any route: the transport tells no codes apart.
 pub(in crate::http) async fn open(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {

@@ -16,15 +16,15 @@ use tokio_util::task::AbortOnDropHandle;
 use super::frames::CloseCode;
 use super::inbound::Inbound;
 use super::outbox::Outbox;
+use super::presence::Presence;
 use super::reading::{Read, Reading};
-use super::rooms::Rooms;
 use super::session::{Effect, Session, Slot, refuse};
 use super::wire::{Fault, Message};
 use super::work::{Outcome, Reader, Worker};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
-use crate::engine::{Caller, Change, Item, Seldom};
+use crate::engine::{Caller, Change, Item, PollGate};
 use crate::metrics::Counted;
 
 /// Enough for one write; what is ready beyond it waits where it is.
@@ -52,9 +52,9 @@ pub(super) struct Drive {
     reading: Reading,
     /// Whether what comes in has its turn before what is read, which may always be ready.
     hears_first: bool,
-    rooms: Rooms,
+    presence: Presence,
     /// One future, for what happens seldom: the next alarm, the server's end, the credential's.
-    seldom: Seldom<dyn Future<Output = Event>>,
+    seldom: PollGate<dyn Future<Output = Event>>,
     alarm_at: Instant,
     stop: CancellationToken,
     out: Outbox,
@@ -74,7 +74,7 @@ impl Drive {
             inbound: Inbound::new(payload, limits.frame_bytes),
             tasks: FuturesUnordered::new(),
             reading: Reading::default(),
-            rooms: Rooms::default(),
+            presence: Presence::default(),
             hears_first: false,
             seldom: seldom(session.alarm_at(), &stop, worker.caller.as_ref()),
             alarm_at: session.alarm_at(),
@@ -130,7 +130,7 @@ impl Drive {
         {
             return Poll::Ready(Event::Done(done));
         }
-        if let Poll::Ready(Some((conversation, change))) = self.rooms.poll_next(cx) {
+        if let Poll::Ready(Some((conversation, change))) = self.presence.poll_next(cx) {
             return Poll::Ready(Event::Room(conversation, change));
         }
         let is_over = self.worker.caller.as_ref().is_some_and(Caller::is_over);
@@ -245,7 +245,7 @@ impl Drive {
                 if found.is_ok() && self.session.is_in(conversation) {
                     let who = self.session.participant().clone();
                     let room = self.worker.engine.enter(&self.worker.room(conversation), who);
-                    self.rooms.enter(conversation, room);
+                    self.presence.enter(conversation, room);
                 }
                 self.session.joined(reference, conversation, found)
             }
@@ -282,8 +282,8 @@ impl Drive {
                     self.tasks.push(engine.aside(worker.run(task)));
                 }
                 Effect::Drop(slot) => self.reading.end(slot),
-                Effect::Leave(conversation) => self.rooms.leave(conversation),
-                Effect::Type(conversation, active) => self.rooms.types(conversation, active),
+                Effect::Leave(conversation) => self.presence.leave(conversation),
+                Effect::Type(conversation, active) => self.presence.types(conversation, active),
                 Effect::Close(code) => {
                     self.let_go();
                     self.out.close(code);
@@ -300,7 +300,7 @@ impl Drive {
     fn let_go(&mut self) {
         self.reading = Reading::default();
         self.tasks.clear();
-        self.rooms = Rooms::default();
+        self.presence = Presence::default();
     }
 }
 
@@ -324,9 +324,9 @@ fn seldom(
     alarm_at: Instant,
     stop: &CancellationToken,
     caller: Option<&Caller>,
-) -> Seldom<dyn Future<Output = Event>> {
+) -> PollGate<dyn Future<Output = Event>> {
     let (alarm, stop, over) = (sleep_until(alarm_at), stop.clone(), over(caller));
-    Seldom::new(Box::pin(async move {
+    PollGate::new(Box::pin(async move {
         tokio::select! {
             () = alarm => Event::Alarm,
             () = stop.cancelled() => Event::Stop,

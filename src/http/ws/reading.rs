@@ -47,16 +47,16 @@ struct Subscription {
 struct Others {
     speaking: FuturesUnordered<Abortable<Speaking>>,
     handles: HashMap<Slot, AbortHandle>,
-    said: Said,
+    said: Pending,
 }
 
 /// What they have said and was not taken yet.
-type Said = Rc<RefCell<VecDeque<Read>>>;
+type Pending = Rc<RefCell<VecDeque<Read>>>;
 
 /// One of the others, until its end.
 struct Speaking {
     subscription: Subscription,
-    said: Said,
+    said: Pending,
 }
 
 impl Reading {

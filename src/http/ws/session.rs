@@ -2,7 +2,7 @@
 mod answers;
 #[cfg(test)]
 mod fuzz;
-mod rooms;
+mod presence;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use super::frames::{
     ClientFrame, CloseCode, Done, Generate, Hello, Malformed, Ref, ServerFrame, Shown, Subscribe,
     parse,
 };
-use super::patience::{Mistakes, Rate};
+use super::rate_limit::{Mistakes, Rate};
 use super::wire::{Fault, Message};
 use crate::domain::event::Status;
 use crate::domain::id::{ConversationId, GenerationId, Seq};

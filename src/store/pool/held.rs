@@ -5,12 +5,12 @@ use sqlx::{Connection, PgConnection, raw_sql};
 use tokio::time::timeout;
 
 use super::super::supply::{Opened, is_read_only};
-use super::{Place, SETTLE};
+use super::{PoolPermit, SETTLE};
 
 /// A connection at work.
 pub(crate) struct Held {
     /// Until it is given back.
-    inner: Option<(Opened, Place)>,
+    inner: Option<(Opened, PoolPermit)>,
     after: After,
 }
 
@@ -28,7 +28,7 @@ enum After {
 }
 
 impl Held {
-    pub(super) fn new(opened: Opened, place: Place) -> Self {
+    pub(super) fn new(opened: Opened, place: PoolPermit) -> Self {
         Self { inner: Some((opened, place)), after: After::Wait }
     }
 
@@ -101,7 +101,7 @@ impl Drop for Held {
 }
 
 /// Waits until the server is done with what was left half-way, and gives the connection back.
-async fn settle(mut opened: Opened, place: Place, roll_back: bool) {
+async fn settle(mut opened: Opened, place: PoolPermit, roll_back: bool) {
     let supply = place.pool.inner.supply.clone();
     loop {
         match timeout(SETTLE, in_order(&mut opened.connection, roll_back)).await {

@@ -1,5 +1,5 @@
 //! What is another tenant's does not exist, on every way into the store.
-use lastword::domain::conversation::{Change, Content, ParentAsked, Said, TurnAsked};
+use lastword::domain::conversation::{Change, Content, NewMessage, ParentAsked, TurnAsked};
 use lastword::domain::generation::Request;
 use lastword::domain::id::{ConversationId, MessageId, Tenant};
 use lastword::domain::json::JsonObject;
@@ -23,7 +23,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         parent,
         concurrent: true,
         system: None,
-        messages: vec![Said { role: Role::User, content: Content::Text(text.into()) }],
+        messages: vec![NewMessage { role: Role::User, content: Content::Text(text.into()) }],
     };
     let request = Request {
         model: "demo".into(),

@@ -67,7 +67,7 @@ async fn the_requests_to_responses() {
     let is_notice = |delta: &Delta| matches!(delta, Delta::Notice { code: "left_out", .. });
     let (mut deltas, _) = drain(provider.start(asked.clone()).await).await;
     deltas.retain(|delta| !is_notice(delta));
-    assert_eq!(deltas[0], Delta::Kept("resp_1".into()), "before anything that is said");
+    assert_eq!(deltas[0], Delta::Background("resp_1".into()), "before anything that is said");
     let request = upstream.requests().remove(0);
     assert_eq!(request.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
     let expected = json!({

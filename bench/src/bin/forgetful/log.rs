@@ -23,7 +23,7 @@ struct Writer(Box<dyn LogWriter>);
 fn kept(append: &Append) -> Option<Append> {
     let entries = match &append.row {
         RowChange::None => return None,
-        RowChange::Started | RowChange::Kept(_) => Vec::new(),
+        RowChange::Started | RowChange::Background(_) => Vec::new(),
         RowChange::Ended(_) => append.entries.last().cloned().into_iter().collect(),
     };
     let (at, row) = (append.at.clone(), append.row.clone());
@@ -104,18 +104,18 @@ impl Log for Forgetful {
     async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
         self.0.cancel_requests(owner).await
     }
-    async fn lost(
+    async fn owned_elsewhere(
         &self,
         owner: InstanceId,
         running: &[GenerationId],
     ) -> Result<Vec<GenerationId>, LogError> {
-        self.0.lost(owner, running).await
+        self.0.owned_elsewhere(owner, running).await
     }
-    async fn arrive(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
-        self.0.arrive(owner, lease).await
+    async fn acquire_lease(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
+        self.0.acquire_lease(owner, lease).await
     }
-    async fn leave(&self, owner: InstanceId) -> Result<bool, LogError> {
-        self.0.leave(owner).await
+    async fn mark_draining(&self, owner: InstanceId) -> Result<bool, LogError> {
+        self.0.mark_draining(owner).await
     }
     async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
         self.0.give_up(at, owner, epoch).await
@@ -123,8 +123,8 @@ impl Log for Forgetful {
     async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         self.0.heartbeat(owner, lease).await
     }
-    async fn offer(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
-        self.0.offer(owner, models).await
+    async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
+        self.0.advertise_models(owner, models).await
     }
     async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError> {
         self.0.is_offered_elsewhere(owner, model).await
@@ -138,8 +138,8 @@ impl Log for Forgetful {
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         self.0.take_over(claim).await
     }
-    async fn fold(&self, owner: InstanceId) -> Result<u64, LogError> {
-        self.0.fold(owner).await
+    async fn compact(&self, owner: InstanceId) -> Result<u64, LogError> {
+        self.0.compact(owner).await
     }
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         self.0.retain(days).await

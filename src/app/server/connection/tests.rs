@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::app::server::leave::{Exit, leaving};
+use crate::app::server::handoff::{Handoff, handed_off};
 use crate::http::Connections;
 
 /// An answer that streams `n` events, which are not ready at once.
@@ -39,9 +39,9 @@ async fn open() -> (Connection<DuplexStream>, DuplexStream) {
         .keep_alive(IDLE)
         .client_request_timeout(Duration::from_secs(5))
         .on_connect_ext(|socket: &Socket<DuplexStream>, data| {
-            data.insert(Exit(socket.0.clone()));
+            data.insert(Handoff(socket.0.clone()));
         })
-        .finish(leaving(app));
+        .finish(handed_off(app));
     let actix = actix.new_service(()).await.unwrap();
     let stopping = Server::build().graceful_shutdown_signal();
     let endpoint = Endpoint { actix: service(actix.map_err(|_| ())), stopping, idle: IDLE };

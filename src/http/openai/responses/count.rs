@@ -11,11 +11,11 @@ use crate::domain::prompt::{Message, Role, estimate_tokens};
 use crate::engine::Engine;
 use crate::http::generations::unknown_model;
 use crate::http::problem::Problem;
-use crate::http::{Shared, body};
+use crate::http::{EngineData, body};
 
 /// The tokens of an input, by our estimate.
 pub(in crate::http::openai) async fn input_tokens(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -27,7 +27,7 @@ pub(in crate::http::openai) async fn input_tokens(
 
 /// The user's messages, and the rest as one item.
 pub(in crate::http::openai) async fn compact(
-    engine: Shared,
+    engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {

@@ -7,7 +7,7 @@ use crate::domain::generation::Generation;
 use crate::domain::key::Scope;
 use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine};
-use crate::http::ai_sdk::fold::UiMessage;
+use crate::http::ai_sdk::encoder::UiMessage;
 use crate::http::ai_sdk::{ChatBody, begin, running};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;

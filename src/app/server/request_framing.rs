@@ -3,7 +3,7 @@
 
 /// How far a connection was read, and how far requests reach.
 #[derive(Debug, Default)]
-pub(super) struct Bounds {
+pub(super) struct RequestFraming {
     read: u64,
     /// Where the last request ends.
     end: u64,
@@ -15,7 +15,7 @@ pub(super) struct Bounds {
     lost: bool,
 }
 
-impl Bounds {
+impl RequestFraming {
     /// More was read.
     pub(super) fn read(&mut self, bytes: &[u8]) {
         if self.lost {
@@ -71,19 +71,19 @@ mod tests {
             bodies in prop::collection::vec(0usize..50, 1..5),
             chunk in 1usize..200,
         ) {
-            let mut bounds = Bounds::default();
+            let mut framing = RequestFraming::default();
             for body in bodies {
                 let bytes = request(body);
                 let head = bytes.len() - body;
                 let mut read = 0;
                 for piece in bytes.chunks(chunk) {
-                    bounds.read(piece);
+                    framing.read(piece);
                     let had = read < head;
                     read += piece.len();
                     if had && read >= head {
-                        bounds.request(Some(body as u64));
+                        framing.request(Some(body as u64));
                     }
-                    prop_assert_eq!(bounds.at_end(), read == bytes.len());
+                    prop_assert_eq!(framing.at_end(), read == bytes.len());
                 }
             }
         }
@@ -91,25 +91,25 @@ mod tests {
         #[test]
         fn what_came_too_early_is_seen(body in 0usize..50, more in 1usize..100) {
             let next = request(60);
-            let mut bounds = Bounds::default();
+            let mut framing = RequestFraming::default();
             let both = [request(body).as_slice(), &next[..more]].concat();
-            bounds.read(&both);
-            bounds.request(Some(body as u64));
-            prop_assert!(!bounds.at_end());
-            bounds.read(&next[more..]);
-            bounds.request(Some(60));
-            prop_assert!(!bounds.at_end(), "whatever follows: the place was lost");
+            framing.read(&both);
+            framing.request(Some(body as u64));
+            prop_assert!(!framing.at_end());
+            framing.read(&next[more..]);
+            framing.request(Some(60));
+            prop_assert!(!framing.at_end(), "whatever follows: the place was lost");
         }
     }
 
     #[test]
     fn nothing_is_known_behind_a_body_of_unknown_length() {
-        let mut bounds = Bounds::default();
-        bounds.read(&request(0));
-        bounds.request(None);
-        assert!(!bounds.at_end());
-        bounds.read(&request(0));
-        bounds.request(Some(0));
-        assert!(!bounds.at_end());
+        let mut framing = RequestFraming::default();
+        framing.read(&request(0));
+        framing.request(None);
+        assert!(!framing.at_end());
+        framing.read(&request(0));
+        framing.request(Some(0));
+        assert!(!framing.at_end());
     }
 }

@@ -12,7 +12,7 @@ const TOGETHER: usize = 128;
 const EVENT_BYTES: usize = 16 * 1024;
 
 /// What was ready at once.
-pub(super) struct Heard {
+pub(super) struct DeltaBatch {
     pub(super) events: Vec<Event>,
     /// Whether its upstream keeps the answer, and under which name, where it said so.
     pub(super) kept: Option<Option<String>>,
@@ -21,13 +21,13 @@ pub(super) struct Heard {
 }
 
 /// Takes `first` and everything behind it that is ready.
-pub(super) fn hear(
+pub(super) fn read_batch(
     first: Option<Result<Delta, ProviderError>>,
     deltas: &mut Deltas,
     meter: &mut Meter,
     finish: &mut Option<(FinishReason, Option<String>)>,
-) -> Heard {
-    let mut heard = Heard { events: Vec::new(), kept: None, over: None };
+) -> DeltaBatch {
+    let mut heard = DeltaBatch { events: Vec::new(), kept: None, over: None };
     let mut next = Some(first);
     while let Some(item) = next {
         match item {
@@ -37,7 +37,7 @@ pub(super) fn hear(
                 *finish = Some((reason, raw.map(without_nul)));
             }
             Some(Ok(Delta::Usage(usage))) => meter.reported(usage),
-            Some(Ok(Delta::Kept(answer))) => heard.kept = Some(Some(answer)),
+            Some(Ok(Delta::Background(answer))) => heard.kept = Some(Some(answer)),
             Some(Ok(Delta::Forgotten)) => heard.kept = Some(None),
             Some(Ok(Delta::Notice { code, message })) => heard.events.push(notice(code, &message)),
             Some(Ok(Delta::Text(text))) => {

@@ -5,11 +5,11 @@ use sqlx::{PgConnection, Row};
 use tokio::task::yield_now;
 use uuid::Uuid;
 
+use super::append_cache::{Flush, Flushes};
 use super::lane::close;
 use super::postgres::PgLog;
 use super::rows::error;
 use super::segments::Segments;
-use super::unfolded::{Flush, Flushes};
 use crate::domain::id::InstanceId;
 use crate::ports::{Doubled, LogError};
 
@@ -27,11 +27,11 @@ impl PgLog {
         let open = "select id from lanes where owner = $1 and open order by id";
         let open: Vec<Uuid> =
             sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.upkeep).await.map_err(error)?;
-        self.unfolded.retain(&open);
+        self.append_cache.retain(&open);
         let mut folded = Folded::default();
         for lane in open {
             let mut transaction = self.upkeep.begin().await.map_err(error)?;
-            let copies = self.unfolded.take(lane);
+            let copies = self.append_cache.take(lane);
             folded.add(fold(&mut transaction, lane, ROWS, copies).await?);
             transaction.commit().await.map_err(error)?;
         }

@@ -8,7 +8,7 @@ use super::object::Head;
 use crate::domain::event::{Done, Status, ToolCallDelta};
 use crate::domain::prompt::{Message, Role};
 use crate::domain::transcript::ToolCall;
-use crate::http::dialect::{Dialect, Frames, Said};
+use crate::http::dialect::{Dialect, DialectEvent, Frames};
 
 /// The fold.
 #[derive(Debug)]
@@ -38,18 +38,18 @@ struct DeltaFrame<'a> {
 impl Dialect for Responses {
     const NAME: &'static str = "responses";
 
-    fn said(&mut self, said: &Said<'_>, frames: &mut Frames) {
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
         match said {
-            Said::Started => self.started(frames),
-            Said::Reasoning(text) => self.reasoning(text, frames),
-            Said::Text(text) => self.part(Part::Text(String::new()), text, frames),
-            Said::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
-            Said::Call(call) => self.call(call, frames),
-            Said::Void => {
+            DialectEvent::Started => self.started(frames),
+            DialectEvent::Reasoning(text) => self.reasoning(text, frames),
+            DialectEvent::Text(text) => self.part(Part::Text(String::new()), text, frames),
+            DialectEvent::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
+            DialectEvent::Call(call) => self.call(call, frames),
+            DialectEvent::Void => {
                 self.close(|_| true, State::Void, frames);
                 self.items.iter_mut().for_each(|item| item.state = State::Void);
             }
-            Said::Done(done) => self.done(done, frames),
+            DialectEvent::Done(done) => self.done(done, frames),
         }
     }
 }

@@ -39,9 +39,9 @@ impl Signals for Wire {
     async fn close(&self) {}
 }
 
-/// An instance's rooms, and what it tells the others.
+/// An instance's presence, and what it tells the others.
 struct Instance {
-    rooms: Rooms,
+    presence: Presence,
     wire: Arc<Wire>,
     told: mpsc::Receiver<Signal>,
 }
@@ -50,14 +50,14 @@ impl Instance {
     fn new(n: u128) -> Self {
         let (out, told) = mpsc::channel(10_000);
         let wire = Arc::new(Wire { whole: AtomicBool::new(true), out });
-        let rooms = Rooms::new(InstanceId(Uuid::from_u128(n)), wire.clone());
-        Self { rooms, wire, told }
+        let presence = Presence::new(InstanceId(Uuid::from_u128(n)), wire.clone());
+        Self { presence, wire, told }
     }
 
     /// Lives until `scenario` has ended, and hears nothing.
     async fn alone<T>(&self, scenario: impl Future<Output = T>) -> T {
         tokio::select! {
-            () = self.rooms.clone().keep_up(CancellationToken::new()) => unreachable!(),
+            () = self.presence.clone().keep_up(CancellationToken::new()) => unreachable!(),
             done = timeout(HOUR, scenario) => done.unwrap(),
         }
     }
@@ -75,7 +75,7 @@ impl Instance {
 /// Two that live and hear each other until `scenario` has ended.
 async fn both<T>(one: &mut Instance, two: &mut Instance, scenario: impl Future<Output = T>) -> T {
     let never = CancellationToken::new;
-    let (a, b) = (one.rooms.clone(), two.rooms.clone());
+    let (a, b) = (one.presence.clone(), two.presence.clone());
     tokio::select! {
         () = a.clone().keep_up(never()) => unreachable!(),
         () = b.clone().keep_up(never()) => unreachable!(),
@@ -85,7 +85,7 @@ async fn both<T>(one: &mut Instance, two: &mut Instance, scenario: impl Future<O
     }
 }
 
-async fn deliver(told: &mut mpsc::Receiver<Signal>, to: &Rooms) {
+async fn deliver(told: &mut mpsc::Receiver<Signal>, to: &Presence) {
     while let Some(signal) = told.recv().await {
         match signal {
             Signal::Room { from, tenant, conversation, hint } => {
@@ -97,7 +97,7 @@ async fn deliver(told: &mut mpsc::Receiver<Signal>, to: &Rooms) {
             | Signal::Grown { .. }
             | Signal::TakenOver { .. }
             | Signal::Released { .. }
-            | Signal::KeyChanged => panic!("{signal:?} is not about rooms"),
+            | Signal::KeyChanged => panic!("{signal:?} is not about presence"),
         }
     }
 }
@@ -140,8 +140,8 @@ fn assert_about(took: Duration, limit: Duration) {
 #[tokio::test(start_paused = true)]
 async fn typing_ends_six_seconds_behind_its_last_sign() {
     let here = Instance::new(1);
-    let (ana, _) = here.rooms.join(at(), who("ana"));
-    let (_ben, mut seen) = here.rooms.join(at(), who("ben"));
+    let (ana, _) = here.presence.join(at(), who("ana"));
+    let (_ben, mut seen) = here.presence.join(at(), who("ben"));
     here.alone(async {
         ana.typing(true);
         until_typing(&mut seen, &["ana"]).await;
@@ -157,8 +157,8 @@ async fn typing_ends_six_seconds_behind_its_last_sign() {
 #[tokio::test(start_paused = true)]
 async fn a_sender_is_passed_on_once_in_three_seconds() {
     let mut here = Instance::new(1);
-    let (ana, _) = here.rooms.join(at(), who("ana"));
-    let (again, _) = here.rooms.join(at(), who("ana"));
+    let (ana, _) = here.presence.join(at(), who("ana"));
+    let (again, _) = here.presence.join(at(), who("ana"));
     for n in 0..=90 {
         // Two connections of one participant are one sender.
         if n % 2 == 0 {
@@ -174,8 +174,8 @@ async fn a_sender_is_passed_on_once_in_three_seconds() {
 #[tokio::test(start_paused = true)]
 async fn who_was_on_an_instance_that_died_is_gone_and_comes_back_with_it() {
     let (mut one, mut two) = (Instance::new(1), Instance::new(2));
-    let (_ana, _) = one.rooms.join(at(), who("ana"));
-    let (_ben, mut seen) = two.rooms.join(at(), who("ben"));
+    let (_ana, _) = one.presence.join(at(), who("ana"));
+    let (_ben, mut seen) = two.presence.join(at(), who("ben"));
     let wire = one.wire.clone();
     both(&mut one, &mut two, async {
         until_there(&mut seen, &["ana", "ben"]).await;
@@ -198,11 +198,11 @@ async fn who_was_on_an_instance_that_died_is_gone_and_comes_back_with_it() {
 #[tokio::test(start_paused = true)]
 async fn a_model_types_as_long_as_it_answers_and_no_longer_than_its_instance() {
     let (mut one, mut two) = (Instance::new(1), Instance::new(2));
-    let (_ben, mut seen) = two.rooms.join(at(), who("ben"));
+    let (_ben, mut seen) = two.presence.join(at(), who("ben"));
     let id = |n| GenerationId(Uuid::from_u128(n));
-    let (rooms, wire) = (one.rooms.clone(), one.wire.clone());
+    let (presence, wire) = (one.presence.clone(), one.wire.clone());
     both(&mut one, &mut two, async {
-        let answering = rooms.answers(at(), id(1), "demo");
+        let answering = presence.answers(at(), id(1), "demo");
         until_typing(&mut seen, &["assistant"]).await;
         let mut minute = pin!(tokio::time::sleep(10 * TYPING));
         loop {
@@ -219,7 +219,7 @@ async fn a_model_types_as_long_as_it_answers_and_no_longer_than_its_instance() {
         let told = until_typing(&mut seen, &[]).await;
         assert_eq!(told, ended, "the end is told, not waited for");
 
-        let _second = rooms.answers(at(), id(2), "demo");
+        let _second = presence.answers(at(), id(2), "demo");
         let last = until_typing(&mut seen, &["assistant"]).await;
         wire.whole.store(false, Ordering::Relaxed);
         assert_about(until_typing(&mut seen, &[]).await - last, TYPING);

@@ -1,8 +1,8 @@
-//! Who waits for a tail, and how they are woken: one ring for all that a commit has something for.
+//! Who waits for a tail, and how they are woken: one wake-up for all that a commit has something for.
 //!
 //! To wake a task of another thread is a system call, and a commit has something for a hundred
-//! readers. A thread that serves readers has a bell: whoever publishes leaves the wakers there and
-//! rings once, and the thread wakes its own.
+//! readers. A thread that serves readers has a worker: whoever publishes leaves the wakers there and
+//! wakes once, and the thread wakes its own.
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,70 +14,70 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 thread_local! {
-    static BELL: RefCell<Option<Arc<Bell>>> = const { RefCell::new(None) };
+    static WORKER: RefCell<Option<Arc<Worker>>> = const { RefCell::new(None) };
 }
 
-/// The bell of one thread.
+/// The worker of one thread.
 #[derive(Debug, Default)]
-struct Bell {
+struct Worker {
     to_wake: Mutex<Vec<Waker>>,
-    rung: Notify,
+    notify: Notify,
 }
 
-/// Answers the bell of this thread, as a task that stays on it, for as long as it is there.
-pub async fn answer_bell() {
-    let bell = Arc::new(Bell::default());
-    let _hung_up = Hung;
-    BELL.set(Some(Arc::clone(&bell)));
+/// Answers the worker of this thread, as a task that stays on it, for as long as it is there.
+pub async fn drive_wakes() {
+    let worker = Arc::new(Worker::default());
+    let _hung_up = Detach;
+    WORKER.set(Some(Arc::clone(&worker)));
     let mut to_wake = Vec::new();
     loop {
-        bell.rung.notified().await;
-        std::mem::swap(&mut *lock(&bell.to_wake), &mut to_wake);
+        worker.notify.notified().await;
+        std::mem::swap(&mut *lock(&worker.to_wake), &mut to_wake);
         to_wake.drain(..).for_each(Waker::wake);
     }
 }
 
-/// While nobody answers, there is no bell.
-struct Hung;
+/// While nobody answers, there is no worker.
+struct Detach;
 
-impl Drop for Hung {
+impl Drop for Detach {
     fn drop(&mut self) {
-        let bell = BELL.take();
+        let worker = WORKER.take();
         // Who is in the queue looks for himself.
-        let left = bell.map(|bell| std::mem::take(&mut *lock(&bell.to_wake)));
+        let left = worker.map(|worker| std::mem::take(&mut *lock(&worker.to_wake)));
         left.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// Wakers on their way; rings when it is dropped.
-pub(super) struct Rings {
+/// Wakers on their way; wakes when it is dropped.
+pub(super) struct WakeBatch {
     /// When what they are woken for came; one look at the clock for all.
     pub(super) at: Instant,
-    bells: Vec<(Arc<Bell>, Vec<Waker>)>,
+    workers: Vec<(Arc<Worker>, Vec<Waker>)>,
 }
 
-impl Default for Rings {
+impl Default for WakeBatch {
     fn default() -> Self {
-        Self { at: Instant::now(), bells: Vec::new() }
+        Self { at: Instant::now(), workers: Vec::new() }
     }
 }
 
-impl Rings {
+impl WakeBatch {
     fn add(&mut self, waiting: Waiting) {
-        let Waiting { bell, waker } = waiting;
-        let Some(bell) = bell else { return waker.wake() };
-        match self.bells.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &bell)) {
+        let Waiting { worker, waker } = waiting;
+        let Some(worker) = worker else { return waker.wake() };
+        match self.workers.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &worker)) {
             Some((_, wakers)) => wakers.push(waker),
-            None => self.bells.push((bell, vec![waker])),
+            None => self.workers.push((worker, vec![waker])),
         }
     }
 }
 
-impl Drop for Rings {
+impl Drop for WakeBatch {
     fn drop(&mut self) {
-        for (bell, mut wakers) in self.bells.drain(..) {
-            lock(&bell.to_wake).append(&mut wakers);
-            bell.rung.notify_one();
+        for (worker, mut wakers) in self.workers.drain(..) {
+            lock(&worker.to_wake).append(&mut wakers);
+            worker.notify.notify_one();
         }
     }
 }
@@ -91,7 +91,7 @@ pub(super) struct Waiters {
 
 #[derive(Debug)]
 struct Waiting {
-    bell: Option<Arc<Bell>>,
+    worker: Option<Arc<Worker>>,
     waker: Waker,
 }
 
@@ -101,11 +101,11 @@ impl Waiters {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// It has changed: whoever waits is woken when `rings` is dropped.
-    pub(super) fn change(&self, rings: &mut Rings) {
+    /// It has changed: whoever waits is woken when `wakes` is dropped.
+    pub(super) fn change(&self, wakes: &mut WakeBatch) {
         let mut list = lock(&self.list);
         self.changes.fetch_add(1, Ordering::Release);
-        list.drain(..).for_each(|waiting| rings.add(waiting));
+        list.drain(..).for_each(|waiting| wakes.add(waiting));
     }
 
     /// Waits until there are more changes than `seen`, and notes how many. Cancel safe.
@@ -135,8 +135,8 @@ impl Waiters {
         if let Some(former) = former {
             list.retain(|waiting| !waiting.waker.will_wake(&former));
         }
-        let bell = BELL.with_borrow(Clone::clone);
-        list.push(Waiting { bell, waker: cx.waker().clone() });
+        let worker = WORKER.with_borrow(Clone::clone);
+        list.push(Waiting { worker, waker: cx.waker().clone() });
         *place = Some(cx.waker().clone());
         Poll::Pending
     }
@@ -195,8 +195,8 @@ mod tests {
         let mut seen = waiters.changes();
         assert!(waiters.changed(&mut seen).now_or_never().is_none());
         assert_eq!(waiting(&waiters), 0, "who goes away is taken out");
-        waiters.change(&mut Rings::default());
-        waiters.change(&mut Rings::default());
+        waiters.change(&mut WakeBatch::default());
+        waiters.change(&mut WakeBatch::default());
         waiters.changed(&mut seen).await;
         assert_eq!(seen, 2);
         assert!(waiters.changed(&mut seen).now_or_never().is_none(), "they are seen");
@@ -207,7 +207,7 @@ mod tests {
         let local = LocalSet::new();
         let waiters = Arc::new(Waiters::default());
         let readers = local.run_until(async {
-            let answering = tokio::task::spawn_local(answer_bell());
+            let answering = tokio::task::spawn_local(drive_wakes());
             tokio::task::yield_now().await;
             let readers: Vec<_> = (0..100)
                 .map(|_| {
@@ -218,18 +218,22 @@ mod tests {
             while waiting(&waiters) < readers.len() {
                 tokio::task::yield_now().await;
             }
-            let bell = BELL.with_borrow(Clone::clone).unwrap();
-            let mut rings = Rings::default();
-            waiters.change(&mut rings);
-            assert_eq!((rings.bells.len(), rings.bells[0].1.len()), (1, 100), "one ring for all");
-            drop(rings);
+            let worker = WORKER.with_borrow(Clone::clone).unwrap();
+            let mut wakes = WakeBatch::default();
+            waiters.change(&mut wakes);
+            assert_eq!(
+                (wakes.workers.len(), wakes.workers[0].1.len()),
+                (1, 100),
+                "one wake-up for all"
+            );
+            drop(wakes);
             for reader in readers {
                 reader.await.unwrap();
             }
             answering.abort();
             let _ = answering.await;
-            assert!(BELL.with_borrow(Option::is_none), "nobody answers, nobody rings");
-            Arc::strong_count(&bell)
+            assert!(WORKER.with_borrow(Option::is_none), "nobody answers, nobody wakes");
+            Arc::strong_count(&worker)
         });
         assert_eq!(readers.await, 1);
     }

@@ -16,7 +16,7 @@ const FIRST: usize = 6;
 const LAST: usize = 26;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spread(Arc<Inner>);
+pub(super) struct LatencyHistogram(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -25,7 +25,7 @@ struct Inner {
     sum: AtomicU64,
 }
 
-impl Spread {
+impl LatencyHistogram {
     pub(super) fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let place = (u64::BITS - micros.leading_zeros()) as usize;
@@ -41,7 +41,7 @@ impl Spread {
     }
 }
 
-impl EncodeMetric for Spread {
+impl EncodeMetric for LatencyHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.counts();
         let (small, rest) = counts.split_at(FIRST);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_came_between_two_looks() {
-        let spread = Spread::default();
+        let spread = LatencyHistogram::default();
         spread.observe(Duration::from_secs(9));
         let before = spread.counts();
         assert_eq!(quantile(&before, &before, 0.5), None);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn prometheus_gets_it_as_a_histogram() {
-        let spread = Spread::default();
+        let spread = LatencyHistogram::default();
         for micros in [1, 63, 64, 127, 1_000_000, 100_000_000] {
             spread.observe(Duration::from_micros(micros));
         }

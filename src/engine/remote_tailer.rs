@@ -1,4 +1,4 @@
-//! The hub: reads for all readers here of generations that run elsewhere.
+//! The tailer: reads for all readers here of generations that run elsewhere.
 //!
 //! One query a round for all that may have grown; readers follow the tails that it fills. A hint
 //! of the owner wakes it; a poll finds what no hint told. It begins with the first such reader and
@@ -40,7 +40,7 @@ impl Engine {
     pub(super) fn join(&self, at: &Address, cursor: Seq) -> Option<Following> {
         let joined = self.inner.remotes.join(at, cursor)?;
         if joined.first {
-            self.inner.tasks.spawn_service(self.clone().hub());
+            self.inner.tasks.spawn_service(self.clone().tail_remotes());
         }
         // A take-over by us shows its tail first and then ends the remote one: whoever joins that
         // one too late finds the other.
@@ -49,7 +49,7 @@ impl Engine {
         Some(here.map_or(following, |tail| Following::new(tail.reader(), false)))
     }
 
-    async fn hub(self) {
+    async fn tail_remotes(self) {
         let hard = self.inner.tasks.hard().clone();
         hard.run_until_cancelled(self.fill()).await;
     }

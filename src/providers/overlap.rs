@@ -1,4 +1,4 @@
-//! Where a new attempt goes on behind a text: what to ask for, and the seam between the two.
+//! Where a new attempt goes on behind a text: what to ask for, and what the two have in common.
 use futures_util::{StreamExt, stream};
 
 use crate::domain::event::FinishReason;
@@ -25,7 +25,7 @@ pub(crate) fn instruction(so_far: &str) -> String {
 pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) -> Deltas {
     match continuation {
         Continuation::Instruct if !so_far.is_empty() => {
-            sewn(deltas, Seam::new(last(so_far, TAIL), CHANCE))
+            without_overlap(deltas, Overlap::new(last(so_far, TAIL), CHANCE))
         }
         Continuation::Instruct
         | Continuation::None
@@ -37,7 +37,7 @@ pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) ->
 /// The deltas behind a text from whose end `blank` was taken off, because the upstream refuses
 /// it: the model says it again.
 pub(crate) fn without_blank(deltas: Deltas, blank: &str) -> Deltas {
-    if blank.is_empty() { deltas } else { sewn(deltas, Seam::new(blank, 1)) }
+    if blank.is_empty() { deltas } else { without_overlap(deltas, Overlap::new(blank, 1)) }
 }
 
 /// An answer whose limit is used up: there is nothing to ask for.
@@ -56,8 +56,8 @@ pub(crate) fn told(deltas: Deltas, left_out: &[String]) -> Deltas {
     stream::iter([Ok(notice)]).chain(deltas).boxed()
 }
 
-fn sewn(deltas: Deltas, mut seam: Seam) -> Deltas {
-    deltas.flat_map(move |item| stream::iter(seam.item(item))).boxed()
+fn without_overlap(deltas: Deltas, mut overlap: Overlap) -> Deltas {
+    deltas.flat_map(move |item| stream::iter(overlap.item(item))).boxed()
 }
 
 fn last(text: &str, characters: usize) -> &str {
@@ -66,14 +66,14 @@ fn last(text: &str, characters: usize) -> &str {
 }
 
 /// Holds the first text back until it is clear whether it repeats the end of the text before.
-struct Seam {
+struct Overlap {
     /// Empty once it is decided.
     tail: String,
     shortest: usize,
     held: String,
 }
 
-impl Seam {
+impl Overlap {
     fn new(tail: &str, shortest: usize) -> Self {
         Self { tail: tail.to_owned(), shortest, held: String::new() }
     }
@@ -86,7 +86,7 @@ impl Seam {
                 Delta::Reasoning(_)
                 | Delta::Usage(_)
                 | Delta::Notice { .. }
-                | Delta::Kept(_)
+                | Delta::Background(_)
                 | Delta::Forgotten,
             ) => vec![item],
             Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {
@@ -134,11 +134,11 @@ mod tests {
     use super::*;
 
     fn joined(so_far: &str, pieces: &[&str]) -> String {
-        let mut seam = Seam::new(last(so_far, TAIL), CHANCE);
+        let mut overlap = Overlap::new(last(so_far, TAIL), CHANCE);
         let mut text = so_far.to_owned();
         let finish = Delta::Finish { reason: FinishReason::Stop, raw: None };
         let pieces = pieces.iter().map(|p| Delta::Text((*p).into())).chain([finish]);
-        for delta in pieces.flat_map(|p| seam.item(Ok(p))) {
+        for delta in pieces.flat_map(|p| overlap.item(Ok(p))) {
             if let Ok(Delta::Text(more)) = delta {
                 text.push_str(&more);
             }
@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn white_space_that_was_taken_off_is_not_said_twice() {
-        let mut seam = Seam::new("\n\n", 1);
-        assert_eq!(seam.text("\n".into()), "");
-        assert_eq!(seam.text("\nB".into()), "B");
-        let mut seam = Seam::new(" ", 1);
-        assert_eq!(seam.text("b".into()), "b");
+        let mut overlap = Overlap::new("\n\n", 1);
+        assert_eq!(overlap.text("\n".into()), "");
+        assert_eq!(overlap.text("\nB".into()), "B");
+        let mut overlap = Overlap::new(" ", 1);
+        assert_eq!(overlap.text("b".into()), "b");
     }
 
     #[test]

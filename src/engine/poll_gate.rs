@@ -7,13 +7,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A future that wakes whom it has once been asked by. To ask it again with every event would cost
 /// more than the event.
-pub struct Seldom<F: ?Sized> {
+pub struct PollGate<F: ?Sized> {
     future: Pin<Box<F>>,
     /// Who is woken when it is ready.
     asked_by: Option<Waker>,
 }
 
-impl<F: Future + ?Sized> Seldom<F> {
+impl<F: Future + ?Sized> PollGate<F> {
     /// Not asked yet.
     pub fn new(future: Pin<Box<F>>) -> Self {
         Self { future, asked_by: None }
@@ -32,14 +32,14 @@ impl<F: Future + ?Sized> Seldom<F> {
 /// A timer beside events. Whether it may have rung is told by the clock: that is nearer than the timer.
 pub struct Alarm {
     when: Instant,
-    sleep: Seldom<Sleep>,
+    sleep: PollGate<Sleep>,
 }
 
 impl Alarm {
     /// Rings at `when`.
     #[must_use]
     pub fn at(when: Instant) -> Self {
-        Self { when, sleep: Seldom::new(Box::pin(sleep_until(when))) }
+        Self { when, sleep: PollGate::new(Box::pin(sleep_until(when))) }
     }
 
     /// Rings at `when` instead.
@@ -78,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_due_is_asked_once() {
         let mut asked = 0;
-        let mut seldom = Seldom::new(Box::pin(poll_fn(|_| {
+        let mut seldom = PollGate::new(Box::pin(poll_fn(|_| {
             asked += 1;
             Poll::<()>::Pending
         })));

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::generate::Generation;
 use super::meter::Meter;
 use super::models::Model;
-use super::stops::Stop;
-use crate::domain::generation::Kept;
+use super::stop_conditions::Stop;
+use crate::domain::generation::BackgroundResponse;
 use crate::domain::transcript::Transcript;
 use crate::ports::{Continuation, Delta, Deltas, ProviderError, Resume, RowChange};
 use crate::tasks::Tasks;
@@ -20,15 +20,15 @@ const LEARN: Duration = Duration::from_secs(5);
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
-    kept: Option<Kept>,
+pub(super) struct BackgroundState {
+    kept: Option<BackgroundResponse>,
     /// Whether the row says otherwise.
     news: bool,
 }
 
-impl Keeping {
+impl BackgroundState {
     /// As the row has it.
-    pub(super) fn stored(kept: Option<Kept>) -> Self {
+    pub(super) fn stored(kept: Option<BackgroundResponse>) -> Self {
         Self { kept, news: false }
     }
 
@@ -42,20 +42,20 @@ impl Keeping {
         self.kept = None;
     }
 
-    fn set(&mut self, kept: Option<Kept>) {
+    fn set(&mut self, kept: Option<BackgroundResponse>) {
         self.news |= self.kept != kept;
         self.kept = kept;
     }
 }
 
 /// Whether `model` can be asked for the rest of `kept`.
-pub(super) fn is_resumable(kept: Option<&Kept>, model: &Model) -> bool {
+pub(super) fn is_resumable(kept: Option<&BackgroundResponse>, model: &Model) -> bool {
     kept.is_some_and(|kept| kept.model == model.name)
         && model.provider.continuation() == Continuation::ProviderResume
 }
 
 /// Has the upstream of `model` end `kept`, while work goes on here.
-pub(super) fn abandon(tasks: &Tasks, model: &Model, kept: Kept) {
+pub(super) fn abandon(tasks: &Tasks, model: &Model, kept: BackgroundResponse) {
     let provider = Arc::clone(&model.provider);
     tasks.spawn(async move { provider.abandon(&kept.answer).await });
 }
@@ -65,18 +65,22 @@ impl Generation {
     pub(super) fn keep(&mut self, answer: Option<String>) {
         let model = self.model.name.clone();
         let attempt = self.transcript.attempts;
-        match (&self.keeping.kept, answer) {
+        match (&self.background.kept, answer) {
             // Said again, as it was gone on with.
             (Some(known), Some(answer)) if known.answer == answer && known.model == model => {}
             (_, answer) => {
-                self.keeping.set(answer.map(|answer| Kept { model, answer, attempt }));
+                self.background.set(answer.map(|answer| BackgroundResponse {
+                    model,
+                    answer,
+                    attempt,
+                }));
             }
         }
     }
 
     /// What to ask the upstream for, if it keeps the answer.
     pub(super) fn resume(&self) -> Option<Resume> {
-        let kept = self.keeping.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
+        let kept = self.background.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
         Some(Resume { kept: kept.answer.clone(), heard: self.transcript.answer.clone() })
     }
 
@@ -85,7 +89,7 @@ impl Generation {
     pub(super) fn meter(&self) -> Meter {
         let input = self.request.prompt.estimated_tokens();
         let Transcript { answer, attempts, .. } = &self.transcript;
-        match &self.keeping.kept {
+        match &self.background.kept {
             Some(kept) => Meter::resumed(input, answer, kept.attempt.saturating_sub(1)),
             None => Meter::new(input, answer, attempts.saturating_sub(1)),
         }
@@ -100,13 +104,13 @@ impl Generation {
     ) {
         let keeps = self.model.provider.continuation() == Continuation::ProviderResume;
         // Whoever goes on begins anew: an answer without a name is lost.
-        if !keeps || self.keeping.kept.is_some() || why == Stop::LetGo {
+        if !keeps || self.background.kept.is_some() || why == Stop::LetGo {
             return;
         }
         let name = timeout(LEARN, async {
             let mut deltas = begun.await.ok()?;
             while let Some(Ok(delta)) = deltas.next().await {
-                if let Delta::Kept(name) = delta {
+                if let Delta::Background(name) = delta {
                     return Some(name);
                 }
             }
@@ -120,8 +124,8 @@ impl Generation {
     /// Who waited in the queue is shown as running from its first event on.
     pub(super) fn row_change(&mut self) -> RowChange {
         let queued = std::mem::take(&mut self.queued);
-        if std::mem::take(&mut self.keeping.news) {
-            RowChange::Kept(self.keeping.kept.clone())
+        if std::mem::take(&mut self.background.news) {
+            RowChange::Background(self.background.kept.clone())
         } else if queued {
             RowChange::Started
         } else {
@@ -131,7 +135,7 @@ impl Generation {
 
     /// Has the upstream end the answer, and waits for that.
     pub(super) async fn abandon(&mut self) {
-        if let Some(kept) = self.keeping.kept.take() {
+        if let Some(kept) = self.background.kept.take() {
             self.model.provider.abandon(&kept.answer).await;
         }
     }
@@ -139,8 +143,8 @@ impl Generation {
     /// Has the upstream end the answer while another is begun; the row forgets it with the event
     /// that says so.
     pub(super) fn abandon_beside(&mut self) {
-        if let Some(kept) = self.keeping.kept.clone() {
-            self.keeping.set(None);
+        if let Some(kept) = self.background.kept.clone() {
+            self.background.set(None);
             abandon(&self.engine.inner.tasks, &self.model, kept);
         }
     }

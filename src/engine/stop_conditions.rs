@@ -32,7 +32,7 @@ pub(super) enum Stop {
 }
 
 /// Waits for the first reason to stop.
-pub(super) struct Stops {
+pub(super) struct StopConditions {
     pub(super) tail: Arc<Tail>,
     pub(super) deadline: Instant,
     pub(super) on_disconnect: OnDisconnect,
@@ -51,7 +51,7 @@ pub(super) struct Stops {
 /// Between two questions to a log that is out of reach.
 const AGAIN: Duration = Duration::from_secs(1);
 
-impl Stops {
+impl StopConditions {
     pub(super) async fn wait(&self) -> Stop {
         tokio::select! {
             biased;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 /// A piece of a shared text: cloning it copies nothing. Shorter than 4 GiB.
 #[derive(Clone)]
-pub(super) struct Piece {
+pub(super) struct SharedStr {
     whole: Arc<str>,
     from: u32,
     to: u32,
 }
 
-impl Piece {
+impl SharedStr {
     /// Copies the texts of `pieces` side by side, into one allocation that all of them share from then on.
     pub(super) fn pack<'a>(pieces: impl Iterator<Item = &'a mut Self>) {
         let pieces: Vec<&mut Self> = pieces.collect();
@@ -26,14 +26,14 @@ impl Piece {
     }
 }
 
-impl From<&str> for Piece {
+impl From<&str> for SharedStr {
     fn from(text: &str) -> Self {
         let to = u32::try_from(text.len()).unwrap_or(u32::MAX);
         Self { whole: text.into(), from: 0, to }
     }
 }
 
-impl Deref for Piece {
+impl Deref for SharedStr {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -41,15 +41,15 @@ impl Deref for Piece {
     }
 }
 
-impl PartialEq for Piece {
+impl PartialEq for SharedStr {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for Piece {}
+impl Eq for SharedStr {}
 
-impl fmt::Debug for Piece {
+impl fmt::Debug for SharedStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }

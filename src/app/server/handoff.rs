@@ -15,14 +15,14 @@ use actix_web::http::{Method, StatusCode, Version};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::shared::Line;
+use super::shared::HandoffLine;
 
 /// The connection that a request came on, among its connection's data.
 #[derive(Clone)]
-pub(super) struct Exit(pub(super) Rc<dyn Line>);
+pub(super) struct Handoff(pub(super) Rc<dyn HandoffLine>);
 
 /// The app, whose answers leave where they can.
-pub(super) fn leaving<I, F, B>(
+pub(super) fn handed_off<I, F, B>(
     app: I,
 ) -> impl ServiceFactory<
     Request,
@@ -44,7 +44,7 @@ where
 {
     let app = apply_fn_factory(app.into_factory(), |request: Request, app: &F::Service| {
         let old = request.version() < Version::HTTP_11;
-        let (request, exit) = at_the_exit(request);
+        let (request, handoff) = with_handoff(request);
         let answer = app.call(request);
         async move {
             let mut response = Response::from(answer.await?);
@@ -54,8 +54,8 @@ where
                 response.head_mut().no_chunking(true);
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            Ok(match exit {
-                Some(exit) => exit.offer(response),
+            Ok(match handoff {
+                Some(handoff) => handoff.offer(response),
                 None => response.map_body(|_, body| EitherBody::left(body)),
             })
         }
@@ -63,21 +63,23 @@ where
     map_config(app, |()| AppConfig::default())
 }
 
-/// The request, and the exit for its answer. Over HTTP/2 there is none: a connection has many answers.
-fn at_the_exit(mut request: Request) -> (Request, Option<Exit>) {
-    let Some(exit) = request.conn_data::<Exit>().filter(|_| request.version() < Version::HTTP_2)
+/// The request, and the handoff for its answer. Over HTTP/2 there is none: a connection has many answers.
+fn with_handoff(mut request: Request) -> (Request, Option<Handoff>) {
+    let Some(handoff) =
+        request.conn_data::<Handoff>().filter(|_| request.version() < Version::HTTP_2)
     else {
         return (request, None);
     };
-    let exit = exit.clone();
-    exit.0.request(body(&request));
+    let handoff = handoff.clone();
+    handoff.0.request(body(&request));
     if !request.upgrade() {
         let in_chunks = request.version() == Version::HTTP_11 && *request.method() != Method::HEAD;
-        return (request, Some(exit).filter(|_| in_chunks));
+        return (request, Some(handoff).filter(|_| in_chunks));
     }
-    let incoming = Incoming { before: Some(request.take_payload()), line: Rc::downgrade(&exit.0) };
+    let incoming =
+        Incoming { before: Some(request.take_payload()), line: Rc::downgrade(&handoff.0) };
     let payload = Payload::Stream { payload: Box::pin(incoming) as BoxedPayloadStream };
-    (request.replace_payload(payload).0, Some(exit))
+    (request.replace_payload(payload).0, Some(handoff))
 }
 
 /// How many bytes the body of a request has, if it says so (RFC 9112 §6.3).
@@ -89,7 +91,7 @@ fn body(request: &Request) -> Option<u64> {
     headers.get(CONTENT_LENGTH).map_or(Some(0), |length| length.to_str().ok()?.parse().ok())
 }
 
-impl Exit {
+impl Handoff {
     /// Takes the answer out, if it streams.
     fn offer<B: MessageBody + 'static>(
         &self,
@@ -97,11 +99,11 @@ impl Exit {
     ) -> Response<EitherBody<B, Elsewhere>> {
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let streams = response.body().size() == BodySize::Stream && has_events(response.headers());
-        if !upgraded && (!streams || !self.0.may_leave()) {
+        if !upgraded && (!streams || !self.0.may_hand_off()) {
             return response.map_body(|_, body| EitherBody::left(body));
         }
         response.map_body(|_, body| {
-            self.0.leave(body.boxed(), upgraded);
+            self.0.hand_off(body.boxed(), upgraded);
             EitherBody::right(BodyStream::new(stream::pending()))
         })
     }
@@ -118,7 +120,7 @@ type Elsewhere = BodyStream<stream::Pending<Result<Bytes, Infallible>>>;
 struct Incoming {
     before: Option<Payload>,
     /// Weak, because the connection may have the body that has this.
-    line: Weak<dyn Line>,
+    line: Weak<dyn HandoffLine>,
 }
 
 impl Stream for Incoming {
@@ -128,7 +130,7 @@ impl Stream for Incoming {
         let Some(line) = self.line.upgrade() else { return Poll::Ready(None) };
         if let Some(before) = &mut self.before {
             let read = Pin::new(before).poll_next(cx);
-            if !line.has_left() || matches!(read, Poll::Ready(Some(Ok(_)))) {
+            if !line.was_handed_off() || matches!(read, Poll::Ready(Some(Ok(_)))) {
                 return read;
             }
             self.before = None;

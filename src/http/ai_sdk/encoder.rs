@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::event::{Done, FinishReason, Status, ToolCallDelta};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
-use crate::http::dialect::{Dialect, Frames, Said};
+use crate::http::dialect::{Dialect, DialectEvent, Frames};
 
 /// The message that an answer goes on in, where it does not begin one of its own.
 pub(super) const MESSAGE_ID: &str = "message_id";
@@ -46,9 +46,9 @@ struct Call {
 impl Dialect for UiMessage {
     const NAME: &'static str = "ai_sdk";
 
-    fn said(&mut self, said: &Said<'_>, frames: &mut Frames) {
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
         match said {
-            Said::Started => {
+            DialectEvent::Started => {
                 let metadata = json!({ "generation": self.id, "model": self.model });
                 frame(
                     frames,
@@ -57,16 +57,18 @@ impl Dialect for UiMessage {
                 );
                 frame(frames, &json!({ "type": "start-step" }));
             }
-            Said::Reasoning(text) => self.text("reasoning", text, frames),
+            DialectEvent::Reasoning(text) => self.text("reasoning", text, frames),
             // A refusal is what the model says to the person.
-            Said::Text(text) | Said::Refusal(text) => self.text("text", text, frames),
-            Said::Call(call) => self.call(call, frames),
-            Said::Void => {
+            DialectEvent::Text(text) | DialectEvent::Refusal(text) => {
+                self.text("text", text, frames)
+            }
+            DialectEvent::Call(call) => self.call(call, frames),
+            DialectEvent::Void => {
                 self.text = None;
                 self.calls.clear();
                 frame(frames, &json!({ "type": "reset-step" }));
             }
-            Said::Done(done) => self.done(done, frames),
+            DialectEvent::Done(done) => self.done(done, frames),
         }
     }
 

@@ -7,7 +7,7 @@ use super::super::ids::completion_id;
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, ToolCallDelta, Usage};
 use crate::domain::generation::Generation;
 use crate::domain::transcript::{Answer, ToolCall};
-use crate::http::dialect::{Dialect, Frames, Said};
+use crate::http::dialect::{Dialect, DialectEvent, Frames};
 
 /// The fold.
 #[derive(Debug)]
@@ -58,22 +58,24 @@ const NOTHING: Piece<'_> = Piece { content: None, reasoning_content: None, refus
 impl Dialect for Chat {
     const NAME: &'static str = "chat";
 
-    fn said(&mut self, said: &Said<'_>, frames: &mut Frames) {
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
         match said {
-            Said::Started => self.opening(frames),
-            Said::Text(text) => self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames),
-            Said::Reasoning(text) => {
+            DialectEvent::Started => self.opening(frames),
+            DialectEvent::Text(text) => {
+                self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames)
+            }
+            DialectEvent::Reasoning(text) => {
                 self.chunk(Piece { reasoning_content: Some(text), ..NOTHING }, None, frames);
             }
-            Said::Refusal(text) => {
+            DialectEvent::Refusal(text) => {
                 self.chunk(Piece { refusal: Some(text), ..NOTHING }, None, frames);
             }
-            Said::Call(call) => {
+            DialectEvent::Call(call) => {
                 let delta = json!({ "tool_calls": [self.call(call)] });
                 self.chunk(delta, None, frames);
             }
-            Said::Void => self.void(frames),
-            Said::Done(done) => self.done(done, frames),
+            DialectEvent::Void => self.void(frames),
+            DialectEvent::Done(done) => self.done(done, frames),
         }
     }
 

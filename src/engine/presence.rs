@@ -40,7 +40,7 @@ pub(super) type RoomAt = (Tenant, ConversationId);
 
 /// All rooms of this process.
 #[derive(Clone)]
-pub(super) struct Rooms {
+pub(super) struct Presence {
     shared: Arc<Shared>,
 }
 
@@ -59,7 +59,7 @@ struct State {
     heard: HashMap<InstanceId, Instant>,
 }
 
-impl Rooms {
+impl Presence {
     pub(super) fn new(here: InstanceId, signals: Arc<dyn Signals>) -> Self {
         Self { shared: Arc::new(Shared { here, signals, state: Mutex::default() }) }
     }

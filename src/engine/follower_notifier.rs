@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Engine;
-use super::hub::BELIEVED;
 use super::live::{Behind, Tail};
+use super::remote_tailer::BELIEVED;
 use crate::domain::id::{GenerationId, InstanceId, Seq};
 use crate::ports::{Carried, Signal, To};
 
@@ -28,13 +28,13 @@ impl Engine {
             let engine = self.clone();
             self.inner.tasks.spawn_service(async move {
                 let hard = engine.inner.tasks.hard().clone();
-                hard.run_until_cancelled(engine.tell(tail, seen, told)).await;
+                hard.run_until_cancelled(engine.notify_followers(tail, seen, told)).await;
             });
         }
     }
 
     /// Hands in one hint a publication and follower; the outbox makes one of many.
-    async fn tell(&self, tail: Arc<Tail>, mut seen: u64, mut told: Seq) {
+    async fn notify_followers(&self, tail: Arc<Tail>, mut seen: u64, mut told: Seq) {
         loop {
             let Some((followers, until)) = tail.followers(Instant::now()) else { return };
             tokio::select! {

@@ -24,7 +24,7 @@ pub(super) struct Arrived<S> {
 
 /// What connections are told, and given.
 #[derive(Clone, Copy)]
-pub(super) struct Manners {
+pub(super) struct SocketOptions {
     /// A client that takes nothing for so long is gone; the kernel drops its connection. Without it a
     /// reader that never reads is kept for ever.
     pub(super) stuck: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Manners {
     pub(super) patience: Duration,
 }
 
-impl Manners {
+impl SocketOptions {
     fn tune(self, tcp: &TcpStream) -> Option<SocketAddr> {
         let socket = SockRef::from(tcp);
         // A kernel that refuses one of these serves all the same.

@@ -10,12 +10,12 @@ use crate::engine::{Change, Changes, Membership};
 
 /// Those, and what changes in them.
 #[derive(Default)]
-pub(super) struct Rooms {
+pub(super) struct Presence {
     memberships: HashMap<ConversationId, (Membership, AbortHandle)>,
     changes: SelectAll<Abortable<BoxStream<'static, (ConversationId, Change)>>>,
 }
 
-impl Rooms {
+impl Presence {
     /// Enters one, or enters it anew, as another participant maybe.
     pub(super) fn enter(
         &mut self,

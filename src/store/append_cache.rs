@@ -36,20 +36,20 @@ pub(super) type Flushes = BTreeMap<i64, Flush>;
 /// Copies of rows of the journal, so that whoever folds them need not read them. What is folded are
 /// the rows themselves: a copy of a row that is not there is never used.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unfolded(Arc<Mutex<HashMap<Uuid, Kept>>>);
+pub(super) struct AppendCache(Arc<Mutex<HashMap<Uuid, CachedEvents>>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedEvents {
     flushes: Flushes,
     bytes: usize,
 }
 
-impl Unfolded {
+impl AppendCache {
     pub(super) fn keep(&self, lane: Uuid, n: i64, flush: Flush) {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = lanes.entry(lane).or_default();
         if kept.bytes > MOST {
-            *kept = Kept::default();
+            *kept = CachedEvents::default();
         }
         kept.bytes += flush.lines.len() + size_of_val(flush.ids.as_slice());
         kept.flushes.insert(n, flush);
