@@ -19,7 +19,7 @@ use super::sound;
 use crate::domain::nearest::unknown_name;
 use crate::engine::{Engine, Limits};
 pub use budget::Bodies;
-use budget::Share;
+pub(super) use budget::Share;
 use coding::Coding;
 
 /// A slower body is an attack: actix itself has no limit.

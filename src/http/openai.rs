@@ -10,13 +10,13 @@ pub(super) mod responses;
 mod start;
 mod texts;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, Route, guard, web};
+use actix_web::web;
 
 use super::dialect::Frames;
 use super::problem::Problem;
-use super::{get, resource};
+use super::{get, resource, ws};
 use crate::domain::generation::Generation;
 use crate::engine::Engine;
 use crate::ports::{Address, Deleted};
@@ -25,7 +25,10 @@ use crate::ports::{Address, Deleted};
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let routes = [
         resource("/v1/models/{model:.+}", vec![get().to(models::get)]),
-        resource("/v1/responses", vec![web::post().to(responses::create), sockets().to(no_socket)]),
+        resource(
+            "/v1/responses",
+            vec![web::post().to(responses::create), web::get().to(ws::open_responses)],
+        ),
         resource("/v1/responses/compact", vec![web::post().to(responses::compact)]),
         resource("/v1/responses/input_tokens", vec![web::post().to(responses::input_tokens)]),
         resource(
@@ -45,30 +48,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     }
 }
 
-/// A WebSocket's handshake.
-fn sockets() -> Route {
-    web::get().guard(guard::fn_guard(|context| {
-        let upgrade = context.head().headers().get(header::UPGRADE);
-        let upgrade = upgrade.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        upgrade.to_ascii_lowercase().contains("websocket")
-    }))
-}
-
-/// Clients that prefer a socket fall back to requests when they are told so by this status.
-async fn no_socket() -> Result<HttpResponse, Problem> {
-    let detail = "there is no WebSocket at /v1/responses: POST with `stream: true` instead";
-    let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
-    // RFC 9110 §15.5.22: a 426 names what is spoken instead.
-    Err(problem.header(header::UPGRADE, "HTTP/1.1").retry(false))
-}
-
 /// The methods of a path.
 pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
     Some(match path {
         "/v1/models/{model:.+}" | "/v1/responses/{id}/input_items" => &[Method::GET, Method::HEAD],
         "/v1/responses/{id}" | "/v1/chat/completions/{id}" => &[Method::GET, Method::DELETE],
-        "/v1/responses"
-        | "/v1/responses/compact"
+        "/v1/responses" => &[Method::GET, Method::POST],
+        "/v1/responses/compact"
         | "/v1/responses/input_tokens"
         | "/v1/chat/completions"
         | "/v1/responses/{id}/cancel" => &[Method::POST],

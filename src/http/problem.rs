@@ -133,6 +133,17 @@ impl Problem {
     /// have is 404 there, and every other fault of a request 400.
     /// <https://platform.openai.com/docs/guides/error-codes>
     pub(super) fn openai(&self) -> HttpResponse {
+        let (status, error) = self.openai_error();
+        let mut head = self.head();
+        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
+            // What OpenAI's SDKs obey, which else try any conflict or server's fault again.
+            head.insert_header(("x-should-retry", should_retry.to_string()));
+        }
+        head.status(status).json(json!({ "error": error }))
+    }
+
+    /// The status and the `error` object of that shape.
+    pub(super) fn openai_error(&self) -> (StatusCode, Value) {
         let (status, code) = match (self.status, self.code) {
             // As its server said it.
             both if self.upstream.is_some() => both,
@@ -152,12 +163,7 @@ impl Problem {
             "param": self.more.get("field").or_else(|| self.limit()),
             "code": upstream.and_then(|said| said.code.as_deref()).unwrap_or(code),
         });
-        let mut head = self.head();
-        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
-            // What OpenAI's SDKs obey, which else try any conflict or server's fault again.
-            head.insert_header(("x-should-retry", should_retry.to_string()));
-        }
-        head.status(status).json(json!({ "error": error }))
+        (status, error)
     }
 
     /// Whether trying again helps, where only the SDKs' own rule would decide: what waits for a

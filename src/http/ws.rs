@@ -5,6 +5,7 @@
 //! client does not drain is not asked for more, so a slow socket holds nothing but its cursors.
 mod asyncapi;
 mod chat;
+mod connection;
 mod drive;
 mod frames;
 mod inbound;
@@ -13,6 +14,7 @@ mod outbox;
 mod presence;
 mod rate_limit;
 mod reading;
+mod responses;
 mod session;
 mod wire;
 mod work;
@@ -21,7 +23,7 @@ use std::convert::Infallible;
 
 use actix_web::body::BodyStream;
 use actix_web::http::{StatusCode, Version, header};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, dev, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
 use futures_util::stream::{self, StreamExt};
 
 use super::EngineData;
@@ -34,6 +36,7 @@ pub(super) use chat::open as open_chat;
 use drive::Drive;
 use frames::{CloseCode, PROTOCOL};
 use outbox::Outbox;
+pub(super) use responses::open as open_responses;
 use work::Worker;
 
 /// Opens a socket. Whoever may not have one learns it from a close code: scripts in browsers
@@ -44,8 +47,8 @@ pub(super) async fn open(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(response) = not_ours(&request) {
-        return Ok(response);
+    if let Some(problem) = not_ours(&request) {
+        return Err(problem);
     }
     let offered = offered(&request);
     let known = offered.is_empty() || offered.iter().any(|offer| offer == PROTOCOL);
@@ -83,7 +86,7 @@ fn closed(response: HttpResponse, code: CloseCode) -> HttpResponse {
 
 /// The answer to a request that is for no socket, or for one of another time: what to ask for
 /// (RFC 6455 §4.4).
-fn not_ours(request: &HttpRequest) -> Option<HttpResponse> {
+fn not_ours(request: &HttpRequest) -> Option<Problem> {
     let of = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     // RFC 6455 §4.1: a handshake is of HTTP/1.1 at least.
     let old = request.version() < Version::HTTP_11;
@@ -95,11 +98,8 @@ fn not_ours(request: &HttpRequest) -> Option<HttpResponse> {
     let detail =
         "this path speaks WebSocket, version 13: upgrade the connection, which is of HTTP/1.1";
     let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
-    let mut response = problem.error_response();
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
-    Some(response)
+    let problem = problem.header(header::UPGRADE, "websocket");
+    Some(problem.header(header::SEC_WEBSOCKET_VERSION, "13"))
 }
 
 /// The 101 of actix-ws. Its session and its stream are not used: see [`wire`] and

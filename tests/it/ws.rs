@@ -5,5 +5,6 @@ mod closing;
 mod conformance;
 mod frames;
 mod keys;
+mod responses;
 mod rooms;
 mod slow;

@@ -26,14 +26,14 @@ impl Bodies {
 
 /// What one body takes of the budget, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(in crate::http) struct Share {
     of: Option<Bodies>,
     taken: Option<OwnedSemaphorePermit>,
 }
 
 impl Share {
     /// For the body of this request.
-    pub(super) fn of(request: &HttpRequest) -> Self {
+    pub(in crate::http) fn of(request: &HttpRequest) -> Self {
         let bodies = request.app_data::<web::Data<Bodies>>();
         bodies.map_or(Self { of: None, taken: None }, |bodies| bodies.share())
     }
@@ -42,7 +42,7 @@ impl Share {
     ///
     /// # Errors
     /// 503 if the others have the rest.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(in crate::http) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let Some(Bodies(budget)) = &self.of else { return Ok(()) };
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(more) = Arc::clone(budget).try_acquire_many_owned(count) else {
@@ -56,5 +56,10 @@ impl Share {
             none => *none = Some(more),
         }
         Ok(())
+    }
+
+    /// Gives all of it back.
+    pub(in crate::http) fn release(&mut self) {
+        self.taken = None;
     }
 }

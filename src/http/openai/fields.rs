@@ -10,7 +10,7 @@ use super::texts::plain;
 use crate::http::problem::Problem;
 
 /// A body as it is read: each field is the text that came.
-pub(super) type Body = BTreeMap<String, Box<RawValue>>;
+pub(in crate::http) type Body = BTreeMap<String, Box<RawValue>>;
 
 /// The fields that are left.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Fields {
 }
 
 /// The value at `name`; a mistake in it is named where it stands.
-pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Result<T, Problem> {
+pub(in crate::http) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_str(raw.get());
     serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = match e.path().to_string() {

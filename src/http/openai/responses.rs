@@ -7,6 +7,7 @@ mod item;
 mod object;
 mod references;
 mod request;
+pub(in crate::http) mod socket;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -22,11 +23,11 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{EngineData, body, repeats, sse, while_allowed};
+use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
 pub(super) use count::{compact, input_tokens};
 use encoder::Responses;
 use object::Head;
-use request::Asked;
+use request::{Asked, Known};
 
 pub(super) const PREFIX: &str = "resp_";
 
@@ -43,7 +44,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
     let Asked { request: mut asked, stream, background, elsewhere } =
-        request::asked(&engine, &request, body).await?;
+        request::asked(&engine, &tenant(&request), body, Known::default()).await?;
     asked.source =
         Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
     let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;

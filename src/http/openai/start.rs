@@ -24,13 +24,7 @@ pub(super) async fn start(
     asked: Request,
     elsewhere: Elsewhere,
 ) -> Result<(Generation, bool), Problem> {
-    let models = engine.models();
-    let Some(model) = models.find(Some(&asked.model)) else {
-        return Err(unknown_model(engine, &asked.model));
-    };
-    let speaks = asked.source.as_ref().map(|source| source.protocol);
-    elsewhere.check(model.provider.speaks() == speaks)?;
-    only_for_openai(&asked.prompt.parameters, model.provider.name())?;
+    check(engine, &asked, elsewhere)?;
     let key = idempotency_key(request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let repeatable = idempotency.is_some();
@@ -43,6 +37,17 @@ pub(super) async fn start(
         repeats::begin(engine, request, &super::at(&generation), attached);
     }
     Ok((generation, repeatable))
+}
+
+/// Whether its model is here and can do what is asked of it.
+pub(super) fn check(engine: &Engine, asked: &Request, elsewhere: Elsewhere) -> Result<(), Problem> {
+    let models = engine.models();
+    let Some(model) = models.find(Some(&asked.model)) else {
+        return Err(unknown_model(engine, &asked.model));
+    };
+    let speaks = asked.source.as_ref().map(|source| source.protocol);
+    elsewhere.check(model.provider.speaks() == speaks)?;
+    only_for_openai(&asked.prompt.parameters, model.provider.name())
 }
 
 /// What would change the meaning of the request if it was passed over is refused.

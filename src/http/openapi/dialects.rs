@@ -135,6 +135,7 @@ pub(super) fn operations() -> Vec<Row> {
                 "Model",
             ),
         ),
+        ("get", "/v1/responses", responses_socket()),
         (
             "post",
             "/v1/responses",
@@ -142,7 +143,8 @@ pub(super) fn operations() -> Vec<Row> {
                 "createResponse",
                 "OpenAI's Responses",
                 json!({ "model": "demo", "input": prompt }),
-            ),
+            )
+            .refuses(404, &["previous_response_not_found"]),
         ),
         ("get", "/v1/responses/{id}", retrieve("getResponse", "A response")),
         ("delete", "/v1/responses/{id}", erase("deleteResponse", "Erase an ended response")),
@@ -196,7 +198,7 @@ pub(super) fn without_model() -> Vec<Row> {
         let operation = openai(id, summary)
             .body("Object", json!({ "model": "demo", "input": "hi" }), most_bytes())
             .answers(200, answer, "Object")
-            .refuses(404, &["model_not_found", "not_found"])
+            .refuses(404, &["model_not_found", "not_found", "previous_response_not_found"])
             .refuses(409, &["generation_running"]);
         ("post", path, operation)
     };
@@ -214,6 +216,15 @@ pub(super) fn without_model() -> Vec<Row> {
             "`input_tokens`",
         ),
     ]
+}
+
+/// The socket of Responses, where a GET is a handshake.
+fn responses_socket() -> Operation {
+    openai("openResponsesSocket", "Responses on a WebSocket")
+        .says("As the SDKs' `responses.connect()` and Codex speak it: docs/protocol.md, `/asyncapi.json`.")
+        .empty(101, "OpenAI's events as text frames")
+        .refuses(400, &["bad_handshake"])
+        .refuses(426, &["upgrade_required"])
 }
 
 fn chat_socket() -> Operation {

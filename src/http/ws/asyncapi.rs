@@ -27,28 +27,33 @@ fn document() -> Value {
             |frame: &Frame| json!({ "$ref": format!("{CHANNEL}/messages/{side}-{}", frame.kind) });
         frames.iter().map(name).collect()
     };
-    let operations = json!({
+    let (responses, more_operations, more_messages) = super::responses::asyncapi::describe();
+    let mut operations = json!({
         "hear": { "action": "receive", "channel": { "$ref": CHANNEL }, "messages": of("client", &client),
             "summary": "what a client says; each frame gets one answer with its `ref`" },
         "say": { "action": "send", "channel": { "$ref": CHANNEL }, "messages": of("server", &server),
             "summary": "what the server says" },
     });
+    for (name, operation) in more_operations {
+        operations[name] = operation;
+    }
     let sides = [("client", &client), ("server", &server)];
     let every: Vec<(String, &Frame)> = sides
         .iter()
         .flat_map(|(side, frames)| frames.iter().map(move |f| (format!("{side}-{}", f.kind), f)))
         .collect();
-    let messages: Map<String, Value> =
+    let mut messages: Map<String, Value> =
         every.iter().map(|(name, f)| (name.clone(), f.message())).collect();
     let references: Map<String, Value> =
         every.iter().map(|(name, _)| (name.clone(), reference("messages", name))).collect();
+    messages.extend(more_messages);
     let mut schemas = openapi::schemas::all();
     schemas.insert("Ref".into(), mark());
     let schemas = used(&messages, schemas);
     json!({
         "asyncapi": "3.0.0",
         "info": {
-            "title": "lastword, the WebSocket",
+            "title": "lastword, the WebSockets",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Text frames, each one JSON object with a `type`. Fields that are not known are ignored.",
         },
@@ -60,7 +65,7 @@ fn document() -> Value {
             "messages": references,
             "bindings": { "ws": { "method": "GET", "bindingVersion": "0.1.0" } },
             "x-close-codes": close_codes(),
-        } },
+        }, "responses": responses },
         "operations": operations,
         "components": {
             "messages": messages, "schemas": schemas, "securitySchemes": security_schemes(),

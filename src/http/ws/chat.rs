@@ -5,7 +5,6 @@ mod work;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 
 use actix_web::body::BodyStream;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -13,21 +12,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, FuturesUnordered, SelectAll};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::value::RawValue;
-use tokio::task::JoinError;
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::connection::{Clients, Connection};
 use super::frames::CloseCode;
 use super::inbound::Inbound;
-use super::outbox::Outbox;
-use super::rate_limit::Rate;
-use super::session::{MISSED, code};
-use super::wire::{Fault, Message};
 use super::{not_ours, offered, shake_hands};
 use crate::http::problem::Problem;
 use crate::http::{EngineData, caller, trace};
-use crate::metrics::Counted;
 use crate::ports::Address;
 use frames::{ClientFrame, ServerFrame, parse};
 use work::{Opened, Outcome, Worker};
@@ -43,8 +35,8 @@ pub(in crate::http) async fn open(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(response) = not_ours(&request) {
-        return Ok(response);
+    if let Some(problem) = not_ours(&request) {
+        return Err(problem);
     }
     // The subprotocol is the application's own, and says nothing here.
     let response = shake_hands(&request, offered(&request).first().map_or("", String::as_str))?;
@@ -68,125 +60,64 @@ enum Request {
 /// The next parts of a request's answer; `None` behind the last.
 type Parts = (String, Option<Bytes>);
 
-enum Event {
-    Heard(Option<Result<Message, Fault>>),
-    Done(Result<Outcome, JoinError>),
-    Parts(Parts),
-    Alarm,
-    Close(CloseCode),
-}
-
 /// One connection, as the body of its response.
 struct Chat {
     worker: Worker,
-    inbound: Inbound,
-    rate: Rate,
+    connection: Connection,
     tasks: FuturesUnordered<AbortOnDropHandle<Outcome>>,
     requests: HashMap<String, Request>,
     reading: SelectAll<Abortable<BoxStream<'static, Parts>>>,
-    unanswered: u32,
-    alarm: Pin<Box<Sleep>>,
-    too_old: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    over: Pin<Box<WaitForCancellationFutureOwned>>,
-    out: Outbox,
-    /// Since when the last bytes have been waiting to be taken.
-    handed: Option<Instant>,
-    closed: bool,
-    _open: Counted,
 }
 
 impl Chat {
     fn new(worker: Worker, payload: web::Payload) -> Self {
-        let (engine, now) = (&worker.engine, Instant::now());
-        let limits = engine.limits().socket;
+        let inbound = Inbound::new(payload, worker.engine.limits().socket.frame_bytes);
+        let connection = Connection::new(&worker.engine, &worker.caller, inbound, Clients::Ours);
         Self {
-            inbound: Inbound::new(payload, limits.frame_bytes),
-            rate: Rate::new(limits.frames_per_s, now),
+            worker,
+            connection,
             tasks: FuturesUnordered::new(),
             requests: HashMap::new(),
             reading: SelectAll::new(),
-            unanswered: 0,
-            alarm: Box::pin(sleep_until(now + limits.ping)),
-            too_old: Box::pin(sleep_until(now + engine.connection_age())),
-            stop: Box::pin(engine.closing().cancelled_owned()),
-            over: Box::pin(worker.caller.over()),
-            out: Outbox::default(),
-            handed: None,
-            closed: false,
-            _open: Counted::new(engine.metrics().sockets.clone()),
-            worker,
         }
     }
 
     /// Everything that is ready to go out, when there is something; `None` after the last of it.
     async fn next(&mut self) -> Option<Bytes> {
-        let stuck = self.worker.engine.limits().stuck;
-        if self.handed.take().is_some_and(|since| since.elapsed() >= stuck) {
-            self.worker.engine.metrics().slow_cut.inc();
-            self.close(CloseCode::TooSlow);
-        }
-        while self.out.len() == 0 {
-            if self.closed {
+        self.connection.taken();
+        while self.connection.out.len() == 0 {
+            if self.connection.closed {
                 return None;
             }
             self.step().await;
         }
-        while self.out.len() < CHUNK && !self.closed {
+        while self.connection.out.len() < CHUNK && !self.connection.closed {
             let Some(Some(parts)) = self.reading.next().now_or_never() else { break };
             self.told(parts);
         }
-        self.handed = Some(Instant::now());
-        Some(self.out.take())
+        Some(self.connection.hand_over())
     }
 
     async fn step(&mut self) {
-        let event = tokio::select! {
-            heard = self.inbound.next(), if self.tasks.len() < TASKS => Event::Heard(heard),
-            Some(done) = self.tasks.next() => Event::Done(done),
-            Some(parts) = self.reading.next() => Event::Parts(parts),
-            () = self.alarm.as_mut() => Event::Alarm,
-            () = self.too_old.as_mut() => Event::Close(CloseCode::TooOld),
-            () = self.stop.as_mut() => Event::Close(CloseCode::Draining),
-            () = self.over.as_mut() => Event::Close(CloseCode::Credential),
-        };
-        match event {
-            Event::Heard(Some(Ok(message))) => self.heard(message),
-            Event::Heard(Some(Err(fault))) => self.close(code(fault)),
-            // Nobody is there to be told.
-            Event::Heard(None) => self.let_go(),
-            Event::Done(Ok((request, opened))) => self.opened(request, opened),
-            Event::Done(Err(error)) => tracing::error!(%error, "a task of a socket failed"),
-            Event::Parts(parts) => self.told(parts),
-            Event::Alarm if self.unanswered >= MISSED => self.close(CloseCode::NoPong),
-            Event::Alarm => {
-                self.unanswered += 1;
-                self.alarm.as_mut().reset(Instant::now() + self.worker.engine.limits().socket.ping);
-                self.out.ping();
-            }
-            Event::Close(code) => self.close(code),
+        let listens = self.tasks.len() < TASKS;
+        tokio::select! {
+            heard = self.connection.heard(listens) => if let Some(text) = heard {
+                self.heard(&text);
+            },
+            Some(done) = self.tasks.next() => match done {
+                Ok((request, opened)) => self.opened(request, opened),
+                Err(error) => tracing::error!(%error, "a task of a socket failed"),
+            },
+            Some(parts) = self.reading.next() => self.told(parts),
         }
     }
 
-    fn heard(&mut self, message: Message) {
-        self.unanswered = 0;
-        let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
-        if !self.rate.allows(bytes, Instant::now()) {
-            return self.close(CloseCode::Rate);
-        }
-        match message {
-            Message::Text(text) => match parse(&text) {
-                Ok((request, frame)) => self.asked(request, frame),
-                Err((Some(request), problem)) => self.fail(&request, *problem),
-                // The transport sends none: there is nobody whom an answer would reach.
-                Err((None, _)) => self.close(CloseCode::BadFrames),
-            },
-            Message::Part | Message::Pong => {}
-            Message::Ping(payload) => self.out.pong(&payload),
-            Message::Close(code) => {
-                self.let_go();
-                self.out.echo(code);
-            }
+    fn heard(&mut self, text: &str) {
+        match parse(text) {
+            Ok((request, frame)) => self.asked(request, frame),
+            Err((Some(request), problem)) => self.fail(&request, *problem),
+            // The transport sends none: there is nobody whom an answer would reach.
+            Err((None, _)) => self.connection.close(CloseCode::BadFrames),
         }
     }
 
@@ -228,11 +159,13 @@ impl Chat {
         let Opened { at, resumed, first, parts } = match opened {
             Ok(Some(opened)) if aborted => return self.cancel(opened.at),
             Ok(Some(opened)) => opened,
-            Ok(None) => return self.out.frame(&ServerFrame::NoActive { request_id: &request }),
+            Ok(None) => {
+                return self.connection.out.frame(&ServerFrame::NoActive { request_id: &request });
+            }
             Err(problem) => return self.fail(&request, problem),
         };
         if resumed {
-            self.out.frame(&ServerFrame::Start { request_id: &request });
+            self.connection.out.frame(&ServerFrame::Start { request_id: &request });
         }
         let (handle, registration) = AbortHandle::new_pair();
         let name = request.clone();
@@ -246,7 +179,7 @@ impl Chat {
         let Some(Request::Reading(_, _, number)) = self.requests.get_mut(&request) else { return };
         let Some(bytes) = bytes else {
             self.requests.remove(&request);
-            return self.out.frame(&ServerFrame::End { request_id: &request });
+            return self.connection.out.frame(&ServerFrame::End { request_id: &request });
         };
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         for data in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
@@ -254,7 +187,7 @@ impl Chat {
             let Ok(chunk) = serde_json::from_str::<&RawValue>(data).map_err(drop) else { continue };
             if chunk.get().starts_with('{') {
                 let chunk = ServerFrame::Chunk { request_id: &request, sequence: *number, chunk };
-                self.out.frame(&chunk);
+                self.connection.out.frame(&chunk);
                 *number += 1;
             }
         }
@@ -262,19 +195,6 @@ impl Chat {
 
     fn fail(&mut self, request: &str, problem: Problem) {
         let (_, text, _) = problem.into_parts();
-        self.out.frame(&ServerFrame::Error { request_id: request, error_text: &text });
-    }
-
-    fn close(&mut self, code: CloseCode) {
-        self.let_go();
-        self.out.close(code);
-    }
-
-    /// The connection is over: nobody reads any more, and nothing is waited for.
-    fn let_go(&mut self) {
-        self.closed = true;
-        self.reading.clear();
-        self.tasks.clear();
-        self.requests.clear();
+        self.connection.out.frame(&ServerFrame::Error { request_id: request, error_text: &text });
     }
 }

@@ -67,6 +67,11 @@ impl Outbox {
 
     pub(super) fn close(&mut self, code: CloseCode) {
         let (number, why) = code.wire();
+        self.close_as(number, why);
+    }
+
+    /// The same under another number.
+    pub(super) fn close_as(&mut self, number: u16, why: &str) {
         wire::close(Some(number), why, &mut self.0);
     }
 

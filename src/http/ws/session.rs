@@ -368,5 +368,6 @@ pub(super) fn code(fault: Fault) -> CloseCode {
         Fault::Binary => CloseCode::Binary,
         Fault::NotUtf8 => CloseCode::NotUtf8,
         Fault::TooLarge => CloseCode::TooLarge,
+        Fault::NoMemory => CloseCode::Rate,
     }
 }

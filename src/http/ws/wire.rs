@@ -34,6 +34,8 @@ pub(super) enum Fault {
     NotUtf8,
     /// A message beyond the limit.
     TooLarge,
+    /// There is no memory for what comes in.
+    NoMemory,
 }
 
 /// The kinds of frame (RFC 6455 §5.2).
@@ -75,6 +77,11 @@ impl Decoder {
     pub(super) fn new(limit: usize) -> Self {
         let (buffer, control) = (BytesMut::new(), Vec::new());
         Self { limit, buffer, head: None, text: None, valid: 0, control }
+    }
+
+    /// Whether nothing of a message has come yet.
+    pub(super) fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.head.is_none() && self.text.is_none()
     }
 
     /// More bytes.

@@ -58,6 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("GET /v1/models/{model}", "for all alike"),
     nothing("GET /v1/ws", "its frames have rows of their own"),
     nothing("GET /api/chat/ws", "a chat's name is its client's own, as over HTTP"),
+    nothing("GET /v1/responses", "tests/it/ws/responses.rs has the rows of its frames"),
     nothing("GET /v1/conversations", "the caller's own"),
     nothing("POST /v1/conversations", "a new one"),
     nothing("POST /v1/chat/completions", "takes no id"),

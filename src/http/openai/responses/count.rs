@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::super::ids::short;
+use super::request::Known;
 use super::{compaction, input, request};
 use crate::domain::generation::Request;
 use crate::domain::id::GenerationId;
@@ -11,7 +12,7 @@ use crate::domain::prompt::{Message, Role, estimate_tokens};
 use crate::engine::Engine;
 use crate::http::generations::unknown_model;
 use crate::http::problem::Problem;
-use crate::http::{EngineData, body};
+use crate::http::{EngineData, body, tenant};
 
 /// The tokens of an input, by our estimate.
 pub(in crate::http::openai) async fn input_tokens(
@@ -67,7 +68,7 @@ async fn asked(
     payload: web::Payload,
 ) -> Result<Request, Problem> {
     let body = body::json(request, payload, body::limit(engine)).await?;
-    let asked = request::asked(engine, request, body).await?.request;
+    let asked = request::asked(engine, &tenant(request), body, Known::default()).await?.request;
     match engine.models().find(Some(&asked.model)) {
         Some(_) => Ok(asked),
         None => Err(unknown_model(engine, &asked.model)),

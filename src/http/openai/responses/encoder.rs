@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::ids::response_id;
 use super::item::{Item, ItemKind, Part, State};
 use super::object::Head;
 use crate::domain::event::{Done, Status, ToolCallDelta};
@@ -57,6 +58,11 @@ impl Dialect for Responses {
 impl Responses {
     pub(in crate::http) fn new(head: Head) -> Self {
         Self { head, items: Vec::new(), done: None }
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> String {
+        response_id(self.head.generation)
     }
 
     /// The response object as it stands, in `status` unless it has ended.

@@ -1,10 +1,11 @@
 //! The response object.
 //! Fields: <https://platform.openai.com/docs/api-reference/responses/object>.
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 
 use super::super::ids::{response_id, short};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
-use crate::domain::generation::Generation;
+use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::{Parameters, Tool, ToolChoice};
 
@@ -18,10 +19,13 @@ pub(in crate::http) struct Head {
 
 impl Head {
     pub(in crate::http) fn of(row: &Generation) -> Self {
-        let Generation { id, request, created_at, .. } = row;
+        Self::new(row.id, &row.request, row.created_at)
+    }
+
+    pub(super) fn new(id: GenerationId, request: &Request, created_at: OffsetDateTime) -> Self {
         let p = &request.prompt.parameters;
         let mut fixed = object(json!({
-            "id": response_id(*id),
+            "id": response_id(id),
             "object": "response",
             "created_at": created_at.unix_timestamp(),
             "background": false,
@@ -54,7 +58,7 @@ impl Head {
             "user": null,
         }));
         fixed.extend(request.echo.clone());
-        Self { generation: *id, fixed }
+        Self { generation: id, fixed }
     }
 
     pub(super) fn short(&self) -> String {

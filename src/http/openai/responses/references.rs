@@ -1,14 +1,12 @@
 //! Items of earlier responses that an input names by their ids.
-use actix_web::HttpRequest;
 use serde_json::Value;
 
 use super::super::ids::parse;
 use super::input::{Input, Item};
-use crate::domain::id::GenerationId;
+use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::nearest;
 use crate::engine::{Engine, EngineError};
 use crate::http::problem::Problem;
-use crate::http::tenant;
 use crate::ports::Address;
 
 /// The input with each `item_reference` replaced by what it names, out of the tenant's own log.
@@ -17,7 +15,7 @@ use crate::ports::Address;
 /// 404 for an id that is nobody's or somebody else's, in the same words.
 pub(super) async fn resolved(
     engine: &Engine,
-    request: &HttpRequest,
+    tenant: &Tenant,
     input: Input,
 ) -> Result<Input, Problem> {
     let items = match input {
@@ -36,7 +34,7 @@ pub(super) async fn resolved(
         let generation = generation(&id).ok_or_else(unknown)?;
         let output = match last.take().filter(|(of, _)| *of == generation) {
             Some((_, output)) => output,
-            None => output(engine, request, generation).await?.ok_or_else(unknown)?,
+            None => output(engine, tenant, generation).await?.ok_or_else(unknown)?,
         };
         let named = output.iter().find(|item| item["id"] == id.as_str()).ok_or_else(unknown)?;
         let named: Item = serde_json::from_str(&named.to_string()).map_err(|_| unknown())?;
@@ -56,10 +54,10 @@ fn generation(id: &str) -> Option<GenerationId> {
 /// The items of a response as far as they have come; `None` if the tenant has no such response.
 async fn output(
     engine: &Engine,
-    request: &HttpRequest,
+    tenant: &Tenant,
     id: GenerationId,
 ) -> Result<Option<Vec<Value>>, Problem> {
-    let row = match engine.generation(&Address { tenant: tenant(request), id }).await {
+    let row = match engine.generation(&Address { tenant: tenant.clone(), id }).await {
         Err(EngineError::NotFound) => return Ok(None),
         row => row?,
     };

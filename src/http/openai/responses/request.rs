@@ -1,17 +1,20 @@
 //! The body of `POST /v1/responses`.
-use actix_web::HttpRequest;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::elsewhere::Elsewhere;
 use super::super::fields::{Body, Fields, missing, unsupported};
 use super::super::start::{metadata, tooling};
+use super::input::Input;
 use super::{PREFIX, input, references};
 use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::id::Tenant;
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
-use crate::http::tenant;
 use crate::ports::Address;
 
 /// What a response shows again as it was asked.
@@ -49,11 +52,21 @@ struct Reasoning {
     effort: Option<String>,
 }
 
+/// What is known of a request besides its body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The messages that `previous_response_id` leads to, where the log does not have them.
+    pub(super) before: Option<Arc<[Message]>>,
+    /// Whether it may say nothing: no model is asked.
+    pub(super) may_be_empty: bool,
+}
+
 /// Checks a body, with what its `previous_response_id` leads to.
 pub(super) async fn asked(
     engine: &Engine,
-    request: &HttpRequest,
+    tenant: &Tenant,
     body: Body,
+    known: Known,
 ) -> Result<Asked, Problem> {
     let mut fields = Fields::new(body);
     let echo = echo(&fields);
@@ -64,11 +77,15 @@ pub(super) async fn asked(
         messages.push(Message::text(Role::System, instructions));
     }
     if let Some(id) = fields.take::<String>("previous_response_id")? {
-        messages.extend(before(engine, request, &id).await?);
+        match known.before {
+            Some(before) => messages.extend_from_slice(&before),
+            None => messages.extend(before(engine, tenant, &id).await?),
+        }
     }
     let mut elsewhere = Elsewhere::default();
-    let said = fields.take("input")?.ok_or_else(|| missing("input"))?;
-    let said = references::resolved(engine, request, said).await?;
+    let nothing = known.may_be_empty.then(|| Input::List(Vec::new()));
+    let said = fields.take("input")?.or(nothing).ok_or_else(|| missing("input"))?;
+    let said = references::resolved(engine, tenant, said).await?;
     input::read(said, &mut messages, &mut elsewhere)?;
     let stream = fields.take("stream")?.unwrap_or(false);
     let background = fields.take("background")?.unwrap_or(false);
@@ -79,7 +96,8 @@ pub(super) async fn asked(
     if fields.has("prompt") {
         elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
     }
-    let prompt = Prompt::parse(messages, parameters, engine.limits().prompt_bytes)?;
+    let parse = if known.may_be_empty { Prompt::parse_turn } else { Prompt::parse };
+    let prompt = parse(messages, parameters, engine.limits().prompt_bytes)?;
     // Nobody's going away ends a response: that is what makes each of them resumable.
     let on_disconnect = OnDisconnect::Continue;
     let request = Request {
@@ -136,21 +154,21 @@ fn format(format: Value) -> Option<Value> {
 
 /// What was said up to and with an earlier response: its own prompt, but for its instructions,
 /// which do not carry over, and its answer.
-async fn before(engine: &Engine, request: &HttpRequest, id: &str) -> Result<Vec<Message>, Problem> {
+async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Message>, Problem> {
     let unknown = || {
         let detail = "there is no response of that `previous_response_id`";
-        Problem::not_found(detail).with("field", "previous_response_id")
+        Problem::new(StatusCode::NOT_FOUND, "previous_response_not_found", detail)
+            .with("field", "previous_response_id")
     };
     let id = super::super::ids::parse(PREFIX, id).ok_or_else(unknown)?;
-    let at = Address { tenant: tenant(request), id };
+    let at = Address { tenant: tenant.clone(), id };
     let row = match engine.generation(&at).await {
         Err(crate::engine::EngineError::NotFound) => return Err(unknown()),
         row => row?,
     };
     if row.result.is_none() {
         let detail = "the response of that `previous_response_id` has not ended";
-        let status = actix_web::http::StatusCode::CONFLICT;
-        return Err(Problem::new(status, "generation_running", detail)
+        return Err(Problem::new(StatusCode::CONFLICT, "generation_running", detail)
             .with("field", "previous_response_id"));
     }
     let had_instructions = row.request.echo.contains_key("instructions");
