@@ -45,7 +45,7 @@ use std::time::Duration;
 pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
 pub use cancel::Receipt;
 pub use converse::{
-    ConverseError, MessagePage, Messages, VIEWERS, ViewError, Viewed, Viewing, Which,
+    Continue, ConverseError, MessagePage, Messages, VIEWERS, ViewError, Viewed, Viewing, Which,
 };
 pub use generate::chance;
 pub use limits::{Limits, SocketLimits};

@@ -8,6 +8,7 @@ mod assets;
 mod auth;
 mod body;
 mod connections;
+mod continued;
 mod conversation;
 mod conversations;
 mod cors;
@@ -60,6 +61,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/c/{id}", vec![get().to(assets::index)]))
         .service(resource("/shared/{token}", vec![get().to(assets::shared)]))
         .service(resource("/docs", vec![get().to(assets::docs)]))
+        .service(resource("/worker.js", vec![get().to(assets::worker)]))
         .service(resource("/static/{path:.*}", vec![get().to(assets::file)]))
         .service(resource("/healthz", vec![get().to(health::alive)]))
         .service(resource("/health", vec![get().to(health::alive)]))
@@ -85,6 +87,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         ))
         .service(resource("/v1/generations/{id}/events", vec![web::get().to(events::read)]))
         .service(resource("/v1/generations/{id}/cancel", vec![web::post().to(generation::cancel)]))
+        .service(resource("/v1/generations/{id}/continue", vec![web::post().to(continued::start)]))
         .service(resource("/v1/ws", vec![web::get().to(ws::open)]))
         .service(resource("/openapi.json", vec![get().to(openapi::read)]))
         .service(resource("/asyncapi.json", vec![get().to(ws::asyncapi)]))
@@ -153,7 +156,7 @@ fn allowed(path: &str) -> &'static [Method] {
         "/v1/tickets" => &[Method::POST],
         "/v1/generations/{id}" => &[Method::GET, Method::HEAD, Method::DELETE],
         "/v1/generations/{id}/events" | "/v1/shared/{token}/events" | "/v1/ws" => &[Method::GET],
-        "/v1/generations/{id}/cancel" => &[Method::POST],
+        "/v1/generations/{id}/cancel" | "/v1/generations/{id}/continue" => &[Method::POST],
         other => openai::allowed(other)
             .or_else(|| anthropic::allowed(other))
             .or_else(|| ai_sdk::allowed(other))

@@ -44,7 +44,7 @@ const span = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixe
 export class AnswerView {
   /**
    * @param {string} id @param {Answer} answer
-   * @param {{ again: (view: AnswerView) => void } | null} actions what its reader may do, who may not do anything if it is null
+   * @param {{ again: (view: AnswerView) => void, goOn: (view: AnswerView) => void, unable: Set<string> } | null} actions what its reader may do, who may not do anything if it is null
    */
   constructor(id, answer, actions) {
     this.id = id;
@@ -70,6 +70,11 @@ export class AnswerView {
     this.markdown = new Markdown(this.text);
     this.again = () => actions?.again(this);
     this.mayAsk = Boolean(actions);
+    /** Says how it ended. @type {HTMLElement | undefined} */
+    this.card = undefined;
+    /** @type {HTMLElement | undefined} */
+    this.more = undefined;
+    this.actions = actions;
     this.element.addEventListener('pointerenter', () => this.learn());
     this.element.addEventListener('focusin', () => this.learn());
   }
@@ -117,6 +122,7 @@ export class AnswerView {
     const { status, error } = this.answer.done;
     this.element.classList.add(`is-${status}`);
     if (status !== 'completed' && !this.card) this.ending(status, error);
+    this.offer();
     this.facts.textContent = this.summary();
     // Who was there is told at once how long it took; of older answers, who looks.
     if (this.answer.seq) this.learn();
@@ -135,6 +141,15 @@ export class AnswerView {
     this.rest.after(this.card);
   }
 
+  /** Offers to go on, where there is a text to go on from and a model that does. */
+  offer() {
+    const { done, said, model } = this.answer;
+    if (!done || done.status === 'completed' || !said.text || said.refusal || said.tools.some(Boolean)) return;
+    if (!this.actions || this.actions.unable.has(model ?? '')) return;
+    this.more ??= h('button', { type: 'button', class: 'button', onclick: () => this.actions?.goOn(this) }, 'Continue');
+    this.card?.append(this.more);
+  }
+
   /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
   receipt(receipt) {
     const text = receipt.cancelled
@@ -142,8 +157,9 @@ export class AnswerView {
       : `It had already ended: ${ENDINGS[receipt.status] ?? receipt.status}.`;
     this.note.textContent = text;
     this.note.hidden = false;
-    this.card?.remove();
+    if (this.card !== this.note) this.card?.remove();
     this.card = this.note;
+    this.offer();
     return text;
   }
 

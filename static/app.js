@@ -43,18 +43,23 @@ function problem(text) {
   box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => box.replaceChildren() }, 'Dismiss'));
 }
 
+/** Says beside the light what has just become true. @param {string} text */
+function tellNews(text) {
+  resumed = text;
+  clearTimeout(resumedTimer);
+  resumedTimer = setTimeout(() => {
+    resumed = undefined;
+    showState();
+  }, STAYS);
+}
+
 const stream = new Stream({
   client: client(),
   transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
   onState: () => showState(),
   onResume: (_, seq) => {
-    resumed = `resumed at ${seq}`;
+    tellNews(`resumed at ${seq}`);
     inspector?.resumed(seq);
-    clearTimeout(resumedTimer);
-    resumedTimer = setTimeout(() => {
-      resumed = undefined;
-      showState();
-    }, STAYS);
     announce('Back online.');
     showState();
   },
@@ -67,6 +72,7 @@ const outbox = new Outbox(
   () => conversation.sync(),
   // Another branch is free while this one answers; the server knows which is.
   (entry) => entry.parent === undefined && entry.conversation !== null && entry.conversation === conversation.id && Boolean(conversation.running),
+  (entry, error) => problem(entry.continues ? `This answer cannot go on: ${error.message}.` : `Not answered again: ${error.message}`),
 );
 
 const conversation = new Conversation(stream, outbox, {
@@ -140,7 +146,8 @@ function show() {
   const cut = ['waiting', 'offline'].includes(stream.state.phase);
   const line = conversation.stopping ? 'Stopping: waiting for the receipt…'
     : running && cut ? `Holding at event ${running.answer.seq}`
-      : running ? running.view.summary() : '';
+      : running ? running.view.summary()
+        : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.' : '';
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
 }
@@ -165,6 +172,12 @@ function showState() {
     outbox.flush();
     conversation.load();
     sidebar.load();
+    // Opened without the server.
+    if (!composer.known) composer.models();
+    if (!resumed) {
+      announce('Back online.');
+      tellNews('back online');
+    }
   }
   if (phase !== 'live') together = false;
   chip.dataset.phase = phase;
@@ -333,5 +346,6 @@ outbox.flush();
 // They open without a network, too.
 setTimeout(() => {
   Promise.all([dialogs(), import('./inspector.js')]).catch(() => {});
+  import('./shell.js').then(({ keepShell }) => keepShell()).catch(() => {});
   if (!asking) who();
 }, SETTLED);

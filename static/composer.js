@@ -49,6 +49,7 @@ export class Composer {
       return h('option', { value: model.id, 'data-provider': model.provider, selected: chosen ? model.id === chosen : model.default }, name);
     }));
     this.known = data.length > 0;
+    this.conversation.unable = new Set(data.filter((/** @type {any} */ model) => !model.continues).map((/** @type {any} */ model) => model.id));
     this.suggest();
   }
 

@@ -6,7 +6,7 @@
  *
  * @typedef {import('./store.js').Message} Message
  * @typedef {import('./outbox.js').Entry} Entry
- * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
+ * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, from?: string, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
  * @typedef {{ id: string, element: HTMLElement }} View
  */
 import { Answer, textOf } from './answer.js';
@@ -56,6 +56,8 @@ export class Conversation {
     this.filling = false;
     /** The key that opens the conversation which is shown before there is one. @type {string | undefined} */
     this.opening = undefined;
+    /** Models that are known not to go on from a text. @type {Set<string>} */
+    this.unable = new Set();
     /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
     this.options = () => ({});
   }
@@ -124,20 +126,26 @@ export class Conversation {
     this.sync();
   }
 
-  /** @param {string} generation @param {string | null} parent @param {boolean} [fresh] whether it was started just now */
-  follow(generation, parent, fresh = false) {
+  /** @param {string} generation @param {string | null} parent @param {boolean} [fresh] whether it was started just now @param {string} [from] the answer that it goes on from */
+  follow(generation, parent, fresh = false, from) {
     if (this.live.has(generation)) return;
     this.aloud = Boolean(settings.get().sentences);
     const answer = new Answer();
     const view = new AnswerView(generation, answer, this);
     /** @type {Live} */
-    const live = { answer, view, parent };
+    const live = { answer, view, parent, from };
     this.live.set(generation, live);
     this.views.set(generation, view);
     live.following = this.stream.follow(generation, {
       open: () => answer.connected(fresh),
       event: (event) => {
         answer.apply(event);
+        // What it goes on from stands there until its text has come again.
+        if (live.from && answer.said.text) {
+          live.from = undefined;
+          view.render();
+          this.sync();
+        }
         this.draw();
       },
       end: () => this.ended(generation, live),
@@ -197,10 +205,10 @@ export class Conversation {
       const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);
       this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: entry.text, siblings: [], created_at: '' }];
     } else if (entry.parent) {
-      this.messages = this.upTo(entry.parent);
+      this.messages = this.upTo(entry.continues ?? entry.parent);
     }
     this.page.announce('Generating an answer.');
-    this.follow(receipt.id, receipt.parent_id ?? null, true);
+    this.follow(receipt.id, receipt.parent_id ?? null, true, entry.continues);
     this.load();
     this.page.changed();
   }
@@ -223,6 +231,16 @@ export class Conversation {
     const parent = message?.parent_id ?? this.live.get(view.id)?.parent;
     if (!parent || !this.id || this.entries().some((e) => e.parent === parent && e.text === undefined)) return;
     this.outbox.add({ conversation: this.id, parent, options: this.options() });
+    this.scroller.stick();
+    this.sync();
+  }
+
+  /** Goes on from an answer that ended early; a double click is one continuation. @param {AnswerView} view */
+  goOn(view) {
+    const message = this.messages.find((m) => m.id === view.id);
+    const parent = message?.parent_id ?? this.live.get(view.id)?.parent;
+    if (!parent || !this.id || this.running || this.entries().some((e) => e.continues === view.id)) return;
+    this.outbox.add({ conversation: this.id, parent, continues: view.id, options: {} });
     this.scroller.stick();
     this.sync();
   }
@@ -282,10 +300,12 @@ export class Conversation {
     const running = [...this.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
     const live = running.findLast((l) => l.parent === null || path.some((m) => m.id === l.parent));
     const turned = entries.findLast((e) => e.parent !== undefined);
-    if (turned) path = this.upTo(turned.parent ?? null);
+    const held = turned?.continues ?? live?.from;
+    if (held && path.some((m) => m.id === held)) path = this.upTo(held);
+    else if (turned) path = this.upTo(turned.parent ?? null);
     else if (live?.parent) path = this.upTo(live.parent);
     const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
-    if (live && !turned) views.push(live.view);
+    if (live && !turned && path.at(-1)?.id !== live.from) views.push(live.view);
     return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, e.text ?? '', e))];
   }
 

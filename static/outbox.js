@@ -4,7 +4,7 @@
  * repeat the same start. Prompts for a conversation that is still to be opened share the key that opens it, so that
  * it is opened once. The tab that took a prompt sends it; when that tab is gone, another one does.
  *
- * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
+ * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, continues?: string, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
  */
 import { Kept, Refused, api, keptNames, newKey, tell } from './store.js';
 
@@ -24,11 +24,13 @@ export class Outbox {
    * @param {(entry: Entry, receipt: any) => void} arrived
    * @param {() => void} changed
    * @param {(entry: Entry) => boolean} busy whether its conversation still answers another prompt
+   * @param {(entry: Entry, error: Refused) => void} refused of an entry without words, which is not kept then
    */
-  constructor(arrived, changed, busy) {
+  constructor(arrived, changed, busy, refused) {
     this.arrived = arrived;
     this.changed = changed;
     this.busy = busy;
+    this.refused = refused;
     this.tries = 0;
     this.running = false;
     this.tab = newKey();
@@ -149,7 +151,7 @@ export class Outbox {
       ...(entry.parent === undefined ? {} : { parent_id: entry.parent }),
       ...options,
     };
-    const receipt = await api.start(body, entry.key);
+    const receipt = await (entry.continues ? api.goOn(entry.continues, entry.key) : api.start(body, entry.key));
     this.change(entry.key, null);
     this.arrived(entry, receipt);
     tell(entry.conversation);
@@ -166,6 +168,11 @@ export class Outbox {
   failed(entry, error) {
     const busy = error.code === 'conversation_busy';
     const later = busy || error.passing || error.status === 401;
+    if (!later && entry.text === undefined) {
+      this.change(entry.key, null);
+      this.refused(entry, error);
+      return;
+    }
     this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message, code: error.code });
     if (!later) return;
     const wait = Math.max(error.wait, LATER[Math.min(this.tries++, LATER.length - 1)]);

@@ -72,6 +72,7 @@ export class Sidebar {
       if (tellCount && q) this.page.announce(`${data.length} conversations found.`);
     } catch {
       // The list stays as it was; the connection's state says why.
+      if (!this.shown.length) byId('none').textContent = 'The list is shown when the server is back.';
     }
   }
 

@@ -62,6 +62,7 @@ export const api = {
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
   generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
+  goOn: (/** @type {string} */ id, /** @type {string} */ key) => call('POST', `/v1/generations/${id}/continue`, undefined, { 'idempotency-key': key }),
   start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),
 };
 

@@ -106,6 +106,7 @@ async fn one(path: &Path, base_url: &str, tokens: u64, tps: u64) -> Result<(), F
                 source: None,
                 reasoning: String::new(),
                 spent: 0,
+                given: 0,
             };
             let mut deltas = provider.start(attempt).await.map_err(|e| e.to_string())?;
             let mut texts = 0;

@@ -154,6 +154,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
         echo: serde_json::Map::new(),
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

@@ -166,6 +166,7 @@ fn attempt(question: &str, tokens: u32) -> Attempt {
         source: None,
         reasoning: String::new(),
         spent: 0,
+        given: 0,
     }
 }
 

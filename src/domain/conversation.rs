@@ -9,7 +9,7 @@ use super::generation::Idempotency;
 use super::id::{ConversationId, GenerationId, MessageId, Tenant};
 use super::json::JsonObject;
 use super::prompt::Role;
-use super::transcript::ToolCall;
+use super::transcript::{Answer, ToolCall};
 
 /// Where in a conversation a generation belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +186,9 @@ pub struct TurnAsked {
     pub system: Option<String>,
     /// Stored one below the other; none to answer again.
     pub messages: Vec<NewMessage>,
+    /// The earlier answer that the new one begins with; the request then says what the model is told.
+    #[serde(skip)]
+    pub earlier: Option<Answer>,
 }
 
 /// Below which message a turn begins.
@@ -222,8 +225,8 @@ pub struct Turn {
     pub concurrent: bool,
     /// The conversation's name if it has none.
     pub title: Option<String>,
-    /// Stored behind `started`.
-    pub notice: Option<Entry>,
+    /// Stored right behind `started`.
+    pub first: Vec<Entry>,
 }
 
 /// The most characters of a title that a prompt gives.

@@ -46,6 +46,9 @@ pub struct Request {
     /// Seconds that it may take, where its key allows less than the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_s: Option<u32>,
+    /// The ended answer that this one goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
     /// In whose trace it is. No part of what is asked: a repeat comes in another trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
@@ -66,9 +69,16 @@ impl Request {
             echo: Map::new(),
             chat: None,
             wall_s: None,
+            continues: None,
             trace: None,
             source: None,
         }
+    }
+
+    /// Tokens of the answer, about, that were there before the generation began.
+    #[must_use]
+    pub fn given_tokens(&self) -> u64 {
+        self.continues.map_or(0, |earlier| earlier.tokens)
     }
 
     /// The same request as every writer of it would have it: keys in alphabetical order, without
@@ -84,6 +94,17 @@ impl Request {
         schemas.chain(parameters.openai.response_format.as_mut()).for_each(Value::sort_all_objects);
         same
     }
+}
+
+/// An ended answer whose text another generation begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continues {
+    /// The generation that made it.
+    pub generation: GenerationId,
+    /// The length of its text, in bytes.
+    pub bytes: usize,
+    /// Its length, in tokens, about. They are no part of what the new generation may say.
+    pub tokens: u64,
 }
 
 /// A generation to be stored for the first time.
@@ -218,6 +239,9 @@ pub struct View {
     pub time_to_first_token_ms: Option<f64>,
     /// The client's own notes.
     pub metadata: JsonObject,
+    /// The ended generation whose text it begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<GenerationId>,
     /// What it asked cannot be read any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
@@ -228,6 +252,7 @@ impl View {
     #[must_use]
     pub fn of(row: Generation, answer: Answer, attempts: u32) -> Self {
         let done = row.result.map(|outcome| outcome.done);
+        let continues = row.request.continues.map(|earlier| earlier.generation);
         Self {
             id: row.id,
             status: row.status,
@@ -244,7 +269,9 @@ impl View {
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
-            time_to_first_token_ms: row.time_to_first_token_ms,
+            // The first text in the log of a continuation is the earlier answer's.
+            time_to_first_token_ms: row.time_to_first_token_ms.filter(|_| continues.is_none()),
+            continues,
             metadata: row.request.metadata,
             unreadable: row.unreadable.is_some(),
         }

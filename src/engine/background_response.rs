@@ -91,7 +91,8 @@ impl Generation {
         let Transcript { answer, attempts, .. } = &self.transcript;
         match &self.background.kept {
             Some(kept) => Meter::resumed(input, answer, kept.attempt.saturating_sub(1)),
-            None => Meter::new(input, answer, attempts.saturating_sub(1)),
+            None => Meter::new(input, answer, attempts.saturating_sub(1))
+                .without(self.request.given_tokens()),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Conversations: what a client sees of them and changes in them. [`turn`] starts generations in
 //! them.
+mod continued;
 mod links;
 mod turn;
 
 use std::sync::Arc;
 
+pub use continued::Continue;
 pub(super) use links::Links;
 pub use links::{VIEWERS, ViewError, Viewed, Viewing};
 use serde::Serialize;

@@ -67,6 +67,11 @@ fn each_piece(
     events: &mut Vec<Event>,
 ) {
     meter.said(text.len());
+    pieces(text, event, events);
+}
+
+/// The events of a text, each short enough for a reader.
+pub(super) fn pieces(text: String, event: impl Fn(String) -> Event, events: &mut Vec<Event>) {
     let mut rest = without_nul(text);
     while rest.len() > EVENT_BYTES {
         let tail = rest.split_off(rest.floor_char_boundary(EVENT_BYTES));

@@ -227,6 +227,7 @@ impl Generation {
             source: self.request.source.clone(),
             reasoning: self.transcript.answer.reasoning.clone(),
             spent: self.spoken,
+            given: self.request.continues.map_or(0, |earlier| earlier.bytes),
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);

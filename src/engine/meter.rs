@@ -26,6 +26,12 @@ impl Meter {
         Self { input, total, reported: None, bytes: 0, attempting: false }
     }
 
+    /// Without `tokens` of the answer that no attempt of this generation has made.
+    pub(super) fn without(mut self, tokens: u64) -> Self {
+        self.total.output_tokens = self.total.output_tokens.saturating_sub(tokens);
+        self
+    }
+
     /// For an answer that its upstream keeps and that goes on: its report will be of all of it,
     /// what was `heard` before included; `attempts` are those before it.
     pub(super) fn resumed(input: u64, heard: &Answer, attempts: u32) -> Self {

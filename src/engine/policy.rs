@@ -62,18 +62,24 @@ pub(super) fn next(
             LossReason::Takeover => Next::Continue(Event::Resumed { reason, attempt }),
         };
     }
-    let free = !facts.structured || model.recovery.continues_structured;
-    let continues = match model.continuation() {
-        Continuation::None => false,
-        Continuation::Instruct | Continuation::Prefix => free && is_plain_text(&transcript.answer),
-        Continuation::ProviderResume => facts.kept,
-    };
     match model.on_loss {
         OnLoss::Interrupt => Next::End,
-        OnLoss::Continue if continues => Next::Continue(Event::Resumed { reason, attempt }),
+        OnLoss::Continue if can_continue(model, &transcript.answer, facts) => {
+            Next::Continue(Event::Resumed { reason, attempt })
+        }
         OnLoss::Continue | OnLoss::Restart => {
             Next::Restart(Event::Superseded { after: Seq::ZERO.next(), reason })
         }
+    }
+}
+
+/// Whether the model goes on behind `answer`.
+pub(super) fn can_continue(model: &Model, answer: &Answer, facts: Facts) -> bool {
+    let free = !facts.structured || model.recovery.continues_structured;
+    match model.continuation() {
+        Continuation::None => false,
+        Continuation::Instruct | Continuation::Prefix => free && is_plain_text(answer),
+        Continuation::ProviderResume => facts.kept,
     }
 }
 

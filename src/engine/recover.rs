@@ -289,7 +289,9 @@ impl Engine {
 
     fn usage(&self, orphan: &Orphan, transcript: &Transcript) -> crate::domain::event::Usage {
         let input = orphan.row.request.prompt.estimated_tokens();
-        super::meter::Meter::new(input, &transcript.answer, transcript.attempts).total()
+        super::meter::Meter::new(input, &transcript.answer, transcript.attempts)
+            .without(orphan.row.request.given_tokens())
+            .total()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{self, BackgroundResponse, Idempotency, NewGeneration, Request};
-use crate::domain::id::{Epoch, GenerationId, Seq};
+use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
 use crate::domain::prompt::{PromptError, estimate_tokens};
 use crate::domain::transcript::Transcript;
 use crate::ports::{Address, Created, LogError};
@@ -87,6 +87,9 @@ pub enum StartError {
     /// There is no message to be answered again.
     #[error("the branch has no user's message to answer; say something in `prompt`")]
     NoQuestion,
+    /// The answer to go on from does not allow it, or its model does not.
+    #[error("{0}")]
+    CannotContinue(&'static str),
     /// This generation answers on the branch.
     #[error("an answer is running on this branch; cancel it, wait for it, or say `concurrent`")]
     Busy(GenerationId),
@@ -110,7 +113,8 @@ impl Engine {
             return Ok(attached);
         }
         if let Err(refusal) = self.has_room() {
-            return self.repeat(&start).await?.ok_or(refusal);
+            let (tenant, key) = (start.caller.tenant(), start.idempotency.as_ref());
+            return self.repeat(tenant, key).await?.ok_or(refusal);
         }
         let model = self.models().find(Some(&start.request.model)).cloned();
         let model = model.ok_or(StartError::UnknownModel)?;
@@ -132,9 +136,13 @@ impl Engine {
 
     /// A start that was made before: it costs nothing to name it again, and its client, which may
     /// have lost its stream, has nothing but the key to come back with.
-    async fn repeat(&self, start: &Start) -> Result<Option<Started>, StartError> {
-        let Some(key) = &start.idempotency else { return Ok(None) };
-        match self.inner.log.repeated(start.caller.tenant(), key).await? {
+    pub(super) async fn repeat(
+        &self,
+        tenant: &Tenant,
+        key: Option<&Idempotency>,
+    ) -> Result<Option<Started>, StartError> {
+        let Some(key) = key else { return Ok(None) };
+        match self.inner.log.repeated(tenant, key).await? {
             None => Ok(None),
             Some(Created::KeyReused) => Err(StartError::KeyReused),
             // A repeat starts nothing, so it is never one too many.
@@ -219,7 +227,8 @@ impl Engine {
         self.inner.metrics.started.inc();
         let writer = self.inner.recorder.open(at.clone(), epoch, tail.clone());
         let said = &transcript.answer;
-        let spoken = estimate_tokens(&said.text) + estimate_tokens(&said.reasoning);
+        let spoken = (estimate_tokens(&said.text) + estimate_tokens(&said.reasoning))
+            .saturating_sub(row.request.given_tokens());
         let answering = row.place.map(|place| {
             let at = (at.tenant.clone(), place.conversation);
             self.inner.presence.answers(at, row.id, &row.request.model)

@@ -31,8 +31,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
     trusted-types 'none'";
 
+/// Of the chat page: it may be installed, and one named policy gives the address of its worker.
+const SHELL_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+    trusted-types shell; worker-src 'self'; manifest-src 'self'";
+
 /// Under a build's id a file never changes: a year, the longest that caches honour.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// The type of the file that makes the page installable.
+const MANIFEST: &str = "application/manifest+json";
 /// Elsewhere the browser asks each time, and gets a 304 while nothing has changed.
 const ASK: &str = "no-cache";
 
@@ -93,7 +101,7 @@ impl Asset {
 
     /// Whether a compressed form is worth it: fonts and pictures are compressed already.
     fn shrinks(&self) -> bool {
-        self.kind.starts_with("text/") || self.kind == "image/svg+xml"
+        self.kind.starts_with("text/") || self.kind == "image/svg+xml" || self.kind == MANIFEST
     }
 }
 
@@ -109,7 +117,16 @@ pub(super) async fn root(request: HttpRequest) -> Result<HttpResponse, Problem> 
 pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let page = if cfg!(debug_assertions) { page("index.html") } else { PAGE.clone() };
     let page = page.ok_or_else(nothing_here)?;
-    Ok(send(&request, &page, ASK))
+    let mut response = send(&request, &page, ASK);
+    let policy = HeaderValue::from_static(SHELL_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// `/worker.js`: what opens the page without the server. From the root, as it speaks for the root.
+pub(super) async fn worker(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let asset = find("worker.js").ok_or_else(nothing_here)?;
+    Ok(send(&request, &asset, ASK))
 }
 
 /// `/shared/{token}`: a page of its own, which asks for nothing but what is shared.
@@ -195,6 +212,7 @@ fn kind(path: &str) -> Option<&'static str> {
         "svg" => Some("image/svg+xml"),
         "png" => Some("image/png"),
         "woff2" => Some("font/woff2"),
+        "webmanifest" => Some(MANIFEST),
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ pub(super) use refusal::speaks_openai;
 pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
 
 /// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.
-const PUBLIC: [(Option<Method>, &str); 14] = [
+const PUBLIC: [(Option<Method>, &str); 15] = [
     (None, "/healthz"),
     (None, "/health"),
     (None, "/readyz"),
@@ -32,6 +32,7 @@ const PUBLIC: [(Option<Method>, &str); 14] = [
     (None, "/docs"),
     (None, "/favicon.ico"),
     (None, "/static/"),
+    (None, "/worker.js"),
     // The page itself; what it shows, it asks for.
     (None, "/c/"),
     (None, "/shared/"),

@@ -34,6 +34,7 @@ fn row() -> Generation {
             echo: Map::from_iter([("background".to_owned(), json!(true))]),
             chat: None,
             wall_s: None,
+            continues: None,
             trace: None,
             source: None,
         },

@@ -39,13 +39,28 @@ pub(super) async fn start(
     let key = idempotency_key(&request)?;
     let cursor = header_cursor(&request)?;
     if cursor.is_some() && key.is_none() {
-        let detail = "this looks like a reconnect, which would start a second generation: send an \
-                      Idempotency-Key, or GET the events of the first";
-        return Err(Problem::bad_request("idempotency_key_required", detail));
+        return Err(looks_like_a_reconnect());
     }
     let started = begin(&engine, caller(&request)?, body, key, trace::of(&request)).await?;
-    if accept::wants_events(&request) {
-        stream(&engine, &request, started, cursor.unwrap_or_default()).await
+    answer(&engine, &request, started, cursor).await
+}
+
+/// The refusal of a start with a cursor and without a key.
+pub(super) fn looks_like_a_reconnect() -> Problem {
+    let detail = "this looks like a reconnect, which would start a second generation: send an \
+                  Idempotency-Key, or GET the events of the first";
+    Problem::bad_request("idempotency_key_required", detail)
+}
+
+/// What a start answers: its receipt, or the event stream where the client asks for it.
+pub(super) async fn answer(
+    engine: &Engine,
+    request: &HttpRequest,
+    started: Started,
+    cursor: Option<Seq>,
+) -> Result<HttpResponse, Problem> {
+    if accept::wants_events(request) {
+        stream(engine, request, started, cursor.unwrap_or_default()).await
     } else {
         Ok(receipt(&started))
     }

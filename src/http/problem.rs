@@ -327,6 +327,9 @@ impl From<StartError> for Problem {
             StartError::NoQuestion => {
                 Self::unprocessable("missing_field", detail).with("field", "prompt")
             }
+            StartError::CannotContinue(_) => {
+                Self::new(StatusCode::CONFLICT, "cannot_continue", detail)
+            }
             StartError::Busy(generation) => {
                 Self::new(StatusCode::CONFLICT, "conversation_busy", detail)
                     .with("generation", generation.to_string())

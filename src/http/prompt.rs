@@ -167,6 +167,7 @@ impl StartBody {
             echo: Map::new(),
             chat: None,
             wall_s: None,
+            continues: None,
             trace: None,
             source: None,
         };
@@ -246,7 +247,14 @@ fn place(
         Some(Some(id)) => ParentAsked::Message(proper_id(&id).ok_or(StartError::NoMessage)?),
     };
     let concurrent = concurrent.unwrap_or_default();
-    Ok(Some(TurnAsked { conversation, parent, concurrent, system: None, messages: Vec::new() }))
+    Ok(Some(TurnAsked {
+        conversation,
+        parent,
+        concurrent,
+        system: None,
+        messages: Vec::new(),
+        earlier: None,
+    }))
 }
 
 /// Tells a field that is `null` from one that is not there.

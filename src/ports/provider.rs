@@ -93,6 +93,8 @@ pub struct Attempt {
     pub reasoning: String,
     /// Tokens of the answer that were said before and still count: they are off its limit.
     pub spent: u64,
+    /// Bytes at the beginning of `so_far` that another generation has said: its limits were others.
+    pub given: usize,
 }
 
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.

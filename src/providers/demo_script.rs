@@ -59,6 +59,8 @@ pub(crate) struct Script {
     stamp_head: usize,
     /// Tokens of answer, of earlier attempts included.
     answered: u64,
+    /// Of these, the tokens that another generation has said: a limit does not count them.
+    given: u64,
     max_tokens: Option<u64>,
     usage: Usage,
     spoken: u32,
@@ -89,6 +91,7 @@ impl Script {
             head: None,
             stamp_head: 0,
             answered: 0,
+            given: 0,
             max_tokens: prompt.parameters.max_output_tokens.map(u64::from),
             usage: Usage {
                 input_tokens: prompt.estimated_tokens(),
@@ -102,7 +105,7 @@ impl Script {
         if attempt.so_far.is_empty() {
             script.phase = script.first_phase();
         } else {
-            script.skip(&attempt.so_far)?;
+            script.skip(&attempt.so_far, attempt.given)?;
         }
         Ok(script)
     }
@@ -199,6 +202,7 @@ impl Script {
 
     fn is_over(&self) -> bool {
         let enough = match self.directives.tokens {
+            Some(tokens) if self.directives.length => self.answered - self.given >= tokens,
             Some(tokens) => self.answered >= tokens,
             None if self.directives.stamp => self.answered >= USUAL_TOKENS,
             // With a head there is still the rest of a token to be said.
@@ -211,7 +215,7 @@ impl Script {
     }
 
     fn is_cut(&self) -> bool {
-        self.max_tokens.is_some_and(|max| self.answered >= max)
+        self.max_tokens.is_some_and(|max| self.answered - self.given >= max)
     }
 
     fn think(&mut self, word: &str) -> DemoStep {
@@ -248,14 +252,14 @@ impl Script {
     }
 
     /// Says `so_far` again, silently.
-    fn skip(&mut self, so_far: &str) -> Result<(), ProviderError> {
+    fn skip(&mut self, so_far: &str, given: usize) -> Result<(), ProviderError> {
         // The loss was to be seen once; so was the silence, if it lies behind us.
         self.directives.fail_at = None;
         let fits = !self.directives.refusal
             && if self.directives.stamp {
-                self.skip_stamps(so_far)
+                self.skip_stamps(so_far, given)
             } else {
-                self.skip_text(so_far)
+                self.skip_text(so_far, given)
             };
         self.directives.stall_at = self.directives.stall_at.filter(|at| *at > self.answered);
         if fits {
@@ -265,10 +269,21 @@ impl Script {
         Err(lost(ErrorCode::UpstreamProtocol, message.into(), false))
     }
 
-    fn skip_text(&mut self, so_far: &str) -> bool {
+    /// Whether there is no more to be said, when `behind` bytes of the text so far were skipped.
+    fn is_over_at(&mut self, behind: usize, given: usize) -> bool {
+        if behind < given {
+            return false;
+        }
+        if self.given == 0 && given > 0 {
+            self.given = self.answered;
+        }
+        self.is_over()
+    }
+
+    fn skip_text(&mut self, so_far: &str, given: usize) -> bool {
         let mut rest = so_far;
         while !rest.is_empty() {
-            if self.is_over() {
+            if self.is_over_at(so_far.len() - rest.len(), given) {
                 return false;
             }
             let token = self.text.next_token();
@@ -280,17 +295,18 @@ impl Script {
             rest = behind;
             self.answered += 1;
         }
+        self.is_over_at(so_far.len(), given);
         true
     }
 
-    fn skip_stamps(&mut self, so_far: &str) -> bool {
-        for stamp in so_far.as_bytes().chunks(STAMP) {
+    fn skip_stamps(&mut self, so_far: &str, given: usize) -> bool {
+        for (n, stamp) in so_far.as_bytes().chunks(STAMP).enumerate() {
             let fits = |(n, byte): (usize, &u8)| match n {
                 0 => *byte == b'@',
                 n if n == STAMP - 1 => *byte == b' ',
                 _ => byte.is_ascii_digit(),
             };
-            if self.is_over() || !stamp.iter().enumerate().all(fits) {
+            if self.is_over_at(n * STAMP, given) || !stamp.iter().enumerate().all(fits) {
                 return false;
             }
             if stamp.len() < STAMP {
@@ -299,6 +315,7 @@ impl Script {
                 self.answered += 1;
             }
         }
+        self.is_over_at(so_far.len(), given);
         true
     }
 }

@@ -164,6 +164,7 @@ mod tests {
             source: None,
             reasoning: String::new(),
             spent: 0,
+            given: 0,
         }
     }
 

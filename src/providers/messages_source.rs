@@ -66,6 +66,7 @@ mod tests {
             so_far: String::new(),
             reasoning: String::new(),
             spent: 0,
+            given: 0,
             resume: None,
             trace: None,
             source: Some(Source {

@@ -171,6 +171,7 @@ mod tests {
             source: Some(source),
             reasoning: String::new(),
             spent: 3,
+            given: 0,
         };
         let adjust = Adjust::default();
         let wanted = Wanted { model: "up", is_openai: true, continuation, adjust: &adjust };

@@ -48,7 +48,7 @@ impl PgConversations {
         if found.known {
             // Its connection may be the one that the look needs.
             transaction.rollback().await.map_err(error)?;
-            return self.repeated_turn(new).await;
+            return self.repeated_turn(new, turn).await;
         }
         if let Some(running) = found.running.filter(|_| !turn.concurrent) {
             return Ok(Begun::Busy(running));
@@ -63,27 +63,25 @@ impl PgConversations {
         let Some(first) = insert_generation(&mut *transaction, new, self.log.process).await? else {
             // Its key was used elsewhere at this very moment.
             transaction.rollback().await.map_err(error)?;
-            return self.repeated_turn(new).await;
+            return self.repeated_turn(new, turn).await;
         };
         let mut entries = vec![first];
         insert_messages(&mut transaction, new, turn, place).await?;
-        if let Some(notice) = &turn.notice {
-            let append = Append {
-                at: Address { tenant: new.tenant.clone(), id: new.id },
-                epoch: Epoch::FIRST,
-                entries: vec![notice.clone()],
-                row: RowChange::None,
-            };
-            append::insert_segment(&mut transaction, &append).await?;
-            entries.push(notice.clone());
-        }
+        let append = Append {
+            at: Address { tenant: new.tenant.clone(), id: new.id },
+            epoch: Epoch::FIRST,
+            entries: turn.first.clone(),
+            row: RowChange::None,
+        };
+        append::insert_segment(&mut transaction, &append).await?;
+        entries.extend(append.entries);
         transaction.commit().await.map_err(error)?;
         let row = super::rows::fresh(new, &entries)?;
         Ok(Begun::Generation(Created::New(Box::new(row), entries)))
     }
 
     /// A try of this very start whose reply was lost, or an earlier start with its key.
-    async fn repeated_turn(&self, new: &NewGeneration) -> Result<Begun, LogError> {
+    async fn repeated_turn(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError> {
         let sql =
             format!("select {GENERATION} from generations g where g.id = $1 and g.tenant = $2");
         let own = sqlx::query(AssertSqlSafe(sql))
@@ -96,7 +94,8 @@ impl PgConversations {
             // As it was stored: what was read of the conversation since then is not its context.
             let row = self.log.generation_in(&row)?;
             let at = Address { tenant: new.tenant.clone(), id: new.id };
-            let entries = self.log.read_page(&at, Seq::ZERO, FIRST_ENTRIES).await?;
+            let limit = u32::try_from(turn.first.len()).unwrap_or(u32::MAX).saturating_add(1);
+            let entries = self.log.read_page(&at, Seq::ZERO, limit).await?;
             return Ok(Begun::Generation(Created::New(Box::new(row), entries)));
         }
         let Some(key) = &new.idempotency else { return Ok(Begun::Moved) };
@@ -104,9 +103,6 @@ impl PgConversations {
         Ok(earlier.map_or(Begun::Moved, Begun::Generation))
     }
 }
-
-/// `started` and perhaps a notice.
-const FIRST_ENTRIES: u32 = 2;
 
 async fn look(
     connection: &mut PgConnection,

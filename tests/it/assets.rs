@@ -68,7 +68,10 @@ async fn every_file_is_guarded_and_the_first_load_is_small() {
         assert_eq!(header(&headers, "referrer-policy"), "no-referrer", "{path}");
         assert_eq!(header(&headers, "cross-origin-opener-policy"), "same-origin", "{path}");
         let policy = header(&headers, "content-security-policy");
-        for rule in ["default-src 'none'", "trusted-types 'none'", "frame-ancestors 'none'"] {
+        // The page may make one named policy, for the address of its worker.
+        let types = if path == "/" { "trusted-types shell;" } else { "trusted-types 'none'" };
+        let required = "require-trusted-types-for 'script'";
+        for rule in ["default-src 'none'", "frame-ancestors 'none'", required, types] {
             assert!(policy.contains(rule), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");
@@ -106,5 +109,28 @@ async fn a_build_is_cached_for_ever_and_the_rest_is_asked_for() {
     assert_eq!(header(plain.headers(), "content-encoding"), "");
     assert_ne!(header(plain.headers(), "etag"), tag, "another form has another tag");
     assert!(plain.text().await.unwrap().contains("--accent"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shell_has_a_worker_and_can_be_installed() {
+    let app = TestApp::start().await;
+    let worker = browse(&app.client, "/worker.js").await;
+    assert_eq!(worker.status(), 200);
+    let headers = worker.headers().clone();
+    assert_eq!(header(&headers, "content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(header(&headers, "cache-control"), "no-cache", "a new one is seen at once");
+    let policy = header(&headers, "content-security-policy");
+    assert!(policy.contains("script-src 'self';") && policy.contains("trusted-types 'none'"));
+    for path in ["/shared/token", "/admin", "/docs"] {
+        let page = browse(&app.client, path).await;
+        let policy = header(page.headers(), "content-security-policy");
+        assert!(policy.contains("trusted-types 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("manifest-src"), "{path}: {policy}");
+    }
+    let files = files_of_page(&app.client).await;
+    let manifest = files.iter().find(|file| file.ends_with("/manifest.webmanifest")).unwrap();
+    let manifest = browse(&app.client, manifest).await;
+    assert_eq!(header(manifest.headers(), "content-type"), "application/manifest+json");
     app.stop().await;
 }

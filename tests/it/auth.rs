@@ -43,7 +43,9 @@ async fn a_key_opens_and_nothing_else_does() {
         let nowhere = ask(&app, &format!("{method} /v1/shared/lws_x"), "").await;
         assert_eq!(nowhere.status, 404, "{method}");
     }
-    for public in ["/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json", "/docs"] {
+    for public in
+        ["/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json", "/docs", "/worker.js"]
+    {
         assert_eq!(ask(&app, &format!("GET {public}"), "").await.status, 200, "{public}");
     }
     for unknown in ["/nothing", "/v1", "/v1/%67enerations", "//v1/models", "/static/../v1/models"] {

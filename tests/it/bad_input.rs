@@ -187,7 +187,13 @@ async fn keys_and_cursors_that_are_none() {
 async fn what_does_not_exist_looks_the_same() {
     let app = server().await;
     let ids = [UNKNOWN, "x", "1", "..", "%00", "%ff", "0199", "a%2Fb", "' or 1=1"];
-    let routes = [("GET", ""), ("DELETE", ""), ("GET", "/events"), ("POST", "/cancel")];
+    let routes = [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/events"),
+        ("POST", "/cancel"),
+        ("POST", "/continue"),
+    ];
     let mut bodies = Vec::new();
     for (method, end) in routes {
         for id in ids.map(|id| id.replace(' ', "%20")).iter().filter(|id| *id != "..") {
@@ -210,6 +216,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let app = server().await;
     let one = format!("/v1/generations/{UNKNOWN}");
     let (events, cancel) = (format!("{one}/events"), format!("{one}/cancel"));
+    let go_on = format!("{one}/continue");
     let routes = [
         ("/", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
@@ -221,6 +228,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         (one.as_str(), "GET, HEAD, DELETE"),
         (events.as_str(), "GET"),
         (cancel.as_str(), "POST"),
+        (go_on.as_str(), "POST"),
     ];
     for (path, allow) in routes {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {

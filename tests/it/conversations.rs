@@ -1,6 +1,7 @@
 //! Conversations: a tree of messages in which nothing is overwritten, and what a model is told
 //! of it.
 mod branches;
+mod continued;
 mod crash;
 mod cut;
 mod followed;

@@ -20,6 +20,7 @@ fn attempt(prompt: &str, so_far: &str) -> Attempt {
         source: None,
         reasoning: String::new(),
         spent: 0,
+        given: 0,
     }
 }
 

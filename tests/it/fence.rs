@@ -66,6 +66,7 @@ pub(crate) async fn start(engine: &Engine, prompt: &str) -> Address {
         echo: serde_json::Map::new(),
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

@@ -51,6 +51,7 @@ impl Bench {
                 echo: serde_json::Map::new(),
                 chat: None,
                 wall_s: None,
+                continues: None,
                 trace: None,
                 source: None,
             },

@@ -58,6 +58,7 @@ fn attempt(prompt: &str, so_far: &str) -> Attempt {
         source: None,
         reasoning: String::new(),
         spent: 0,
+        given: 0,
     }
 }
 

@@ -163,6 +163,7 @@ async fn every_wire_carries_it() {
         source: None,
         reasoning: String::new(),
         spent: 0,
+        given: 0,
     };
     let anthropic = Anthropic::new(settings.clone()).unwrap();
     let responses = Responses::new(settings).unwrap();

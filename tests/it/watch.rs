@@ -200,6 +200,7 @@ pub(crate) async fn undisturbed(prompt: &str) -> String {
             source: None,
             reasoning: String::new(),
             spent: 0,
+            given: 0,
         })
         .await
         .unwrap_or_else(|e| panic!("{e}"));

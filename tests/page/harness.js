@@ -17,8 +17,8 @@ export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** What a browser does of its own accord, and must not while tests run. */
 export const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
 
-/** Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
-const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type {const} */ ('reduce') };
+/** Without a service worker, which would keep requests from what tests put in their way; shell.test.js has one. Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
+const USUAL = { viewport: { width: 1200, height: 800 }, reducedMotion: /** @type {const} */ ('reduce'), serviceWorkers: /** @type {const} */ ('block') };
 
 /** Those that no test has ended: a test that fails leaves its own. @type {Set<Server>} */
 const alive = new Set();
@@ -102,7 +102,7 @@ export async function openPage(server, { path = '/', ready = path.startsWith('/s
   page.on('pageerror', (error) => wrong.push(error.stack ?? String(error)));
   // What a cut network makes the browser say is the point of many tests.
   page.on('console', (message) => {
-    const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|status of (401|403|404|409|422|503)/;
+    const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|Service Worker registration blocked|status of (401|403|404|409|422|503)/;
     if (['error', 'warning'].includes(message.type()) && !harmless.test(message.text())) wrong.push(message.text());
   });
   await page.addInitScript(() => {

@@ -69,6 +69,9 @@ impl Engine {
         ids: &[MessageId],
         model: &Model,
     ) -> Result<Begun, StartError> {
+        if let Some(earlier) = &asked.earlier {
+            return Ok(self.continue_turn(new, asked, earlier).await?);
+        }
         let at = ConversationAt { tenant: new.tenant.clone(), id: asked.conversation };
         let room = self.room(new, model);
         let ground = self.ground(&at, asked, room).await?;
@@ -86,7 +89,7 @@ impl Engine {
             expected_leaf: ground.expected_leaf,
             concurrent: asked.concurrent,
             title: first_question.and_then(|m| title_of(&m.content.text())),
-            notice: (context.left_out > 0).then(|| cut(context.left_out)),
+            first: (context.left_out > 0).then(|| cut(context.left_out)).into_iter().collect(),
         };
         Ok(self.conversations().begin(new, &turn).await?)
     }

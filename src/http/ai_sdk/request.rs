@@ -93,6 +93,7 @@ impl ChatBody {
             echo,
             chat: Some(chat_id(self.id)?),
             wall_s: None,
+            continues: None,
             trace: None,
             source: None,
         })

@@ -82,6 +82,7 @@ pub(super) fn parse(body: Body, asked: Asked<'_>) -> Result<Parsed, Problem> {
         echo: Map::new(),
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

@@ -69,6 +69,7 @@ pub(super) fn operations() -> Vec<Row> {
                 .answers(200, "the receipt", "Receipt")
                 .answers(202, "it takes longer: `done` will tell", "Receipt"),
         ),
+        ("post", "/v1/generations/{id}/continue", go_on()),
     ]
 }
 
@@ -106,6 +107,27 @@ fn start() -> Operation {
         .refuses(409, &["conversation_busy"])
         .refuses(422, &["conflicting_fields", "prompt_empty", "prompt_too_long"])
         .refuses(422, &["metadata_too_large", "unknown_model", "idempotency_key_reused"])
+        .refuses(429, &["concurrency_limit"])
+}
+
+fn go_on() -> Operation {
+    let key = json!({ "type": "string", "pattern": "^[!-~]{1,255}$" });
+    Operation::new(TAG, "continueGeneration", "Go on from an answer that ended early")
+        .says("A new generation whose message is a sibling that begins with the earlier text. With `Accept: text/event-stream` the response is its event stream.")
+        .id("the generation whose answer was cut, stopped or lost")
+        .header("Idempotency-Key", key, "a repeat with the same key is the same start")
+        .header("Last-Event-ID", seq(), "a reconnect's cursor; needs the key")
+        .header("traceparent", json!({ "type": "string" }), "W3C Trace Context, passed on")
+        .answers(201, "it is durable and runs", "Started")
+        .answers(200, "it had been started before by this key, or the stream", "Started")
+        .streams(200, "its events")
+        .empty(204, "it has ended and the cursor is at its end")
+        .tells(201, &[("Location", "the generation"), ("Lastword-Generation", "its id")])
+        .tells(200, &[("Lastword-Generation", "its id"), ("Idempotency-Replayed", "`true`")])
+        .refuses(400, &["invalid_idempotency_key", "idempotency_key_required", "invalid_cursor"])
+        .refuses(409, &["cannot_continue", "conversation_busy"])
+        .refuses(422, &["unknown_model", "idempotency_key_reused", "out_of_range"])
+        .refuses(422, &["prompt_too_long"])
         .refuses(429, &["concurrency_limit"])
 }
 

@@ -197,7 +197,7 @@ fn generations() -> Vec<Named> {
             ("time_to_first_token_ms", or_null(json!({ "type": "number" }))),
             ("metadata", metadata()),
         ],
-        [("unreadable", json!({ "type": "boolean" }))],
+        [("continues", id()), ("unreadable", json!({ "type": "boolean" }))],
     );
     let mut receipt = generation.clone();
     receipt["properties"]["cancelled"] = json!({ "type": "boolean", "description": "false when it had ended otherwise, or has not ended yet" });

@@ -24,6 +24,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         concurrent: true,
         system: None,
         messages: vec![NewMessage { role: Role::User, content: Content::Text(text.into()) }],
+        earlier: None,
     };
     let request = Request {
         model: "demo".into(),
@@ -33,6 +34,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         echo: Map::new(),
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

@@ -161,6 +161,19 @@ async fn generations(s: &mut Samples) {
         s.ask("GET", "/v1/generations/{id}", &path, None, 200).await;
         s.ask("POST", "/v1/generations/{id}/cancel", &format!("{path}/cancel"), None, 200).await;
     }
+    let talk = s.ask("POST", "/v1/conversations", "/v1/conversations", Some(json!({})), 201).await;
+    for (prompt, status) in [("/demo tokens=2 tps=0 length", 201), ("/demo tokens=2 tps=0", 409)] {
+        let body = json!({ "prompt": prompt, "conversation_id": talk["id"] });
+        let cut = s.ask("POST", G, G, Some(body), 201).await["id"].as_str().unwrap().to_owned();
+        s.app.client.all(&cut, 0).await;
+        let path = format!("{G}/{cut}/continue");
+        let answer = s.ask("POST", "/v1/generations/{id}/continue", &path, None, status).await;
+        if status == 201 {
+            let id = answer["id"].as_str().unwrap();
+            s.app.client.all(id, 0).await;
+            s.ask("GET", "/v1/generations/{id}", &format!("{G}/{id}"), None, 200).await;
+        }
+    }
     let running = s.ask("POST", G, G, demo("tokens=1000 tps=1"), 201).await;
     let path = format!("{G}/{}", running["id"].as_str().unwrap());
     s.ask("GET", "/v1/generations/{id}", &path, None, 200).await;

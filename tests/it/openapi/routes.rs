@@ -7,7 +7,7 @@ use super::{document, source};
 use crate::harness::TestApp;
 
 /// Pages for people: not the API.
-const PAGES: [&str; 6] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin"];
+const PAGES: [&str; 7] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin", "/worker.js"];
 
 /// Every path literal that is handed to `resource(…)` below src/http, or is named for it.
 fn routed() -> BTreeSet<String> {

@@ -46,6 +46,7 @@ fn called() -> Attempt {
         source: None,
         reasoning: String::new(),
         spent: 0,
+        given: 0,
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) fn parse(
         echo,
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

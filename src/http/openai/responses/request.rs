@@ -108,6 +108,7 @@ pub(super) async fn asked(
         echo,
         chat: None,
         wall_s: None,
+        continues: None,
         trace: None,
         source: None,
     };

@@ -1,0 +1,14 @@
+// @ts-check
+/** Sets the worker up that opens the page without the server. */
+
+/** The one address of code that this page may name. */
+const WORKER = '/worker.js';
+
+/** Asks the browser to keep the page's files; where it cannot, the page is as it was. */
+export async function keepShell() {
+  if (!navigator.serviceWorker) return;
+  // The policy lets this one name exist, once, and what it gives is always the same.
+  const { trustedTypes } = /** @type {any} */ (window);
+  const address = trustedTypes ? trustedTypes.createPolicy('shell', { createScriptURL: () => WORKER }).createScriptURL('') : WORKER;
+  await navigator.serviceWorker.register(address, { updateViaCache: 'none' }).catch(() => {});
+}
