@@ -4,6 +4,7 @@ pub mod context;
 pub mod conversation;
 pub mod entry;
 pub mod event;
+pub mod extra;
 pub mod fleet;
 pub mod generation;
 pub mod id;

@@ -145,7 +145,11 @@ impl Terminal {
                 Ok(())
             }
             Some(
-                Event::Started { .. } | Event::Resumed { .. } | Event::Done(_) | Event::Unknown,
+                Event::Started { .. }
+                | Event::Resumed { .. }
+                | Event::Extra(_)
+                | Event::Done(_)
+                | Event::Unknown,
             )
             | None => Ok(()),
         }

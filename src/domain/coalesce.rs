@@ -36,6 +36,7 @@ fn is_text(kind: Kind) -> bool {
         | Kind::Resumed
         | Kind::Snapshot
         | Kind::Notice
+        | Kind::Extra
         | Kind::Unknown
         | Kind::Done => false,
     }
@@ -59,6 +60,7 @@ fn text(entry: &Entry) -> Option<String> {
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
         | Event::Notice { .. }
+        | Event::Extra(_)
         | Event::Unknown
         | Event::Done(_) => None,
     }

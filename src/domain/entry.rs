@@ -132,6 +132,11 @@ impl Entry {
     /// # Errors
     /// The stored JSON does not have the fields of its type.
     pub fn decode(&self) -> Result<Event, BadEntry> {
+        if self.kind == Kind::Extra {
+            // Of a protocol or a place that only a newer version knows.
+            let extra = serde_json::from_str(&self.json);
+            return Ok(extra.map_or(Event::Unknown, Event::Extra));
+        }
         serde_json::from_str(&self.json).map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
     }
 }
@@ -182,12 +187,13 @@ pub enum Kind {
     Resumed,
     Snapshot,
     Notice,
+    Extra,
     Done,
     Unknown,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Started,
         Self::Delta,
         Self::Reasoning,
@@ -197,6 +203,7 @@ impl Kind {
         Self::Resumed,
         Self::Snapshot,
         Self::Notice,
+        Self::Extra,
         Self::Done,
     ];
 
@@ -222,6 +229,7 @@ impl Kind {
             Event::Resumed { .. } => Self::Resumed,
             Event::Snapshot { .. } => Self::Snapshot,
             Event::Notice { .. } => Self::Notice,
+            Event::Extra(_) => Self::Extra,
             Event::Done(_) => Self::Done,
             Event::Unknown => Self::Unknown,
         }
@@ -240,6 +248,7 @@ impl Kind {
             Self::Resumed => "resumed",
             Self::Snapshot => "snapshot",
             Self::Notice => "notice",
+            Self::Extra => "extra",
             Self::Done => "done",
             Self::Unknown => "unknown",
         }

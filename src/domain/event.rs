@@ -4,6 +4,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use super::extra::Extra;
 use super::id::{GenerationId, Seq};
 
 /// One event of a generation, as it is stored and as every transport carries it.
@@ -70,6 +71,10 @@ pub enum Event {
         /// For people.
         message: String,
     },
+    /// What the upstream says beside text, thinking and calls, as it came. `Entry::decode` reads it:
+    /// an enum with a tag cannot keep JSON as text.
+    #[serde(skip_deserializing)]
+    Extra(Extra),
     /// Always last, exactly once.
     Done(Done),
     /// Of a type that this version does not know: a newer one beside it wrote it. Never made here.

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Done, Event, Status, ToolCallDelta};
+use super::extra::{Extra, Placed};
 use super::id::Seq;
 
 /// A tool call with its fragments joined.
@@ -26,6 +27,9 @@ pub struct Answer {
     pub refusal: String,
     /// The tool calls, by index.
     pub tool_calls: Vec<ToolCall>,
+    /// What else the upstream said, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<Placed>,
 }
 
 impl Answer {
@@ -34,13 +38,21 @@ impl Answer {
     pub fn len(&self) -> usize {
         let size = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments.len();
         let calls: usize = self.tool_calls.iter().map(size).sum();
-        self.text.len() + self.reasoning.len() + self.refusal.len() + calls
+        let extras: usize = self.extras.iter().map(|placed| placed.extra.data.text().len()).sum();
+        self.text.len() + self.reasoning.len() + self.refusal.len() + calls + extras
     }
 
     /// Whether the model has said nothing yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.tool_calls.is_empty()
+        let texts = [&self.text, &self.reasoning, &self.refusal];
+        let said = self.extras.iter().any(|placed| placed.extra.at.is_content());
+        texts.iter().all(|text| text.is_empty()) && self.tool_calls.is_empty() && !said
+    }
+
+    /// Adds what stands behind the text so far.
+    pub fn add(&mut self, extra: &Extra) {
+        self.extras.push(Placed { after: self.text.len(), extra: extra.clone() });
     }
 }
 
@@ -124,6 +136,7 @@ impl Transcript {
                 self.boundaries.push((seq, self.answer.clone()));
             }
             Event::Notice { message, .. } => self.noticed += message.len(),
+            Event::Extra(extra) => self.answer.add(extra),
             Event::Snapshot { .. } => {}
             Event::Done(done) => self.done = Some(done.clone()),
             Event::Unknown => self.unknown = true,
@@ -156,6 +169,7 @@ impl Transcript {
             | Event::Superseded { .. }
             | Event::Resumed { .. }
             | Event::Notice { .. }
+            | Event::Extra(_)
             | Event::Unknown
             | Event::Done(_) => {
                 if first {

@@ -49,6 +49,7 @@ pub(super) fn read_batch(
             Some(Ok(Delta::Refusal(text))) => {
                 each_piece(text, |text| Event::Refusal { text }, meter, &mut heard.events);
             }
+            Some(Ok(Delta::Extra(extra))) => heard.events.push(Event::Extra(extra)),
             Some(Ok(Delta::ToolCall(call))) => tool_call(call, meter, &mut heard.events),
         }
         if heard.over.is_some() || heard.events.len() >= TOGETHER {
@@ -106,6 +107,7 @@ pub(super) fn size(event: &Event) -> usize {
             call.arguments.len() + words.map(String::len).sum::<usize>()
         }
         Event::Notice { message, .. } => message.len(),
+        Event::Extra(extra) => extra.data.text().len(),
         Event::Started { .. }
         | Event::Superseded { .. }
         | Event::Resumed { .. }

@@ -99,6 +99,7 @@ pub(super) fn spoken(before: u64, event: &Event) -> u64 {
         | Event::Resumed { .. }
         | Event::Snapshot { .. }
         | Event::Notice { .. }
+        | Event::Extra(_)
         | Event::Unknown
         | Event::Done(_) => return before,
     };

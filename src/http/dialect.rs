@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::domain::entry::{BadEntry, Entry, escaped};
 use crate::domain::event::{Done, Event, ToolCallDelta};
+use crate::domain::extra::{Extra, Placed};
 use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
 use crate::domain::transcript::{Answer, ToolCall, Transcript};
@@ -26,6 +27,8 @@ pub(super) enum DialectEvent<'a> {
     Refusal(&'a str),
     /// More of a tool call.
     Call(&'a ToolCallDelta),
+    /// What only the upstream's own protocol has a place for.
+    Extra(&'a Extra),
     /// All that was said is void; what still counts of it is said again.
     Void,
     /// The ending.
@@ -202,6 +205,7 @@ impl EventReplay {
             Event::Reasoning { text } => dialect.said(&DialectEvent::Reasoning(text), frames),
             Event::Refusal { text } => dialect.said(&DialectEvent::Refusal(text), frames),
             Event::ToolCall(call) => dialect.said(&DialectEvent::Call(call), frames),
+            Event::Extra(extra) => dialect.said(&DialectEvent::Extra(extra), frames),
             Event::Superseded { .. } => {
                 dialect.said(&DialectEvent::Void, frames);
                 say(&self.transcript.answer, dialect, frames);
@@ -248,12 +252,22 @@ impl EventReplay {
 
 /// Says an answer in one go.
 fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
-    let Answer { text, reasoning, refusal, tool_calls } = answer;
-    for (said, text) in [
-        (DialectEvent::Reasoning(reasoning), reasoning),
-        (DialectEvent::Text(text), text),
-        (DialectEvent::Refusal(refusal), refusal),
-    ] {
+    let Answer { text, reasoning, refusal, tool_calls, extras } = answer;
+    if !reasoning.is_empty() {
+        dialect.said(&DialectEvent::Reasoning(reasoning), frames);
+    }
+    let mut told = 0;
+    for Placed { after, extra } in extras {
+        if let Some(piece) = text.get(told..*after).filter(|piece| !piece.is_empty()) {
+            dialect.said(&DialectEvent::Text(piece), frames);
+            told = *after;
+        }
+        dialect.said(&DialectEvent::Extra(extra), frames);
+    }
+    let rest = text.get(told..).unwrap_or_default();
+    for (said, text) in
+        [(DialectEvent::Text(rest), rest), (DialectEvent::Refusal(refusal), refusal)]
+    {
         if !text.is_empty() {
             dialect.said(&said, frames);
         }

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use crate::domain::event::{
     ErrorCode, Failure, FinishReason, ToolCallDelta, UpstreamRefusal, Usage,
 };
+use crate::domain::extra::Extra;
 use crate::domain::prompt::Prompt;
 use crate::domain::source::{Source, WireProtocol};
 use crate::domain::trace::TraceParent;
@@ -117,6 +118,8 @@ pub enum Delta {
     Refusal(String),
     /// A fragment of a tool call.
     ToolCall(ToolCallDelta),
+    /// What has no other delta, as it came.
+    Extra(Extra),
     /// Tokens up to now; the last one counts. Not exact where more is to come.
     Usage(Usage),
     /// The upstream keeps the answer under this name and goes on with it also without us.

@@ -20,12 +20,12 @@ pub(crate) struct ChatCalls {
 }
 
 impl ChatCalls {
-    /// What a fragment adds, the first of its chunk with `place` 0.
+    /// Which call a fragment is of, and what it adds; the first of its chunk has `place` 0.
     pub(crate) fn fragment(
         &mut self,
         place: u32,
         call: ChatToolCall,
-    ) -> impl Iterator<Item = ToolCallDelta> + use<> {
+    ) -> (u32, impl Iterator<Item = ToolCallDelta> + use<>) {
         let function = call.function.unwrap_or_default();
         // Some servers give each fragment an id of its own: only a call's first has a name.
         let begins = function.name.as_ref().is_some_and(|name| !name.is_empty());
@@ -39,7 +39,7 @@ impl ChatCalls {
         let [id, name] = self.news(index, [id, function.name]);
         let new = id.is_some() || name.is_some() || !arguments.is_empty();
         let new = new.then_some(ToolCallDelta { index, id, name, arguments });
-        rest.into_iter().chain(new)
+        (index, rest.into_iter().chain(new))
     }
 
     /// What is left of the latest call's arguments.
@@ -101,7 +101,7 @@ mod tests {
         for chunk in chunks {
             let fragments: Vec<ChatToolCall> = serde_json::from_str(chunk).unwrap();
             for (place, fragment) in (0..).zip(fragments) {
-                out.extend(calls.fragment(place, fragment));
+                out.extend(calls.fragment(place, fragment).1);
             }
         }
         out.extend(calls.flush());

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 
 use super::adjust::ThinkTags;
 use super::chat_calls::ChatCalls;
+use super::chat_extras::ChatExtras;
 use super::chat_wire::{ChatChoice, ChatChunk, ChatDelta};
 use super::delta_stream::Fold;
 use super::guard::{lost, truncated};
@@ -10,6 +11,7 @@ use super::refusal::RefusalBody;
 use super::text::{ChunkText, TextJoiner};
 use super::think_tags::{Thinking, Told};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
+use crate::domain::extra::Extra;
 use crate::ports::{Delta, ProviderError};
 
 /// The fold over one attempt's chunks.
@@ -20,6 +22,7 @@ pub(crate) struct ChatMap {
     reasoning: TextJoiner,
     refusal: TextJoiner,
     calls: ChatCalls,
+    extras: ChatExtras,
     called: bool,
     usage: Option<Usage>,
     finished: bool,
@@ -49,6 +52,12 @@ impl Fold for ChatMap {
             self.flush();
             return Err(RefusalBody::in_value(&error).in_stream());
         }
+        let extra = self.extras.of_chunk(std::mem::take(&mut chunk.rest));
+        self.extra(extra);
+        let reported = || chunk.choices.iter().flatten().find_map(|c| c.usage.as_deref());
+        if let Some(usage) = chunk.usage.as_deref().or_else(reported) {
+            self.extras.note_usage(usage);
+        }
         // Before the finish, because the consumer may stop listening there.
         let in_choice = || chunk.choices.iter().flatten().find_map(ChatChoice::usage);
         if let Some(usage) =
@@ -61,6 +70,10 @@ impl Fold for ChatMap {
             if choice.is_first() && !self.finished {
                 self.choice(choice)?;
             }
+        }
+        if self.finished {
+            let usage = self.extras.take_usage();
+            self.extra(usage);
         }
         Ok(())
     }
@@ -109,17 +122,26 @@ impl ChatMap {
         push_text(&mut self.out, told.text, Delta::Text);
     }
 
+    fn extra(&mut self, extra: Option<Extra>) {
+        self.out.extend(extra.map(Delta::Extra));
+    }
+
     fn choice(&mut self, mut choice: ChatChoice) -> Result<(), ProviderError> {
-        if let Some(delta) = choice.take_delta() {
-            self.delta(delta);
-        }
         let word = |piece: &Option<ChunkText>| {
             let piece = piece.as_ref().filter(|piece| !piece.0.is_empty())?;
             Some(String::from_utf8_lossy(&piece.0).into_owned())
         };
+        let native = word(&choice.native_finish_reason);
+        let mut rest = std::mem::take(&mut choice.rest);
+        let said = native.as_ref().and_then(|word| serde_json::value::to_raw_value(word).ok());
+        rest.extend(said.map(|said| ("native_finish_reason".to_owned(), said)));
+        let extra = self.extras.of_choice(rest);
+        self.extra(extra);
+        if let Some(delta) = choice.take_delta() {
+            self.delta(delta);
+        }
         let Some(raw) = word(&choice.finish_reason) else { return Ok(()) };
         self.flush();
-        let native = word(&choice.native_finish_reason);
         match raw.as_str() {
             "error" => Err(match choice.error() {
                 Some(error) => RefusalBody::in_value(&error).in_stream(),
@@ -144,6 +166,7 @@ impl ChatMap {
     }
 
     fn delta(&mut self, mut delta: ChatDelta) {
+        self.extra(ChatExtras::of_message(&delta.rest));
         if let Some(piece) = delta.take_reasoning() {
             self.thinking.is_told_apart();
             let text = self.reasoning.push(piece);
@@ -159,8 +182,11 @@ impl ChatMap {
         }
         let Some(calls) = delta.tool_calls() else { return self.bad_chunk() };
         self.called |= !calls.is_empty();
-        for (place, call) in (0..).zip(calls) {
-            self.out.extend(self.calls.fragment(place, call).map(Delta::ToolCall));
+        for (place, mut call) in (0..).zip(calls) {
+            let rest = std::mem::take(&mut call.rest);
+            let (index, fragments) = self.calls.fragment(place, call);
+            self.extra(ChatExtras::of_call(index, &rest));
+            self.out.extend(fragments.map(Delta::ToolCall));
         }
     }
 
@@ -175,6 +201,8 @@ impl ChatMap {
     }
 
     fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
+        let usage = self.extras.take_usage();
+        self.extra(usage);
         self.finished = true;
         self.out.push_back(Delta::Finish { reason, raw });
     }
@@ -282,7 +310,9 @@ mod tests {
             r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}"#,
         ];
         for chunk in chunks {
-            assert_eq!(deltas(chunk), [text("a")], "{chunk}");
+            let mut said = deltas(chunk);
+            said.retain(|delta| !matches!(delta, Delta::Extra(_)));
+            assert_eq!(said, [text("a")], "{chunk}");
         }
         assert_eq!(deltas(r#"{"choices":[{"delta":{"content":""}}]}"#), []);
         assert_eq!(deltas(r#"{"choices":[{"index":1,"delta":{"content":"b"}}]}"#), []);

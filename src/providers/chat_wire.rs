@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::chat_body::Dialect;
 use super::chat_tools::{Called, ChatFunctionOf, WireContent, calls, choice, content, tools};
+use super::rest::{says_something, with_rest};
 use super::text::ChunkText;
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
@@ -82,53 +83,65 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
-/// One chunk of the answer.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct ChatChunk {
-    pub(crate) choices: Option<Vec<ChatChoice>>,
-    usage: Option<Box<RawValue>>,
-    error: Option<Box<RawValue>>,
-    detail: Option<Box<RawValue>>,
-    /// `error` in old vLLM, with `message` and `code` beside it.
-    object: Option<ChunkText>,
-    message: Option<Box<RawValue>>,
-    code: Option<Box<RawValue>>,
+with_rest! {
+    /// One chunk of the answer.
+    ChatChunk {
+        pub(crate) choices: Vec<ChatChoice>,
+        pub(crate) usage: Box<RawValue>,
+        error: Box<RawValue>,
+        detail: Box<RawValue>,
+        /// `error` in old vLLM, with `message` and `code` beside it.
+        object: ChunkText,
+        message: Box<RawValue>,
+        code: Box<RawValue>,
+    }
+    // An answer's name and time are ours; padding against listeners is for one connection.
+    passed over: ["id", "created", "model", "obfuscation", "sequence_number"]
+    kept: says_something
 }
 
-/// One of several answers; only the first is asked for.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ChatChoice {
-    index: Option<Box<RawValue>>,
-    delta: Option<ChatDelta>,
-    pub(crate) finish_reason: Option<ChunkText>,
-    pub(crate) native_finish_reason: Option<ChunkText>,
-    error: Option<Box<RawValue>>,
-    usage: Option<Box<RawValue>>,
-    /// In an answer in one piece, what is `delta` in a stream.
-    message: Option<ChatDelta>,
+with_rest! {
+    /// One of several answers; only the first is asked for.
+    ChatChoice {
+        index: Box<RawValue>,
+        delta: ChatDelta,
+        pub(crate) finish_reason: ChunkText,
+        pub(crate) native_finish_reason: ChunkText,
+        error: Box<RawValue>,
+        pub(crate) usage: Box<RawValue>,
+        /// In an answer in one piece, what is `delta` in a stream.
+        message: ChatDelta,
+    }
+    passed over: []
+    kept: says_something
 }
 
-/// What a chunk adds.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct ChatDelta {
-    pub(crate) content: Option<ChunkText>,
-    pub(crate) refusal: Option<ChunkText>,
-    /// DeepSeek, llama.cpp, SGLang. Some servers send two of the three names at once.
-    reasoning_content: Option<ChunkText>,
-    /// vLLM, OpenRouter.
-    reasoning: Option<ChunkText>,
-    /// Ollama.
-    thinking: Option<ChunkText>,
-    tool_calls: Option<Box<RawValue>>,
+with_rest! {
+    /// What a chunk adds.
+    ChatDelta {
+        pub(crate) content: ChunkText,
+        pub(crate) refusal: ChunkText,
+        /// DeepSeek, llama.cpp, SGLang. Some servers send two of the three names at once.
+        reasoning_content: ChunkText,
+        /// vLLM, OpenRouter.
+        reasoning: ChunkText,
+        /// Ollama.
+        thinking: ChunkText,
+        tool_calls: Box<RawValue>,
+    }
+    passed over: ["role", "function_call"]
+    kept: says_something
 }
 
-/// A fragment of a tool call.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ChatToolCall {
-    pub(crate) index: Option<u32>,
-    pub(crate) id: Option<String>,
-    pub(crate) function: Option<ChatFunction>,
+with_rest! {
+    /// A fragment of a tool call.
+    ChatToolCall {
+        pub(crate) index: u32,
+        pub(crate) id: String,
+        pub(crate) function: ChatFunction,
+    }
+    passed over: ["type"]
+    kept: says_something
 }
 
 /// Its function.

@@ -111,7 +111,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
 /// `text` with U+FFFD for each escaped U+0000 and each half of a surrogate pair: servers that
 /// store or tokenize text fail at them.
-fn clean(text: &str) -> Cow<'_, str> {
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains("\\u") {
         return text.into();
     }

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use super::chat_map::{finish_reason, push_text};
 use super::delta_stream::Fold;
 use super::guard::{MAX_EVENT, lost, truncated};
+use super::messages_extras::{self as extras, Foreign};
 use super::messages_wire::{Block, BlockDelta, Counts, MessagesEvent};
 use super::refusal::RefusalBody;
 use super::text::{ChunkText, TextJoiner};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
+use crate::domain::extra::{Extra, Spot};
 use crate::ports::{Delta, ProviderError};
 
 /// The fold over one attempt's events.
@@ -20,6 +22,10 @@ pub(crate) struct MessagesMap {
     /// The call that grows.
     call: Option<Call>,
     signature: String,
+    /// The block of a tool that the provider runs.
+    foreign: Option<Foreign>,
+    /// Whether the block before was text, and so a new text is another block.
+    was_text: bool,
     counts: Counts,
     told: Option<Usage>,
     finished: bool,
@@ -39,12 +45,15 @@ struct Call {
 impl Fold for MessagesMap {
     type Chunk = MessagesEvent;
 
-    fn chunk(&mut self, event: MessagesEvent) -> Result<(), ProviderError> {
+    fn chunk(&mut self, mut event: MessagesEvent) -> Result<(), ProviderError> {
         if let Some(error) = event.error().filter(|_| !self.finished) {
+            self.foreign = None;
             self.close_block();
             return Err(RefusalBody::in_value(&error).in_stream());
         }
         self.counts = event.counts(self.counts);
+        let more = event.usage().filter(|_| !self.finished).and_then(extras::usage);
+        self.extra(more);
         match event.kind.as_deref().unwrap_or_default() {
             _ if self.finished && event.kind.as_deref() != Some("message_stop") => {}
             "content_block_start" => {
@@ -55,7 +64,11 @@ impl Fold for MessagesMap {
                 self.bounded()?;
             }
             "content_block_stop" => self.close_block(),
-            "message_delta" => self.message_delta(event.delta.unwrap_or_default()),
+            "message_delta" => {
+                let rest = std::mem::take(&mut event.rest);
+                self.extra(extras::of_message(Spot::Chunk, &rest));
+                self.message_delta(event.delta.take().unwrap_or_default());
+            }
             "message_stop" => self.stopped = true,
             // `message_start`, `ping`, and whatever is added later.
             _ => {}
@@ -84,6 +97,7 @@ impl Fold for MessagesMap {
         if self.finished {
             return Ok(());
         }
+        self.foreign = None;
         self.close_block();
         if !done && !self.stopped {
             let cut = || truncated("the model's stream ended without saying that it is complete");
@@ -100,12 +114,24 @@ impl Fold for MessagesMap {
 }
 
 impl MessagesMap {
-    fn block(&mut self, index: u32, block: Block) {
+    fn extra(&mut self, extra: Option<Extra>) {
+        self.out.extend(extra.map(Delta::Extra));
+    }
+
+    fn block(&mut self, index: u32, mut block: Block) {
         self.close_block();
-        match block.kind.as_deref().unwrap_or_default() {
+        let rest = std::mem::take(&mut block.rest);
+        let kind = block.kind.take().unwrap_or_default();
+        let is_text = kind == "text";
+        if is_text && (std::mem::replace(&mut self.was_text, true) || !rest.is_empty()) {
+            self.extra(extras::text_block(&rest));
+        }
+        self.was_text = is_text;
+        match kind.as_str() {
             "tool_use" => {
                 let place = self.calls.len();
                 self.calls.push(index);
+                self.extra(extras::call(u32::try_from(place).unwrap_or(u32::MAX), rest));
                 self.call_delta(place, |call| {
                     call.id = block.id.filter(|id| !id.is_empty());
                     call.name = block.name.filter(|name| !name.is_empty());
@@ -120,15 +146,27 @@ impl MessagesMap {
                     self.notice("redacted_thinking", data);
                 }
             }
-            // Tools that the provider runs itself, and blocks that are added later: what the
-            // model says about them comes as text.
-            _ => self.pieces(block.thinking, block.text),
+            "" | "text" | "thinking" => self.pieces(block.thinking, block.text),
+            // Blocks that are added later and are text.
+            _ if block.text.is_some() || block.thinking.is_some() => {
+                self.pieces(block.thinking, block.text);
+            }
+            // Tools that the provider runs itself.
+            kind => self.foreign = Some(Foreign::new(kind.to_owned(), Block { rest, ..block })),
         }
     }
 
     fn delta(&mut self, delta: BlockDelta) {
+        if let Some(foreign) = self.foreign.as_mut()
+            && delta.text.is_none()
+            && delta.thinking.is_none()
+        {
+            return foreign.push(delta);
+        }
+        self.foreign = None;
         self.pieces(delta.thinking, delta.text);
         self.signature.push_str(delta.signature.as_deref().unwrap_or_default());
+        self.extra(extras::citation(&delta.rest));
         let (Some(piece), Some(call)) = (delta.partial_json, &mut self.call) else { return };
         if piece.0.is_empty() {
             return;
@@ -141,10 +179,11 @@ impl MessagesMap {
 
     /// A signature is one event at its end, and until then in memory.
     fn bounded(&self) -> Result<(), ProviderError> {
-        if self.signature.len() <= MAX_EVENT {
+        let foreign = self.foreign.as_ref().map_or(0, Foreign::len);
+        if self.signature.len().max(foreign) <= MAX_EVENT {
             return Ok(());
         }
-        let message = format!("the model's signature is larger than {MAX_EVENT} bytes");
+        let message = format!("a block of the model's is larger than {MAX_EVENT} bytes");
         Err(lost(ErrorCode::UpstreamProtocol, message, false))
     }
 
@@ -158,6 +197,7 @@ impl MessagesMap {
     fn message_delta(&mut self, delta: BlockDelta) {
         let Some(raw) = delta.stop_reason.filter(|raw| !raw.is_empty()) else { return };
         self.close_block();
+        self.extra(extras::of_message(Spot::Message, &delta.rest));
         let details = delta.stop_details.unwrap_or_default();
         let explanation = TextJoiner::default().push(details.explanation.unwrap_or_default());
         push_text(&mut self.out, explanation, Delta::Refusal);
@@ -170,6 +210,8 @@ impl MessagesMap {
 
     /// What is left of the block that ends, or that was cut off.
     fn close_block(&mut self) {
+        let foreign = self.foreign.take().and_then(|foreign| foreign.extra());
+        self.extra(foreign);
         push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
         push_text(&mut self.out, self.text.finish(), Delta::Text);
         if let Some(mut call) = self.call.take() {

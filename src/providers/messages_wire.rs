@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chat_tools::{TurnBlock, blocks, messages_choice, messages_tools};
+use super::rest::{always, says_something, with_rest};
 use super::text::ChunkText;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role};
 
@@ -142,18 +143,19 @@ fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
     ((!system.is_empty()).then_some(system), turns)
 }
 
-/// One event of the stream. Its name is repeated in `type`; the guard passes the data only.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct MessagesEvent {
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    pub(crate) index: Option<u32>,
-    pub(crate) message: Option<MessageStart>,
-    pub(crate) content_block: Option<Block>,
-    pub(crate) delta: Option<BlockDelta>,
-    usage: Option<Box<RawValue>>,
-    error: Option<Box<RawValue>>,
+with_rest! {
+    /// One event of the stream. Its name is repeated in `type`; the guard passes the data only.
+    MessagesEvent {
+        pub(crate) kind: String = "type",
+        pub(crate) index: u32,
+        pub(crate) message: MessageStart,
+        pub(crate) content_block: Block,
+        pub(crate) delta: BlockDelta,
+        usage: Box<RawValue>,
+        error: Box<RawValue>,
+    }
+    passed over: []
+    kept: says_something
 }
 
 /// What `message_start` says.
@@ -163,32 +165,36 @@ pub(crate) struct MessageStart {
     usage: Option<Box<RawValue>>,
 }
 
-/// The beginning of a content block.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Block {
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    pub(crate) text: Option<ChunkText>,
-    pub(crate) thinking: Option<ChunkText>,
-    /// Of `redacted_thinking`.
-    pub(crate) data: Option<String>,
-    pub(crate) id: Option<String>,
-    pub(crate) name: Option<String>,
-    /// Of a tool call; the API sends `{}` and then the pieces, others send it whole.
-    pub(crate) input: Option<Box<RawValue>>,
+with_rest! {
+    /// The beginning of a content block.
+    Block {
+        pub(crate) kind: String = "type",
+        pub(crate) text: ChunkText,
+        pub(crate) thinking: ChunkText,
+        /// Of `redacted_thinking`.
+        pub(crate) data: String,
+        pub(crate) id: String,
+        pub(crate) name: String,
+        /// Of a tool call; the API sends `{}` and then the pieces, others send it whole.
+        pub(crate) input: Box<RawValue>,
+    }
+    passed over: []
+    kept: always
 }
 
-/// What `content_block_delta` adds to a block, and `message_delta` to the message.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct BlockDelta {
-    pub(crate) text: Option<ChunkText>,
-    pub(crate) thinking: Option<ChunkText>,
-    pub(crate) partial_json: Option<ChunkText>,
-    pub(crate) signature: Option<String>,
-    pub(crate) stop_reason: Option<String>,
-    pub(crate) stop_details: Option<StopDetails>,
+with_rest! {
+    /// What `content_block_delta` adds to a block, and `message_delta` to the message.
+    BlockDelta {
+        pub(crate) kind: String = "type",
+        pub(crate) text: ChunkText,
+        pub(crate) thinking: ChunkText,
+        pub(crate) partial_json: ChunkText,
+        pub(crate) signature: String,
+        pub(crate) stop_reason: String,
+        pub(crate) stop_details: StopDetails,
+    }
+    passed over: ["stop_sequence"]
+    kept: says_something
 }
 
 /// Why the model declined.
@@ -209,11 +215,17 @@ pub(crate) struct Counts {
 }
 
 impl MessagesEvent {
+    /// The report of tokens in this event.
+    pub(crate) fn usage(&self) -> Option<&RawValue> {
+        let start = self.message.as_ref().and_then(|message| message.usage.as_deref());
+        self.usage.as_deref().or(start)
+    }
+
     /// The counts of this event over `earlier` ones.
     pub(crate) fn counts(&self, earlier: Counts) -> Counts {
-        let start = self.message.as_ref().and_then(|message| message.usage.as_deref());
-        let raw = self.usage.as_deref().or(start);
-        let Some(value) = raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) else {
+        let Some(value) =
+            self.usage().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
+        else {
             return earlier;
         };
         let count = |name: &str, or: Option<u64>| value.get(name).and_then(Value::as_u64).or(or);

@@ -2,6 +2,7 @@
 use futures_util::{StreamExt, stream};
 
 use crate::domain::event::FinishReason;
+use crate::domain::extra::{Extra, Spot};
 use crate::ports::{Continuation, Delta, Deltas, ProviderError};
 
 /// How much of the text's end a repetition is looked for in, in characters: a model that begins
@@ -71,26 +72,41 @@ struct Overlap {
     tail: String,
     shortest: usize,
     held: String,
+    /// What came with the held text.
+    extras: Vec<Extra>,
 }
 
 impl Overlap {
     fn new(tail: &str, shortest: usize) -> Self {
-        Self { tail: tail.to_owned(), shortest, held: String::new() }
+        Self { tail: tail.to_owned(), shortest, held: String::new(), extras: Vec::new() }
     }
 
     /// What may be passed on, in its order.
     fn item(&mut self, item: Result<Delta, ProviderError>) -> Vec<Result<Delta, ProviderError>> {
         match item {
-            Ok(Delta::Text(text)) => text_only(self.text(text)),
+            Ok(Delta::Text(text)) => {
+                let before = self.held.len() + text.len();
+                let text = self.text(text);
+                let mut items = self.released(before != text.len());
+                items.extend(text_only(text));
+                items
+            }
+            Ok(Delta::Extra(extra)) if !self.tail.is_empty() => {
+                self.extras.push(extra);
+                Vec::new()
+            }
             Ok(
                 Delta::Reasoning(_)
+                | Delta::Extra(_)
                 | Delta::Usage(_)
                 | Delta::Notice { .. }
                 | Delta::Background(_)
                 | Delta::Forgotten,
             ) => vec![item],
             Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {
-                let mut items = text_only(self.release());
+                let text = self.release();
+                let mut items = self.released(false);
+                items.extend(text_only(text));
                 items.push(item);
                 items
             }
@@ -117,6 +133,16 @@ impl Overlap {
             }
         }
         self.release()
+    }
+
+    /// What came with a text that is decided about: with what is `repeated`, its tokens were told.
+    fn released(&mut self, repeated: bool) -> Vec<Result<Delta, ProviderError>> {
+        if !self.tail.is_empty() {
+            return Vec::new();
+        }
+        let extras = std::mem::take(&mut self.extras).into_iter();
+        let new = extras.filter(|extra| !(repeated && extra.at == Spot::Choice));
+        new.map(|extra| Ok(Delta::Extra(extra))).collect()
     }
 
     fn release(&mut self) -> String {

@@ -64,6 +64,8 @@ struct Replay {
     reasoning: Heard,
     refusal: Heard,
     calls: Vec<(ToolCall, Heard)>,
+    /// Extras that were told before: the same answer has the same again.
+    extras: usize,
 }
 
 impl Replay {
@@ -77,6 +79,7 @@ impl Replay {
             reasoning: Heard::new(heard.reasoning),
             refusal: Heard::new(heard.refusal),
             calls: heard.tool_calls.into_iter().map(call).collect(),
+            extras: heard.extras.len(),
         }
     }
 
@@ -94,11 +97,16 @@ impl Replay {
             Ok(Delta::Reasoning(text)) => text_only(self.reasoning.new_of(text)?, Delta::Reasoning),
             Ok(Delta::Refusal(text)) => text_only(self.refusal.new_of(text)?, Delta::Refusal),
             Ok(Delta::ToolCall(call)) => self.call(call)?.map(Delta::ToolCall),
+            Ok(Delta::Extra(_)) if self.extras > 0 => {
+                self.extras -= 1;
+                None
+            }
             // Told before.
             Ok(Delta::Notice { .. }) if !self.is_over() => None,
             Ok(Delta::Finish { .. }) if !self.is_over() => return Err(Other),
             Ok(
                 other @ (Delta::Notice { .. }
+                | Delta::Extra(_)
                 | Delta::Usage(_)
                 | Delta::Background(_)
                 | Delta::Forgotten

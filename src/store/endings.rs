@@ -26,14 +26,16 @@ pub(super) async fn mark_ended(
     // All in one statement: whatever else is in the batch waits for them.
     let rows: Vec<(Uuid, Option<Uuid>)> = sqlx::query_as(
         "update generations g set status = e.status, text = e.text, reasoning = e.reasoning, \
-         refusal = e.refusal, tool_calls = e.tool_calls::json, done = e.done::json, \
+         refusal = e.refusal, tool_calls = e.tool_calls::json, \
+         extras = e.extras::json, done = e.done::json, \
          attempts = e.attempts, last_seq = e.last_seq, \
          finished_at = clock_timestamp(), time_to_first_token_ms = extract(epoch from \
            case when e.known then e.spoke else first_content(g.id) end - g.created_at) * 1000 \
          from unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], \
-           $7::text[], $8::text[], $9::text[], $10::integer[], $11::boolean[], $12::timestamptz[]) \
+           $7::text[], $8::text[], $9::text[], $10::integer[], $11::boolean[], $12::timestamptz[], \
+           $13::text[]) \
            as e (id, epoch, last_seq, status, text, reasoning, refusal, tool_calls, done, attempts, \
-             known, spoke) \
+             known, spoke, extras) \
          where g.id = e.id and g.epoch = e.epoch and g.done is null \
          returning g.id, g.conversation_id",
     )
@@ -49,6 +51,7 @@ pub(super) async fn mark_ended(
     .bind(endings.attempts)
     .bind(endings.known)
     .bind(endings.spoke)
+    .bind(endings.extras)
     .fetch_all(connection)
     .await
     .map_err(error)?;
@@ -72,6 +75,7 @@ struct Endings<'a> {
     reasonings: Vec<&'a str>,
     refusals: Vec<&'a str>,
     tool_calls: Vec<String>,
+    extras: Vec<Option<String>>,
     dones: Vec<String>,
     attempts: Vec<i32>,
     /// Whether it is known when it spoke: else the log is searched, which takes its time.
@@ -93,6 +97,8 @@ impl<'a> Endings<'a> {
             endings.reasonings.push(&answer.reasoning);
             endings.refusals.push(&answer.refusal);
             endings.tool_calls.push(json(&answer.tool_calls)?);
+            let extras = (!answer.extras.is_empty()).then(|| json(&answer.extras));
+            endings.extras.push(extras.transpose()?);
             endings.dones.push(json(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
             let spoke = spoke(append.at.id);

@@ -28,7 +28,7 @@ pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, g.reques
       then extract(epoch from first_content(g.id) - g.created_at) * 1000 end)::float8 as ttft, \
     coalesce(g.last_seq, last_seq(g.id)) as head, \
     exists (select from segments s where s.generation_id = g.id) as retained, \
-    g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.done::text as done, \
+    g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.extras::text as extras, g.done::text as done, \
     g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
     g.kept::text as kept";
 
@@ -159,12 +159,15 @@ fn outcome(
     let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
     let tool_calls: Vec<ToolCall> =
         calls.and_then(|calls| readable("tool_calls", &calls, unreadable)).unwrap_or_default();
+    let extras: Option<String> = row.try_get("extras").map_err(error)?;
+    let extras = extras.and_then(|extras| readable("extras", &extras, unreadable));
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
     let answer = Answer {
         text: text("text")?.unwrap_or_default(),
         reasoning: text("reasoning")?.unwrap_or_default(),
         refusal: text("refusal")?.unwrap_or_default(),
         tool_calls,
+        extras: extras.unwrap_or_default(),
     };
     let attempts: Option<i32> = row.try_get("attempts").map_err(error)?;
     let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or_default();

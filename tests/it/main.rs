@@ -48,6 +48,8 @@ mod events;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod extras;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fence;

@@ -63,6 +63,8 @@ impl Dialect for UiMessage {
                 self.text("text", text, frames)
             }
             DialectEvent::Call(call) => self.call(call, frames),
+            // Its protocol has no place for it.
+            DialectEvent::Extra(_) => {}
             DialectEvent::Void => {
                 self.text = None;
                 self.calls.clear();

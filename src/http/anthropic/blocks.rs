@@ -1,5 +1,5 @@
 //! The content blocks of an answer: one after the other, whatever order their pieces come in.
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::json_end::JsonEnd;
 use super::signature::Signer;
@@ -8,13 +8,26 @@ use super::signature::Signer;
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Text of the answer.
-    Text,
+    Text(Text),
+    /// A block as its vendor made it, with its pieces.
+    Foreign { block: Value, deltas: Vec<Value> },
     /// Thinking.
     Thinking(Thinking),
     /// Thinking that only its vendor can read.
     Redacted { data: String },
     /// A tool call.
     Call(Call),
+}
+
+/// A text block, beside its text.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// The vendor's fields of it.
+    pub(super) fields: Map<String, Value>,
+    /// All citations, where somebody wants them.
+    pub(super) citations: Vec<Value>,
+    /// Those that are not told yet.
+    pub(super) waiting: Vec<Value>,
 }
 
 /// A thinking block's signature.
@@ -41,12 +54,14 @@ pub(super) struct Call {
     pub(super) index: u32,
     pub(super) id: String,
     pub(super) name: String,
+    /// The vendor's own fields.
+    pub(super) more: Map<String, Value>,
     end: JsonEnd,
 }
 
 impl Call {
-    pub(super) fn new(index: u32) -> Self {
-        Self { index, id: String::new(), name: String::new(), end: JsonEnd::default() }
+    pub(super) fn new(index: u32, more: Map<String, Value>) -> Self {
+        Self { index, id: String::new(), name: String::new(), more, end: JsonEnd::default() }
     }
 }
 
@@ -72,7 +87,7 @@ impl Block {
     /// Adds a piece; what of it counts. Behind the end of a call's JSON nothing does.
     pub(super) fn add<'a>(&mut self, piece: &'a str) -> &'a str {
         let piece = match &mut self.kind {
-            Kind::Text | Kind::Redacted { .. } => piece,
+            Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => piece,
             Kind::Thinking(thinking) => {
                 thinking.signer.push(piece);
                 piece
@@ -89,7 +104,9 @@ impl Block {
     pub(super) fn can_start(&self) -> bool {
         match &self.kind {
             Kind::Call(call) => !call.name.is_empty(),
-            Kind::Text | Kind::Thinking(_) | Kind::Redacted { .. } => true,
+            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => {
+                true
+            }
         }
     }
 
@@ -97,18 +114,21 @@ impl Block {
     pub(super) fn can_end(&self) -> bool {
         match &self.kind {
             Kind::Call(call) => self.started && call.end.is_over(),
-            Kind::Text | Kind::Thinking(_) | Kind::Redacted { .. } => true,
+            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => {
+                true
+            }
         }
     }
 
     /// The block as it starts, empty.
     pub(super) fn empty(&self) -> Value {
         match &self.kind {
-            Kind::Text => json!({ "type": "text", "text": "" }),
+            Kind::Text(text) => with(json!({ "type": "text", "text": "" }), &text.fields),
+            Kind::Foreign { block, .. } => block.clone(),
             Kind::Thinking(_) => json!({ "type": "thinking", "thinking": "", "signature": "" }),
             Kind::Redacted { data } => json!({ "type": "redacted_thinking", "data": data }),
-            Kind::Call(Call { id, name, .. }) => {
-                json!({ "type": "tool_use", "id": id, "name": name, "input": {} })
+            Kind::Call(Call { id, name, more, .. }) => {
+                with(json!({ "type": "tool_use", "id": id, "name": name, "input": {} }), more)
             }
         }
     }
@@ -118,7 +138,18 @@ impl Block {
         let text = self.text.as_deref().unwrap_or_default();
         let mut block = self.empty();
         match &self.kind {
-            Kind::Text => block["text"] = text.into(),
+            Kind::Text(of) => {
+                block["text"] = text.into();
+                if !of.citations.is_empty() {
+                    block["citations"] = of.citations.clone().into();
+                }
+            }
+            Kind::Foreign { deltas, .. } => {
+                deltas.iter().for_each(|delta| apply(&mut block, delta));
+                if let Some(input) = pieced(deltas) {
+                    block["input"] = input;
+                }
+            }
             Kind::Thinking(thinking) => {
                 block["thinking"] = text.into();
                 block["signature"] = thinking.signature().into();
@@ -133,6 +164,32 @@ impl Block {
         }
         Some(block)
     }
+}
+
+fn with(mut block: Value, fields: &Map<String, Value>) -> Value {
+    for (name, value) in fields {
+        block[name] = value.clone();
+    }
+    block
+}
+
+/// Adds a piece to a vendor's block: its input as JSON, its texts joined, of the rest the last.
+fn apply(block: &mut Value, delta: &Value) {
+    let Some(fields) = delta.as_object() else { return };
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "type") {
+        match (name.as_str(), block.get_mut(name), value) {
+            ("partial_json", ..) => {}
+            (_, Some(Value::String(known)), Value::String(more)) => known.push_str(more),
+            (name, _, value) => block[name] = value.clone(),
+        }
+    }
+}
+
+/// The input of a vendor's block, from its pieces.
+fn pieced(deltas: &[Value]) -> Option<Value> {
+    let pieces = deltas.iter().filter_map(|delta| delta["partial_json"].as_str());
+    let all: String = pieces.collect();
+    (!all.is_empty()).then(|| input(&all))
 }
 
 /// The arguments as the object that clients expect. A model's broken JSON is not lost: it is in

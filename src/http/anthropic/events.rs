@@ -1,14 +1,19 @@
 //! The events of a generation as those of the Messages API: a pure fold.
 //! Order and fields: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
+mod extras;
+mod report;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::blocks::{Block, Call, Kind, Thinking};
+use super::blocks::{Block, Call, Kind, Text, Thinking};
 use super::error::{failure, in_stream};
 use crate::domain::event::{Done, Event, FinishReason, ToolCallDelta, Usage};
 use crate::domain::generation::Generation;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::openai::ids::short;
+use extras::{More, delta_of, extend};
+use report::{stop_details, usage};
 
 /// The fold.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub(in crate::http) struct Messages {
     blocks: Vec<Block>,
     open: usize,
     refused: bool,
+    more: More,
 }
 
 #[derive(Serialize)]
@@ -64,6 +70,7 @@ impl Dialect for Messages {
                 self.text(text, frames);
             }
             DialectEvent::Call(call) => self.call(call, frames),
+            DialectEvent::Extra(extra) => self.extra(extra, frames),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -97,6 +104,7 @@ impl Dialect for Messages {
             | Event::ToolCall(_)
             | Event::Superseded { .. }
             | Event::Snapshot { .. }
+            | Event::Extra(_)
             | Event::Unknown
             | Event::Done(_) => {}
         }
@@ -137,6 +145,7 @@ impl Messages {
             blocks: Vec::new(),
             open: 0,
             refused: false,
+            more: More::default(),
         }
     }
 
@@ -147,8 +156,8 @@ impl Messages {
 
     fn text(&mut self, text: &str, frames: &mut Frames) {
         let place = match self.blocks.last() {
-            Some(Block { kind: Kind::Text, .. }) => self.blocks.len() - 1,
-            Some(_) | None => self.add(Kind::Text, frames),
+            Some(Block { kind: Kind::Text(_), .. }) => self.blocks.len() - 1,
+            Some(_) | None => self.add(Kind::Text(Text::default()), frames),
         };
         self.piece(place, text, frames);
     }
@@ -171,7 +180,7 @@ impl Messages {
         let same = |kind: &Kind| matches!(kind, Kind::Call(call) if call.index == delta.index);
         let known = self.blocks.iter().rposition(|block| same(&block.kind));
         let place = known.unwrap_or_else(|| {
-            let kind = Kind::Call(Call::new(delta.index));
+            let kind = Kind::Call(Call::new(delta.index, self.more.take_call(delta.index)));
             self.blocks.push(Block::new(kind, self.whole));
             self.blocks.len() - 1
         });
@@ -257,6 +266,7 @@ impl Messages {
         self.blocks.clear();
         self.open = 0;
         self.refused = false;
+        self.more = More::default();
         if !sent {
             return;
         }
@@ -284,11 +294,14 @@ impl Messages {
             self.close(frames);
         }
         let reason = self.stop_reason(done);
-        let delta = json!({
+        let mut delta = json!({
             "stop_reason": reason, "stop_sequence": self.stop_sequence(reason),
             "stop_details": stop_details(reason, done),
         });
-        let json = json!({ "type": "message_delta", "delta": delta, "usage": usage(&done.usage) });
+        extend(&mut delta, &self.more.message);
+        let usage = self.usage(&done.usage);
+        let mut json = json!({ "type": "message_delta", "delta": delta, "usage": usage });
+        extend(&mut json, &self.more.event);
         frames.identified("message_delta", &json);
         frames.identified("message_stop", &json!({ "type": "message_stop" }));
     }
@@ -324,13 +337,22 @@ impl Messages {
             input_tokens: self.input_tokens,
             ..done.map_or_else(Usage::default, |d| d.usage)
         };
-        json!({
+        let mut json = json!({
             "id": self.id, "type": "message", "role": "assistant", "model": self.model,
             "content": content, "stop_reason": reason,
             "stop_sequence": reason.and_then(|reason| self.stop_sequence(reason)),
             "stop_details": reason.zip(done).map(|(reason, done)| stop_details(reason, done)),
-            "usage": usage(done.map_or(&begun, |done| &done.usage)),
-        })
+            "usage": self.usage(done.map_or(&begun, |done| &done.usage)),
+        });
+        extend(&mut json, &self.more.message);
+        extend(&mut json, &self.more.event);
+        json
+    }
+
+    fn usage(&self, counts: &Usage) -> Value {
+        let mut json = usage(counts);
+        extend(&mut json, &self.more.usage);
+        json
     }
 }
 
@@ -346,11 +368,24 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
     if !waiting.is_empty() {
         delta(index, &block.kind, &waiting, frames);
     }
+    match &mut block.kind {
+        Kind::Text(text) => {
+            let waiting = std::mem::take(&mut text.waiting);
+            waiting.iter().for_each(|citation| send_raw(index, &delta_of(citation), frames));
+        }
+        Kind::Foreign { deltas, .. } => deltas.iter().for_each(|d| send_raw(index, d, frames)),
+        Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Call(_) => {}
+    }
+}
+
+fn send_raw(index: usize, delta: &Value, frames: &mut Frames) {
+    let json = json!({ "type": "content_block_delta", "index": index, "delta": delta });
+    frames.identified("content_block_delta", &json);
 }
 
 fn delta(index: usize, kind: &Kind, text: &str, frames: &mut Frames) {
     let delta = match kind {
-        Kind::Text | Kind::Redacted { .. } => Delta::Text { text },
+        Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => Delta::Text { text },
         Kind::Thinking(_) => Delta::Thinking { thinking: text },
         Kind::Call(_) => Delta::InputJson { partial_json: text },
     };
@@ -360,30 +395,4 @@ fn delta(index: usize, kind: &Kind, text: &str, frames: &mut Frames) {
 fn send(index: usize, delta: Delta<'_>, frames: &mut Frames) {
     let frame = DeltaFrame { kind: "content_block_delta", index, delta };
     frames.identified("content_block_delta", &frame);
-}
-
-/// Why it declined, in its vendor's word.
-fn stop_details(reason: &str, done: &Done) -> Value {
-    if reason != "refusal" {
-        return Value::Null;
-    }
-    let words = ["refusal", "stop", "content_filter"];
-    let category = done.provider_finish_reason.as_deref().filter(|word| !words.contains(word));
-    json!({ "type": "refusal", "category": category, "explanation": null })
-}
-
-/// Anthropic counts what is read from a cache, and what is written to it, beside the input.
-fn usage(usage: &Usage) -> Value {
-    let (read, written) =
-        (usage.cached_input_tokens.unwrap_or(0), usage.cache_write_input_tokens.unwrap_or(0));
-    let mut json = json!({
-        "input_tokens": usage.input_tokens.saturating_sub(read + written),
-        "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": read,
-        "output_tokens": usage.output_tokens,
-    });
-    if let Some(thinking) = usage.reasoning_tokens {
-        json["output_tokens_details"] = json!({ "thinking_tokens": thinking });
-    }
-    json
 }

@@ -1,5 +1,6 @@
 //! `/v1/chat/completions`: OpenAI's chat completions, and what they cannot do: be resumed.
 mod encoder;
+mod extras;
 mod request;
 
 use actix_web::http::StatusCode;

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use super::operation::reference;
 use super::schemas::{Named, boolean, count, id, object, or_null, status, string, time, words};
 use crate::domain::event::{ErrorCode, FinishReason, SnapshotReason, Status};
+use crate::domain::extra::Spot;
+use crate::domain::source::WireProtocol;
 
 /// An event: its seq, what it covers where texts were joined, its type, and these.
 fn event<const R: usize, const O: usize>(
@@ -76,6 +78,18 @@ pub(super) fn schemas() -> Vec<Named> {
             ),
         ),
         ("Notice", event("notice", notice, [])),
+        (
+            "Extra",
+            event(
+                "extra",
+                [
+                    ("protocol", words(WireProtocol::ALL.map(WireProtocol::as_str))),
+                    ("at", json!({ "type": "string", "enum": Spot::ALL })),
+                    ("data", json!({ "type": "object" })),
+                ],
+                [("index", count())],
+            ),
+        ),
         (
             "Done",
             event(

@@ -123,17 +123,19 @@ fn for_bearers(entry: Entry) -> Entry {
         | Kind::Superseded
         | Kind::Resumed
         | Kind::Snapshot => return entry,
-        Kind::Started | Kind::Notice | Kind::Done | Kind::Unknown => match entry.decode() {
-            Ok(Event::Started { model, created_at, .. }) => {
-                json!({ "model": model, "created_at": created_at })
+        Kind::Started | Kind::Notice | Kind::Extra | Kind::Done | Kind::Unknown => {
+            match entry.decode() {
+                Ok(Event::Started { model, created_at, .. }) => {
+                    json!({ "model": model, "created_at": created_at })
+                }
+                Ok(Event::Notice { code, .. }) => json!({ "code": code, "message": "" }),
+                Ok(Event::Done(done)) => {
+                    json!({ "status": done.status, "finish_reason": done.finish_reason })
+                }
+                // Nothing of it is shown: what it is cannot be told.
+                Ok(_) | Err(_) => Value::Object(serde_json::Map::new()),
             }
-            Ok(Event::Notice { code, .. }) => json!({ "code": code, "message": "" }),
-            Ok(Event::Done(done)) => {
-                json!({ "status": done.status, "finish_reason": done.finish_reason })
-            }
-            // Nothing of it is shown: what it is cannot be told.
-            Ok(_) | Err(_) => Value::Object(serde_json::Map::new()),
-        },
+        }
     };
     let text = rest.to_string();
     let data = text.strip_prefix('{').unwrap_or("}");

@@ -1,10 +1,13 @@
 //! The events of a generation as chat completion chunks: a pure fold.
 //! Fields: <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>.
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::super::ids::completion_id;
+use super::extras::{Extras, Whole};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, ToolCallDelta, Usage};
+use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
@@ -18,6 +21,7 @@ pub(in crate::http) struct Chat {
     include_usage: bool,
     /// The upstream's indices of the calls, in the order in which they came.
     calls: Vec<u32>,
+    extras: Extras,
 }
 
 /// One chunk. Its number is ours: with it a cut stream is resumed.
@@ -27,19 +31,34 @@ struct Chunk<'a, D: Serialize> {
     object: &'static str,
     created: i64,
     model: &'a str,
-    choices: [Choice<D>; 1],
+    choices: [Choice<'a, D>; 1],
     /// `null`, as OpenAI sends it with every chunk but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
     sequence_number: u64,
+    #[serde(flatten)]
+    lasting: &'a Fields,
+    #[serde(flatten)]
+    more: Fields,
 }
 
 #[derive(Serialize)]
-struct Choice<D: Serialize> {
+struct Choice<'a, D: Serialize> {
     index: u32,
-    delta: D,
-    logprobs: Option<()>,
+    delta: With<'a, D>,
+    logprobs: Option<Box<RawValue>>,
     finish_reason: Option<&'static str>,
+    #[serde(flatten)]
+    more: Fields,
+}
+
+/// What a chunk adds, and the upstream's own fields beside it.
+#[derive(Serialize)]
+struct With<'a, D: Serialize> {
+    #[serde(flatten)]
+    delta: D,
+    #[serde(flatten)]
+    more: &'a Fields,
 }
 
 /// A piece of text under its name.
@@ -74,6 +93,7 @@ impl Dialect for Chat {
                 let delta = json!({ "tool_calls": [self.call(call)] });
                 self.chunk(delta, None, frames);
             }
+            DialectEvent::Extra(extra) => self.extras.add(extra),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -98,16 +118,21 @@ impl Chat {
             model: row.request.model.clone(),
             include_usage,
             calls: Vec::new(),
+            extras: Extras::default(),
         }
     }
 
-    fn opening(&self, frames: &mut Frames) {
+    fn opening(&mut self, frames: &mut Frames) {
         let delta = json!({ "role": "assistant", "content": "", "refusal": null });
         self.chunk(delta, None, frames);
     }
 
-    fn chunk(&self, delta: impl Serialize, reason: Option<&'static str>, frames: &mut Frames) {
-        let choice = Choice { index: 0, delta, logprobs: None, finish_reason: reason };
+    fn chunk(&mut self, delta: impl Serialize, reason: Option<&'static str>, frames: &mut Frames) {
+        let mut more = std::mem::take(&mut self.extras.choice);
+        let message = std::mem::take(&mut self.extras.message);
+        let delta = With { delta, more: &message };
+        let logprobs = more.take("logprobs");
+        let choice = Choice { index: 0, delta, logprobs, finish_reason: reason, more };
         let chunk = Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
@@ -116,6 +141,8 @@ impl Chat {
             choices: [choice],
             usage: self.include_usage.then_some(Value::Null),
             sequence_number: frames.number(),
+            more: std::mem::take(&mut self.extras.chunk),
+            lasting: &self.extras.lasting,
         };
         frames.frame(None, &chunk);
     }
@@ -138,6 +165,7 @@ impl Chat {
             call["id"] = self.call_id(fragment.id.as_deref().unwrap_or_default(), index).into();
             call["type"] = "function".into();
         }
+        set(&mut call, self.extras.take_call(fragment.index));
         call
     }
 
@@ -150,6 +178,7 @@ impl Chat {
     /// behind this frame, and who has nothing yet begins there.
     fn void(&mut self, frames: &mut Frames) {
         self.calls.clear();
+        self.extras = Extras::default();
         let number = frames.number();
         let message = format!(
             "the model lost its answer and begins again: drop what you have, then GET \
@@ -167,36 +196,53 @@ impl Chat {
         self.opening(frames);
     }
 
-    fn done(&self, done: &Done, frames: &mut Frames) {
+    fn done(&mut self, done: &Done, frames: &mut Frames) {
         if let Some(mut json) = failure(done) {
             json["error"]["sequence_number"] = frames.number().into();
             frames.frame(None, &json);
             return;
         }
-        self.chunk(json!({}), Some(finish_reason(done.finish_reason)), frames);
+        let delta = self.late_calls();
+        self.chunk(delta, Some(finish_reason(done.finish_reason)), frames);
         if self.include_usage {
-            let json = json!({
+            let mut json = json!({
                 "id": self.id, "object": "chat.completion.chunk", "created": self.created,
-                "model": self.model, "choices": [], "usage": usage(&done.usage),
+                "model": self.model, "choices": [],
+                "usage": usage(&done.usage, self.extras.usage.take()),
                 "sequence_number": frames.number(),
             });
+            set(&mut json, std::mem::take(&mut self.extras.lasting));
             frames.frame(None, &json);
         }
         frames.raw(b"data: [DONE]\n\n");
     }
 
+    /// Fields of calls that came behind the last fragment.
+    fn late_calls(&mut self) -> Value {
+        let mut calls = Vec::new();
+        for (index, upstream) in self.calls.iter().enumerate() {
+            let fields = self.extras.take_call(*upstream);
+            if !fields.0.is_empty() {
+                let mut call = json!({ "index": index, "function": { "arguments": "" } });
+                set(&mut call, fields);
+                calls.push(call);
+            }
+        }
+        if calls.is_empty() { json!({}) } else { json!({ "tool_calls": calls }) }
+    }
+
     /// The completion in one piece; `done` is absent while it runs.
     pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
-        let calls: Vec<Value> = answer
-            .tool_calls
-            .iter()
-            .filter(|call| **call != ToolCall::default())
-            .enumerate()
-            .map(|(index, call)| {
-                json!({ "id": self.call_id(&call.id, index), "type": "function",
-                    "function": { "name": call.name, "arguments": call.arguments } })
-            })
-            .collect();
+        let mut whole = Whole::of(&answer.extras);
+        let mut calls: Vec<Value> = Vec::new();
+        for (upstream, call) in answer.tool_calls.iter().enumerate() {
+            if *call != ToolCall::default() {
+                let mut json = json!({ "id": self.call_id(&call.id, calls.len()), "type": "function",
+                    "function": { "name": call.name, "arguments": call.arguments } });
+                extend(&mut json, whole.take_call(upstream));
+                calls.push(json);
+            }
+        }
         let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let spoken = calls.is_empty() && answer.refusal.is_empty();
         let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
@@ -211,13 +257,18 @@ impl Chat {
             message["reasoning_content"] = answer.reasoning.as_str().into();
         }
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
-        json!({
+        extend(&mut message, whole.message);
+        let mut choice =
+            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
+        extend(&mut choice, whole.choice);
+        let mut object = json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": self.model,
-            "choices": [{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish }],
-            "usage": done.map(|done| usage(&done.usage)),
-            "service_tier": "default", "system_fingerprint": null,
-        })
+            "model": self.model, "choices": [choice],
+            "usage": done.map(|done| usage(&done.usage, whole.usage)),
+            "service_tier": null, "system_fingerprint": null,
+        });
+        extend(&mut object, whole.chunk);
+        object
     }
 }
 
@@ -272,16 +323,40 @@ fn finish_reason(reason: Option<FinishReason>) -> &'static str {
     }
 }
 
-fn usage(usage: &Usage) -> Value {
-    let mut json = json!({
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": { "cached_tokens": usage.cached_input_tokens.unwrap_or(0) },
-        "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens.unwrap_or(0) },
-    });
+/// The tokens of all attempts, in the upstream's own report of the last where it says more.
+fn usage(usage: &Usage, reported: Option<Value>) -> Value {
+    let mut json = reported.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let counts = [&json["prompt_tokens"], &json["completion_tokens"]].map(Value::as_u64);
+    if counts != [Some(usage.input_tokens), Some(usage.output_tokens)] {
+        json["prompt_tokens"] = usage.input_tokens.into();
+        json["completion_tokens"] = usage.output_tokens.into();
+        json["total_tokens"] = (usage.input_tokens + usage.output_tokens).into();
+    }
+    for (details, name, count) in [
+        ("prompt_tokens_details", "cached_tokens", usage.cached_input_tokens),
+        ("completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
+    ] {
+        if !json[details].is_object() {
+            json[details] = json!({});
+        }
+        if json[details].get(name).is_none() || count.is_some() {
+            json[details][name] = count.unwrap_or(0).into();
+        }
+    }
     if !usage.exact {
         json["estimated"] = true.into();
     }
     json
+}
+
+fn set(json: &mut Value, fields: Fields) {
+    for (name, value) in fields.0 {
+        json[name] = serde_json::from_str(value.get()).unwrap_or_default();
+    }
+}
+
+fn extend(json: &mut Value, fields: Map<String, Value>) {
+    for (name, value) in fields {
+        json[name] = value;
+    }
 }

@@ -46,6 +46,7 @@ impl Dialect for Responses {
             DialectEvent::Text(text) => self.part(Part::Text(String::new()), text, frames),
             DialectEvent::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
             DialectEvent::Call(call) => self.call(call, frames),
+            DialectEvent::Extra(_) => {}
             DialectEvent::Void => {
                 self.close(|_| true, State::Void, frames);
                 self.items.iter_mut().for_each(|item| item.state = State::Void);
