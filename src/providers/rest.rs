@@ -31,7 +31,7 @@ macro_rules! with_rest {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                #[allow(non_camel_case_types, dead_code, reason = "the fields' own names; some pass over none")]
+                #[expect(non_camel_case_types, reason = "the fields' own names")]
                 enum Key { $($field,)* Over, Other(String) }
 
                 struct Keys;
@@ -49,7 +49,8 @@ macro_rules! with_rest {
                     fn visit_str<E>(self, name: &str) -> Result<Key, E> {
                         Ok(match name {
                             $($crate::providers::rest::key!($field $($key)?) => Key::$field,)*
-                            $($over => Key::Over,)*
+                            // A field without a name says nothing.
+                            "" $(| $over)* => Key::Over,
                             other => Key::Other(other.to_owned()),
                         })
                     }

@@ -31,12 +31,36 @@ fn text(kind: &str) -> Value {
     event(kind, [("text", text)], [("from", from)])
 }
 
+fn extra() -> Value {
+    event(
+        "extra",
+        [
+            ("protocol", words(WireProtocol::ALL.map(WireProtocol::as_str))),
+            ("at", json!({ "type": "string", "enum": Spot::ALL })),
+            ("data", json!({ "type": "object" })),
+        ],
+        [("index", count())],
+    )
+}
+
+fn done() -> Value {
+    let ended = Status::ALL.into_iter().filter(|status| status.is_ended()).map(Status::as_str);
+    let ended: Vec<&str> = ended.collect();
+    event(
+        "done",
+        [
+            ("status", json!({ "type": "string", "enum": ended })),
+            ("finish_reason", or_null(reference("FinishReason"))),
+            ("usage", reference("Usage")),
+        ],
+        [("provider_finish_reason", string()), ("error", reference("Failure"))],
+    )
+}
+
 pub(super) fn schemas() -> Vec<Named> {
     let mut schemas = parts();
     let reason = || words(["takeover", "upstream"]);
     let notice = [("code", string()), ("message", string())];
-    let ended = Status::ALL.into_iter().filter(|status| status.is_ended()).map(Status::as_str);
-    let ended: Vec<&str> = ended.collect();
     let events = [
         (
             "Started",
@@ -78,30 +102,8 @@ pub(super) fn schemas() -> Vec<Named> {
             ),
         ),
         ("Notice", event("notice", notice, [])),
-        (
-            "Extra",
-            event(
-                "extra",
-                [
-                    ("protocol", words(WireProtocol::ALL.map(WireProtocol::as_str))),
-                    ("at", json!({ "type": "string", "enum": Spot::ALL })),
-                    ("data", json!({ "type": "object" })),
-                ],
-                [("index", count())],
-            ),
-        ),
-        (
-            "Done",
-            event(
-                "done",
-                [
-                    ("status", json!({ "type": "string", "enum": ended })),
-                    ("finish_reason", or_null(reference("FinishReason"))),
-                    ("usage", reference("Usage")),
-                ],
-                [("provider_finish_reason", string()), ("error", reference("Failure"))],
-            ),
-        ),
+        ("Extra", extra()),
+        ("Done", done()),
     ];
     let named = |name: &str| format!("{name}Event");
     let choice: Vec<Value> = events.iter().map(|(name, _)| reference(&named(name))).collect();
