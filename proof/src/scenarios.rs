@@ -92,6 +92,10 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Option<Run> {
         script.gap_ms = 0;
         script.size = 2048;
     }
+    if scenario == Scenario::Kill {
+        // The reader is still there when the server dies.
+        script.tokens *= 4;
+    }
     script.reset_at = (scenario == Scenario::UpstreamReset).then_some(half);
     script.end_at = (scenario == Scenario::UpstreamTruncated).then_some(half);
     let mut run = lab.run(scenario, n, &script);

@@ -38,17 +38,18 @@ impl Wire for Durable {
         let data = parsed(frame);
         if frame.event == "control" {
             reading.cursors = true;
-            let closed = data["streamClosed"] == true;
-            let ending = reading.pending.take().unwrap_or(Ending::Success);
-            // The frame of its own carries the cursor; only the closing one is the same for all.
-            let raw = if closed { "closed" } else { "control" };
-            return vec![Event {
-                raw: raw.into(),
+            let offset = Event {
+                raw: "control".into(),
                 cursor: data["streamNextOffset"].as_str().map(str::to_owned),
-                ending: closed.then_some(ending),
-                transient: !closed,
+                transient: true,
                 ..Event::default()
-            }];
+            };
+            if data["streamClosed"] != true {
+                return vec![offset];
+            }
+            // That it is closed is told to all who come, also behind the last offset.
+            let ending = Some(reading.pending.take().unwrap_or(Ending::Success));
+            return vec![offset, Event { raw: "closed".into(), ending, ..Event::default() }];
         }
         let items = data.as_array().cloned().unwrap_or_else(|| vec![data]);
         items.iter().map(|item| self.item(item, reading)).collect()

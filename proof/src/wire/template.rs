@@ -17,9 +17,10 @@ pub(crate) struct Template {
     id: Id,
     /// Where an event's own type is: a JSON pointer into its data; without, the frame's `event`.
     r#type: Option<String>,
-    /// A JSON pointer to the text, in events of type `text_in`.
+    /// A JSON pointer to the text, in events of the types `text_in`, or in all.
     text: String,
-    text_in: Option<String>,
+    #[serde(default)]
+    text_in: Vec<String>,
     /// The type of the event that ends a stream.
     ending: String,
     /// A JSON pointer to how it ended: in an ending and in a receipt.
@@ -99,7 +100,7 @@ impl Template {
         let data = parsed(frame);
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|p| data.pointer(p));
         let kind = at(&self.r#type).and_then(Value::as_str).unwrap_or(&frame.event);
-        if self.text_in.as_deref().is_none_or(|wanted| wanted == kind) {
+        if self.text_in.is_empty() || self.text_in.iter().any(|wanted| wanted == kind) {
             event.text = data.pointer(&self.text).and_then(Value::as_str).unwrap_or("").into();
         }
         event.void = self.void.iter().any(|void| void == kind);
