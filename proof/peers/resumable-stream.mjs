@@ -41,7 +41,9 @@ createServer(async (request, response) => {
   let text = '';
   for await (const piece of request) text += piece;
   const resumed = /^\/api\/chat\/([^/]+)\/stream$/.exec(request.url);
-  const answer = resumed ? await get(decodeURIComponent(resumed[1])) : await post(JSON.parse(text));
+  // A route that throws is a 500, as in Next.js.
+  const route = async () => (resumed ? get(decodeURIComponent(resumed[1])) : post(JSON.parse(text)));
+  const answer = await route().catch((error) => new Response(String(error), { status: 500 }));
   response.writeHead(answer.status, Object.fromEntries(answer.headers));
   response.flushHeaders();
   if (answer.body) Readable.fromWeb(answer.body).on('error', () => response.destroy()).pipe(response);

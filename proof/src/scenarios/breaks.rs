@@ -97,6 +97,9 @@ pub(super) async fn kill(lab: &mut Lab, run: &mut Run, script: Script) -> Result
     killed
 }
 
+/// A reader of a server that was killed comes back for so long.
+const COMES_BACK_FOR: Duration = Duration::from_secs(15);
+
 /// Comes back until the stream is over, as a client does; a server that has just been started may
 /// answer 503 for a while.
 async fn resume_killed(
@@ -105,20 +108,20 @@ async fn resume_killed(
     mut connections: Vec<Connection>,
     id: Option<&str>,
 ) {
-    let mut tries = 0;
+    let by = tokio::time::Instant::now() + COMES_BACK_FOR;
     let over = |all: &[Connection]| all.iter().any(|connection| connection.ending().is_some());
-    while lab.resumable && !over(&connections) && tries < 40 {
-        tries += 1;
+    while lab.resumable && !over(&connections) {
         let place = (0, connections.last().and_then(cursor));
         let Some(next) = lab.resumed(id, place, lab.how(None)).await else { break };
         let busy = matches!(next.status, 0 | 502 | 503 | 504);
-        if busy && tries < 40 {
+        let again = tokio::time::Instant::now() < by;
+        if busy && again {
             tokio::time::sleep(Duration::from_millis(250)).await;
             continue;
         }
         let refused = !next.let_in();
         connections.push(next);
-        if refused {
+        if refused || !again {
             break;
         }
     }

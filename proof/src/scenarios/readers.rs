@@ -6,7 +6,8 @@ use crate::upstream::Script;
 /// Whether a stream that is running can be resumed by the protocol's means.
 pub(super) async fn offers_resume(lab: &Lab, script: Script) -> bool {
     let Ok(stream) = lab.start(script, 0, &[]).await else { return false };
-    let (reading, seen) = lab.read(&stream, 0, lab.how(Some(3)));
+    // Some servers can be resumed only a moment after the first event.
+    let (reading, seen) = lab.read(&stream, 0, lab.how(Some((lab.events / 2).max(3))));
     let had = finished(reading).await;
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
     let behind = cursor(&had);
@@ -23,7 +24,9 @@ pub(super) async fn offers_resume(lab: &Lab, script: Script) -> bool {
 pub(super) async fn two(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
     let stream = lab.start(script, 0, &[]).await?;
     let (first, mut seen) = lab.read(&stream, 0, lab.how(None));
-    let known = until(&mut seen, 1).await;
+    // As in `offers_resume`: a replay may be had only a moment after the first event.
+    let at = if lab.wire.replays() { lab.events / 2 } else { 1 };
+    let known = until(&mut seen, at).await;
     let id = stream.id.clone().or(known.id);
     let mut how = lab.how(None);
     if run.scenario == Scenario::Slow {
