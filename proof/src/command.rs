@@ -214,3 +214,16 @@ pub(crate) async fn upstream(listen: &str) -> Result<bool, Failure> {
     let _ = tokio::signal::ctrl_c().await;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::allowed;
+
+    #[test]
+    fn only_this_machine_is_tested_unless_somebody_says_otherwise() {
+        assert!(allowed("http://127.0.0.1:7878", false).is_ok());
+        assert!(allowed("http://192.0.2.1:80", false).is_err_and(|why| why.contains("192.0.2.1")));
+        assert!(allowed("http://192.0.2.1:80", true).is_ok());
+        assert!(allowed("ftp://127.0.0.1", true).is_err());
+    }
+}

@@ -9,6 +9,8 @@ mod durable;
 mod messages;
 mod responses;
 mod template;
+#[cfg(test)]
+mod tests;
 mod ui;
 
 pub(crate) use template::Template;
