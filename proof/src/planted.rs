@@ -160,7 +160,8 @@ const FAULTS: [(Fault, &str, Scenario); 12] = [
 ];
 
 async fn found(seeds: u64) {
-    let each = |(fault, ..)| (0..seeds).map(move |seed| (seed, Some(fault)));
+    let each =
+        |(fault, ..): (Fault, &str, Scenario)| (0..seeds).map(move |seed| (seed, Some(fault)));
     for (seed, fault, findings) in all(FAULTS.into_iter().flat_map(each).collect()).await {
         let id = FAULTS.iter().find(|(f, ..)| Some(*f) == fault).expect("the fault").1;
         let finding = findings.iter().find(|finding| finding.id == id).expect("the check");

@@ -88,9 +88,9 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Option<Run> {
     let mut script = lab.script();
     let half = script.tokens / 2;
     if scenario == Scenario::Slow {
-        script.tokens = script.tokens.max(500);
+        script.tokens = 100;
         script.gap_ms = 0;
-        script.size = 2048;
+        script.size = 10 * 1024;
     }
     if scenario == Scenario::Kill {
         // The reader is still there when the server dies.
