@@ -103,7 +103,7 @@ pub(super) fn keeps_what_was_shown(reader: &Reader, replays: bool) -> Result<(),
     let shown = shown(reader, replays);
     for pair in shown.windows(2) {
         let [(before, _), (after, connection)] = pair else { continue };
-        let void = connection.events.iter().any(|event| event.void && !after.is_empty());
+        let void = connection.events.iter().any(|event| event.void);
         if !connection.let_in() {
             return Err(match connection.status {
                 0 => "resumed, and there was no answer".into(),
