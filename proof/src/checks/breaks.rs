@@ -1,0 +1,94 @@
+//! Servers that were killed, and upstreams that broke off.
+use super::Word;
+use super::endings::difference;
+use super::resume::keeps_what_was_shown;
+use crate::history::{Closed, Connection, Ending, History, Reader, Run, Scenario, text};
+
+fn killed(run: &Run) -> Option<&Reader> {
+    run.readers.first().filter(|_| run.scenario == Scenario::Kill && run.problem.is_none())
+}
+
+/// The reader was still reading when the server died.
+fn was_cut(reader: &Reader) -> bool {
+    reader.connections.first().is_some_and(|first| first.ending().is_none())
+}
+
+pub(super) fn shown(_: &History, run: &Run) -> Word {
+    let reader = killed(run).filter(|reader| was_cut(reader) && run.resumable)?;
+    if reader.connections.len() < 2 {
+        return Some(Err("the server never answered again".into()));
+    }
+    // Declared void by a 204 is a silent loss: there is nothing to show in its place.
+    if let Some(none) = reader.connections.iter().find(|c| c.status == 204) {
+        let had = reader.connections[0].text().len();
+        let _ = none;
+        return Some(Err(format!("{had} bytes were shown, and the stream is gone (204)")));
+    }
+    Some(keeps_what_was_shown(reader, run.replays))
+}
+
+pub(super) fn ending(_: &History, run: &Run) -> Word {
+    let reader = killed(run).filter(|reader| was_cut(reader))?;
+    let broken = reader
+        .connections
+        .iter()
+        .any(|c| c.closed == Closed::Broken && c.ending() == Some(Ending::Success));
+    if broken {
+        return Some(Err("broken off, and a success".into()));
+    }
+    let events = reader.assembled(run.replays);
+    let ended = events.iter().find_map(|event| event.ending);
+    let said = text(events.iter().copied());
+    match (ended, run.expected.as_deref()) {
+        (Some(Ending::Success), Some(expected)) if said != expected => {
+            Some(Err(difference(expected, &said)))
+        }
+        (Some(_), _) => Some(Ok(())),
+        (None, _) if !run.resumable => Some(Ok(())),
+        (None, _) => Some(Err(format!("no ending after the restart: it {}", outcome(run)))),
+    }
+}
+
+/// What became of a stream whose server was killed.
+pub(super) fn outcome(run: &Run) -> &'static str {
+    let Some(reader) = run.readers.first() else { return "could not be killed" };
+    if !was_cut(reader) {
+        return "was over before the kill";
+    }
+    let later = &reader.connections[1..];
+    let Some(last) = later.last() else { return "cannot be resumed" };
+    if !last.let_in() || last.status == 204 {
+        return "is lost";
+    }
+    let void = later.iter().any(|c| c.events.iter().any(|event| event.void));
+    match later.iter().find_map(Connection::ending) {
+        None => "stays without an ending",
+        Some(Ending::Failed | Ending::Incomplete | Ending::Cancelled) => {
+            "ends, and says that it was cut"
+        }
+        Some(Ending::Success) if void => "begins again, and says so",
+        Some(Ending::Success) => "goes on",
+    }
+}
+
+pub(super) fn upstream_cut(_: &History, run: &Run) -> Word {
+    if !matches!(run.scenario, Scenario::UpstreamReset | Scenario::UpstreamTruncated) {
+        return None;
+    }
+    let connection = run.readers.first()?.last()?;
+    let expected = run.expected.as_deref()?;
+    let said = connection.text();
+    let ended = connection.ending();
+    Some(match ended {
+        Some(Ending::Success) if said != expected => {
+            let (had, all) = (said.len(), expected.len());
+            Err(format!("a success with {had} of {all} bytes"))
+        }
+        // Told that it is void, a reader knows that this was not all.
+        None if connection.events.last().is_some_and(|last| last.void) => Ok(()),
+        None if connection.let_in() && connection.closed == Closed::Server => {
+            Err("the body ends as if all were said, without an ending or an error".into())
+        }
+        Some(_) | None => Ok(()),
+    })
+}

@@ -1,0 +1,123 @@
+//! How streams end.
+use super::{Word, undisturbed};
+use crate::history::{Closed, Connection, Ending, History, Reader, Run, Scenario, text};
+
+fn endings(connection: &Connection) -> usize {
+    connection.events.iter().filter(|event| event.ending.is_some()).count()
+}
+
+/// Every connection of the run, with its reader's name.
+fn connections(run: &Run) -> impl Iterator<Item = (&str, &Connection)> {
+    let of_readers =
+        run.readers.iter().flat_map(|r| r.connections.iter().map(|c| (r.name.as_str(), c)));
+    of_readers.chain(run.replay.iter().map(|c| ("replay", c)))
+}
+
+/// A reader that stayed to the end has one ending; nobody has two.
+pub(super) fn one(_: &History, run: &Run) -> Word {
+    if let Some((name, two)) = connections(run).find(|(_, c)| endings(c) > 1) {
+        return Some(Err(format!("{name}: {} endings", endings(two))));
+    }
+    if !undisturbed(run) {
+        return None;
+    }
+    let stayed = |c: &&Connection| c.let_in() && c.status != 204 && c.closed != Closed::Reader;
+    let last: Vec<(&str, &Connection)> = run
+        .readers
+        .iter()
+        .filter(|reader| reader.name != "impossible")
+        .filter_map(|reader| reader.last().filter(stayed).map(|c| (reader.name.as_str(), c)))
+        // Resumed behind the ending, there is nothing left to say.
+        .filter(|(name, _)| *name != "from the last event")
+        .collect();
+    if let Some((name, c)) = last.iter().find(|(_, c)| endings(c) == 0) {
+        let after = c.took_ms;
+        return Some(Err(format!("{name}: no ending, {:?} after {after} ms", c.closed)));
+    }
+    (!last.is_empty()).then_some(Ok(()))
+}
+
+pub(super) fn last(_: &History, run: &Run) -> Word {
+    let mut seen = None;
+    for (name, connection) in connections(run) {
+        let Some(at) = connection.events.iter().position(|event| event.ending.is_some()) else {
+            continue;
+        };
+        if let Some(event) = connection.events[at + 1..].iter().find(|event| !event.transient) {
+            return Some(Err(format!("{name}: {} follows the ending", shortened(&event.raw))));
+        }
+        seen = Some(Ok(()));
+    }
+    seen
+}
+
+pub(super) fn closes(_: &History, run: &Run) -> Word {
+    let mut seen = None;
+    for (name, connection) in connections(run).filter(|(_, c)| endings(c) > 0) {
+        match connection.closed {
+            Closed::Silent => return Some(Err(format!("{name}: still open after its ending"))),
+            Closed::Broken => return Some(Err(format!("{name}: broken off after its ending"))),
+            Closed::Server | Closed::Reader | Closed::Refused => seen = Some(Ok(())),
+        }
+    }
+    seen
+}
+
+/// Compared with what the scripted upstream says, where it does.
+pub(super) fn whole(_: &History, run: &Run) -> Word {
+    let expected = run.expected.as_deref()?;
+    let mut seen = None;
+    for reader in run.readers.iter().filter(|reader| judged(reader)) {
+        let events = reader.assembled(run.replays);
+        let said = text(events.iter().copied());
+        let ending = events.iter().find_map(|event| event.ending);
+        let right = match ending {
+            Some(Ending::Success) => said == expected,
+            Some(Ending::Incomplete | Ending::Failed | Ending::Cancelled) | None => {
+                expected.starts_with(&said)
+            }
+        };
+        if !right && !is_upstream_cut(run) {
+            return Some(Err(format!("{}: {}", reader.name, difference(expected, &said))));
+        }
+        seen = Some(Ok(()));
+    }
+    seen
+}
+
+/// What an upstream that broke off means is another check's.
+fn is_upstream_cut(run: &Run) -> bool {
+    matches!(run.scenario, Scenario::UpstreamReset | Scenario::UpstreamTruncated)
+}
+
+fn judged(reader: &Reader) -> bool {
+    reader.name != "impossible" && reader.name != "away"
+}
+
+pub(super) fn usage(_: &History, run: &Run) -> Word {
+    let whole = run.scenario == Scenario::Whole;
+    let connection = run.readers.first()?.last().filter(|_| whole)?;
+    let told = connection.events.iter().any(|event| event.usage);
+    // Nobody has to say it: a server that never does, does not offer it.
+    (connection.ending() == Some(Ending::Success) && told).then_some(Ok(()))
+}
+
+/// Where a text leaves the one that it should be.
+pub(super) fn difference(expected: &str, said: &str) -> String {
+    let at = expected.bytes().zip(said.bytes()).take_while(|(a, b)| a == b).count();
+    let (all, have) = (expected.len(), said.len());
+    if at == have && have < all {
+        return format!("a success with {have} of {all} bytes");
+    }
+    let rest = String::from_utf8_lossy(&said.as_bytes()[at..]).into_owned();
+    format!("at byte {at} of {all} it says {}", shortened(&rest))
+}
+
+/// At most 60 characters.
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("`{}`", short.trim().replace('\n', "⏎"))
+}

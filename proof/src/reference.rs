@@ -1,0 +1,258 @@
+//! A small durable server, to try the checks on: plain SSE in front, chat completions behind. It
+//! is correct, and each of its faults can be switched on.
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::http::{self, Request};
+
+mod generate;
+mod log;
+
+use log::Log;
+
+/// A fault to plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// A resume leaves an event out.
+    Gap,
+    /// A resume says an event again.
+    Repeat,
+    /// Nothing is kept on the disk.
+    LostAfterKill,
+    /// The ending comes twice.
+    TwoEndings,
+    /// An upstream that broke off is a success.
+    TruncationAsSuccess,
+    /// A cancel leaves the upstream's connection open.
+    LateClose,
+    /// A cancel's receipt says that the answer was completed.
+    WrongReceipt,
+    /// A repeated start asks the upstream again.
+    SecondGeneration,
+    /// The body stays open after its ending.
+    OpenAfterEnd,
+    /// A stream that is over is forgotten.
+    ForgetsEnded,
+    /// Readers that come later get other bytes.
+    ReadersDiffer,
+    /// A cursor that never was is answered with silence and an ending.
+    SilentCursor,
+}
+
+/// What the server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Where chat completions are asked for, such as `http://127.0.0.1:9100/v1`.
+    pub(crate) upstream: String,
+    /// The file that keeps the streams.
+    pub(crate) data: PathBuf,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// A running server; dropped, it is killed.
+pub(crate) struct Reference {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+struct Shared {
+    options: Options,
+    http: reqwest::Client,
+    streams: Mutex<HashMap<String, Stream>>,
+    keys: Mutex<HashMap<String, String>>,
+    /// The generations.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Clone)]
+struct Stream {
+    log: Arc<Log>,
+    running: Option<AbortHandle>,
+}
+
+impl Shared {
+    fn streams(&self) -> MutexGuard<'_, HashMap<String, Stream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.options.fault == Some(fault)
+    }
+}
+
+impl Reference {
+    /// Listens, and takes up what an earlier process left.
+    ///
+    /// # Errors
+    /// The address or the file cannot be had.
+    pub(crate) async fn start(listen: &str, options: Options) -> io::Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let left = if options.fault == Some(Fault::LostAfterKill) {
+            Vec::new()
+        } else {
+            log::read(&options.data)?
+        };
+        let shared = Arc::new(Shared {
+            options,
+            http,
+            streams: Mutex::default(),
+            keys: Mutex::default(),
+            tasks: Mutex::default(),
+        });
+        for log in left {
+            generate::take_up(&shared, log);
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // Dropped with the task: a kill ends the connections, too.
+            let mut connections = JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    let _ = serve(socket, &shared).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { address, _tasks: tasks })
+    }
+}
+
+async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    let _ = socket.set_nodelay(true);
+    let Some(request) = Request::read(&mut socket).await else { return Ok(()) };
+    let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("POST", ["streams"]) => start(&mut socket, shared, &request).await,
+        ("GET", ["streams", id]) => {
+            let stream = shared.streams().get(*id).cloned();
+            match stream {
+                Some(stream) => {
+                    read(socket, shared, &stream.log, request.header("last-event-id")).await
+                }
+                None => refuse(&mut socket, "404 Not Found").await,
+            }
+        }
+        ("POST", ["streams", id, "cancel"]) => cancel(&mut socket, shared, id).await,
+        _ => refuse(&mut socket, "404 Not Found").await,
+    }
+}
+
+async fn refuse(socket: &mut TcpStream, status: &str) -> io::Result<()> {
+    http::json(socket, status, &json!({ "error": status })).await
+}
+
+async fn start(socket: &mut TcpStream, shared: &Arc<Shared>, request: &Request) -> io::Result<()> {
+    let prompt = request.body["prompt"].as_str().unwrap_or_default();
+    let key = request.header("idempotency-key").map(str::to_owned);
+    let known = {
+        let keys = shared.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        key.as_ref().and_then(|key| keys.get(key).cloned())
+    };
+    if let Some(id) = known {
+        if shared.has(Fault::SecondGeneration) {
+            generate::ask_again(shared, prompt);
+        }
+        return http::json(socket, "200 OK", &json!({ "id": id })).await;
+    }
+    let log = generate::start(shared, prompt)?;
+    if let Some(key) = key {
+        let mut keys = shared.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(key, log.id.clone());
+    }
+    http::json(socket, "201 Created", &json!({ "id": log.id })).await
+}
+
+async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result<()> {
+    let Some(stream) = shared.streams().get(id).cloned() else {
+        return refuse(socket, "404 Not Found").await;
+    };
+    // Only who ends the log has cancelled it; the ending comes first, then the receipt.
+    stream.log.end("cancelled", None);
+    if let Some(running) = stream.running.filter(|_| !shared.has(Fault::LateClose)) {
+        running.abort();
+    }
+    let status = match stream.log.status() {
+        _ if shared.has(Fault::WrongReceipt) => Some("completed".into()),
+        status => status,
+    };
+    http::json(socket, "200 OK", &json!({ "status": status })).await
+}
+
+/// Sends the events behind the cursor, and what comes, until the ending.
+async fn read(
+    mut socket: TcpStream,
+    shared: &Shared,
+    log: &Log,
+    cursor: Option<&str>,
+) -> io::Result<()> {
+    let mut changes = log.changes();
+    let Ok(mut at) = cursor.unwrap_or("0").parse::<usize>() else {
+        return refuse(&mut socket, "400 Bad Request").await;
+    };
+    let over = log.status().is_some();
+    if over && shared.has(Fault::ForgetsEnded) {
+        return refuse(&mut socket, "404 Not Found").await;
+    }
+    if at > log.events(0).len() {
+        if !shared.has(Fault::SilentCursor) {
+            return refuse(&mut socket, "400 Bad Request").await;
+        }
+        at = log.events(0).len().saturating_sub(1);
+    }
+    if at > 0 && shared.has(Fault::Gap) {
+        at += 1;
+    }
+    if at > 0 && shared.has(Fault::Repeat) {
+        at -= 1;
+    }
+    http::stream(&mut socket, "").await?;
+    loop {
+        for (kind, data) in log.events(at) {
+            at += 1;
+            let data = altered(shared, over, data);
+            let frame = format!("id: {at}\nevent: {kind}\ndata: {data}\n\n");
+            http::chunk(&mut socket, &frame).await?;
+            if kind == "done" {
+                return finish(socket, shared, &frame).await;
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return Ok(()) },
+            () = http::gone(&mut socket) => return Ok(()),
+        }
+    }
+}
+
+fn altered(shared: &Shared, late: bool, data: Value) -> Value {
+    if !late || !shared.has(Fault::ReadersDiffer) {
+        return data;
+    }
+    let mut data = data;
+    data["late"] = true.into();
+    data
+}
+
+async fn finish(mut socket: TcpStream, shared: &Shared, ending: &str) -> io::Result<()> {
+    if shared.has(Fault::TwoEndings) {
+        http::chunk(&mut socket, ending).await?;
+    }
+    if shared.has(Fault::OpenAfterEnd) {
+        http::gone(&mut socket).await;
+    }
+    http::end(&mut socket).await
+}
+
+/// What the readers of a log wait for.
+type Changes = watch::Receiver<usize>;

@@ -1,0 +1,58 @@
+//! What frames mean, in each protocol.
+use super::{Reading, Wire, of};
+use crate::history::{Ending, Event};
+use crate::sse::Framer;
+
+fn read(wire: &dyn Wire, stream: &str) -> (Vec<Event>, Reading) {
+    let mut reading = Reading::default();
+    let frames = Framer::default().feed(stream.as_bytes());
+    let events = frames.iter().flat_map(|frame| wire.read(frame, &mut reading)).collect();
+    (events, reading)
+}
+
+fn ending(protocol: &str, stream: &str) -> Option<Ending> {
+    let wire = of(protocol, None).unwrap();
+    read(wire.as_ref(), stream).0.iter().find_map(|event| event.ending)
+}
+
+#[test]
+fn done_without_a_finish_reason_is_no_success() {
+    let text = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
+    let stop = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let done = "data: [DONE]\n\n";
+    assert_eq!(ending("chat", &format!("{text}{done}")), Some(Ending::Incomplete));
+    assert_eq!(ending("chat", &format!("{text}{stop}")), None, "the body has to end with [DONE]");
+    assert_eq!(ending("chat", &format!("{text}{stop}{done}")), Some(Ending::Success));
+    let error = "data: {\"error\":{\"message\":\"away\"}}\n\n";
+    assert_eq!(ending("chat", &format!("{text}{error}")), Some(Ending::Failed));
+}
+
+#[test]
+fn each_protocol_has_its_own_ending() {
+    let incomplete = "data: {\"type\":\"response.incomplete\",\"sequence_number\":4,\"response\":{\"id\":\"r\",\"status\":\"cancelled\"}}\n\n";
+    assert_eq!(ending("responses", incomplete), Some(Ending::Cancelled));
+    let reason = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+    let stop = "data: {\"type\":\"message_stop\"}\n\n";
+    assert_eq!(ending("messages", &format!("{reason}{stop}")), Some(Ending::Success));
+    assert_eq!(ending("messages", stop), Some(Ending::Incomplete));
+    let (finish, abort) = ("data: {\"type\":\"finish\"}\n\n", "data: {\"type\":\"abort\"}\n\n");
+    assert_eq!(ending("ui", &format!("{finish}data: [DONE]\n\n")), Some(Ending::Success));
+    assert_eq!(ending("ui", &format!("{abort}data: [DONE]\n\n")), Some(Ending::Cancelled));
+}
+
+#[test]
+fn a_closed_durable_stream_ends_behind_its_last_offset() {
+    let wire = of("durable", None).unwrap();
+    let stream = "event: data\ndata: [{\"text\":\"Hel\"},{\"text\":\"lo\"}]\n\nevent: control\ndata: {\"streamNextOffset\":\"7\",\"streamClosed\":true}\n\n";
+    let (events, reading) = read(wire.as_ref(), stream);
+    let cursors: Vec<_> = events.iter().map(|event| event.cursor.as_deref()).collect();
+    assert_eq!(cursors, [None, None, Some("7"), None]);
+    assert_eq!(events[3].ending, Some(Ending::Success));
+    assert!(reading.cursors && events[2].transient);
+}
+
+#[test]
+fn an_unknown_protocol_and_a_missing_mapping_are_told() {
+    assert!(of("grpc", None).is_err_and(|why| why.contains("responses")));
+    assert!(of("sse", None).is_err_and(|why| why.contains("--map")));
+}
