@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastword::domain::entry::Entry;
 use lastword::domain::event::{Done, Event, Status, Usage};
 use lastword::domain::generation::{
-    self, Idempotency, NewGeneration, OnDisconnect, Outcome, Request,
+    BackgroundResponse, Idempotency, NewGeneration, OnDisconnect, Outcome, Request,
 };
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
 use lastword::domain::json::JsonObject;
@@ -59,7 +59,7 @@ impl Bench {
             owner: self.owner,
             queued: false,
             idempotency: key
-                .map(|(key, hash)| Idempotency { key: key.into(), fingerprint: vec![hash] }),
+                .map(|(k, hash)| Idempotency { key: k.into(), fingerprint: vec![hash] }),
             place: None,
             request_hash: None,
         }
@@ -92,8 +92,7 @@ pub(crate) fn deltas(at: &Address, epoch: i32, seqs: std::ops::RangeInclusive<u6
 
 /// Only the row changes: no entry that could collide.
 fn keeping(at: &Address, epoch: i32, answer: &str) -> Append {
-    let kept =
-        generation::BackgroundResponse { model: "m".into(), answer: answer.into(), attempt: 1 };
+    let kept = BackgroundResponse { model: "m".into(), answer: answer.into(), attempt: 1 };
     let row = RowChange::Background(Some(kept));
     Append { at: at.clone(), epoch: Epoch(epoch), entries: Vec::new(), row }
 }
