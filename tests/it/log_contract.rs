@@ -78,8 +78,7 @@ impl Bench {
     }
 
     async fn orphans(&self, which: &Orphans) -> Vec<GenerationId> {
-        let orphans = self.log.orphans(which, 10).await.unwrap();
-        orphans.into_iter().map(|o| o.row.id).collect()
+        self.log.orphans(which, 10).await.unwrap().into_iter().map(|o| o.row.id).collect()
     }
 }
 
