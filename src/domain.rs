@@ -1,4 +1,4 @@
-//! Pure data and rules: no async, no I/O, no clock.
+//! Pure data and rules: no async, no I/O. New ids are all that reads the clock (UUIDv7).
 pub mod coalesce;
 pub mod context;
 pub mod conversation;

@@ -66,8 +66,8 @@ pub(super) async fn answer(
     }
 }
 
-/// Starts what `body` asks for, or finds what `key` has started: the one way to a generation,
-/// whatever the client speaks.
+/// Starts what `body` asks for, or finds what `key` has started. For clients that speak our own
+/// protocol, over HTTP or a WebSocket; each vendor's protocol builds its own start.
 pub(super) async fn begin(
     engine: &Engine,
     caller: Caller,
