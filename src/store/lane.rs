@@ -284,7 +284,7 @@ impl LanePosition {
 async fn tails(connection: &mut PgConnection, ids: &[GenerationId]) -> Result<Vec<Tail>, LogError> {
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(
-        "with newest as (select generation_id as id, max(seq) as seq from append_cache \
+        "with newest as (select generation_id as id, max(seq) as seq from unfolded \
            where generation_id = any($1) group by 1) \
          select w.id, coalesce(g.epoch, 0) as epoch, greatest(coalesce(newest.seq, 0), \
            coalesce((select s.last from segments s where s.generation_id = w.id \
