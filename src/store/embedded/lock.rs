@@ -3,8 +3,14 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::{EmbeddedError, OnPath};
+
+/// How often a lock that is taken is tried again, and how long after. A process that another thread
+/// starts has our files open until it runs its own program, also those that we have just closed.
+const TRIES: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(25);
 
 /// The hold on a data directory. The kernel gives it up with the process, however that ends.
 #[derive(Debug)]
@@ -21,7 +27,7 @@ impl DirLock {
             .mode(0o644)
             .open(&path)
             .on("open", &path)?;
-        match file.try_lock() {
+        match hold(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
@@ -35,4 +41,14 @@ impl DirLock {
             .on("write", &path)?;
         Ok(Self(file))
     }
+}
+
+fn hold(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN),
+            held => return held,
+        }
+    }
+    file.try_lock()
 }
