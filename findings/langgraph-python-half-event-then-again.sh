@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A body that ends cleanly in mid event (a proxy's time limit) leaves half an event, which EventSource discards.
 # langgraph-sdk 0.4.14 (Python) comes back by itself after such an end, with the last id; one expects that no event is
-# lost or doubled, as with @langchain/langgraph-sdk 1.15.0. It hands on the half event, too: cut behind its data the
-# event comes twice, cut in its id the client comes back with a position that is none (1 for 12), and cut in its data
-# a JSONDecodeError ends the stream, with no reconnection.
+# lost or doubled. It hands on the half event, too: cut behind its data the event comes twice, cut in its id the
+# client comes back with a position that is none (1 for 12), and cut in its data a JSONDecodeError ends the stream,
+# with no reconnection. @langchain/langgraph-sdk 1.15.0 does the first two as well, and comes back from the third.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -3,7 +3,7 @@
 # MCP client over streamable HTTP. @modelcontextprotocol/sdk 1.32.2 counts results only: after an error on a stream
 # with ids the call fails as it should, and the client then asks for the rest of that stream, again and again. And
 # a call taken up by `resumptionToken` gets a result under its new id, but an error under the old one: it is not
-# recognized, and the call ends with a timeout. mcp 2.3.0 for Python treats both alike.
+# recognized, and the call ends with a timeout. A server that answers that GET with 405 is not asked again.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
