@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # In a chat completion stream a tool call is its name first and its arguments after it. When the stream ends between
 # the two (the token limit, a worker that left), one expects no run of the tool: an empty text is no JSON.
-# openai-agents 0.24.0 takes it for `{}`, and runs the tool with its default values; of arguments that are cut
-# anywhere else it says that they are no JSON. A tool that acts needs a parameter without a default.
+# openai-agents 0.24.0 and pydantic-ai 2.68.0 take it for `{}`, and run the tool with its default values; one that
+# is cut within its arguments is not run. A tool that acts needs a parameter without a default.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-python3 -m pip install -q --root-user-action=ignore --no-compile --target "$dir/site" openai-agents==0.24.0 >"$dir/log" 2>&1 || { tail -n 5 "$dir/log"; echo "cannot be installed"; exit 2; }
+python3 -m pip install -q --root-user-action=ignore --no-compile --target "$dir/site" openai-agents==0.24.0 'pydantic-ai-slim[openai]==2.68.0' >"$dir/log" 2>&1 || { tail -n 5 "$dir/log"; echo "cannot be installed"; exit 2; }
 cat >"$dir/finding.py" <<'PY'
 import http.server, json, sys, threading
 
@@ -66,16 +66,18 @@ from importlib.metadata import version
 
 from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
+from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 set_tracing_disabled(True)
 ran = []
 
 
-@function_tool
 def remove(older_than_days: int = 0) -> str:
     """Removes old files."""
     ran.append(older_than_days)
-    return "removed"
+    raise RuntimeError("that is enough")
 
 
 def call(arguments):
@@ -83,32 +85,40 @@ def call(arguments):
     return chunk({"role": "assistant", "tool_calls": [{"index": 0, "id": "t1", "type": "function", "function": function}]})
 
 
-async def ask(*pieces):
+async def openai_agents(url):
+    client = AsyncOpenAI(api_key="none", base_url=url, max_retries=0)
+    tool = function_tool(remove, failure_error_function=None)
+    run = Runner.run_streamed(Agent(name="a", tools=[tool], model=OpenAIChatCompletionsModel(model="m", openai_client=client)), "go", max_turns=1)
+    async for _ in run.stream_events():
+        pass
+
+
+async def pydantic_ai(url):
+    model = OpenAIChatModel("m", provider=OpenAIProvider(base_url=url, api_key="none"))
+    async with PydanticAgent(model, tools=[remove], retries=0).run_stream("go") as run:
+        await run.get_output()
+
+
+def ask(agent, *pieces):
+    """With which values the tool was run."""
     ran.clear()
-    client = AsyncOpenAI(api_key="none", base_url=serve(pieces) + "/v1", max_retries=0)
-    agent = Agent(name="a", tools=[remove], model=OpenAIChatCompletionsModel(model="m", openai_client=client),
-                  tool_use_behavior="stop_on_first_tool")
-    run = Runner.run_streamed(agent, "remove what is older than 30 days")
     try:
-        async for _ in run.stream_events():
-            pass
-    except Exception as error:
-        return type(error).__name__, list(ran)
-    return str(run.final_output)[:40], list(ran)
+        asyncio.run(agent(serve(pieces) + "/v1"))
+    except Exception:
+        pass
+    return list(ran)
 
 
-async def main():
-    return {
-        "whole": await ask(call('{"older_than_days": 30}'), chunk(finish="tool_calls"), DONE),
-        "cut in the arguments": (await ask(call('{"older_than'), chunk(finish="length"), DONE))[1],
-        "cut before them, limit": await ask(call(""), chunk(finish="length"), DONE),
-        "cut before them, early end": await ask(call("")),
-    }
-
-
-print("openai-agents", version("openai-agents"))
-verdict("a run with 30 for the whole call only", asyncio.run(main()), {
-    "whole": ("removed", [30]), "cut in the arguments": [],
-    "cut before them, limit": ("removed", [0]), "cut before them, early end": ("removed", [0])})
+print("openai-agents", version("openai-agents"), "pydantic-ai-slim", version("pydantic-ai-slim"))
+seen = {
+    agent.__name__: [
+        ask(agent, call('{"older_than_days": 30}'), chunk(finish="tool_calls"), DONE),
+        ask(agent, call('{"older_than'), chunk(finish="length"), DONE),
+        ask(agent, call(""), chunk(finish="length"), DONE),
+        ask(agent, call("")),
+    ]
+    for agent in (openai_agents, pydantic_ai)
+}
+verdict("[[30], [], [], []] for both", seen, {name: [[30], [], [0], [0]] for name in ("openai_agents", "pydantic_ai")})
 PY
 PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
