@@ -142,7 +142,7 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// The code unit of the `\uXXXX` at a place, if there is one.
+/// The code unit that a six-byte escape at `at` names, if there is one.
 fn escaped(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
