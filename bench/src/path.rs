@@ -5,12 +5,12 @@ use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Delta, Provider};
-use lastword::providers::adjust::Adjust;
-use lastword::providers::anthropic::Anthropic;
-use lastword::providers::endpoint::{Settings, SettingsError};
-use lastword::providers::guard::Timeouts;
-use lastword::providers::openai::OpenAi;
+use lastword::providers::chat::OpenAi;
+use lastword::providers::messages::Anthropic;
 use lastword::providers::responses::Responses;
+use lastword::providers::upstream::adjust::Adjust;
+use lastword::providers::upstream::endpoint::{Settings, SettingsError};
+use lastword::providers::upstream::guard::Timeouts;
 
 use crate::Failure;
 use crate::args::Args;

@@ -6,10 +6,10 @@ use tokio::time::sleep;
 use super::models::{self, ModelsError, Reasoned, model, openai};
 use crate::config::{Config, LocalKind, LocalServer};
 use crate::engine::{Engine, Model, Models, OnLoss};
-use crate::providers::adjust::Adjust;
-use crate::providers::endpoint::Settings;
-use crate::providers::guard::Timeouts;
-use crate::providers::local::{Candidate, Look, look};
+use crate::providers::upstream::adjust::Adjust;
+use crate::providers::upstream::endpoint::Settings;
+use crate::providers::upstream::guard::Timeouts;
+use crate::providers::upstream::local::{Candidate, Look, look};
 
 /// Attempts at one answer of a server that asks for no money.
 const ATTEMPTS: u32 = 3;

@@ -10,13 +10,13 @@ use crate::config::{
 use crate::domain::nearest;
 use crate::engine::{Model, Models, OnLoss, Recovery};
 use crate::ports::{Continuation, Provider};
-use crate::providers::adjust::{Adjust, ThinkTags};
-use crate::providers::anthropic::Anthropic;
+use crate::providers::chat::OpenAi;
 use crate::providers::demo::Demo;
-use crate::providers::endpoint::{Settings, SettingsError};
-use crate::providers::guard::Timeouts;
-use crate::providers::openai::OpenAi;
+use crate::providers::messages::Anthropic;
 use crate::providers::responses::Responses;
+use crate::providers::upstream::adjust::{Adjust, ThinkTags};
+use crate::providers::upstream::endpoint::{Settings, SettingsError};
+use crate::providers::upstream::guard::Timeouts;
 
 /// The name of the built-in model.
 const DEMO: &str = "demo";

@@ -2,8 +2,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
-use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::events::parse_cursor;
 use super::frame::{EVENT_STREAM, opening};
 use super::problem::Problem;
-use super::{EngineData, accept, assets, get, proper_id, resource};
+use super::protocols::native::events::parse_cursor;
+use super::routes::endpoint;
+use super::{EngineData, accept, assets, proper_id};
 use crate::domain::event::{Status, Usage};
 use crate::domain::fleet::Moment;
 use crate::domain::id::{GenerationId, Seq, Tenant};
@@ -27,20 +28,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The routes; all but the page need the scope `admin`.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/admin", vec![get().to(assets::admin)]))
-        .service(resource("/v1/admin/overview", vec![get().to(overview)]))
-        .service(resource("/v1/admin/events", vec![web::get().to(overviews)]))
-        .service(resource("/v1/admin/generations/{id}/timeline", vec![get().to(timeline)]))
-        .service(resource("/v1/admin/generations/{id}/cancel", vec![web::post().to(cancel)]));
-}
-
-/// The methods of a path.
-pub(super) fn allowed(path: &str) -> Option<&'static [Method]> {
-    Some(match path {
-        "/v1/admin/events" => &[Method::GET],
-        "/v1/admin/generations/{id}/cancel" => &[Method::POST],
-        _ => return None,
-    })
+        .service(endpoint("/admin").get(assets::admin))
+        .service(endpoint("/v1/admin/overview").get(overview))
+        .service(endpoint("/v1/admin/events").stream(overviews))
+        .service(endpoint("/v1/admin/generations/{id}/timeline").get(timeline))
+        .service(endpoint("/v1/admin/generations/{id}/cancel").post(cancel));
 }
 
 /// The state of things, once.

@@ -15,7 +15,7 @@ use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::shares::UNLISTED;
+use super::protocols::native::shares::UNLISTED;
 use super::{accept, welcome};
 
 #[derive(RustEmbed)]

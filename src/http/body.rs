@@ -13,8 +13,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, timeout_at};
 
 use super::escapes::mended;
-use super::object::Object;
 use super::problem::Problem;
+use super::protocols::native::object::Object;
 use super::sound;
 use crate::domain::nearest::unknown_name;
 use crate::engine::{Engine, Limits};

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::dialect::{Dialect, EventReplay, Frames};
-use super::{ai_sdk, openai};
+use super::protocols::{ai_sdk, openai_chat, openai_responses};
 use crate::domain::entry::Entry;
 use crate::domain::event::{
     Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status, ToolCallDelta, Usage,
@@ -119,11 +119,11 @@ fn frames_of(all: &str) -> Vec<String> {
 }
 
 fn responses() -> impl Dialect {
-    openai::responses::of(&row())
+    openai_responses::of(&row())
 }
 
 fn chat() -> impl Dialect {
-    openai::chat::of(&row(), true)
+    openai_chat::of(&row(), true)
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_log_that_is_no_longer_there_is_told_by_its_outcome() {
     let events = eventful();
     let mut replay = EventReplay::default();
     let mut all = Frames::none();
-    let mut dialect = openai::responses::of(&row());
+    let mut dialect = openai_responses::of(&row());
     for entry in entries(&events) {
         replay.tell(&entry, &mut dialect, &mut all).unwrap();
     }
@@ -242,7 +242,7 @@ fn a_log_that_is_no_longer_there_is_told_by_its_outcome() {
         attempts: 3,
     };
     let whole = dialect.object(Status::Completed);
-    let mut dialect = openai::responses::of(&row());
+    let mut dialect = openai_responses::of(&row());
     let (mut replay, mut frames) = (EventReplay::default(), Frames::after(None));
     replay.outcome(Seq(15), &outcome, &mut dialect, &mut frames);
     let told = dialect.object(Status::Completed);

@@ -1,5 +1,9 @@
 //! The built-in model "demo (no AI)": deterministic text at a real pace, so that anyone can watch
 //! a resume, a cancel or a crash without a key and a network, and benches have a source of load.
+mod directives;
+mod script;
+mod text;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,11 +13,11 @@ use async_trait::async_trait;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-use super::demo_directives::Directives;
-use super::demo_script::{DemoStep, Script};
-use super::overlap;
+use super::upstream::overlap;
 use crate::domain::left_out::left_out;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
+use directives::Directives;
+use script::{DemoStep, Script};
 
 /// The model without AI. A prompt that begins with `/demo` sets its length, pace and failures:
 /// `/demo tokens=500 tps=100 ttft_ms=50 jitter=0.2 fail_at=300 stall_at=200 stall_s=10 seed=7

@@ -1,6 +1,12 @@
 //! OpenAI's Responses API, and servers that speak it. It can keep an answer and go on with it
 //! without a listener; then what was missed is asked for again, by us or by whoever owns the
 //! generation next.
+mod body;
+mod map;
+mod replay;
+mod tools;
+mod wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +15,16 @@ use futures_util::{StreamExt, stream};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
-use super::delta_stream::DeltaStream;
-use super::endpoint::{Endpoint, Settings, SettingsError};
-use super::guard::{truncated, unsent};
-use super::probe::Probe;
-use super::responses_body::{Body, Wanted};
-use super::responses_map::ResponsesMap;
-use super::{overlap, replay};
+use super::upstream::delta_stream::DeltaStream;
+use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
+use super::upstream::guard::{truncated, unsent};
+use super::upstream::overlap;
+use super::upstream::probe::Probe;
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
+use body::{Body, Wanted};
+use map::ResponsesMap;
 
 /// What is added to the base URL.
 const PATH: &str = "/responses";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lastword::app::App;
 use lastword::config::{Config, LocalKind, LocalServer, ProviderEnvironment};
 use lastword::ports::Continuation;
-use lastword::providers::local::{Candidate, Found, Look, look};
+use lastword::providers::upstream::local::{Candidate, Found, Look, look};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,10 +5,10 @@ use futures_util::StreamExt;
 use lastword::domain::event::{ErrorCode, FinishReason, Usage};
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
-use lastword::providers::adjust::Adjust;
-use lastword::providers::endpoint::Settings;
-use lastword::providers::guard::Timeouts;
-use lastword::providers::openai::OpenAi;
+use lastword::providers::chat::OpenAi;
+use lastword::providers::upstream::adjust::Adjust;
+use lastword::providers::upstream::endpoint::Settings;
+use lastword::providers::upstream::guard::Timeouts;
 use serde_json::json;
 
 use crate::upstream::{Answer, Gate, Model, Script, Upstream};

@@ -4,11 +4,11 @@ use std::fs::File;
 
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::ports::{Attempt, Continuation, Provider};
-use lastword::providers::adjust::Adjust;
-use lastword::providers::anthropic::Anthropic;
-use lastword::providers::endpoint::Settings;
-use lastword::providers::guard::Timeouts;
+use lastword::providers::messages::Anthropic;
 use lastword::providers::responses::Responses;
+use lastword::providers::upstream::adjust::Adjust;
+use lastword::providers::upstream::endpoint::Settings;
+use lastword::providers::upstream::guard::Timeouts;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -9,8 +9,8 @@ use super::path;
 use super::session::forgotten;
 use crate::domain::key::Scope;
 use crate::engine::{Caller, Denied};
-use crate::http::anthropic;
 use crate::http::problem::Problem;
+use crate::http::protocols::anthropic;
 
 /// The paths below `/v1` that are ours, and all below them.
 const OURS: [&str; 7] = [

@@ -1,8 +1,8 @@
 //! The same of Anthropic's events.
 use serde_json::Value;
 
-use super::super::anthropic::events::Messages;
 use super::*;
+use crate::http::protocols::anthropic::events::Messages;
 
 fn messages() -> Messages {
     Messages::of(&row(), false)

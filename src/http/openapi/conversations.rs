@@ -3,8 +3,8 @@ use serde_json::json;
 
 use super::generations::{cursor, flag, most_bytes, page, seq};
 use super::operation::{Operation, Row};
-use crate::http::conversation::MESSAGES;
-use crate::http::conversations::SHORT;
+use crate::http::protocols::native::conversation::MESSAGES;
+use crate::http::protocols::native::conversations::SHORT;
 
 const TAG: &str = "conversations";
 const HERE: &str = "the conversation";

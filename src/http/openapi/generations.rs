@@ -6,7 +6,7 @@ use super::schemas::words;
 use crate::domain::event::Status;
 use crate::engine::Limits;
 use crate::http::body::most;
-use crate::http::generations::{PAGE, USUAL_PAGE};
+use crate::http::protocols::native::generations::{PAGE, USUAL_PAGE};
 
 const TAG: &str = "generations";
 

@@ -6,7 +6,7 @@ use super::{admin, events, talk};
 use crate::domain::event::Status;
 use crate::domain::key::Scope;
 use crate::domain::prompt::Parameters;
-use crate::http::prompt::METADATA_BYTES;
+use crate::http::protocols::native::prompt::METADATA_BYTES;
 
 /// All of them by name.
 pub(in crate::http) fn all() -> Map<String, Value> {

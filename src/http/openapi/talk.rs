@@ -5,7 +5,7 @@ use super::operation::reference;
 use super::schemas::{
     Named, closed, id, list, metadata, object, or_null, page, status, string, time, words,
 };
-use crate::http::conversations::SHORT;
+use crate::http::protocols::native::conversations::SHORT;
 
 fn title() -> Value {
     or_null(json!({ "type": "string", "minLength": 1, "maxLength": SHORT }))

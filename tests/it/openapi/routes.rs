@@ -9,7 +9,7 @@ use crate::harness::TestApp;
 /// Pages for people: not the API.
 const PAGES: [&str; 7] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin", "/worker.js"];
 
-/// Every path literal that is handed to `resource(…)` below src/http, or is named for it.
+/// Every path literal that is handed to `endpoint(…)` below src/http, or is named for it.
 fn routed() -> BTreeSet<String> {
     let src = crate::program::root().join("src");
     let mut found: BTreeSet<String> = paths_in(&source("http.rs")).into_iter().collect();
@@ -32,7 +32,7 @@ fn paths_in(text: &str) -> Vec<String> {
         let path = text.trim_start().strip_prefix('"')?.split('"').next()?;
         path.starts_with('/').then(|| path.to_owned())
     };
-    let calls = text.split("resource(").skip(1);
+    let calls = text.split("endpoint(").skip(1);
     calls
         .filter_map(|call| {
             literal(call).or_else(|| {
@@ -128,7 +128,7 @@ fn variants(text: &str, name: &str) -> BTreeSet<String> {
 async fn every_frame_and_close_code_is_in_the_document_and_nothing_else() {
     let app = TestApp::start().await;
     let document = document(&app, "/asyncapi.json").await;
-    let frames = source("http/ws/frames.rs");
+    let frames = source("http/protocols/websocket/frames.rs");
     for (operation, side, name) in
         [("hear", "client-", "ClientFrame"), ("say", "server-", "ServerFrame")]
     {

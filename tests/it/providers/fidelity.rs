@@ -1,6 +1,6 @@
 //! What goes up where client and upstream speak the same protocol: the client's own body.
 use lastword::domain::source::{Source, WireProtocol};
-use lastword::providers::anthropic::Anthropic;
+use lastword::providers::messages::Anthropic;
 use lastword::providers::responses::Responses;
 use serde_json::Value;
 

@@ -72,7 +72,7 @@ async fn thoughts_between_tags_are_no_text() {
     assert_eq!(text_of(&deltas), "Answer");
     assert!(deltas.contains(&Delta::Reasoning("step one".into())), "{deltas:?}");
     let off = Adjust {
-        think_tags: Some(lastword::providers::adjust::ThinkTags::Off),
+        think_tags: Some(lastword::providers::upstream::adjust::ThinkTags::Off),
         ..Adjust::default()
     };
     let provider = OpenAi::new(Settings { adjust: off, ..settings(&upstream) }).unwrap();

@@ -1,6 +1,6 @@
 //! What the Anthropic provider makes of the Messages API, and of what else comes from there.
 use lastword::domain::event::ToolCallDelta;
-use lastword::providers::anthropic::Anthropic;
+use lastword::providers::messages::Anthropic;
 
 use super::*;
 

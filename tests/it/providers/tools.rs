@@ -1,7 +1,7 @@
 //! Tools and what became of them, on the way to the upstream.
 use lastword::domain::prompt::{OpenAiOnly, Tool, ToolChoice};
 use lastword::domain::transcript::ToolCall;
-use lastword::providers::anthropic::Anthropic;
+use lastword::providers::messages::Anthropic;
 use serde_json::Value;
 
 use super::*;

@@ -1,0 +1,97 @@
+//! What an upstream of the same protocol says beside text, thinking and calls, in its own form.
+use serde_json::{Map, Value, json};
+
+use super::{Messages, send_raw};
+use crate::domain::extra::{Extra, Spot};
+use crate::domain::source::WireProtocol;
+use crate::http::dialect::Frames;
+use crate::http::protocols::anthropic::blocks::{Block, Kind, Text};
+
+/// What is said with something that has not come yet.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    calls: Vec<(u32, Map<String, Value>)>,
+    /// Beside counts of tokens.
+    pub(super) usage: Map<String, Value>,
+    /// Beside the stop reason.
+    pub(super) message: Map<String, Value>,
+    /// Of the last event.
+    pub(super) event: Map<String, Value>,
+}
+
+impl More {
+    /// The fields of a call that begins.
+    pub(super) fn take_call(&mut self, index: u32) -> Map<String, Value> {
+        let place = self.calls.iter().position(|(known, _)| *known == index);
+        place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
+    }
+}
+
+impl Messages {
+    pub(super) fn extra(&mut self, extra: &Extra, frames: &mut Frames) {
+        if extra.protocol != WireProtocol::AnthropicMessages {
+            return;
+        }
+        let Ok(mut data) = serde_json::from_str::<Map<String, Value>>(extra.data.text()) else {
+            return;
+        };
+        match extra.at {
+            Spot::Block => {
+                let kind = block(&mut data);
+                self.add(kind, frames);
+            }
+            Spot::Citation => self.citation(data.into(), frames),
+            Spot::Call => self.more.calls.push((extra.index.unwrap_or_default(), data)),
+            Spot::Usage => self.more.usage.extend(data),
+            Spot::Message => self.more.message.extend(data),
+            Spot::Chunk => self.more.event.extend(data),
+            Spot::Choice => {}
+        }
+    }
+
+    /// A citation of the last text, behind what of it was said.
+    fn citation(&mut self, citation: Value, frames: &mut Frames) {
+        let place = match self.blocks.last() {
+            Some(Block { kind: Kind::Text(_), .. }) => self.blocks.len() - 1,
+            Some(_) | None => self.add(Kind::Text(Text::default()), frames),
+        };
+        let Some(block) = self.blocks.get_mut(place) else { return };
+        let Kind::Text(text) = &mut block.kind else { return };
+        if block.started {
+            send_raw(place, &delta_of(&citation), frames);
+        } else {
+            text.waiting.push(citation.clone());
+        }
+        if self.whole {
+            text.citations.push(citation);
+        }
+    }
+}
+
+/// A text that begins a block of its own, or a block as its vendor made it.
+fn block(data: &mut Map<String, Value>) -> Kind {
+    let list = |value: Option<Value>| match value {
+        Some(Value::Array(list)) => list,
+        Some(_) | None => Vec::new(),
+    };
+    match data.remove("content_block") {
+        Some(Value::Object(fields)) if fields.get("type") == Some(&json!("text")) => {
+            Kind::Text(Text { fields, ..Text::default() })
+        }
+        block => {
+            Kind::Foreign { block: block.unwrap_or_default(), deltas: list(data.remove("deltas")) }
+        }
+    }
+}
+
+/// The piece of a block that a citation is.
+pub(super) fn delta_of(citation: &Value) -> Value {
+    json!({ "type": "citations_delta", "citation": citation })
+}
+
+/// Adds fields to an object.
+pub(super) fn extend(json: &mut Value, fields: &Map<String, Value>) {
+    for (name, value) in fields {
+        json[name] = value.clone();
+    }
+}

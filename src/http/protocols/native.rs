@@ -1,0 +1,40 @@
+//! Our own API: generations and what was said in them, conversations, shared links, models.
+pub(super) mod continued;
+pub(crate) mod conversation;
+pub(crate) mod conversations;
+pub(crate) mod events;
+pub(super) mod generation;
+pub(crate) mod generations;
+pub(super) mod models;
+pub(crate) mod object;
+pub(crate) mod prompt;
+pub(crate) mod shares;
+
+use actix_web::http::Method;
+use actix_web::web;
+
+use crate::http::routes::endpoint;
+
+/// The routes.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(endpoint("/v1/models").get(models::list))
+        .service(endpoint("/v1/generations").get(generations::list).post(generations::start))
+        .service(endpoint("/v1/generations/{id}").get(generation::get).delete(generation::delete))
+        .service(endpoint("/v1/generations/{id}/events").stream(events::read))
+        .service(endpoint("/v1/generations/{id}/cancel").post(generation::cancel))
+        .service(endpoint("/v1/generations/{id}/continue").post(continued::start))
+        .service(endpoint("/v1/conversations").get(conversations::list).post(conversations::create))
+        .service(
+            endpoint("/v1/conversations/{id}")
+                .get(conversation::get)
+                .on(Method::PATCH, conversation::change)
+                .delete(conversation::delete),
+        )
+        .service(endpoint("/v1/conversations/{id}/messages").get(conversation::messages))
+        .service(
+            endpoint("/v1/conversations/{id}/shares").post(shares::create).delete(shares::revoke),
+        )
+        .service(endpoint("/v1/shared/{token}").get(shares::get))
+        .service(endpoint("/v1/shared/{token}/events").stream(shares::follow));
+}

@@ -1,0 +1,102 @@
+//! Read-only links to a conversation; [`follow`] streams the answer of one.
+mod follow;
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::domain::conversation::{AnswerDetails, Content, Message};
+use crate::domain::event::Status;
+use crate::domain::prompt::Role;
+use crate::domain::share::ShareToken;
+use crate::domain::transcript::ToolCall;
+use crate::engine::ViewError;
+use crate::http::problem::Problem;
+use crate::http::{EngineData, conversation_at};
+pub(super) use follow::follow;
+
+/// Makes a link to the active branch as it is now, and to the answer that is being made there.
+pub(super) async fn create(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let token = engine.share(&conversation_at(&request)?).await?;
+    let token = token.as_str();
+    Ok(HttpResponse::Created()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({ "token": token, "url": format!("/v1/shared/{token}") })))
+}
+
+/// Makes every link worthless.
+pub(super) async fn revoke(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    engine.unshare(&conversation_at(&request)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A link is for those who were given it: search engines do not list what it leads to.
+pub(crate) const UNLISTED: (HeaderName, &str) =
+    (HeaderName::from_static("x-robots-tag"), "noindex");
+
+/// What the bearer of a link sees of a message: no ids, and nothing of the operator's.
+#[derive(Serialize)]
+struct SharedMessage {
+    role: Role,
+    content: Content,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reasoning: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    refusal: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+/// What a link leads to, for whoever has it.
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
+    let shared = engine.shared(&token).await?;
+    let shared = shared.ok_or_else(nowhere)?;
+    let messages: Vec<SharedMessage> = shared.messages.into_iter().filter_map(shown).collect();
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header(UNLISTED)
+        .json(json!({
+            "title": shared.title,
+            "messages": messages,
+            "answering": shared.answering,
+        })))
+}
+
+fn nowhere() -> Problem {
+    Problem::not_found(ViewError::Nowhere.to_string())
+}
+
+fn shown(message: Message) -> Option<SharedMessage> {
+    match message.role {
+        Role::User | Role::Assistant => {}
+        Role::System | Role::Developer | Role::Tool => return None,
+    }
+    let answer = message.answer;
+    let of = |text: fn(&AnswerDetails) -> String| answer.as_deref().map(text).unwrap_or_default();
+    Some(SharedMessage {
+        role: message.role,
+        content: message.content,
+        reasoning: of(|a| a.reasoning.clone()),
+        refusal: of(|a| a.refusal.clone()),
+        tool_calls: answer.as_deref().map(|a| a.tool_calls.clone()).unwrap_or_default(),
+        status: answer.as_deref().map(|a| a.status),
+        model: answer.as_deref().map(|a| a.model.clone()),
+        created_at: message.created_at,
+    })
+}

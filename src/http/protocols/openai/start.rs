@@ -1,0 +1,217 @@
+//! A request of OpenAI's becomes a generation, or the one that an earlier try made.
+use actix_web::HttpRequest;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::elsewhere::Elsewhere;
+use super::fields::{Fields, unsupported};
+use super::texts::TextOr;
+use crate::domain::generation::{Generation, Request};
+use crate::domain::id::GenerationId;
+use crate::domain::json::JsonObject;
+use crate::domain::prompt::{Image, Parameters, Tool, ToolChoice};
+use crate::engine::{Engine, Start, Started};
+use crate::http::problem::Problem;
+use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::protocols::native::prompt::check_metadata;
+use crate::http::{caller, repeats, tenant, trace};
+use crate::ports::Address;
+
+/// Starts `asked`; the row, and whether a repeat under the same key would be the same start.
+pub(crate) async fn start(
+    engine: &Engine,
+    request: &HttpRequest,
+    asked: Request,
+    elsewhere: Elsewhere,
+) -> Result<(Generation, bool), Problem> {
+    check(engine, &asked, elsewhere)?;
+    let key = idempotency_key(request)?;
+    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let repeatable = idempotency.is_some();
+    let asked = Request { trace: trace::of(request), ..asked };
+    let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
+    let is_repeatable_by_body = repeat.is_some();
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
+    let Started { generation, attached, .. } = engine.start(start).await?;
+    if is_repeatable_by_body {
+        repeats::begin(engine, request, &super::at(&generation), attached);
+    }
+    Ok((generation, repeatable))
+}
+
+/// Whether its model is here and can do what is asked of it.
+pub(crate) fn check(engine: &Engine, asked: &Request, elsewhere: Elsewhere) -> Result<(), Problem> {
+    let models = engine.models();
+    let Some(model) = models.find(Some(&asked.model)) else {
+        return Err(unknown_model(engine, &asked.model));
+    };
+    let speaks = asked.source.as_ref().map(|source| source.protocol);
+    elsewhere.check(model.provider.speaks() == speaks)?;
+    only_for_openai(&asked.prompt.parameters, model.provider.name())
+}
+
+/// What would change the meaning of the request if it was passed over is refused.
+fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Problem> {
+    let format = parameters.openai.response_format.as_ref();
+    let Some(format) = format.filter(|_| !provider.starts_with("openai")) else { return Ok(()) };
+    if provider == "anthropic" && format["type"] == "json_schema" {
+        return Ok(());
+    }
+    Err(unsupported("response_format", &format!("models of `{provider}` do not have it")))
+}
+
+/// The generation in the path, by its dialect's id. What is not a proper id does not exist either.
+pub(crate) fn address(request: &HttpRequest, prefix: &str) -> Result<Address, Problem> {
+    let id = request.match_info().get("id").and_then(|id| super::ids::parse(prefix, id));
+    let id: GenerationId = id.ok_or_else(Problem::no_such_generation)?;
+    Ok(Address { tenant: tenant(request), id })
+}
+
+/// The client's notes; OpenAI's are texts, ours may be more.
+pub(crate) fn metadata(fields: &mut Fields) -> Result<JsonObject, Problem> {
+    let metadata = fields.take("metadata")?.unwrap_or_default();
+    check_metadata(&metadata)?;
+    Ok(metadata)
+}
+
+/// A function as both APIs describe it; chat completions have it one level down.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireTool {
+    #[serde(rename = "type")]
+    kind: String,
+    function: Option<Tool>,
+    name: Option<String>,
+    description: Option<String>,
+    parameters: Option<Value>,
+    strict: Option<bool>,
+}
+
+/// How a request wants tools to be called. Without any, no upstream takes the rest.
+pub(crate) fn tooling(
+    fields: &mut Fields,
+    elsewhere: &mut Elsewhere,
+) -> Result<Parameters, Problem> {
+    let tools = tools(fields)?;
+    let none = tools.is_empty();
+    let tool_choice = tool_choice(fields, &tools, elsewhere)?.filter(|_| !none);
+    let parallel_tool_calls = fields.take("parallel_tool_calls")?.filter(|_: &bool| !none);
+    Ok(Parameters { tools, tool_choice, parallel_tool_calls, ..Parameters::default() })
+}
+
+/// The tools of a request that any model can have: functions. The others go up in the client's own
+/// body only.
+fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
+    let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
+    let tool = |(n, tool): (usize, WireTool)| {
+        let WireTool { function, name, description, parameters, strict, .. } = tool;
+        let flat = name.map(|name| Tool { name, description, parameters, strict });
+        function.or(flat).ok_or_else(|| super::fields::missing(&format!("tools[{n}].name")))
+    };
+    let functions = wire.into_iter().enumerate().filter(|(_, tool)| tool.kind == "function");
+    functions.map(tool).collect()
+}
+
+/// The choice among them. One that the model cannot make is refused by name, unless the client's
+/// own body goes up.
+fn tool_choice(
+    fields: &mut Fields,
+    tools: &[Tool],
+    elsewhere: &mut Elsewhere,
+) -> Result<Option<ToolChoice>, Problem> {
+    let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
+    let kind = value.get("type").and_then(Value::as_str);
+    let named = ["/function/name", "/custom/name", "/name"].map(|at| value.pointer(at));
+    let named = named.into_iter().flatten().find_map(Value::as_str);
+    let (choice, wanted) = match (value.as_str(), kind, named) {
+        (Some("auto"), ..) => return Ok(Some(ToolChoice::Auto)),
+        (Some("none"), ..) => return Ok(Some(ToolChoice::None)),
+        (Some("required"), ..) => (Some(ToolChoice::Required), "required"),
+        (None, Some("function"), Some(name)) => (Some(ToolChoice::Function(name.into())), name),
+        (None, Some("function") | None, _) | (Some(_), ..) => {
+            return Err(unsupported("tool_choice", "auto, none, required or a tool"));
+        }
+        (None, Some(kind), name) => (None, name.unwrap_or(kind)),
+    };
+    let is_there = match &choice {
+        Some(ToolChoice::Function(name)) => tools.iter().any(|tool| tool.name == *name),
+        Some(ToolChoice::Required) => !tools.is_empty(),
+        Some(ToolChoice::Auto | ToolChoice::None) => true,
+        None => false,
+    };
+    if !is_there {
+        let why = format!("this model gets no such tool: `{}`", short(wanted));
+        elsewhere.refuse(unsupported("tool_choice", &why));
+    }
+    Ok(choice)
+}
+
+/// A message's content: a text, or parts.
+pub(crate) type Content = TextOr<ContentPart>;
+
+/// A part of it, in the words of both APIs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ContentPart {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<Value>,
+    detail: Option<String>,
+    file_id: Option<String>,
+}
+
+impl Content {
+    /// The text and the pictures in it; `field` is its name in the request.
+    /// Another part is noted in `elsewhere`, and its type stands in its place.
+    pub(crate) fn read(
+        self,
+        field: &str,
+        elsewhere: &mut Elsewhere,
+    ) -> Result<(String, Vec<Image>), Problem> {
+        let parts = match self {
+            Self::Text(text) => return Ok((text, Vec::new())),
+            Self::List(parts) => parts,
+        };
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        for (n, part) in parts.into_iter().enumerate() {
+            let missing = |name: &str| super::fields::missing(&format!("{field}[{n}].{name}"));
+            match part.kind.as_str() {
+                "text" | "input_text" | "output_text" => {
+                    texts.push(part.text.ok_or_else(|| missing("text"))?);
+                }
+                "refusal" => texts.push(part.refusal.ok_or_else(|| missing("refusal"))?),
+                "image_url" | "input_image" => {
+                    let is_file = part.file_id.is_some();
+                    match image(part) {
+                        Some(image) => images.push(image),
+                        None if is_file => {
+                            let what = format!("{field}[{n}].file_id");
+                            let why = "this model gets pictures by URL only";
+                            elsewhere.refuse(unsupported(&what, why));
+                            texts.push("[input_image]".to_owned());
+                        }
+                        None => return Err(missing("image_url")),
+                    }
+                }
+                other => {
+                    let what = format!("{field}[{n}].type");
+                    let why = format!("this model gets no parts of type `{}`", short(other));
+                    elsewhere.refuse(unsupported(&what, &why));
+                    texts.push(format!("[{}]", short(other)));
+                }
+            }
+        }
+        Ok((texts.join("\n"), images))
+    }
+}
+
+fn image(part: ContentPart) -> Option<Image> {
+    let wire = part.image_url?;
+    let url = wire.as_str().or_else(|| wire.get("url")?.as_str())?.to_owned();
+    let inner = wire.get("detail").and_then(Value::as_str).map(str::to_owned);
+    Some(Image { url, detail: part.detail.or(inner) })
+}
+
+fn short(text: &str) -> String {
+    crate::domain::nearest::shown(text)
+}

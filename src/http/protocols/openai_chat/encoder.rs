@@ -1,0 +1,362 @@
+//! The events of a generation as chat completion chunks: a pure fold.
+//! Fields: <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>.
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::extras::{Extras, Whole};
+use crate::domain::event::{Done, ErrorCode, FinishReason, Status, ToolCallDelta, Usage};
+use crate::domain::extra::Fields;
+use crate::domain::generation::Generation;
+use crate::domain::transcript::{Answer, ToolCall};
+use crate::http::dialect::{Dialect, DialectEvent, Frames};
+use crate::http::protocols::openai::ids::completion_id;
+
+/// The fold.
+#[derive(Debug)]
+pub(in crate::http) struct Chat {
+    id: String,
+    created: i64,
+    model: String,
+    include_usage: bool,
+    /// The upstream's indices of the calls, in the order in which they came.
+    calls: Vec<u32>,
+    extras: Extras,
+}
+
+/// One chunk. Its number is ours: with it a cut stream is resumed.
+#[derive(Serialize)]
+struct Chunk<'a, D: Serialize> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: [Choice<'a, D>; 1],
+    /// `null`, as OpenAI sends it with every chunk but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+    sequence_number: u64,
+    #[serde(flatten)]
+    lasting: &'a Fields,
+    #[serde(flatten)]
+    more: Fields,
+}
+
+#[derive(Serialize)]
+struct Choice<'a, D: Serialize> {
+    index: u32,
+    delta: With<'a, D>,
+    logprobs: Option<Box<RawValue>>,
+    finish_reason: Option<&'static str>,
+    #[serde(flatten)]
+    more: Fields,
+}
+
+/// What a chunk adds, and the upstream's own fields beside it.
+#[derive(Serialize)]
+struct With<'a, D: Serialize> {
+    #[serde(flatten)]
+    delta: D,
+    #[serde(flatten)]
+    more: &'a Fields,
+}
+
+/// A piece of text under its name.
+#[derive(Serialize)]
+struct Piece<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+}
+
+const NOTHING: Piece<'_> = Piece { content: None, reasoning_content: None, refusal: None };
+
+impl Dialect for Chat {
+    const NAME: &'static str = "chat";
+
+    fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
+        match said {
+            DialectEvent::Started => self.opening(frames),
+            DialectEvent::Text(text) => {
+                self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames)
+            }
+            DialectEvent::Reasoning(text) => {
+                self.chunk(Piece { reasoning_content: Some(text), ..NOTHING }, None, frames);
+            }
+            DialectEvent::Refusal(text) => {
+                self.chunk(Piece { refusal: Some(text), ..NOTHING }, None, frames);
+            }
+            DialectEvent::Call(call) => {
+                let delta = json!({ "tool_calls": [self.call(call)] });
+                self.chunk(delta, None, frames);
+            }
+            DialectEvent::Extra(extra) => self.extras.add(extra),
+            DialectEvent::Void => self.void(frames),
+            DialectEvent::Done(done) => self.done(done, frames),
+        }
+    }
+
+    /// Without it a client would take what it has for all there is.
+    fn cut(&self, frames: &mut Frames) {
+        let message = format!(
+            "the stream broke off and the answer goes on: GET /v1/chat/completions/{}?stream=true \
+             &starting_after=N, with the sequence_number of your last chunk",
+            self.id
+        );
+        frames.data(&error(&message, "stream_cut"));
+    }
+}
+
+impl Chat {
+    pub(in crate::http) fn of(row: &Generation, include_usage: bool) -> Self {
+        Self {
+            id: completion_id(row.id),
+            created: row.created_at.unix_timestamp(),
+            model: row.request.model.clone(),
+            include_usage,
+            calls: Vec::new(),
+            extras: Extras::default(),
+        }
+    }
+
+    fn opening(&mut self, frames: &mut Frames) {
+        let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+        self.chunk(delta, None, frames);
+    }
+
+    fn chunk(&mut self, delta: impl Serialize, reason: Option<&'static str>, frames: &mut Frames) {
+        let mut more = std::mem::take(&mut self.extras.choice);
+        let message = std::mem::take(&mut self.extras.message);
+        let delta = With { delta, more: &message };
+        let logprobs = more.take("logprobs");
+        let choice = Choice { index: 0, delta, logprobs, finish_reason: reason, more };
+        let chunk = Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            choices: [choice],
+            usage: self.include_usage.then_some(Value::Null),
+            sequence_number: frames.number(),
+            more: std::mem::take(&mut self.extras.chunk),
+            lasting: &self.extras.lasting,
+        };
+        frames.frame(None, &chunk);
+    }
+
+    fn call(&mut self, fragment: &ToolCallDelta) -> Value {
+        let known = self.calls.iter().position(|index| *index == fragment.index);
+        let index = known.unwrap_or_else(|| {
+            self.calls.push(fragment.index);
+            self.calls.len() - 1
+        });
+        let function = match (&fragment.name, known) {
+            (None, Some(_)) => json!({ "arguments": fragment.arguments }),
+            (name, _) => {
+                let name = name.as_deref().unwrap_or_default();
+                json!({ "name": name, "arguments": fragment.arguments })
+            }
+        };
+        let mut call = json!({ "index": index, "function": function });
+        if known.is_none() {
+            call["id"] = self.call_id(fragment.id.as_deref().unwrap_or_default(), index).into();
+            call["type"] = "function".into();
+        }
+        set(&mut call, self.extras.take_call(fragment.index));
+        call
+    }
+
+    /// The upstream's id, or one of ours.
+    fn call_id(&self, given: &str, index: usize) -> String {
+        if given.is_empty() { format!("call_{}_{index}", self.id) } else { given.to_owned() }
+    }
+
+    /// What was sent cannot be taken back in this protocol: who has it is told to begin again
+    /// behind this frame, and who has nothing yet begins there.
+    fn void(&mut self, frames: &mut Frames) {
+        self.calls.clear();
+        self.extras = Extras::default();
+        let number = frames.number();
+        let message = format!(
+            "the model lost its answer and begins again: drop what you have, then GET \
+             /v1/chat/completions/{}?stream=true&starting_after={number}",
+            self.id
+        );
+        let mut json = error(&message, "superseded");
+        json["error"]["sequence_number"] = number.into();
+        frames.frame(None, &json);
+        if frames.backlog && !frames.has_cursor() {
+            frames.forget();
+        } else if frames.wants(number) {
+            frames.over = true;
+        }
+        self.opening(frames);
+    }
+
+    fn done(&mut self, done: &Done, frames: &mut Frames) {
+        if let Some(mut json) = failure(done) {
+            json["error"]["sequence_number"] = frames.number().into();
+            frames.frame(None, &json);
+            return;
+        }
+        let delta = self.late_calls();
+        self.chunk(delta, Some(finish_reason(done.finish_reason)), frames);
+        if self.include_usage {
+            let mut json = json!({
+                "id": self.id, "object": "chat.completion.chunk", "created": self.created,
+                "model": self.model, "choices": [],
+                "usage": usage(&done.usage, self.extras.usage.take()),
+                "sequence_number": frames.number(),
+            });
+            set(&mut json, std::mem::take(&mut self.extras.lasting));
+            frames.frame(None, &json);
+        }
+        frames.raw(b"data: [DONE]\n\n");
+    }
+
+    /// Fields of calls that came behind the last fragment.
+    fn late_calls(&mut self) -> Value {
+        let mut calls = Vec::new();
+        for (index, upstream) in self.calls.iter().enumerate() {
+            let fields = self.extras.take_call(*upstream);
+            if !fields.0.is_empty() {
+                let mut call = json!({ "index": index, "function": { "arguments": "" } });
+                set(&mut call, fields);
+                calls.push(call);
+            }
+        }
+        if calls.is_empty() { json!({}) } else { json!({ "tool_calls": calls }) }
+    }
+
+    /// The completion in one piece; `done` is absent while it runs.
+    pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
+        let mut whole = Whole::of(&answer.extras);
+        let mut calls: Vec<Value> = Vec::new();
+        for (upstream, call) in answer.tool_calls.iter().enumerate() {
+            if *call != ToolCall::default() {
+                let mut json = json!({ "id": self.call_id(&call.id, calls.len()), "type": "function",
+                    "function": { "name": call.name, "arguments": call.arguments } });
+                extend(&mut json, whole.take_call(upstream));
+                calls.push(json);
+            }
+        }
+        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let spoken = calls.is_empty() && answer.refusal.is_empty();
+        let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
+        let mut message = json!({
+            "role": "assistant", "content": content, "refusal": or_null(&answer.refusal),
+            "annotations": [],
+        });
+        if !calls.is_empty() {
+            message["tool_calls"] = calls.into();
+        }
+        if !answer.reasoning.is_empty() {
+            message["reasoning_content"] = answer.reasoning.as_str().into();
+        }
+        let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
+        extend(&mut message, whole.message);
+        let mut choice =
+            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
+        extend(&mut choice, whole.choice);
+        let mut object = json!({
+            "id": self.id, "object": "chat.completion", "created": self.created,
+            "model": self.model, "choices": [choice],
+            "usage": done.map(|done| usage(&done.usage, whole.usage)),
+            "service_tier": null, "system_fingerprint": null,
+        });
+        extend(&mut object, whole.chunk);
+        object
+    }
+}
+
+/// The ending as an error, unless it is an answer's.
+fn failure(done: &Done) -> Option<Value> {
+    let error_of = || done.error.as_ref();
+    match done.status {
+        Status::Completed | Status::Incomplete => None,
+        Status::Cancelled => Some(error("the generation was cancelled", "cancelled")),
+        Status::Failed
+        | Status::Interrupted
+        | Status::Queued
+        | Status::Running
+        | Status::Cancelling => {
+            let message = error_of().map_or("it failed", |e| e.message.as_str());
+            let code = error_of().map_or(ErrorCode::Internal, |e| e.code);
+            let mut json = error(message, "");
+            json["error"]["code"] = serde_json::to_value(code).unwrap_or_default();
+            if code == ErrorCode::UpstreamRateLimited {
+                json["error"]["type"] = "rate_limit_error".into();
+            }
+            let said = error_of().and_then(|e| e.upstream.as_ref());
+            for (name, word) in [
+                ("code", said.and_then(|said| said.code.as_deref())),
+                ("type", said.and_then(|said| said.kind.as_deref())),
+            ] {
+                if let Some(word) = word {
+                    json["error"][name] = word.into();
+                }
+            }
+            Some(json)
+        }
+    }
+}
+
+fn error(message: &str, code: &str) -> Value {
+    json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } })
+}
+
+/// OpenAI's word for why the model stopped.
+fn finish_reason(reason: Option<FinishReason>) -> &'static str {
+    match reason {
+        Some(FinishReason::ToolCalls) => "tool_calls",
+        Some(FinishReason::ContentFilter) => "content_filter",
+        Some(
+            FinishReason::Length
+            | FinishReason::ContextWindow
+            | FinishReason::TimeLimit
+            | FinishReason::Pause,
+        ) => "length",
+        Some(FinishReason::Stop | FinishReason::Refusal | FinishReason::Other) | None => "stop",
+    }
+}
+
+/// The tokens of all attempts, in the upstream's own report of the last where it says more.
+fn usage(usage: &Usage, reported: Option<Value>) -> Value {
+    let mut json = reported.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let counts = [&json["prompt_tokens"], &json["completion_tokens"]].map(Value::as_u64);
+    if counts != [Some(usage.input_tokens), Some(usage.output_tokens)] {
+        json["prompt_tokens"] = usage.input_tokens.into();
+        json["completion_tokens"] = usage.output_tokens.into();
+        json["total_tokens"] = (usage.input_tokens + usage.output_tokens).into();
+    }
+    for (details, name, count) in [
+        ("prompt_tokens_details", "cached_tokens", usage.cached_input_tokens),
+        ("completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
+    ] {
+        if !json[details].is_object() {
+            json[details] = json!({});
+        }
+        if json[details].get(name).is_none() || count.is_some() {
+            json[details][name] = count.unwrap_or(0).into();
+        }
+    }
+    if !usage.exact {
+        json["estimated"] = true.into();
+    }
+    json
+}
+
+fn set(json: &mut Value, fields: Fields) {
+    for (name, value) in fields.0 {
+        json[name] = serde_json::from_str(value.get()).unwrap_or_default();
+    }
+}
+
+fn extend(json: &mut Value, fields: Map<String, Value>) {
+    for (name, value) in fields {
+        json[name] = value;
+    }
+}

@@ -1,0 +1,179 @@
+//! What an upstream of the same protocol says beside text, thinking and calls, in its own fields.
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::domain::extra::{Extra, Fields, Placed, Spot};
+use crate::domain::source::WireProtocol;
+
+/// The longest value that goes with every chunk from then on, in bytes; others are said once.
+const SHORT: usize = 256;
+/// Texts that grow from piece to piece.
+const GROWING: [&str; 5] = ["text", "summary", "data", "arguments", "transcript"];
+
+/// What goes with the next chunk.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// Fields of every chunk from now on.
+    pub(super) lasting: Fields,
+    pub(super) chunk: Fields,
+    pub(super) choice: Fields,
+    pub(super) message: Fields,
+    calls: Vec<(u32, Fields)>,
+    pub(super) usage: Option<Value>,
+}
+
+impl Extras {
+    pub(super) fn add(&mut self, extra: &Extra) {
+        if extra.protocol != WireProtocol::OpenaiChat {
+            return;
+        }
+        let fields = Fields::of(&extra.data);
+        match extra.at {
+            Spot::Chunk => {
+                for (name, value) in fields.0 {
+                    let short = value.get().len() <= SHORT && !value.get().starts_with(['{', '[']);
+                    let place = if short { &mut self.lasting } else { &mut self.chunk };
+                    place.set(name, value);
+                }
+            }
+            Spot::Choice => join(&mut self.choice, fields),
+            Spot::Message => join(&mut self.message, fields),
+            Spot::Call => {
+                let index = extra.index.unwrap_or_default();
+                match self.calls.iter_mut().find(|(known, _)| *known == index) {
+                    Some((_, known)) => join(known, fields),
+                    None => self.calls.push((index, fields)),
+                }
+            }
+            Spot::Usage => self.usage = value(&extra.data),
+            Spot::Block | Spot::Citation => {}
+        }
+    }
+
+    /// The fields of a call that were not said yet.
+    pub(super) fn take_call(&mut self, index: u32) -> Fields {
+        let place = self.calls.iter().position(|(known, _)| *known == index);
+        place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
+    }
+}
+
+/// All of an answer's fields, for the completion in one piece.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    pub(super) chunk: Map<String, Value>,
+    pub(super) choice: Map<String, Value>,
+    pub(super) message: Map<String, Value>,
+    calls: Vec<(u32, Map<String, Value>)>,
+    pub(super) usage: Option<Value>,
+}
+
+impl Whole {
+    pub(super) fn of(extras: &[Placed]) -> Self {
+        let mut whole = Self::default();
+        for Placed { extra, .. } in extras {
+            if extra.protocol == WireProtocol::OpenaiChat
+                && let Some(Value::Object(fields)) = value(&extra.data)
+            {
+                whole.add(extra, fields);
+            }
+        }
+        whole
+    }
+
+    fn add(&mut self, extra: &Extra, fields: Map<String, Value>) {
+        match extra.at {
+            Spot::Chunk => self.chunk.extend(fields),
+            Spot::Choice => grow(&mut self.choice, fields),
+            Spot::Message => grow(&mut self.message, fields),
+            Spot::Call => {
+                let index = extra.index.unwrap_or_default();
+                match self.calls.iter_mut().find(|(known, _)| *known == index) {
+                    Some((_, known)) => grow(known, fields),
+                    None => self.calls.push((index, fields)),
+                }
+            }
+            Spot::Usage => self.usage = Some(fields.into()),
+            Spot::Block | Spot::Citation => {}
+        }
+    }
+
+    /// The fields of a call.
+    pub(super) fn take_call(&mut self, index: usize) -> Map<String, Value> {
+        let is = |known: u32| usize::try_from(known) == Ok(index);
+        let place = self.calls.iter().position(|(known, _)| is(*known));
+        place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
+    }
+}
+
+fn value(data: &crate::domain::json::JsonObject) -> Option<Value> {
+    serde_json::from_str(data.text()).ok()
+}
+
+/// Adds fields to those that wait for the same chunk.
+fn join(known: &mut Fields, more: Fields) {
+    for (name, new) in more.0 {
+        let old = known.0.iter().find(|(known, _)| *known == name);
+        let both = old.and_then(|(_, old)| both(&name, old, &new));
+        known.set(name, both.unwrap_or(new));
+    }
+}
+
+fn both(name: &str, old: &RawValue, new: &RawValue) -> Option<Box<RawValue>> {
+    let mut all: Value = serde_json::from_str(old.get()).ok()?;
+    merge(name, &mut all, serde_json::from_str(new.get()).ok()?);
+    serde_json::value::to_raw_value(&all).ok()
+}
+
+fn grow(known: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, new) in more {
+        match known.get_mut(&name) {
+            Some(old) => merge(&name, old, new),
+            None => {
+                known.insert(name, new);
+            }
+        }
+    }
+}
+
+/// Adds a piece to what came before: lists go on, pieces of one `index` and kind are one, and
+/// of anything else the last counts.
+fn merge(name: &str, old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => grow(old, new),
+        (Value::Array(old), Value::Array(new)) => {
+            for item in new {
+                let key =
+                    |item: &Value| Some((item.get("index")?.as_u64()?, item.get("type").cloned()));
+                let same =
+                    key(&item).and_then(|k| old.iter_mut().find(|o| key(o).as_ref() == Some(&k)));
+                match same {
+                    Some(same) => merge("", same, item),
+                    None => old.push(item),
+                }
+            }
+        }
+        (Value::String(old), Value::String(new)) if GROWING.contains(&name) => old.push_str(&new),
+        (old, new) => *old = new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::http::protocols::openai_chat::extras::*;
+
+    #[test]
+    fn pieces_of_one_list_become_one() {
+        let mut all = json!({ "logprobs": { "content": [{ "token": "a" }], "refusal": null } });
+        merge("", &mut all, json!({ "logprobs": { "content": [{ "token": "b" }] } }));
+        let both = json!([{ "token": "a" }, { "token": "b" }]);
+        assert_eq!(all, json!({ "logprobs": { "content": both, "refusal": null } }));
+        let piece = |text: &str, index: u32| json!([{ "type": "t", "text": text, "index": index }]);
+        let mut all = piece("He", 0);
+        merge("", &mut all, piece("y", 0));
+        merge("", &mut all, piece("ho", 1));
+        let both = json!([{ "type": "t", "text": "Hey", "index": 0 }, { "type": "t", "text": "ho", "index": 1 }]);
+        assert_eq!(all, both);
+    }
+}

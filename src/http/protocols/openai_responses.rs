@@ -1,0 +1,146 @@
+//! `/v1/responses`: OpenAI's Responses, resumable all of them.
+mod compaction;
+mod count;
+mod encoder;
+mod input;
+mod item;
+mod object;
+mod references;
+mod request;
+pub(in crate::http) mod socket;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::openai::error::of_ending;
+use super::openai::ids::response_id;
+use super::openai::query::retrieve;
+use super::openai::start::{address, start};
+use crate::domain::event::Status;
+use crate::domain::generation::Generation;
+use crate::domain::source::{Source, WireProtocol};
+use crate::engine::Engine;
+use crate::http::dialect::Frames;
+use crate::http::dialect_reader::Reader;
+use crate::http::problem::Problem;
+use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
+pub(super) use count::{compact, input_tokens};
+use encoder::Responses;
+use object::Head;
+use request::{Asked, Known};
+
+pub(super) const PREFIX: &str = "resp_";
+
+/// The fold of a generation to a response.
+pub(in crate::http) fn of(row: &Generation) -> Responses {
+    Responses::new(Head::of(row))
+}
+
+/// Starts a response: streamed, in the background, or waited for.
+pub(super) async fn create(
+    engine: EngineData,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
+    let Asked { request: mut asked, stream, background, elsewhere } =
+        request::asked(&engine, &tenant(&request), body, Known::default()).await?;
+    asked.source =
+        Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
+    let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;
+    if stream {
+        let reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
+        let mut reader = reader.answering(repeats::reader(&request));
+        super::openai::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
+        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
+    }
+    let mut reader = silent(&engine, &row).await?.answering(repeats::reader(&request));
+    if background {
+        return Ok(whole(&row, object(&reader, &row)));
+    }
+    let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
+    if let Some(problem) = of_ending(done.as_ref(), repeatable) {
+        return Err(problem);
+    }
+    // With the times of its end.
+    let row = engine.generation(&super::openai::at(&row)).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// A response as it stands, or its events behind `starting_after`.
+pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let row = engine.generation(&address(&request, PREFIX)?).await?;
+    let query = retrieve(&request)?;
+    if query.stream {
+        return streamed(&engine, &row, super::openai::frames_after(&row, query.starting_after)?)
+            .await;
+    }
+    let reader = silent(&engine, &row).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// Ends it; the answer is the response as it then is.
+pub(super) async fn cancel(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let at = address(&request, PREFIX)?;
+    while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
+    let row = engine.generation(&at).await?;
+    let reader = silent(&engine, &row).await?;
+    Ok(whole(&row, object(&reader, &row)))
+}
+
+/// Erases it.
+pub(super) async fn delete(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let at = address(&request, PREFIX)?;
+    super::openai::erase(&engine, &at).await?;
+    let id = response_id(at.id);
+    Ok(HttpResponse::Ok().json(json!({ "id": id, "object": "response", "deleted": true })))
+}
+
+/// What it was asked, as items.
+pub(super) async fn input_items(
+    engine: EngineData,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let row = engine.generation(&address(&request, PREFIX)?).await?;
+    let data = input::items(row.id, &row.request.prompt.messages);
+    let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
+    Ok(HttpResponse::Ok().json(json!({
+        "object": "list", "first_id": id(data.first()), "last_id": id(data.last()),
+        "has_more": false, "data": data,
+    })))
+}
+
+async fn streamed(
+    engine: &Engine,
+    row: &Generation,
+    frames: Frames,
+) -> Result<HttpResponse, Problem> {
+    let reader = Reader::open(engine, row, of(row), frames).await?;
+    super::openai::not_ahead(&reader.frames)?;
+    Ok(sse::streaming(row.id, reader.into_body(), Vec::new()))
+}
+
+async fn silent(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
+    Reader::open(engine, row, of(row), Frames::none()).await
+}
+
+/// The object as the events so far make it, with the time of its end, which no event has.
+fn object(reader: &Reader<Responses>, row: &Generation) -> Value {
+    let mut object = reader.dialect.object(row.status);
+    if row.status == Status::Completed {
+        object["completed_at"] = row.finished_at.map(time::OffsetDateTime::unix_timestamp).into();
+    }
+    object
+}
+
+fn whole(row: &Generation, object: Value) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((sse::GENERATION, row.id.to_string()));
+    response.json(object)
+}

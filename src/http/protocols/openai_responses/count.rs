@@ -1,0 +1,76 @@
+//! What needs no model: counting an input, and making one item of what was said before.
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::request::Known;
+use super::{compaction, input, request};
+use crate::domain::generation::Request;
+use crate::domain::id::GenerationId;
+use crate::domain::prompt::{Message, Role, estimate_tokens};
+use crate::engine::Engine;
+use crate::http::problem::Problem;
+use crate::http::protocols::native::generations::unknown_model;
+use crate::http::protocols::openai::ids::short;
+use crate::http::{EngineData, body, tenant};
+
+/// The tokens of an input, by our estimate.
+pub(in crate::http::protocols) async fn input_tokens(
+    engine: EngineData,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let asked = asked(&engine, &request, payload).await?;
+    let tokens = asked.prompt.estimated_input();
+    Ok(HttpResponse::Ok()
+        .json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
+}
+
+/// The user's messages, and the rest as one item.
+pub(in crate::http::protocols) async fn compact(
+    engine: EngineData,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let asked = asked(&engine, &request, payload).await?;
+    let id = GenerationId::random();
+    let messages = &asked.prompt.messages;
+    let is_users = |message: &&Message| message.role == Role::User;
+    let users: Vec<Message> = messages.iter().filter(is_users).cloned().collect();
+    let mut output = input::items(id, &users);
+    let content = compaction::write(messages);
+    let tokens = estimate_tokens(&content);
+    output.push(json!({
+        "id": format!("cmp_{}", short(id)), "type": "compaction", "encrypted_content": content,
+    }));
+    let input = asked.prompt.estimated_input();
+    Ok(HttpResponse::Ok().json(json!({
+        "id": format!("resp_{}", short(id)),
+        "object": "response.compaction",
+        "created_at": OffsetDateTime::now_utc().unix_timestamp(),
+        "output": output,
+        "usage": usage(input, tokens),
+    })))
+}
+
+fn usage(input: u64, output: u64) -> Value {
+    json!({
+        "input_tokens": input, "input_tokens_details": { "cached_tokens": 0 },
+        "output_tokens": output, "output_tokens_details": { "reasoning_tokens": 0 },
+        "total_tokens": input + output, "estimated": true,
+    })
+}
+
+/// The request in the body, for a model of ours.
+async fn asked(
+    engine: &Engine,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Request, Problem> {
+    let body = body::json(request, payload, body::limit(engine)).await?;
+    let asked = request::asked(engine, &tenant(request), body, Known::default()).await?.request;
+    match engine.models().find(Some(&asked.model)) {
+        Some(_) => Ok(asked),
+        None => Err(unknown_model(engine, &asked.model)),
+    }
+}

@@ -1,0 +1,174 @@
+//! The input of a response: a text or items, to messages and back.
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::compaction;
+use crate::domain::id::GenerationId;
+use crate::domain::left_out::RECORDS;
+use crate::domain::nearest;
+use crate::domain::prompt::{Image, Message, Role};
+use crate::domain::transcript::ToolCall;
+use crate::http::problem::Problem;
+use crate::http::protocols::openai::elsewhere::Elsewhere;
+use crate::http::protocols::openai::fields;
+use crate::http::protocols::openai::fields::{missing, unsupported};
+use crate::http::protocols::openai::ids::short;
+use crate::http::protocols::openai::start::Content;
+use crate::http::protocols::openai::texts::{Arguments, TextOr};
+
+/// A text, or items.
+pub(super) type Input = TextOr<Item>;
+
+/// An item, in all of its kinds: what a field holds depends on the kind.
+#[derive(Debug, Deserialize)]
+pub(super) struct Item {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    id: Option<Box<RawValue>>,
+    role: Option<Box<RawValue>>,
+    content: Option<Box<RawValue>>,
+    call_id: Option<Box<RawValue>>,
+    name: Option<Box<RawValue>>,
+    arguments: Option<Box<RawValue>>,
+    input: Option<Box<RawValue>>,
+    output: Option<Box<RawValue>>,
+    encrypted_content: Option<Box<RawValue>>,
+}
+
+impl Item {
+    /// The id that an `item_reference` names; `None` for other items.
+    pub(super) fn refers(&self, n: usize) -> Result<Option<String>, Problem> {
+        if self.kind.as_deref() != Some("item_reference") {
+            return Ok(None);
+        }
+        need(&format!("input[{n}].id"), self.id.as_deref()).map(Some)
+    }
+}
+
+/// Adds what the input says to `messages`.
+pub(super) fn read(
+    input: Input,
+    messages: &mut Vec<Message>,
+    elsewhere: &mut Elsewhere,
+) -> Result<(), Problem> {
+    match input {
+        Input::Text(text) => messages.push(Message::text(Role::User, text)),
+        Input::List(items) => {
+            for (n, item) in items.into_iter().enumerate() {
+                self::item(n, item, messages, elsewhere)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The field that an item of its kind has.
+fn need<T: DeserializeOwned>(field: &str, value: Option<&RawValue>) -> Result<T, Problem> {
+    fields::read(field, value.ok_or_else(|| missing(field))?)
+}
+
+fn item(
+    n: usize,
+    item: Item,
+    messages: &mut Vec<Message>,
+    elsewhere: &mut Elsewhere,
+) -> Result<(), Problem> {
+    let field = |name: &str| format!("input[{n}].{name}");
+    match item.kind.as_deref() {
+        None | Some("message") => {
+            let role: Role = need(&field("role"), item.role.as_deref())?;
+            if role == Role::Tool {
+                let why = "send a function_call_output";
+                return Err(unsupported(&field("role"), why));
+            }
+            let content: Content = need(&field("content"), item.content.as_deref())?;
+            let (text, images) = content.read(&field("content"), elsewhere)?;
+            messages.push(Message { images, ..Message::text(role, text) });
+        }
+        Some("function_call" | "custom_tool_call") => call(n, &item, messages)?,
+        Some("function_call_output" | "custom_tool_call_output") => {
+            let id = need(&field("call_id"), item.call_id.as_deref())?;
+            let output: Content = need(&field("output"), item.output.as_deref())?;
+            let (text, images) = output.read(&field("output"), elsewhere)?;
+            let text = Message::text(Role::Tool, text);
+            messages.push(Message { tool_call_id: Some(id), images, ..text });
+        }
+        // What the model thought is not said again to any upstream.
+        Some("reasoning") => {}
+        Some(kind) if RECORDS.contains(&kind) => {
+            let content = item.encrypted_content.as_deref();
+            let content = content.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+            messages.extend(content.and_then(|content| compaction::read(&content)));
+        }
+        Some(kind) => {
+            let kind = nearest::shown(kind);
+            let why = format!("this model gets no items of type `{kind}`");
+            elsewhere.refuse(unsupported(&field("type"), &why));
+            // Its place, for a chain of responses that is written out.
+            messages.push(Message::text(Role::Assistant, format!("[{kind}]")));
+        }
+    }
+    Ok(())
+}
+
+/// A call of a function, or of a tool that takes a text. The calls of one turn are one message.
+fn call(n: usize, item: &Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
+    let field = |name: &str| format!("input[{n}].{name}");
+    let arguments = if item.kind.as_deref() == Some("custom_tool_call") {
+        let input: String = need(&field("input"), item.input.as_deref())?;
+        json!({ "input": input }).to_string()
+    } else {
+        need::<Arguments>(&field("arguments"), item.arguments.as_deref())?.0
+    };
+    let id = need(&field("call_id"), item.call_id.as_deref())?;
+    let call = ToolCall { id, name: need(&field("name"), item.name.as_deref())?, arguments };
+    match messages.last_mut() {
+        Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
+        Some(_) | None => {
+            let mut message = Message::text(Role::Assistant, "");
+            message.tool_calls.push(call);
+            messages.push(message);
+        }
+    }
+    Ok(())
+}
+
+/// Messages as input items.
+pub(super) fn items(generation: GenerationId, messages: &[Message]) -> Vec<Value> {
+    let mut items = Vec::new();
+    for message in messages {
+        let id = format!("in_{}_{}", short(generation), items.len());
+        if let Some(call_id) = &message.tool_call_id {
+            items.push(json!({ "id": id, "type": "function_call_output", "status": "completed",
+                "call_id": call_id, "output": message.content }));
+            continue;
+        }
+        if !message.content.is_empty() || !message.images.is_empty() {
+            items.push(json!({ "id": id, "type": "message", "status": "completed",
+                "role": message.role, "content": parts(message) }));
+        }
+        for call in &message.tool_calls {
+            let id = format!("in_{}_{}", short(generation), items.len());
+            items.push(json!({ "id": id, "type": "function_call", "status": "completed",
+                "call_id": call.id, "name": call.name, "arguments": call.arguments }));
+        }
+    }
+    items
+}
+
+fn parts(message: &Message) -> Vec<Value> {
+    let assistant = message.role == Role::Assistant;
+    let text = if assistant {
+        json!({ "type": "output_text", "text": message.content, "annotations": [] })
+    } else {
+        json!({ "type": "input_text", "text": message.content })
+    };
+    let image = |image: &Image| {
+        let detail = image.detail.as_deref().unwrap_or("auto");
+        json!({ "type": "input_image", "image_url": image.url, "detail": detail })
+    };
+    let text = (!message.content.is_empty()).then_some(text);
+    text.into_iter().chain(message.images.iter().map(image)).collect()
+}

@@ -1,0 +1,183 @@
+//! The body of `POST /v1/responses`.
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::input::Input;
+use super::{PREFIX, input, references};
+use crate::domain::generation::{OnDisconnect, Request};
+use crate::domain::id::Tenant;
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
+use crate::engine::Engine;
+use crate::http::problem::Problem;
+use crate::http::protocols::openai::elsewhere::Elsewhere;
+use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
+use crate::http::protocols::openai::start::{metadata, tooling};
+use crate::ports::Address;
+
+/// What a response shows again as it was asked.
+const SHOWN: [&str; 11] = [
+    "instructions",
+    "background",
+    "previous_response_id",
+    "store",
+    "user",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "reasoning",
+    "text",
+    "truncation",
+];
+
+/// A checked request, and how it wants its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) stream: bool,
+    pub(super) background: bool,
+    /// What a model of another protocol refuses.
+    pub(super) elsewhere: Elsewhere,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Text {
+    format: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Reasoning {
+    effort: Option<String>,
+}
+
+/// What is known of a request besides its body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The messages that `previous_response_id` leads to, where the log does not have them.
+    pub(super) before: Option<Arc<[Message]>>,
+    /// Whether it may say nothing: no model is asked.
+    pub(super) may_be_empty: bool,
+}
+
+/// Checks a body, with what its `previous_response_id` leads to.
+pub(super) async fn asked(
+    engine: &Engine,
+    tenant: &Tenant,
+    body: Body,
+    known: Known,
+) -> Result<Asked, Problem> {
+    let mut fields = Fields::new(body);
+    let echo = echo(&fields);
+    let model = fields.take("model")?;
+    let model = model.unwrap_or_else(|| engine.models().default_name().to_owned());
+    let mut messages = Vec::new();
+    if let Some(instructions) = fields.take::<String>("instructions")? {
+        messages.push(Message::text(Role::System, instructions));
+    }
+    if let Some(id) = fields.take::<String>("previous_response_id")? {
+        match known.before {
+            Some(before) => messages.extend_from_slice(&before),
+            None => messages.extend(before(engine, tenant, &id).await?),
+        }
+    }
+    let mut elsewhere = Elsewhere::default();
+    let nothing = known.may_be_empty.then(|| Input::List(Vec::new()));
+    let said = fields.take("input")?.or(nothing).ok_or_else(|| missing("input"))?;
+    let said = references::resolved(engine, tenant, said).await?;
+    input::read(said, &mut messages, &mut elsewhere)?;
+    let stream = fields.take("stream")?.unwrap_or(false);
+    let background = fields.take("background")?.unwrap_or(false);
+    let parameters = parameters(&mut fields, &mut elsewhere)?;
+    let metadata = metadata(&mut fields)?;
+    // What was said in it is at OpenAI and not here.
+    fields.only("conversation", &[])?;
+    if fields.has("prompt") {
+        elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
+    }
+    let parse = if known.may_be_empty { Prompt::parse_turn } else { Prompt::parse };
+    let prompt = parse(messages, parameters, engine.limits().prompt_bytes)?;
+    // Nobody's going away ends a response: that is what makes each of them resumable.
+    let on_disconnect = OnDisconnect::Continue;
+    let request = Request {
+        model,
+        prompt,
+        metadata,
+        on_disconnect,
+        echo,
+        chat: None,
+        wall_s: None,
+        continues: None,
+        trace: None,
+        source: None,
+    };
+    Ok(Asked { request, stream, background, elsewhere })
+}
+
+fn echo(fields: &Fields) -> Map<String, Value> {
+    let shown = SHOWN.iter().filter_map(|name| {
+        let value = fields.peek(name)?;
+        Some(((*name).to_owned(), value))
+    });
+    shown.collect()
+}
+
+fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
+    let text: Text = fields.take("text")?.unwrap_or_default();
+    let reasoning: Reasoning = fields.take("reasoning")?.unwrap_or_default();
+    Ok(Parameters {
+        max_output_tokens: fields.take("max_output_tokens")?,
+        temperature: fields.take("temperature")?,
+        top_p: fields.take("top_p")?,
+        openai: OpenAiOnly {
+            response_format: text.format.and_then(format),
+            reasoning_effort: reasoning.effort,
+            presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
+            frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
+        },
+        ..tooling(fields, elsewhere)?
+    })
+}
+
+/// The format of an answer, as chat completions have it: one level deeper.
+fn format(format: Value) -> Option<Value> {
+    match format["type"].as_str() {
+        Some("text") | None => None,
+        Some("json_schema") => {
+            let mut schema = format;
+            schema.as_object_mut()?.shift_remove("type");
+            Some(json!({ "type": "json_schema", "json_schema": schema }))
+        }
+        Some(_) => Some(format),
+    }
+}
+
+/// What was said up to and with an earlier response: its own prompt, but for its instructions,
+/// which do not carry over, and its answer.
+async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Message>, Problem> {
+    let unknown = || {
+        let detail = "there is no response of that `previous_response_id`";
+        Problem::new(StatusCode::NOT_FOUND, "previous_response_not_found", detail)
+            .with("field", "previous_response_id")
+    };
+    let id = crate::http::protocols::openai::ids::parse(PREFIX, id).ok_or_else(unknown)?;
+    let at = Address { tenant: tenant.clone(), id };
+    let row = match engine.generation(&at).await {
+        Err(crate::engine::EngineError::NotFound) => return Err(unknown()),
+        row => row?,
+    };
+    if row.result.is_none() {
+        let detail = "the response of that `previous_response_id` has not ended";
+        return Err(Problem::new(StatusCode::CONFLICT, "generation_running", detail)
+            .with("field", "previous_response_id"));
+    }
+    let had_instructions = row.request.echo.contains_key("instructions");
+    let reader = super::silent(engine, &row).await?;
+    let mut messages = row.request.prompt.messages;
+    if had_instructions {
+        messages.remove(0);
+    }
+    messages.extend(reader.dialect.message());
+    Ok(messages)
+}

@@ -1,0 +1,106 @@
+//! What goes out next, as bytes: everything that is ready together, in one piece.
+use std::cell::RefCell;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use uuid::fmt::Hyphenated;
+
+use super::frames::CloseCode;
+use super::wire;
+use crate::domain::entry::Entry;
+use crate::domain::id::GenerationId;
+
+/// The bytes that wait to be taken.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(BytesMut);
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of it. Leaves no memory behind: most sockets are silent most of the time.
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).freeze()
+    }
+
+    pub(super) fn frame(&mut self, frame: &impl Serialize) {
+        thread_local! {
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        SCRATCH.with_borrow_mut(|json| {
+            json.clear();
+            let written = serde_json::to_writer(&mut *json, frame);
+            debug_assert!(written.is_ok(), "a frame is made of strings and numbers");
+            wire::text_head(json.len(), &mut self.0);
+            self.0.put_slice(json);
+        });
+    }
+
+    /// The frames of these entries, around the JSON that SSE carries, which was encoded once.
+    pub(super) fn events(&mut self, generation: GenerationId, entries: &[Entry]) {
+        const HEAD: &[u8] = br#"{"type":"event","generation":""#;
+        const MIDDLE: &[u8] = br#"","event":"#;
+        const AROUND: usize = HEAD.len() + Hyphenated::LENGTH + MIDDLE.len() + 1;
+        // A frame's own head is at most 10 bytes.
+        let size: usize = entries.iter().map(|entry| entry.json().len() + AROUND + 10).sum();
+        self.0.reserve(size);
+        let mut digits = [0; Hyphenated::LENGTH];
+        let id = generation.0.hyphenated().encode_lower(&mut digits);
+        for entry in entries {
+            wire::text_head(AROUND + entry.json().len(), &mut self.0);
+            self.0.put_slice(HEAD);
+            self.0.put_slice(id.as_bytes());
+            self.0.put_slice(MIDDLE);
+            self.0.put_slice(entry.json().as_bytes());
+            self.0.put_u8(b'}');
+        }
+    }
+
+    pub(super) fn ping(&mut self) {
+        wire::ping(&mut self.0);
+    }
+
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        wire::pong(payload, &mut self.0);
+    }
+
+    pub(super) fn close(&mut self, code: CloseCode) {
+        let (number, why) = code.wire();
+        self.close_as(number, why);
+    }
+
+    /// The same under another number.
+    pub(super) fn close_as(&mut self, number: u16, why: &str) {
+        wire::close(Some(number), why, &mut self.0);
+    }
+
+    /// The answer to a client's close.
+    pub(super) fn echo(&mut self, code: Option<u16>) {
+        wire::close(code, "", &mut self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use crate::domain::event::Event;
+    use crate::domain::id::Seq;
+    use crate::http::protocols::websocket::frames::ServerFrame;
+
+    use crate::http::protocols::websocket::outbox::*;
+
+    #[test]
+    fn an_event_frame_is_what_the_enum_says() {
+        for text in ["Hel", "\"\n\u{2028}", &"x".repeat(70_000)] {
+            let generation = GenerationId(uuid::Uuid::from_u128(7));
+            let entry = Entry::encode(Seq(9), &Event::Delta { text: text.into() });
+            let event = RawValue::from_string(entry.json().to_owned()).unwrap();
+            let (mut spliced, mut whole) = (Outbox::default(), Outbox::default());
+            spliced.events(generation, &[entry]);
+            whole.frame(&ServerFrame::Event { generation, event });
+            assert_eq!(spliced.take(), whole.take());
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What every route asks of its request: who it is from, and what its path names.
+use std::str::FromStr;
+
+use actix_web::{HttpRequest, web};
+
+use super::auth;
+use super::problem::Problem;
+use crate::domain::id::Tenant;
+use crate::engine::{Caller, Engine};
+use crate::ports::{Address, ConversationAt};
+
+/// The engine that the app put there.
+pub(super) type EngineData = web::Data<Engine>;
+
+/// Whose request it is, by what [`guard`] found out.
+pub(super) fn tenant(request: &HttpRequest) -> Tenant {
+    auth::tenant(request)
+}
+
+/// Who asks. Every route but the public ones has a caller.
+pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    auth::caller(request).ok_or_else(Problem::internal)
+}
+
+/// What takes long is waited for as long as the caller may be here: a key that is revoked meanwhile
+/// gets no answer, as it gets no further event.
+pub(super) async fn while_allowed<T>(
+    request: &HttpRequest,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let caller = caller(request)?;
+    tokio::select! {
+        biased;
+        () = caller.over() => Err(Problem::ended(&caller)),
+        done = work => done,
+    }
+}
+
+/// The generation in the path. What is not a proper id does not exist either.
+pub(super) fn address(request: &HttpRequest) -> Result<Address, Problem> {
+    let id = request.match_info().get("id").and_then(proper_id);
+    let id = id.ok_or_else(Problem::no_such_generation)?;
+    Ok(Address { tenant: tenant(request), id })
+}
+
+/// The conversation in the path.
+pub(super) fn conversation_at(request: &HttpRequest) -> Result<ConversationAt, Problem> {
+    let id = request.match_info().get("id").and_then(proper_id);
+    let id = id.ok_or_else(Problem::no_such_conversation)?;
+    Ok(ConversationAt { tenant: tenant(request), id })
+}
+
+/// An id in the one spelling in which we give them out.
+pub(super) fn proper_id<T: FromStr>(text: &str) -> Option<T> {
+    // With hyphens.
+    const LENGTH: usize = 36;
+    Some(text).filter(|id| id.len() == LENGTH)?.parse().ok()
+}

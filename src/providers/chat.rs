@@ -1,0 +1,212 @@
+//! Any upstream that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama, …
+//!
+//! async-openai makes the request. It logs bodies of errors at WARN: the log filter must silence the
+//! target `async_openai`.
+mod body;
+mod calls;
+mod extras;
+pub(super) mod map;
+mod messages;
+pub(super) mod tools;
+mod wire;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use async_openai::config::OpenAIConfig;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use serde::de::IgnoredAny;
+
+use super::upstream::adjust::ThinkTags;
+use super::upstream::delta_stream::DeltaStream;
+use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
+use super::upstream::events::Events;
+use super::upstream::guard::{Guard, unsent};
+use super::upstream::overlap;
+use super::upstream::probe::Probe;
+use crate::domain::event::ErrorCode;
+use crate::domain::source::WireProtocol;
+use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
+use body::{Body, Dialect};
+use map::ChatMap;
+
+/// What is added to the base URL; async-openai does it.
+const PATH: &str = "/chat/completions";
+
+/// A model behind an OpenAI-compatible endpoint.
+pub struct OpenAi {
+    endpoint: Endpoint,
+    config: OpenAIConfig,
+    is_openai: bool,
+}
+
+impl OpenAi {
+    /// Checks `settings` and makes the model's HTTP client. Connects to nothing.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let endpoint = Endpoint::new(settings, PATH)?;
+        let settings = &endpoint.settings;
+        // Every field is set: what is not would come from the environment, and could send a key
+        // of OpenAI to somebody else.
+        let config = OpenAIConfig::new()
+            .with_api_base(&settings.base_url)
+            .with_api_key(settings.api_key.as_deref().unwrap_or_default())
+            .with_org_id("")
+            .with_project_id("");
+        let is_openai = endpoint.is_openai();
+        Ok(Self { endpoint, config, is_openai })
+    }
+
+    fn client(&self, sender: Sender) -> async_openai::Client<OpenAIConfig> {
+        async_openai::Client::build(self.endpoint.http.clone(), self.config.clone())
+            .with_http_service(sender)
+    }
+}
+
+#[async_trait]
+impl Provider for OpenAi {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn speaks(&self) -> Option<WireProtocol> {
+        Some(WireProtocol::OpenaiChat)
+    }
+
+    fn continuation(&self) -> Continuation {
+        self.endpoint.settings.continuation
+    }
+
+    async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let body = Body::new(self.dialect(), &attempt);
+        if body.spent {
+            return Ok(overlap::spent());
+        }
+        let told = body.left_out.clone();
+        let deltas = match self.ask(&body, &attempt).await {
+            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+                // What was refused was not billed: the same once more under the name it is known by.
+                match body.renamed(&refused.message) {
+                    Some(other) => self.ask(&other, &attempt).await?,
+                    None => return Err(refused),
+                }
+            }
+            asked => asked?,
+        };
+        let deltas = overlap::clean(deltas, self.continuation(), &attempt.so_far);
+        Ok(if attempt.so_far.is_empty() { overlap::told(deltas, &told) } else { deltas })
+    }
+}
+
+impl OpenAi {
+    fn dialect(&self) -> Dialect<'_> {
+        let settings = &self.endpoint.settings;
+        Dialect {
+            model: &settings.upstream_model,
+            is_openai: self.is_openai,
+            continuation: settings.continuation,
+            adjust: &settings.adjust,
+        }
+    }
+
+    /// Asks once.
+    async fn ask(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
+        let probe = Arc::new(Probe::new());
+        let guard = self.endpoint.guard(probe.clone(), attempt.trace);
+        let answer = Answer::default();
+        let client = self.client(Sender { guard, answer: answer.clone() });
+        // What kind of error it is for async-openai says nothing: the guard knows.
+        let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&body.object).await;
+        let secrets = self.endpoint.secrets();
+        let Some(events) = answer.take() else {
+            let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+            let secrets = secrets.iter().map(String::as_str).chain(texts);
+            return Err(probe.describe(probe.loss().unwrap_or_else(unsent), secrets));
+        };
+        // Thoughts come before the text, so behind a text there are none.
+        let usual = if self.is_openai { ThinkTags::Off } else { ThinkTags::On };
+        let tags = self.endpoint.settings.adjust.think_tags.unwrap_or(usual);
+        let tags = if attempt.so_far.is_empty() { tags } else { ThinkTags::Off };
+        Ok(DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed())
+    }
+}
+
+/// Where the events of an answer are left for whoever asked.
+#[derive(Clone, Default)]
+struct Answer(Arc<Mutex<Option<Events>>>);
+
+impl Answer {
+    fn take(&self) -> Option<Events> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Sends what async-openai asks. It gets an answer without events: it would read them by a task of their
+/// own, ahead of us without a bound, and tell a broken answer as a whole one.
+#[derive(Clone)]
+struct Sender {
+    guard: Guard,
+    answer: Answer,
+}
+
+impl tower::Service<HttpRequestFactory> for Sender {
+    type Response = reqwest::Response;
+    type Error = OpenAIError;
+    type Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OpenAIError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
+        let Self { guard, answer } = self.clone();
+        Box::pin(async move {
+            let request = factory.build().await?;
+            let probe = guard.probe.clone();
+            let events = guard.execute(request).await.map_err(|loss| {
+                probe.fail(loss);
+                OpenAIError::InvalidArgument("see the probe".into())
+            })?;
+            *answer.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
+            let mut empty = http::Response::new(reqwest::Body::default());
+            let event_stream = http::HeaderValue::from_static("text/event-stream");
+            empty.headers_mut().insert(CONTENT_TYPE, event_stream);
+            Ok(empty.into())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::providers::chat::*;
+    use crate::providers::upstream::adjust::Adjust;
+    use crate::providers::upstream::guard::Timeouts;
+
+    #[test]
+    fn only_openai_itself_gets_its_dialect() {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let is_openai = |url: &str| {
+            let settings = Settings {
+                base_url: url.into(),
+                api_key: None,
+                upstream_model: "m".into(),
+                continuation: Continuation::None,
+                timeouts: Timeouts::default(),
+                adjust: Adjust::default(),
+            };
+            OpenAi::new(settings).is_ok_and(|m| m.is_openai)
+        };
+        assert!(is_openai("https://api.openai.com/v1"));
+        assert!(is_openai("https://eu.api.openai.com/v1"));
+        assert!(!is_openai("https://notopenai.com/v1"));
+        assert!(is_openai("https://x.openai.azure.com/openai/v1"));
+        assert!(!is_openai("http://127.0.0.1:11434/v1"));
+    }
+}

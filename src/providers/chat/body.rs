@@ -1,0 +1,151 @@
+//! The body of a chat completion's request. A client that speaks the same protocol has its own
+//! body sent, with few changes; else it is written from the prompt.
+use serde_json::Value;
+
+use super::messages::{Instructions, continued, instructions, merged};
+use super::wire::ChatRequest;
+use crate::domain::source::WireProtocol;
+use crate::ports::{Attempt, Continuation};
+use crate::providers::upstream::adjust::Adjust;
+use crate::providers::upstream::json_body::Object;
+
+/// The newer name of the limit of an answer, and the older one.
+const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+/// The upstream that a request is written for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect<'a> {
+    /// The model's name there.
+    pub(crate) model: &'a str,
+    /// OpenAI itself: it wants `max_completion_tokens`, others know `max_tokens` only.
+    pub(crate) is_openai: bool,
+    /// How it goes on from a text.
+    pub(crate) continuation: Continuation,
+    /// What the configuration changes.
+    pub(crate) adjust: &'a Adjust,
+}
+
+/// A body, and what of the client's is not in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) object: Object,
+    /// Names of fields that were left out.
+    pub(crate) left_out: Vec<String>,
+    /// Whether the limit of the answer is used up.
+    pub(crate) spent: bool,
+}
+
+impl Body {
+    /// The body for `attempt`.
+    pub(crate) fn new(dialect: Dialect<'_>, attempt: &Attempt) -> Self {
+        let (mut object, left_out, own) = begun(dialect, attempt);
+        object.set("model", &dialect.model);
+        object.set("stream", &true);
+        let mut options: Object = object.read("stream_options").unwrap_or_default();
+        options.set("include_usage", &true);
+        object.set("stream_options", &options);
+        messages(dialect, attempt, &mut object, own);
+        let usual = dialect.adjust.max_output_tokens;
+        if let Some(limit) = usual.filter(|_| !LIMITS.iter().any(|name| object.has(name))) {
+            object.set(LIMITS[usize::from(!dialect.is_openai)], &limit);
+        }
+        dialect.adjust.finish(&mut object);
+        let spent = count_down(&mut object, attempt.spent);
+        Self { object, left_out, spent }
+    }
+
+    /// The same with the name of the limit that a refusal asks for; `None` if it asks for none.
+    pub(crate) fn renamed(&self, refusal: &str) -> Option<Self> {
+        let [newer, older] = LIMITS;
+        let odd = ["nsupported", "nrecognized", "nexpected", "xtra", "nknown", "not permitted"];
+        let is_odd = odd.iter().any(|word| refusal.contains(word));
+        let (from, to) = [(older, newer), (newer, older)].into_iter().find(|(from, to)| {
+            let asked = refusal.contains(to) || (*from == newer && is_odd);
+            refusal.contains(from) && asked && self.object.has(from) && !self.object.has(to)
+        })?;
+        let mut other = self.clone();
+        other.object.rename(from, to);
+        Some(other)
+    }
+}
+
+/// The client's own fields, or those of the prompt; what was left out; whether it is the client's.
+fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
+    let source = attempt.source.as_ref();
+    let client = source.and_then(|source| Some((source.protocol, Object::parse(&source.body)?)));
+    let written = || Object::of(&ChatRequest::new(dialect, &attempt.prompt));
+    match client {
+        Some((WireProtocol::OpenaiChat, mut own)) if own.has("messages") => {
+            let mut left_out = dialect.adjust.without_steering(&mut own);
+            // Sound cannot be kept.
+            let modalities: Option<Vec<Value>> = own.read("modalities");
+            if modalities.is_some_and(|asked| asked.iter().any(|one| one != "text")) {
+                for name in ["modalities", "audio"] {
+                    left_out.extend(own.remove(name).map(|_| name.to_owned()));
+                }
+            }
+            // Only the first of several answers is kept.
+            if own.read::<u32>("n").is_some_and(|n| n > 1) {
+                own.remove("n");
+                left_out.push("n".into());
+            }
+            (own, left_out, true)
+        }
+        Some(_) | None => {
+            let mut body = written();
+            let left_out = source.map(|source| dialect.adjust.pass_on(source, &mut body));
+            (body, left_out.unwrap_or_default(), false)
+        }
+    }
+}
+
+fn messages(dialect: Dialect<'_>, attempt: &Attempt, body: &mut Object, own: bool) {
+    let begun = !attempt.so_far.is_empty();
+    let adjust = dialect.adjust;
+    let role = adjust.system_role.as_deref();
+    let role = role.or((!dialect.is_openai).then_some("system")).filter(|role| *role != "keep");
+    let join = adjust.join_system.unwrap_or(!dialect.is_openai);
+    let Some(raw) = body.get("messages") else { return };
+    // Nothing in it is to be changed: it need not be taken apart.
+    let instructs = (role.is_some() || join) && has_instructions(raw);
+    let plain = own && !begun && !instructs;
+    let Some(mut list) = list(raw).filter(|_| !plain) else { return };
+    if !own {
+        list = merged(list);
+    }
+    list = instructions(list, Instructions { role, join });
+    if begun {
+        continued(&mut list, dialect.continuation, attempt);
+        if dialect.continuation == Continuation::Prefix {
+            body.set("continue_final_message", &true);
+            body.set("add_generation_prompt", &false);
+        }
+    }
+    body.set("messages", &list);
+}
+
+fn has_instructions(messages: &str) -> bool {
+    messages.contains("system") || messages.contains("developer") || messages.contains("\\u")
+}
+
+fn list(messages: &str) -> Option<Vec<Object>> {
+    serde_json::from_str(messages).ok()
+}
+
+/// Takes what was said off the limit of the answer; true if nothing is left.
+fn count_down(body: &mut Object, said: u64) -> bool {
+    if said == 0 {
+        return false;
+    }
+    let mut spent = false;
+    for name in LIMITS {
+        let Some(limit) = body.read::<Value>(name).and_then(|value| value.as_f64()) else {
+            continue;
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let limit = limit as u64;
+        body.set(name, &limit.saturating_sub(said).max(1));
+        spent |= limit <= said;
+    }
+    spent
+}

@@ -1,0 +1,162 @@
+//! Fragments of tool calls in a chat completion, each to the call that it belongs to.
+use std::collections::BTreeMap;
+
+use super::wire::ChatToolCall;
+use crate::domain::event::ToolCallDelta;
+use crate::providers::upstream::text::TextJoiner;
+
+/// Of more calls than a reader is shown, nothing is remembered.
+const MAX_CALLS: usize = 256;
+
+/// The calls of one answer.
+#[derive(Debug, Default)]
+pub(crate) struct ChatCalls {
+    /// Of the latest call: only that one grows.
+    arguments: Option<(u32, TextJoiner)>,
+    /// The id and name of each call: some servers repeat them in every fragment.
+    named: BTreeMap<u32, [Option<String>; 2]>,
+    /// Which call a server's number meant last, where that is not its number here.
+    meant: BTreeMap<u32, u32>,
+}
+
+impl ChatCalls {
+    /// Which call a fragment is of, and what it adds; the first of its chunk has `place` 0.
+    pub(crate) fn fragment(
+        &mut self,
+        place: u32,
+        call: ChatToolCall,
+    ) -> (u32, impl Iterator<Item = ToolCallDelta> + use<>) {
+        let function = call.function.unwrap_or_default();
+        // Some servers give each fragment an id of its own: only a call's first has a name.
+        let begins = function.name.as_ref().is_some_and(|name| !name.is_empty());
+        let told = call.index.unwrap_or(place);
+        let id = call.id.filter(|id| begins || self.is_known(id) || !self.has(told));
+        let index = self.index(told, id.as_deref());
+        let other = self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index);
+        let rest = if other { self.flush() } else { None };
+        let latest = self.arguments.get_or_insert_with(|| (index, TextJoiner::default()));
+        let arguments = latest.1.push(function.arguments.unwrap_or_default());
+        let [id, name] = self.news(index, [id, function.name]);
+        let new = id.is_some() || name.is_some() || !arguments.is_empty();
+        let new = new.then_some(ToolCallDelta { index, id, name, arguments });
+        (index, rest.into_iter().chain(new))
+    }
+
+    /// What is left of the latest call's arguments.
+    pub(crate) fn flush(&mut self) -> Option<ToolCallDelta> {
+        let (index, mut joiner) = self.arguments.take()?;
+        let arguments = joiner.finish();
+        let rest = !arguments.is_empty();
+        rest.then(|| ToolCallDelta { index, arguments, ..ToolCallDelta::default() })
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        self.named.values().any(|[known, _]| known.as_deref() == Some(id))
+    }
+
+    fn has(&self, told: u32) -> bool {
+        self.named.contains_key(self.meant.get(&told).unwrap_or(&told))
+    }
+
+    /// Some servers give every call the number 0 and tell them apart by their ids alone, in the
+    /// first fragment of each or in all.
+    fn index(&mut self, told: u32, id: Option<&str>) -> u32 {
+        let meant = self.meant.get(&told).copied();
+        let Some(id) = id.filter(|id| !id.is_empty()) else { return meant.unwrap_or(told) };
+        let is = |known: &[Option<String>; 2]| known[0].as_deref() == Some(id);
+        let known = self.named.iter().find(|(_, known)| is(known)).map(|(index, _)| *index);
+        let taken = self.named.get(&told).is_some_and(|known| known[0].is_some());
+        let free = self.named.keys().next_back().map_or(0, |last| last.saturating_add(1));
+        let index = known.unwrap_or(if taken { free } else { told });
+        if (index != told || meant.is_some()) && self.meant.len() < MAX_CALLS {
+            self.meant.insert(told, index);
+        }
+        index
+    }
+
+    /// What of a call's id and name was not said before.
+    fn news(&mut self, index: u32, words: [Option<String>; 2]) -> [Option<String>; 2] {
+        let words = words.map(|word| word.filter(|word| !word.is_empty()));
+        if words.iter().all(Option::is_none) || self.named.len() > MAX_CALLS {
+            return words;
+        }
+        let known = self.named.entry(index).or_default();
+        let mut at = known.iter_mut();
+        words.map(|word| {
+            let (known, word) = (at.next()?, word?);
+            let new = known.as_ref() != Some(&word);
+            new.then(|| known.insert(word).clone())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::providers::chat::calls::*;
+
+    /// Index, id, name and arguments of each delta that these calls of a chunk each make.
+    fn deltas(chunks: &[&str]) -> Vec<String> {
+        let mut calls = ChatCalls::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            let fragments: Vec<ChatToolCall> = serde_json::from_str(chunk).unwrap();
+            for (place, fragment) in (0..).zip(fragments) {
+                out.extend(calls.fragment(place, fragment).1);
+            }
+        }
+        out.extend(calls.flush());
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let one = |d: &ToolCallDelta| {
+            format!("{} {} {} {}", d.index, word(&d.id), word(&d.name), d.arguments)
+        };
+        out.iter().map(one).collect()
+    }
+
+    fn fragment(index: u32, id: &str, arguments: &str) -> String {
+        named(index, id, if id.is_empty() { "" } else { "f" }, arguments)
+    }
+
+    fn named(index: u32, id: &str, name: &str, arguments: &str) -> String {
+        let arguments = serde_json::Value::from(arguments);
+        format!(
+            r#"[{{"index":{index},"id":"{id}","function":{{"name":"{name}","arguments":{arguments}}}}}]"#
+        )
+    }
+
+    fn all(fragments: &[(u32, &str, &str)]) -> Vec<String> {
+        let chunks: Vec<String> = fragments
+            .iter()
+            .map(|(index, id, arguments)| fragment(*index, id, arguments))
+            .collect();
+        deltas(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_call_comes_in_fragments() {
+        let surrogates = [
+            r#"[{"index":1,"id":"c","function":{"name":"f","arguments":""}}]"#,
+            r#"[{"index":1,"function":{"arguments":"{\ud83d"}}]"#,
+            r#"[{"index":1,"id":"","function":{"arguments":"\ude00}"}}]"#,
+        ];
+        assert_eq!(deltas(&surrogates), ["1 c f ", "1   {", "1   😀}"]);
+        assert_eq!(all(&[(1, "c", ""), (1, "c", "{}")]), ["1 c f ", "1   {}"], "repeated");
+    }
+
+    #[test]
+    fn calls_that_all_have_the_number_0_are_told_apart_by_their_ids() {
+        let one_by_one = [(0, "a", "{"), (0, "", "}"), (0, "b", "["), (0, "", "]")];
+        assert_eq!(all(&one_by_one), ["0 a f {", "0   }", "1 b f [", "1   ]"]);
+        let mixed = [(0, "a", "{"), (0, "b", "["), (0, "a", "}"), (0, "b", "]"), (0, "", " ")];
+        assert_eq!(all(&mixed), ["0 a f {", "1 b f [", "0   }", "1   ]", "1    "]);
+        let numbered = [(0, "a", "{"), (1, "b", "["), (0, "", "}"), (1, "", "]")];
+        assert_eq!(all(&numbered), ["0 a f {", "1 b f [", "0   }", "1   ]"], "as they should be");
+        let ids = [(0, "a", "f", "{"), (0, "x", "", "}"), (0, "b", "g", "["), (0, "y", "", "]")];
+        let ids = ids.map(|(index, id, name, arguments)| named(index, id, name, arguments));
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let told = ["0 a f {", "0   }", "1 b g [", "1   ]"];
+        assert_eq!(deltas(&ids), told, "an id for each fragment");
+        let whole = r#"[{"id":"a","function":{"name":"f","arguments":"{}"}},
+                        {"id":"b","function":{"name":"f","arguments":"[]"}}]"#;
+        assert_eq!(deltas(&[whole]), ["0 a f {}", "1 b f []"], "without numbers");
+    }
+}

@@ -1,0 +1,274 @@
+//! Tools, calls and pictures, as chat completions and as the Messages API write them.
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::domain::prompt::{Image, Message, Tool, ToolChoice};
+use crate::domain::transcript::ToolCall;
+
+/// What a chat message says: a text alone, or with pictures.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum WireContent<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+/// A piece of a chat message.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Part<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: &'a Image },
+}
+
+/// The content of a chat message; `None` where it says nothing but calls.
+pub(crate) fn content(message: &Message) -> Option<WireContent<'_>> {
+    if message.content.is_empty() && !message.tool_calls.is_empty() {
+        return None;
+    }
+    if message.images.is_empty() {
+        return Some(WireContent::Text(message.content.as_str().into()));
+    }
+    let text = Some(message.content.as_str()).filter(|text| !text.is_empty());
+    let text = text.map(|text| Part::Text { text });
+    let images = message.images.iter().map(|image_url| Part::ImageUrl { image_url });
+    Some(WireContent::Parts(text.into_iter().chain(images).collect()))
+}
+
+/// A function in a chat request, or a call of it: `{"type":"function","function":{…}}`.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChatFunctionOf<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: T,
+}
+
+/// A call that the model made before.
+#[derive(Debug, Serialize)]
+pub(crate) struct Called<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+/// The tools of a chat request.
+pub(crate) fn tools(tools: &[Tool]) -> Vec<ChatFunctionOf<'_, &Tool>> {
+    let tool = |function| ChatFunctionOf { id: None, kind: "function", function };
+    tools.iter().map(tool).collect()
+}
+
+/// The calls of a chat message.
+pub(crate) fn calls(calls: &[ToolCall]) -> Vec<ChatFunctionOf<'_, Called<'_>>> {
+    calls.iter().map(called).collect()
+}
+
+fn called(call: &ToolCall) -> ChatFunctionOf<'_, Called<'_>> {
+    let function = Called { name: &call.name, arguments: &call.arguments };
+    ChatFunctionOf { id: Some(&call.id), kind: "function", function }
+}
+
+/// The choice in a chat request.
+pub(crate) fn choice(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Function(name) => json!({ "type": "function", "function": { "name": name } }),
+    }
+}
+
+/// The tools of a Messages request.
+pub(crate) fn messages_tools(tools: &[Tool]) -> Vec<Value> {
+    let tool = |tool: &Tool| {
+        let mut schema = tool.parameters.clone().unwrap_or_else(|| json!({}));
+        // Without a type a schema is refused.
+        if let Some(schema) = schema.as_object_mut() {
+            schema.entry("type").or_insert_with(|| "object".into());
+        }
+        let mut value = json!({ "name": tool.name, "input_schema": schema });
+        if let Some(description) = &tool.description {
+            value["description"] = description.as_str().into();
+        }
+        value
+    };
+    tools.iter().map(tool).collect()
+}
+
+/// The choice in a Messages request.
+/// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use>
+pub(crate) fn messages_choice(
+    choice: Option<&ToolChoice>,
+    parallel: Option<bool>,
+) -> Option<Value> {
+    let mut value = match choice {
+        None if parallel != Some(false) => return None,
+        None | Some(ToolChoice::Auto) => json!({ "type": "auto" }),
+        Some(ToolChoice::None) => return Some(json!({ "type": "none" })),
+        Some(ToolChoice::Required) => json!({ "type": "any" }),
+        Some(ToolChoice::Function(name)) => json!({ "type": "tool", "name": name }),
+    };
+    if parallel == Some(false) {
+        value["disable_parallel_tool_use"] = true.into();
+    }
+    Some(value)
+}
+
+/// A piece of a turn in a Messages request.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum TurnBlock<'a> {
+    Text { text: Cow<'a, str> },
+    Image { source: Value },
+    ToolUse { id: Cow<'a, str>, name: &'a str, input: Cow<'a, RawValue> },
+    ToolResult { tool_use_id: Cow<'a, str>, content: ResultContent<'a> },
+}
+
+/// What a tool answered: a text, or with pictures.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ResultContent<'a> {
+    Text(&'a str),
+    Blocks(Vec<TurnBlock<'a>>),
+}
+
+/// The API takes letters, digits, `_` and `-` in the ids of calls.
+fn call_id(id: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if id.chars().all(plain) {
+        return id.into();
+    }
+    id.chars().map(|c| if plain(c) { c } else { '_' }).collect::<String>().into()
+}
+
+/// The blocks of a message that is more than text.
+pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
+    if let Some(id) = &message.tool_call_id {
+        let content = if message.images.is_empty() {
+            ResultContent::Text(&message.content)
+        } else {
+            ResultContent::Blocks(said(message).collect())
+        };
+        return vec![TurnBlock::ToolResult { tool_use_id: call_id(id), content }];
+    }
+    let calls = message.tool_calls.iter().map(|call| TurnBlock::ToolUse {
+        id: call_id(&call.id),
+        name: &call.name,
+        input: input(&call.arguments),
+    });
+    said(message).chain(calls).collect()
+}
+
+/// The text and the pictures of a message.
+fn said(message: &Message) -> impl Iterator<Item = TurnBlock<'_>> {
+    // The API refuses an empty text.
+    let text = Some(message.content.as_str()).filter(|text| !text.trim().is_empty());
+    let text = text.map(|text| TurnBlock::Text { text: text.into() });
+    let images = message.images.iter().map(|image| TurnBlock::Image { source: source(image) });
+    text.into_iter().chain(images)
+}
+
+fn source(image: &Image) -> Value {
+    let inline = image.url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    match inline {
+        Some((kind, data)) => json!({ "type": "base64", "media_type": kind, "data": data }),
+        None => json!({ "type": "url", "url": image.url }),
+    }
+}
+
+/// The arguments as the object that the API wants; what is none becomes an empty one.
+fn input(arguments: &str) -> Cow<'_, RawValue> {
+    let object = arguments.trim_start().starts_with('{');
+    match serde_json::from_str::<&RawValue>(arguments) {
+        Ok(raw) if object => Cow::Borrowed(raw),
+        Ok(_) | Err(_) => Cow::Owned(RawValue::from_string("{}".into()).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::prompt::Role;
+    use crate::providers::chat::tools::*;
+
+    fn value(of: impl Serialize) -> Value {
+        serde_json::to_value(of).unwrap()
+    }
+
+    fn call() -> ToolCall {
+        ToolCall { id: "c1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into() }
+    }
+
+    #[test]
+    fn pictures_stand_behind_the_text() {
+        let image = Image { url: "data:image/png;base64,AAAA".into(), detail: Some("low".into()) };
+        let mut message = Message::text(Role::User, "see");
+        assert_eq!(value(content(&message)), "see");
+        message.images.push(image);
+        let url = "data:image/png;base64,AAAA";
+        assert_eq!(
+            value(content(&message)),
+            json!([{ "type": "text", "text": "see" },
+                { "type": "image_url", "image_url": { "url": url, "detail": "low" } }])
+        );
+        let source = json!({ "type": "base64", "media_type": "image/png", "data": "AAAA" });
+        assert_eq!(
+            value(blocks(&message)),
+            json!([{ "type": "text", "text": "see" }, { "type": "image", "source": source }])
+        );
+    }
+
+    #[test]
+    fn calls_and_their_answers() {
+        let mut message = Message::text(Role::Assistant, "");
+        message.tool_calls.push(call());
+        assert!(content(&message).is_none());
+        assert_eq!(
+            value(calls(&message.tool_calls)),
+            json!([{ "id": "c1", "type": "function",
+                "function": { "name": "f", "arguments": "{\"a\":1}" } }])
+        );
+        assert_eq!(
+            value(blocks(&message)),
+            json!([{ "type": "tool_use", "id": "c1", "name": "f", "input": { "a": 1 } }])
+        );
+        message.tool_calls[0].arguments = "not json".into();
+        assert_eq!(value(blocks(&message))[0]["input"], json!({}));
+        let mut answer = Message::text(Role::Tool, "42");
+        answer.tool_call_id = Some("c1".into());
+        assert_eq!(
+            value(blocks(&answer)),
+            json!([{ "type": "tool_result", "tool_use_id": "c1", "content": "42" }])
+        );
+    }
+
+    #[test]
+    fn a_tool_answers_with_a_picture_to_a_call_of_any_id() {
+        let mut answer = Message::text(Role::Tool, "shot");
+        answer.tool_call_id = Some("functions.f:0".into());
+        answer.images.push(Image { url: "data:image/png;base64,AAAA".into(), detail: None });
+        let source = json!({ "type": "base64", "media_type": "image/png", "data": "AAAA" });
+        let content =
+            json!([{ "type": "text", "text": "shot" }, { "type": "image", "source": source }]);
+        let result =
+            json!({ "type": "tool_result", "tool_use_id": "functions_f_0", "content": content });
+        assert_eq!(value(blocks(&answer)), json!([result]));
+        let tool =
+            Tool { name: "f".into(), description: None, parameters: Some(json!({})), strict: None };
+        assert_eq!(messages_tools(&[tool])[0]["input_schema"], json!({ "type": "object" }));
+    }
+
+    #[test]
+    fn the_choice_on_both_wires() {
+        let one = ToolChoice::Function("f".into());
+        assert_eq!(choice(&one), json!({ "type": "function", "function": { "name": "f" } }));
+        assert_eq!(messages_choice(Some(&one), None), Some(json!({ "type": "tool", "name": "f" })));
+        assert_eq!(messages_choice(None, None), None);
+        assert_eq!(
+            messages_choice(None, Some(false)),
+            Some(json!({ "type": "auto", "disable_parallel_tool_use": true }))
+        );
+    }
+}

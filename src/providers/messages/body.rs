@@ -1,0 +1,227 @@
+//! The body of a request to the Messages API. A client that speaks the same protocol has its own
+//! body sent, with few changes; else it is written from the prompt.
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use super::source;
+use super::wire::MessagesRequest;
+use crate::domain::source::WireProtocol;
+use crate::ports::{Attempt, Continuation};
+use crate::providers::upstream::adjust::Adjust;
+use crate::providers::upstream::json_body::Object;
+use crate::providers::upstream::overlap;
+
+/// The API wants a limit; this one is used where neither client nor configuration set one, in
+/// tokens.
+const MAX_TOKENS: u32 = 4096;
+const LIMIT: &str = "max_tokens";
+
+/// The upstream that a request is written for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The model's name there.
+    pub(crate) model: &'a str,
+    /// How it goes on from a text.
+    pub(crate) continuation: Continuation,
+    /// What the configuration changes.
+    pub(crate) adjust: &'a Adjust,
+}
+
+/// A body, and what of the client's is not in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) object: Object,
+    /// Names of fields that were left out.
+    pub(crate) left_out: Vec<String>,
+    /// Whether the limit of the answer is used up.
+    pub(crate) spent: bool,
+}
+
+impl Body {
+    /// The body for `attempt`.
+    pub(crate) fn new(wanted: Wanted<'_>, attempt: &Attempt) -> Self {
+        let (mut object, left_out) = begun(wanted, attempt);
+        object.set("model", &wanted.model);
+        object.set("stream", &true);
+        let mut messages: Vec<Object> = object.read("messages").unwrap_or_default();
+        if continued(&mut messages, wanted.continuation, &attempt.so_far) {
+            object.set("messages", &messages);
+        }
+        if !object.has(LIMIT) {
+            let usual = wanted.adjust.max_output_tokens.map_or(MAX_TOKENS, u32::from);
+            object.set(LIMIT, &usual);
+        }
+        wanted.adjust.finish(&mut object);
+        let limit = object.read::<u64>(LIMIT).filter(|_| attempt.spent > 0);
+        if let Some(limit) = limit {
+            object.set(LIMIT, &limit.saturating_sub(attempt.spent).max(1));
+        }
+        let spent = limit.is_some_and(|limit| limit <= attempt.spent);
+        Self { object, left_out, spent }
+    }
+
+    /// The same without an effort that the model does not have; `None` if that was not refused.
+    pub(crate) fn without_effort(&self, refusal: &str) -> Option<Self> {
+        let mut config: Object = self.object.read("output_config")?;
+        let named = refusal.contains("effort") || refusal.contains("output_config");
+        config.remove("effort").filter(|_| named)?;
+        let mut other = self.clone();
+        if config.names().next().is_some() {
+            other.object.set("output_config", &config);
+        } else {
+            other.object.remove("output_config");
+        }
+        other.left_out.push("reasoning_effort".into());
+        Some(other)
+    }
+}
+
+/// The client's own fields, or those of the prompt; and what was left out.
+fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
+    let source = attempt.source.as_ref();
+    let client = source.and_then(|source| Some((source.protocol, Object::parse(&source.body)?)));
+    if let Some((WireProtocol::AnthropicMessages, own)) = &client
+        && own.has("messages")
+    {
+        let mut own = own.clone();
+        let left_out = wanted.adjust.without_steering(&mut own);
+        source::remove_ours(&mut own);
+        // A key may allow less than was asked for.
+        if let Some(most) = attempt.prompt.parameters.max_output_tokens {
+            own.set(LIMIT, &most);
+        }
+        return (own, left_out);
+    }
+    let parameters = &attempt.prompt.parameters;
+    let mut body = Object::of(&MessagesRequest::new(wanted.model, &attempt.prompt));
+    let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
+    let mut left_out = told.unwrap_or_default();
+    let unknown = [
+        ("seed", parameters.seed.is_some()),
+        ("presence_penalty", parameters.openai.presence_penalty.is_some()),
+        ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
+        ("top_p", parameters.top_p.is_some() && parameters.temperature.is_some()),
+    ];
+    left_out.extend(unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()));
+    (body, left_out)
+}
+
+/// Adds the text so far; false if nothing is to be changed. An answer is not begun with white
+/// space at its end, which is refused, and behind a turn of the assistant only where the model
+/// goes on exactly.
+fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &str) -> bool {
+    let is_assistant = |m: &Object| m.read::<String>("role").as_deref() == Some("assistant");
+    let ends = messages.last().is_some_and(is_assistant);
+    if !ends && so_far.trim_end().is_empty() {
+        return false;
+    }
+    let last = if ends { messages.pop() } else { None };
+    let mut text = so_far.to_owned();
+    let mut said = json!({ "role": "assistant" });
+    match last.as_ref().map(|last| last.read::<String>("content")) {
+        Some(Some(own)) => text = own + so_far,
+        Some(None) => {
+            let mut blocks: Vec<Box<RawValue>> =
+                last.and_then(|last| last.read("content")).unwrap_or_default();
+            if !so_far.trim_end().is_empty() {
+                let block = json!({ "type": "text", "text": so_far.trim_end() });
+                blocks.extend(to_raw_value(&block));
+            }
+            let mut turn = Object::of(&said);
+            turn.set("content", &blocks);
+            messages.push(turn);
+            ask_on(messages, continuation, so_far);
+            return true;
+        }
+        None => {}
+    }
+    if !text.trim_end().is_empty() {
+        said["content"] = Value::from(text.trim_end());
+        messages.push(Object::of(&said));
+        ask_on(messages, continuation, &text);
+    }
+    true
+}
+
+fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {
+    if continuation != Continuation::Prefix {
+        let turn = json!({ "role": "user", "content": overlap::instruction(text) });
+        messages.push(Object::of(&turn));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::prompt::{Message, Parameters, Prompt, Role};
+    use crate::providers::messages::body::*;
+
+    fn attempt(messages: Vec<Message>, parameters: Parameters, so_far: &str) -> Attempt {
+        Attempt {
+            prompt: Prompt { messages, parameters },
+            so_far: so_far.into(),
+            resume: None,
+            trace: None,
+            source: None,
+            reasoning: String::new(),
+            spent: 0,
+            given: 0,
+        }
+    }
+
+    fn body(continuation: Continuation, attempt: &Attempt) -> Body {
+        let adjust = Adjust::default();
+        Body::new(Wanted { model: "m", continuation, adjust: &adjust }, attempt)
+    }
+
+    fn value(body: &Body) -> Value {
+        serde_json::to_value(&body.object).unwrap()
+    }
+
+    fn turns(continuation: Continuation, messages: &[(Role, &str)], so_far: &str) -> Vec<Value> {
+        let messages = messages.iter().map(|(role, text)| Message::text(*role, *text)).collect();
+        let attempt = attempt(messages, Parameters::default(), so_far);
+        value(&body(continuation, &attempt))["messages"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn a_text_is_continued_by_an_instruction_or_as_a_prefix() {
+        let hi = [(Role::User, "hi")];
+        let instructed = turns(Continuation::Instruct, &hi, "Once ");
+        assert_eq!(instructed[1], json!({ "role": "assistant", "content": "Once" }));
+        assert!(instructed[2]["content"].as_str().unwrap().contains("`Once `"));
+        assert_eq!(turns(Continuation::Prefix, &hi, "Once \n").len(), 2);
+        assert_eq!(turns(Continuation::Prefix, &hi, "Once \n")[1]["content"], "Once");
+        assert_eq!(turns(Continuation::Prefix, &hi, " \n").len(), 1, "nothing to continue");
+    }
+
+    #[test]
+    fn the_last_turn_is_the_persons_where_the_model_wants_it() {
+        let begun = [(Role::User, "hi"), (Role::Assistant, "b ")];
+        let asked = turns(Continuation::Instruct, &begun, "");
+        assert_eq!(asked[1], json!({ "role": "assistant", "content": "b" }));
+        assert_eq!(asked[2]["role"], "user");
+        let joined = turns(Continuation::Prefix, &begun, "c");
+        assert_eq!(joined[1], json!({ "role": "assistant", "content": "b c" }));
+        let empty = [(Role::User, "hi"), (Role::Assistant, ""), (Role::User, "again")];
+        assert_eq!(turns(Continuation::Instruct, &empty, "").len(), 2, "an empty turn is refused");
+    }
+
+    #[test]
+    fn what_the_api_does_not_take_is_mapped_or_left_out() {
+        let mut parameters =
+            Parameters { temperature: Some(1.3), top_p: Some(0.9), ..Parameters::default() };
+        parameters.openai.reasoning_effort = Some("minimal".into());
+        let schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": {} } });
+        parameters.openai.response_format = Some(schema);
+        let attempt = attempt(vec![Message::text(Role::User, "hi")], parameters, "");
+        let asked = body(Continuation::Instruct, &attempt);
+        assert_eq!(asked.left_out, ["top_p"]);
+        let sent = value(&asked);
+        assert_eq!((&sent["temperature"], sent.get("top_p")), (&json!(1.0), None));
+        let format = json!({ "type": "json_schema", "schema": {} });
+        assert_eq!(sent["output_config"], json!({ "effort": "low", "format": format }));
+        let other = asked.without_effort("output_config.effort: not supported").unwrap();
+        assert_eq!(value(&other)["output_config"], json!({ "format": format }));
+        assert!(asked.without_effort("no credit").is_none());
+    }
+}

@@ -1,0 +1,96 @@
+//! What a client that speaks the Messages API adds to its body, and what of ours does not go up.
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::domain::source::WireProtocol;
+use crate::ports::Attempt;
+use crate::providers::upstream::json_body::Object;
+
+/// What signatures of ours begin with, which no vendor can check.
+const OURS: &str = "lastword_";
+
+/// The names of trial features that the body's fields need.
+pub(crate) fn betas(attempt: &Attempt) -> Option<String> {
+    let source = attempt.source.as_ref()?;
+    let is_own = source.protocol == WireProtocol::AnthropicMessages && !source.betas.is_empty();
+    is_own.then(|| source.betas.join(","))
+}
+
+/// Takes thinking that was signed here out of the turns of `body`; a turn that is nothing else goes.
+pub(crate) fn remove_ours(body: &mut Object) {
+    if !body.get("messages").is_some_and(|messages| messages.contains(OURS)) {
+        return;
+    }
+    let turns: Vec<Object> = body.read("messages").unwrap_or_default();
+    let turns: Vec<Object> = turns.into_iter().filter_map(without_ours).collect();
+    body.set("messages", &turns);
+}
+
+fn without_ours(mut turn: Object) -> Option<Object> {
+    let Some(blocks) = turn.read::<Vec<Box<RawValue>>>("content") else { return Some(turn) };
+    let (before, kept): (usize, Vec<_>) =
+        (blocks.len(), blocks.into_iter().filter(|block| !is_ours(block)).collect());
+    if kept.len() == before {
+        return Some(turn);
+    }
+    if kept.is_empty() {
+        return None;
+    }
+    turn.set("content", &kept);
+    Some(turn)
+}
+
+fn is_ours(block: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Thinking {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+        signature: Option<String>,
+    }
+    serde_json::from_str::<Thinking>(block.get()).is_ok_and(|block| {
+        block.kind.as_deref() == Some("thinking")
+            && block.signature.is_some_and(|signature| signature.starts_with(OURS))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::prompt::{Parameters, Prompt};
+    use crate::domain::source::Source;
+    use crate::providers::messages::source::*;
+
+    #[test]
+    fn trial_features_go_up_with_a_body_of_this_protocol_only() {
+        let attempt = |protocol| Attempt {
+            prompt: Prompt { messages: Vec::new(), parameters: Parameters::default() },
+            so_far: String::new(),
+            reasoning: String::new(),
+            spent: 0,
+            given: 0,
+            resume: None,
+            trace: None,
+            source: Some(Source {
+                protocol,
+                body: "{}".into(),
+                betas: vec!["a-1".into(), "b-2".into()],
+            }),
+        };
+        let own = attempt(WireProtocol::AnthropicMessages);
+        assert_eq!(betas(&own).as_deref(), Some("a-1,b-2"));
+        assert_eq!(betas(&attempt(WireProtocol::OpenaiChat)), None);
+    }
+
+    #[test]
+    fn thinking_that_was_signed_here_does_not_go_up() {
+        let ours = r#"{"type":"thinking","thinking":"Hm","signature":"lastword_00"}"#;
+        let theirs = r#"{"type":"thinking","thinking":"Hm","signature":"EqQB"}"#;
+        let text = r#"{"type":"text","text":"lastword_"}"#;
+        let turn = |blocks: &str| format!(r#"{{"role":"assistant","content":[{blocks}],"x":1.0}}"#);
+        let body = |turns: &str| format!(r#"{{"model":"up","max_tokens":9,"messages":[{turns}]}}"#);
+        let all = [turn(&format!("{ours},{theirs},{text}")), turn(ours), turn(text)].join(",");
+        let left = [turn(&format!("{theirs},{text}")), turn(text)].join(",");
+        let mut object = Object::parse(&body(&all)).unwrap();
+        remove_ours(&mut object);
+        assert_eq!(serde_json::to_string(&object).unwrap(), body(&left));
+    }
+}

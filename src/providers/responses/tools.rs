@@ -1,0 +1,208 @@
+//! Turns, tools, calls and pictures as the Responses API writes them: each call and each answer of
+//! a tool is an item of its own.
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice};
+
+/// One item of the input.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Item<'a> {
+    Turn { role: Role, content: WireContent<'a> },
+    Call { r#type: &'static str, call_id: &'a str, name: &'a str, arguments: &'a str },
+    Answer { r#type: &'static str, call_id: &'a str, output: &'a str },
+}
+
+/// What a turn says: a text alone, or with pictures.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum WireContent<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+/// A piece of a turn.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Part<'a> {
+    InputText {
+        text: &'a str,
+    },
+    InputImage {
+        image_url: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a str>,
+    },
+}
+
+/// A turn that is text and nothing else.
+pub(crate) fn text<'a>(role: Role, text: impl Into<Cow<'a, str>>) -> Item<'a> {
+    Item::Turn { role, content: WireContent::Text(text.into()) }
+}
+
+/// The items of a message.
+pub(crate) fn items(message: &Message) -> Vec<Item<'_>> {
+    if message.role == Role::Tool {
+        let call_id = message.tool_call_id.as_deref().unwrap_or_default();
+        return vec![Item::Answer {
+            r#type: "function_call_output",
+            call_id,
+            output: &message.content,
+        }];
+    }
+    let calls = message.tool_calls.iter().map(|call| Item::Call {
+        r#type: "function_call",
+        call_id: &call.id,
+        name: &call.name,
+        arguments: &call.arguments,
+    });
+    let silent = message.content.is_empty() && message.images.is_empty();
+    let said = (!silent || message.tool_calls.is_empty()).then(|| turn(message));
+    said.into_iter().chain(calls).collect()
+}
+
+fn turn(message: &Message) -> Item<'_> {
+    if message.images.is_empty() {
+        return text(message.role, message.content.as_str());
+    }
+    let said = Some(message.content.as_str()).filter(|text| !text.is_empty());
+    let said = said.map(|text| Part::InputText { text });
+    let pictures = message
+        .images
+        .iter()
+        .map(|image| Part::InputImage { image_url: &image.url, detail: image.detail.as_deref() });
+    let parts = said.into_iter().chain(pictures).collect();
+    Item::Turn { role: message.role, content: WireContent::Parts(parts) }
+}
+
+/// The fields about tools and about the shape of the answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Tools<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Effort<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Effort<'a> {
+    effort: &'a str,
+}
+
+impl<'a> Tools<'a> {
+    /// Those of these parameters. The API has no penalties.
+    pub(crate) fn of(parameters: &'a Parameters) -> Self {
+        let OpenAiOnly { response_format, reasoning_effort, .. } = &parameters.openai;
+        Self {
+            tools: parameters.tools.iter().map(tool).collect(),
+            tool_choice: parameters.tool_choice.as_ref().map(choice),
+            parallel_tool_calls: parameters
+                .parallel_tool_calls
+                .filter(|_| !parameters.tools.is_empty()),
+            text: response_format.as_ref().map(format),
+            reasoning: reasoning_effort.as_deref().map(|effort| Effort { effort }),
+        }
+    }
+}
+
+fn tool(tool: &Tool) -> Value {
+    let mut value = serde_json::to_value(tool).unwrap_or_default();
+    value["type"] = "function".into();
+    // Both are required there; chat completions take what is missing for these.
+    if tool.strict.is_none() {
+        value["strict"] = false.into();
+    }
+    if tool.parameters.is_none() {
+        value["parameters"] = json!({ "type": "object", "properties": {} });
+    }
+    value
+}
+
+fn choice(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Function(name) => json!({ "type": "function", "name": name }),
+    }
+}
+
+/// What chat completions hold in an object of its own stands here beside the type.
+fn format(response_format: &Value) -> Value {
+    let mut format = response_format.clone();
+    if let Some(Value::Object(schema)) = format.get_mut("json_schema").map(Value::take)
+        && let Some(format) = format.as_object_mut()
+    {
+        format.remove("json_schema");
+        format.extend(schema);
+    }
+    json!({ "format": format })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::prompt::Image;
+    use crate::domain::transcript::ToolCall;
+    use crate::providers::responses::tools::*;
+
+    fn value(of: impl Serialize) -> Value {
+        serde_json::to_value(of).unwrap()
+    }
+
+    #[test]
+    fn calls_answers_and_pictures_are_items_and_parts() {
+        let mut asked = Message::text(Role::Assistant, "");
+        asked.tool_calls =
+            vec![ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}".into() }];
+        let call =
+            json!({ "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" });
+        assert_eq!(value(items(&asked)), json!([call]));
+        asked.content = "Let me".into();
+        let said = json!({ "role": "assistant", "content": "Let me" });
+        assert_eq!(value(items(&asked)), json!([said, call]));
+        let mut answer = Message::text(Role::Tool, "42");
+        answer.tool_call_id = Some("c1".into());
+        let output = json!({ "type": "function_call_output", "call_id": "c1", "output": "42" });
+        assert_eq!(value(items(&answer)), json!([output]));
+        let mut seen = Message::text(Role::User, "see");
+        seen.images = vec![Image { url: "data:x".into(), detail: None }];
+        let parts = json!([
+            { "type": "input_text", "text": "see" }, { "type": "input_image", "image_url": "data:x" },
+        ]);
+        assert_eq!(value(items(&seen)), json!([{ "role": "user", "content": parts }]));
+    }
+
+    #[test]
+    fn tools_and_formats_are_flat() {
+        let parameters: Parameters = serde_json::from_value(json!({
+            "tools": [{ "name": "f", "parameters": { "type": "object" } }],
+            "tool_choice": { "function": "f" },
+            "parallel_tool_calls": false,
+            "openai": {
+                "response_format": { "type": "json_schema", "json_schema": { "name": "n", "schema": {} } },
+                "reasoning_effort": "low",
+            },
+        }))
+        .unwrap();
+        let expected = json!({
+            "tools": [{
+                "type": "function", "name": "f", "parameters": { "type": "object" }, "strict": false,
+            }],
+            "tool_choice": { "type": "function", "name": "f" },
+            "parallel_tool_calls": false,
+            "text": { "format": { "type": "json_schema", "name": "n", "schema": {} } },
+            "reasoning": { "effort": "low" },
+        });
+        assert_eq!(value(Tools::of(&parameters)), expected);
+        assert_eq!(value(Tools::of(&Parameters::default())), json!({}));
+    }
+}

@@ -1,0 +1,24 @@
+//! What every provider that asks over HTTP shares, whatever its server speaks.
+//!
+//! - [`endpoint`], [`local`]: where to ask, and which servers run on this machine
+//! - [`adjust`], `json_body`, `rest`: what a model's configuration changes; JSON that stays as it
+//!   came where nobody edits it; fields of an answer that nothing here reads
+//! - [`guard`], `events`, `framer`, `answer`, `refusal`, `probe`: sane events when they are asked
+//!   for, timeouts, an upstream's "no", and what the guard tells beside the events
+//! - `delta_stream`, `overlap`, `text`, `think_tags`: pulling deltas, going on behind a text, text
+//!   out of pieces, thoughts that a server leaves in the text
+pub mod adjust;
+pub(super) mod answer;
+pub(super) mod delta_stream;
+pub mod endpoint;
+pub(super) mod events;
+pub(super) mod framer;
+pub mod guard;
+pub(super) mod json_body;
+pub mod local;
+pub(super) mod overlap;
+pub(super) mod probe;
+pub(super) mod refusal;
+pub(super) mod rest;
+pub(super) mod text;
+pub(super) mod think_tags;
