@@ -53,7 +53,7 @@ pub enum AppError {
     /// A model of the configuration cannot be served.
     #[error(transparent)]
     Models(#[from] ModelsError),
-    /// What an earlier process left cannot be read.
+    /// The generations of an earlier process cannot be read.
     #[error("cannot take up what an earlier process left: {0}")]
     TakeUp(LogError),
     /// The database cannot be asked what it has.
@@ -185,7 +185,7 @@ impl App {
         &self.engine
     }
 
-    /// What there is to say about the start: a name and a value a line.
+    /// The facts about the start: a name and a value a line.
     pub fn started(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.started.iter().map(|(name, value)| (*name, value.as_str()))
     }

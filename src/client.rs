@@ -36,7 +36,7 @@ pub struct Client {
     headers: HeaderMap,
 }
 
-/// What to ask.
+/// The request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Question {
     /// The prompt.
@@ -44,7 +44,7 @@ pub struct Question {
     /// Which model; the server's default otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What to tell it before.
+    /// The system text before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// The conversation that it goes on in.
@@ -128,7 +128,8 @@ impl ClientError {
 }
 
 impl Client {
-    /// A client of the server at `server`, such as `localhost:7878` or `https://example.org`. Connects to nothing.
+    /// A client of the server at `server`, such as `localhost:7878` or `https://example.org`.
+    /// Connects to nothing.
     ///
     /// # Errors
     /// An address that is no URL of HTTP, or a key that cannot be sent.

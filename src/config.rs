@@ -31,7 +31,7 @@ pub use local::{LocalKind, LocalServer};
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Who may come in without a key.
+    /// The callers that need no key.
     pub anonymous: Anonymous,
     /// The certificate and its key; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
@@ -55,9 +55,9 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// The model for prompts that name none.
     pub default_model: Option<String>,
-    /// What the environment offers as an OpenAI-compatible upstream.
+    /// The environment's OpenAI-compatible upstream.
     pub openai: ProviderEnvironment,
-    /// What it offers of Anthropic's.
+    /// The environment's Anthropic upstream.
     pub anthropic: ProviderEnvironment,
     /// The servers on this machine to look for while no model is configured; none to not look.
     pub detect: Vec<LocalServer>,
@@ -100,7 +100,7 @@ impl std::fmt::Debug for ProviderEnvironment {
     }
 }
 
-/// What is wrong with the configuration, and how to mend it.
+/// A fault of the configuration, and how to mend it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);

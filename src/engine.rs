@@ -86,13 +86,13 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-/// What an engine stands on.
+/// The leaves that an engine stands on.
 pub struct Leaves {
     /// The durable log.
     pub log: Arc<dyn Log>,
     /// Hints to and from other instances.
     pub signals: Arc<dyn Signals>,
-    /// What prompts can name.
+    /// The models that prompts can name.
     pub models: Models,
 }
 
@@ -119,7 +119,7 @@ struct Inner {
     /// Unfinished generations with events of a newer version.
     foreign: Foreign,
     request_reads: request_reads::Queue,
-    /// What operators saw last.
+    /// The operators' last view.
     picture: Mutex<Option<Picture>>,
 }
 
@@ -188,7 +188,7 @@ impl Engine {
         *self.inner.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
     }
 
-    /// What this process counts.
+    /// The counters of this process.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
@@ -218,8 +218,8 @@ impl Engine {
         self.inner.tasks.soft().clone()
     }
 
-    /// Does something on the main runtime: a future of which nobody wants to know for a while, as
-    /// on a socket that cannot send, would keep the log's connection that it waits for.
+    /// Runs a future on the main runtime. A future that nobody polls for a while, as on a socket
+    /// that cannot send, would hold its connection to the log.
     pub fn aside<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -18,8 +18,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Tries inputs of `strategy`: `LASTWORD_FUZZ_SECONDS` long, or a few thousand. `property` panics
-/// at an input that breaks it; the smallest such input that is found is shown with its seed, which
-/// as `LASTWORD_FUZZ_SEED` finds it again.
+/// at an input that breaks it. The smallest such input is shown with its seed, which finds it again
+/// as `LASTWORD_FUZZ_SEED`.
 pub(crate) fn hold<S: Strategy>(name: &str, strategy: &S, property: impl Fn(S::Value)) {
     let seconds = number("LASTWORD_FUZZ_SECONDS");
     let first =

@@ -1,7 +1,8 @@
 //! The routes: a prompt comes in, events go out. Parses, calls the engine, maps the answer.
 //!
 //! - `protocols`: what clients speak, a room each: requests, encoder, errors, routes
-//! - the rest is what they share, and what is no protocol: the page, health, metrics, the operators' API
+//! - the rest is what they share, and what is no protocol: the page, health, metrics, the
+//!   operators' API
 mod accept;
 mod admin;
 mod answer;

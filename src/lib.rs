@@ -7,8 +7,8 @@
 //! - [`engine`]: start, cancel, read: one generation from its prompt to its last word
 //! - [`providers`]: prompt in, model tokens out
 //! - [`store`]: the durable log in Postgres, and the private Postgres
-//! - [`ports`]: the traits between the engine and these leaves: log, conversations, keys, readers of
-//!   requests, operations, providers, signals
+//! - [`ports`]: the traits between the engine and these leaves: log, conversations, keys, readers
+//!   of requests, operations, providers, signals
 //! - [`domain`]: events, their fold, ids, prompts
 //!
 //! At the other end of the wire: [`client`], for the terminal.

@@ -91,7 +91,7 @@ fn ended(outcome: Result<u8, ClientError>) -> ExitCode {
         Err(error) => {
             warn(&error.to_string());
             if let Some(hint) = error.hint() {
-                // Whoever closes standard error has the exit code.
+                // A closed standard error leaves the exit code.
                 let _ = writeln!(std::io::stderr(), "  {hint}");
             }
             ExitCode::from(error.exit_code())
@@ -110,7 +110,7 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
             app = App::build(&config) => app?,
             () = stop.cancelled() => return Ok(()),
         };
-        // Who closes our standard output shall not end us.
+        // A closed standard output shall not end us.
         let _ = say(&app);
         Ok(app.run(stop.clone(), hurry.clone()).await?)
     };
@@ -135,7 +135,7 @@ fn say(app: &App) -> std::io::Result<()> {
 async fn keys(place: PlaceFlags, command: KeysCommand) -> Result<(), Box<dyn Error>> {
     let config = Config::of_place(place)?;
     let told = keys::run(&config, command).await?;
-    // What a program wants goes to standard output alone: KEY=$(lastword keys create …).
+    // A program's value goes to standard output alone: KEY=$(lastword keys create …).
     for line in told.notes {
         eprintln!("{line}");
     }

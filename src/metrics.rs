@@ -1,4 +1,4 @@
-//! What is counted and measured: each metric by its name, in one place.
+//! The metrics, each by its name, in one place.
 //!
 //! Prometheus' rules for names: base units (seconds, bytes), `_total` for what only grows.
 mod latency_histogram;
@@ -161,7 +161,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// What did not happen yet is there as zero, so that a rate of its first time is right.
+    /// Counters begin at zero, so that a rate of the first time is right.
     fn begin_at_zero(&self) {
         Status::ALL.into_iter().filter(|s| s.is_ended()).for_each(|s| drop(self.ending(s)));
         ErrorCode::ALL.into_iter().for_each(|code| drop(self.loss(code)));
@@ -204,7 +204,7 @@ impl Metrics {
         };
     }
 
-    /// What is handed out to a reader that reads live became durable `lag` ago.
+    /// An event that a live reader gets became durable `lag` ago.
     pub fn lag(&self, lag: Duration) {
         self.lag.observe(lag);
     }

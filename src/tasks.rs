@@ -15,7 +15,7 @@ pub struct Tasks {
     runtime: Handle,
     /// Generations: a soft stop lets them come to their end.
     work: TaskTracker,
-    /// What serves generations, and must outlive them.
+    /// The tasks that serve generations, and must outlive them.
     services: TaskTracker,
     soft: CancellationToken,
     hard: CancellationToken,

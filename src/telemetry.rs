@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, variable};
 use crate::engine::Export;
 
-/// What is logged unless `RUST_LOG` says otherwise. async-openai logs what an upstream sends,
-/// which may hold a prompt's words, so it stays silent whatever is asked for.
+/// The log filter unless `RUST_LOG` says otherwise. async-openai logs what an upstream sends, which
+/// may hold a prompt's words, so it stays silent whatever is asked for.
 const USUAL: &str = "info,sqlx=warn,hyper=warn,actix_server=warn,mio=warn,opentelemetry=warn";
 const NEVER: &str = "async_openai=off";
 

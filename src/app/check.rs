@@ -23,7 +23,7 @@ const AT_ONCE: usize = 4;
 pub struct Finding {
     /// Whether it can be relied on.
     pub ok: bool,
-    /// What it is, such as `database` or `model llama`.
+    /// Its name, such as `database` or `model llama`.
     pub what: String,
     /// How it is, or what is wrong.
     pub how: String,

@@ -100,7 +100,8 @@ impl Database {
     }
 }
 
-/// Connects; waits for a database that is not there yet, as after a power cut, for `patience` at most.
+/// Connects; waits for a database that is not there yet, as after a power cut, for `patience` at
+/// most.
 async fn patiently(
     options: &PgConnectOptions,
     durability: Durability,

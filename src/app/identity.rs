@@ -1,8 +1,8 @@
 //! Which instance this process is: the successor of a dead one where it can be.
 //!
-//! A slot is a file with an id, locked for the life of its process. Whoever gets the lock knows
-//! that the slot's last process is dead, and takes its generations up at once, without waiting
-//! for a lease.
+//! A slot is a file with an id, locked for the life of its process. The holder of the lock knows
+//! that the slot's last process is dead. It takes the process's generations up at once, without
+//! waiting for a lease.
 use std::fs::{File, OpenOptions, TryLockError, create_dir_all};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use crate::ports::{KeyRow, Keys, LogError, NewKey, Signal, Signals, To};
 use crate::store::{Pace, PgLog, PgSignals};
 use crate::tasks::Tasks;
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Debug, Default)]
 pub struct Told {
     /// For programs, and people.

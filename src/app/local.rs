@@ -14,7 +14,7 @@ use crate::providers::upstream::local::{Candidate, Look, look};
 /// Attempts at one answer of a server that asks for no money.
 const ATTEMPTS: u32 = 3;
 
-/// What is known of this machine's model servers.
+/// The knowledge of this machine's model servers.
 pub(super) struct Local {
     config: Config,
     candidates: Vec<Candidate>,
@@ -40,7 +40,7 @@ impl Local {
         Ok((models, lines))
     }
 
-    /// What a start has to say about servers that are there and have nothing to offer.
+    /// The hints of a start about servers that run and have no model.
     pub(super) fn hints(&self) -> Vec<String> {
         let servers = self.candidates.iter().zip(&self.looks);
         let empty = servers

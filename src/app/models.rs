@@ -89,7 +89,8 @@ pub(super) fn models(
     let demo = (demo, "built in, no AI".to_owned());
     let offered = offered(config)?;
     check_fallbacks(config, &offered)?;
-    // What was found here before what is offered: it may be the default, and costs nothing.
+    // Models found on this machine come before those of the environment: the first may be the
+    // default, and costs nothing.
     for more in detected.iter().cloned().chain(offered).chain([demo]) {
         if !all.iter().any(|(m, _)| m.name == more.0.name) {
             all.push(more);
@@ -145,7 +146,7 @@ fn check_fallbacks(config: &Config, offered: &[Reasoned]) -> Result<(), ModelsEr
     Ok(())
 }
 
-/// What each wire can do to go on from a text, and what to say instead.
+/// The ways in which each wire can go on from a text, and the words for the others.
 fn check_wire(config: &ModelConfig) -> Result<(), ModelsError> {
     let refuse = |why| Err(ModelsError::Continuation(config.name.clone(), why));
     match (config.wire, config.continuation) {
@@ -230,7 +231,7 @@ fn settings(
     })
 }
 
-/// What the file changes in the requests to a model.
+/// The file's changes to the requests of a model.
 fn adjust(config: &ModelConfig) -> Result<Adjust, ModelsError> {
     let given = |all: &BTreeMap<String, Given>| -> Result<Vec<(String, String)>, ModelsError> {
         let value = |(name, given): (&String, &Given)| match given {
@@ -286,7 +287,7 @@ fn timeouts(config: &ModelConfig) -> Result<Timeouts, ModelsError> {
     })
 }
 
-/// What the environment offers.
+/// The models of the environment.
 fn offered(config: &Config) -> Result<Vec<Reasoned>, ModelsError> {
     let mut all = Vec::new();
     let openai_settings = from_environment(&config.openai, OPENAI, OPENAI_MODEL);

@@ -42,18 +42,18 @@ const LAST_BYTES: u64 = 3;
 /// How long the listener may take to close; longer, and another process has the same port.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Connections that wait to be accepted: all readers of an instance that ended may come at once, and
-/// one that finds no place is tried again only after a second, then after two more.
+/// Connections that wait to be accepted. All readers of an ended instance may come at once, and one
+/// without a place tries again only after a second, then after two more.
 const BACKLOG: i32 = 4096;
 
-/// Who may come in, from which pages, and in which transport.
+/// The callers, pages and transport that a listener accepts.
 pub(super) struct ServeContext {
     pub(super) access: Access,
     pub(super) origins: Origins,
     pub(super) transport: Transport,
 }
 
-/// What is spoken below HTTP.
+/// The protocol below HTTP.
 pub(super) enum Transport {
     /// HTTP/1.1 in the clear.
     Plain,
@@ -164,7 +164,7 @@ fn bodies(limits: &Limits) -> Bodies {
 /// How many connections are served: as many as configured, if this process may open so many files
 /// beside those that it needs itself.
 fn places(files: usize, limits: &Limits) -> usize {
-    // Whoever runs has its model's connection.
+    // Each running generation has its model's connection.
     let kept = limits.running.saturating_add(DATABASE + RESERVE);
     // Where there are few, readers and generations share them: most generations have a reader.
     let most = files - kept.min(files / 2);

@@ -20,7 +20,7 @@ pub enum TlsError {
     File {
         /// Which.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The certificate is another key's.
@@ -36,7 +36,7 @@ pub enum TlsError {
     Signal(std::io::Error),
 }
 
-/// What connections are opened with; the certificate can change under it.
+/// The keys that connections are opened with; the certificate can change under it.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     files: TlsFiles,
@@ -67,8 +67,8 @@ impl Tls {
         config
     }
 
-    /// Reads the files again whenever the process gets SIGHUP. What makes no sense changes nothing:
-    /// the old certificate goes on.
+    /// Reads the files again whenever the process gets SIGHUP. An invalid certificate changes
+    /// nothing: the old one goes on.
     pub(super) async fn watch(&self) -> Result<std::convert::Infallible, TlsError> {
         let mut hangup = signal(SignalKind::hangup()).map_err(TlsError::Signal)?;
         loop {
@@ -98,7 +98,7 @@ fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
         .map_err(|e| wrong(&files.key, format!("no private key can be read: {e}")))?;
     let key = any_supported_type(&key).map_err(|e| wrong(&files.key, e.to_string()))?;
     let certified = CertifiedKey::new(chain, key);
-    // What cannot be compared is tried: clients will tell.
+    // A pair that cannot be compared is tried: clients will tell.
     match certified.keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
             Err(TlsError::Mismatch { cert: files.cert.clone(), key: files.key.clone() })

@@ -20,7 +20,7 @@ const NOBODY_READS: u8 = 141;
 const START: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What is left to be read behind a cancel's receipt comes within this time, or is not shown.
+/// The output behind a cancel's receipt comes within this time, or is not shown.
 const REST: Duration = Duration::from_secs(5);
 
 /// How to show it.
@@ -50,7 +50,7 @@ pub async fn ask(client: &Client, question: &Question, output: Output) -> Result
             tokio::select! {
                 opened = &mut start => break (opened?, cancelled),
                 _ = ticks.tick() => terminal.turn(),
-                // What may have begun already can be cancelled once its name is known.
+                // A generation that may have begun can be cancelled once its name is known.
                 _ = interrupts.recv() => {
                     if std::mem::replace(&mut cancelled, true) {
                         return Ok(INTERRUPTED);

@@ -28,7 +28,7 @@ pub(super) struct Opened {
     pub(super) body: Option<Body>,
 }
 
-/// What comes next.
+/// The next step.
 #[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Told {
     /// An event: its object as the server wrote it, and what it is, if this build knows it.
@@ -108,8 +108,8 @@ impl<'a> Following<'a> {
         Ok(None)
     }
 
-    /// By the rules of the protocol: the next one counts, an old one is dropped, and behind a gap
-    /// the reader comes back with its cursor.
+    /// Applies the rules of the protocol. The next event counts and an old one is dropped. Behind a
+    /// gap the reader comes back with its cursor.
     fn take(&mut self, json: String) -> Option<Told> {
         let numbered: Numbered = serde_json::from_str(&json).ok()?;
         if numbered.seq <= self.last {

@@ -1,4 +1,4 @@
-//! What is shown: the answer on standard output, everything else on standard error.
+//! The output: the answer on standard output, everything else on standard error.
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::domain::event::{Done, Event, Status, Usage};
 
 /// How often the spinner turns.
 pub(super) const TURN: Duration = Duration::from_millis(80);
-/// What came within this time came at once: it has no pace.
+/// An answer within this time came at once: it has no pace.
 const MEASURABLE: Duration = Duration::from_millis(200);
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
@@ -30,7 +30,7 @@ pub(super) struct Terminal {
     /// Whether the last character was the end of a line.
     at_line_start: bool,
     thinking: bool,
-    /// What was shown of the answer, to be gone on with behind a snapshot.
+    /// The shown part of the answer, to go on with behind a snapshot.
     shown: String,
     /// Events of the answer that count: as many tokens, where the model does not tell.
     counted: u64,
@@ -52,7 +52,7 @@ const RED: &str = "31";
 
 /// Says on standard error why there is no answer.
 pub fn warn(text: &str) {
-    // Whoever closes standard error does not want to see it.
+    // A closed standard error is no fault.
     let _unseen = writeln!(io::stderr(), "{}", coloured(RED, &format!("lastword: {text}")));
 }
 
@@ -94,7 +94,7 @@ impl Terminal {
         let turn = SPINNER.get(self.turns % SPINNER.len()).copied().unwrap_or('.');
         let what = if self.thinking { "thinking" } else { "waiting" };
         let seconds = self.begun.elapsed().as_secs_f32();
-        // Whoever closes standard error does not want to see it.
+        // A closed standard error is no fault.
         let _unseen = write!(io::stderr(), "\r{turn} {what} {seconds:.1} s ");
         (self.turning, self.turns) = (true, self.turns + 1);
     }
@@ -226,7 +226,7 @@ impl Terminal {
         self.raw(b"\n")
     }
 
-    /// What went wrong, if something did, and the last line.
+    /// The failure, if there was one, and the last line.
     pub(super) fn summary(&mut self, id: &str, done: &Done) {
         if let Some(error) = &done.error {
             self.note(&format!("{}: {}", done.status.as_str(), error.message));

@@ -1,4 +1,4 @@
-//! Who may come in, and how it is kept from others' eyes.
+//! Access: who needs a key, and how it is kept secret.
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Who may come in without a key.
+/// The callers that need no key.
 pub(super) fn anonymous(
     listen: SocketAddr,
     insecure_no_auth: bool,

@@ -33,13 +33,14 @@ pub struct ClientFlags {
 /// Flags of `ask`.
 #[derive(Args, Debug)]
 pub struct AskFlags {
-    /// The prompt; without one, or with `-`, it is read from standard input. Several words are joined by spaces.
+    /// The prompt; without one, or with `-`, it is read from standard input. Several words are
+    /// joined by spaces.
     #[arg(value_name = "PROMPT", value_hint = ValueHint::Other)]
     pub prompt: Vec<String>,
     /// The model [default: the server's; `curl SERVER/v1/models` lists them].
     #[arg(long, short, value_name = "NAME", value_hint = ValueHint::Other)]
     pub model: Option<String>,
-    /// What to tell the model before the prompt.
+    /// Text for the model before the prompt.
     #[arg(long, short, value_name = "TEXT", value_hint = ValueHint::Other)]
     pub system: Option<String>,
     /// Ask in this conversation; `new` opens one.

@@ -41,9 +41,9 @@ pub(super) struct File {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// What clients ask for.
+    /// The name that clients use.
     pub name: String,
-    /// Who answers.
+    /// The kind of server that answers.
     pub provider: ProviderKind,
     /// The upstream's own name for it; the same by default.
     pub upstream_model: Option<String>,
@@ -56,7 +56,7 @@ pub struct ModelConfig {
     /// How this upstream can go on from a text.
     #[serde(default)]
     pub continuation: Option<ContinuationWord>,
-    /// What to do when an answer breaks off.
+    /// The reaction to an answer that breaks off.
     #[serde(default, rename = "on_loss")]
     pub on_loss: OnLossWord,
     /// Attempts at one answer, the first included.

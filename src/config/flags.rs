@@ -51,12 +51,12 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "lastword", version = VERSION, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program does.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server.
@@ -78,7 +78,7 @@ pub enum Command {
         /// Where the database is.
         #[command(flatten)]
         place: Box<PlaceFlags>,
-        /// What to do.
+        /// The command.
         #[command(subcommand)]
         command: KeysCommand,
     },

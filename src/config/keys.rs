@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use crate::domain::id::Tenant;
 use crate::domain::key::Scope;
 
-/// What to do with keys.
+/// The commands about keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// Make a key. It is shown this once, alone on standard output.
@@ -27,13 +27,13 @@ pub enum KeysCommand {
 /// A key to be made.
 #[derive(Args, Debug)]
 pub struct NewKeyFlags {
-    /// What to call it: who has it, or what for.
+    /// Its name: its holder or its purpose.
     #[arg(long, value_parser = name)]
     pub name: String,
-    /// Whose data it opens; `default` is also what is done without a key.
+    /// The tenant that it opens; `default` is also the tenant of callers without a key.
     #[arg(long, default_value = "default")]
     pub tenant: Tenant,
-    /// What it may do: read, write, metrics. May be repeated [default: read and write].
+    /// Its permissions: read, write, metrics. May be repeated [default: read and write].
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     pub scopes: Vec<Scope>,
     /// How long it is good, such as 12h, 90d or 1y [default: until it is revoked].

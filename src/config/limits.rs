@@ -1,4 +1,5 @@
-//! `[limits]` of `lastword.toml`. What no clock and no counter can hold is refused by its name.
+//! `[limits]` of `lastword.toml`. A value that no clock and no counter can hold is refused by its
+//! name.
 use std::fmt::Display;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;

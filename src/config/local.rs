@@ -16,7 +16,7 @@ pub enum LocalKind {
 /// Where on the loopback such a server may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalServer {
-    /// What it is expected to be.
+    /// The expected kind of server.
     pub kind: LocalKind,
     /// Its port.
     pub port: u16,

@@ -6,8 +6,8 @@ use super::event::Event;
 /// The longest joined text, in bytes: one event stays quick to parse and to show.
 const JOINED_BYTES: usize = 64 * 1024;
 
-/// `entries` with each run of texts of one kind joined into one entry, whose JSON says with
-/// `from` which seq is the first that it covers.
+/// `entries` with each run of texts of one kind joined into one entry. Its `from` is the first seq
+/// that it covers.
 #[must_use]
 pub fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
     let mut joined: Vec<Entry> = Vec::new();

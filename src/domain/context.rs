@@ -1,7 +1,7 @@
-//! What of a conversation a model gets: all that fits, cut at whole turns.
+//! The part of a conversation that a model gets: all that fits, cut at whole turns.
 use super::prompt::{Message, Role, estimate_tokens};
 
-/// What goes to the model.
+/// The messages for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {
     /// In their order.
@@ -14,8 +14,8 @@ pub struct Context {
 /// [`estimate_tokens`].
 ///
 /// A turn is a user's message with what follows it up to the next one. The oldest turns go first,
-/// each as a whole; the newest one stays, however long, and so do `system` and every system
-/// message within the branch. `missing` messages, all older, are left out already.
+/// each as a whole. The newest one stays, however long, and so do `system` and every system message
+/// within the branch. `missing` messages, all older, are left out already.
 #[must_use]
 pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u64) -> Context {
     // An answer that ended before its first word has nothing to say to a model.
@@ -38,7 +38,7 @@ fn always(system: &Option<String>, branch: &[Message]) -> u64 {
 fn first_kept(branch: &[Message], missing: u64, mut room: u64) -> usize {
     let mut starts: Vec<usize> =
         (0..branch.len()).filter(|n| branch[*n].role == Role::User).collect();
-    // What comes before the first question is the rest of a turn that was cut, or a greeting.
+    // Messages before the first question are the rest of a turn that was cut, or a greeting.
     if missing == 0 && starts.first() != Some(&0) {
         starts.insert(0, 0);
     }

@@ -20,7 +20,7 @@ pub struct TurnPosition {
     pub parent: MessageId,
 }
 
-/// What a message says, in the form in which it was given.
+/// The content of a message, in the form in which it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -51,7 +51,7 @@ impl Content {
         }
     }
 
-    /// What the model gets: the parts' texts, a line each.
+    /// The text for the model: the parts' texts, a line each.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -68,7 +68,7 @@ impl Content {
 /// A conversation to be stored.
 #[derive(Clone, Debug)]
 pub struct NewConversation {
-    /// Whose it is.
+    /// The owner.
     pub tenant: Tenant,
     /// Its name; the first prompt sets it otherwise.
     pub title: Option<String>,
@@ -76,7 +76,7 @@ pub struct NewConversation {
     pub system: Option<String>,
     /// The client's own notes.
     pub metadata: JsonObject,
-    /// What makes a repeated opening the same one.
+    /// The key that makes a repeated opening the same one.
     pub idempotency: Option<Idempotency>,
 }
 
@@ -103,7 +103,7 @@ pub struct Conversation {
     pub running: Vec<GenerationId>,
 }
 
-/// What to change in a conversation; what is `None` stays.
+/// The changes to a conversation; a `None` stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// Its name; an empty place is filled by the next prompt.
@@ -121,13 +121,13 @@ pub struct Change {
 pub struct Message {
     /// The id; of an answer its generation's.
     pub id: MessageId,
-    /// What it was said to; absent for a root.
+    /// The message before it; absent for a root.
     pub parent_id: Option<MessageId>,
-    /// Who says it.
+    /// The author's role.
     pub role: Role,
-    /// What.
+    /// The content.
     pub content: Content,
-    /// What else there is to know of an answer.
+    /// The further facts about an answer.
     #[serde(flatten)]
     pub answer: Option<Box<AnswerDetails>>,
     /// All messages with the same parent, this one included, in their order.
@@ -137,7 +137,7 @@ pub struct Message {
     pub created_at: OffsetDateTime,
 }
 
-/// What a message that a generation made tells of it.
+/// The facts about an answer's generation that its message tells.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnswerDetails {
     /// The generation.
@@ -148,7 +148,7 @@ pub struct AnswerDetails {
     pub status: Status,
     /// Why the model stopped.
     pub finish_reason: Option<FinishReason>,
-    /// What went wrong.
+    /// The failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// Tokens used.
@@ -173,7 +173,7 @@ pub struct Running {
     pub parent_id: MessageId,
 }
 
-/// What a client adds to a conversation, and where.
+/// The message that a client adds to a conversation, and its place.
 #[derive(Clone, Debug, Serialize)]
 pub struct TurnAsked {
     /// Which conversation.
@@ -186,7 +186,8 @@ pub struct TurnAsked {
     pub system: Option<String>,
     /// Stored one below the other; none to answer again.
     pub messages: Vec<NewMessage>,
-    /// The earlier answer that the new one begins with; the request then says what the model is told.
+    /// The earlier answer that the new one begins with; the request then says what the model is
+    /// told.
     #[serde(skip)]
     pub earlier: Option<Answer>,
 }
@@ -206,9 +207,9 @@ pub enum ParentAsked {
 /// One message that a client adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewMessage {
-    /// Who says it.
+    /// The author's role.
     pub role: Role,
-    /// What.
+    /// The content.
     pub content: Content,
 }
 

@@ -31,7 +31,8 @@ pub struct BadEntry {
 }
 
 impl Entry {
-    /// Encodes `event` at `seq`, of no owner yet. Cannot fail: an event is made of strings and numbers.
+    /// Encodes `event` at `seq`, of no owner yet. Cannot fail: an event is made of strings and
+    /// numbers.
     #[must_use]
     pub fn encode(seq: Seq, event: &Event) -> Self {
         thread_local! {
@@ -96,7 +97,8 @@ impl Entry {
         SharedStr::pack(entries.map(|entry| &mut entry.json));
     }
 
-    /// The word in `type`, and the event name on SSE; also of a type that this version does not know.
+    /// The word in `type`, and the event name on SSE; also of a type that this version does not
+    /// know.
     #[must_use]
     pub fn name(&self) -> &str {
         if self.kind != Kind::Unknown {
@@ -118,8 +120,8 @@ impl Entry {
         &self.json
     }
 
-    /// What the `data` column holds, the object without `seq` and `type`, but for its opening
-    /// brace: a part of [`Entry::json`], so that storing copies nothing.
+    /// The content of the `data` column: the object without `seq` and `type`, and without its
+    /// opening brace. It is a part of [`Entry::json`], so that storing copies nothing.
     #[must_use]
     pub fn data(&self) -> &str {
         let head = self.before_name() + self.name().len() + 1;
@@ -207,7 +209,8 @@ impl Kind {
         Self::Done,
     ];
 
-    /// Whether an owner that took over may begin with it. A newer version may have more ways to begin.
+    /// Whether an owner that took over may begin with it. A newer version may have more ways to
+    /// begin.
     fn opens(self) -> bool {
         matches!(self, Self::Resumed | Self::Superseded | Self::Done | Self::Unknown)
     }

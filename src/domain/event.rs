@@ -1,4 +1,4 @@
-//! What happens in a generation: one closed enum, and its one JSON form.
+//! The events of a generation: one closed enum, and its one JSON form.
 #[cfg(test)]
 mod tests;
 
@@ -71,8 +71,8 @@ pub enum Event {
         /// For people.
         message: String,
     },
-    /// What the upstream says beside text, thinking and calls, as it came. `Entry::decode` reads it:
-    /// an enum with a tag cannot keep JSON as text.
+    /// A field that the upstream sent beside text, thinking and calls, as it came. `Entry::decode`
+    /// reads it: an enum with a tag cannot keep JSON as text.
     #[serde(skip_deserializing)]
     Extra(Extra),
     /// Always last, exactly once.
@@ -213,7 +213,7 @@ pub struct Done {
     pub provider_finish_reason: Option<String>,
     /// Tokens used, of all attempts.
     pub usage: Usage,
-    /// What went wrong, for `failed` and `interrupted`.
+    /// The failure, for `failed` and `interrupted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
@@ -290,7 +290,7 @@ pub struct Usage {
     pub exact: bool,
 }
 
-/// What went wrong, for programs and for people.
+/// A failure, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Stable, for programs.
@@ -302,7 +302,7 @@ pub struct Failure {
     /// How long the upstream asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What the upstream said itself, where it said no.
+    /// The upstream's own words, where it refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamRefusal>,
 }
@@ -334,7 +334,7 @@ pub enum ErrorCode {
     UpstreamTimeout,
     /// It went silent in the middle.
     UpstreamStalled,
-    /// What it sent makes no sense.
+    /// Its events make no sense.
     UpstreamProtocol,
     /// It ended without saying that it is at its end.
     UpstreamTruncated,

@@ -1,4 +1,4 @@
-//! What an upstream says beyond text, thinking and calls, as it came.
+//! Fields that an upstream sends beyond text, thinking and calls, as they came.
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -69,7 +69,7 @@ impl Spot {
 pub struct Placed {
     /// How many bytes of the answer's text come before it.
     pub after: usize,
-    /// What was said there.
+    /// The extra at that place.
     pub extra: Extra,
 }
 

@@ -1,4 +1,4 @@
-//! What an operator sees of all instances and tenants: who runs what and when it was stored, never what was said.
+//! The operator's view of all instances and tenants: owners and times, never the text.
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub struct Instance {
     pub lease_left_ms: i64,
     /// Whether it takes no more.
     pub leaving: bool,
-    /// What it owns that has not ended.
+    /// The number of its generations that have not ended.
     pub generations: i64,
 }
 
@@ -39,7 +39,7 @@ pub struct Instance {
 pub struct Unfinished {
     /// Its id.
     pub id: GenerationId,
-    /// Whose it is.
+    /// The owner.
     pub tenant: Tenant,
     /// Where it stands.
     pub status: Status,
@@ -47,7 +47,7 @@ pub struct Unfinished {
     pub model: String,
     /// The kind of upstream.
     pub provider: String,
-    /// Who runs it.
+    /// The instance that runs it.
     pub owner: InstanceId,
     /// How many owners it has had.
     pub epoch: i32,

@@ -12,7 +12,7 @@ use super::source::Source;
 use super::trace::TraceParent;
 use super::transcript::Answer;
 
-/// What happens when nobody reads a generation.
+/// The fate of a generation without readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnDisconnect {
@@ -24,20 +24,20 @@ pub enum OnDisconnect {
     CancelAfter(u32),
 }
 
-/// What a client asks for, checked.
+/// A client's request, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// The model's name.
     pub model: String,
-    /// What to answer.
+    /// The prompt.
     pub prompt: Prompt,
     /// The client's own notes, given back as they came.
     #[serde(default)]
     pub metadata: JsonObject,
-    /// What happens when nobody reads.
+    /// The fate of the generation when nobody reads it.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
-    /// What a dialect's client asked beside that and is shown again, such as `instructions`.
+    /// The fields of a dialect's request that are only shown again, such as `instructions`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub echo: Map<String, Value>,
     /// The client's own name of the chat that it belongs to, where a dialect has one.
@@ -58,7 +58,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// What stands in for a request that is stored and cannot be read.
+    /// The substitute for a stored request that cannot be read.
     #[must_use]
     pub fn unreadable(model: String) -> Self {
         Self {
@@ -82,7 +82,8 @@ impl Request {
     }
 
     /// The same request as every writer of it would have it: keys in alphabetical order, without
-    /// the body that it was parsed from. Two starts are the same if this is, also across an upgrade.
+    /// the body that it was parsed from. Two starts are the same if this is, also across an
+    /// upgrade.
     #[must_use]
     pub fn canonical(&self) -> Self {
         let mut same = Self { source: None, ..self.clone() };
@@ -112,9 +113,9 @@ pub struct Continues {
 pub struct NewGeneration {
     /// Its id.
     pub id: GenerationId,
-    /// Whose it is.
+    /// The owner.
     pub tenant: Tenant,
-    /// What is asked.
+    /// The request.
     pub request: Request,
     /// The kind of upstream.
     pub provider: String,
@@ -122,13 +123,13 @@ pub struct NewGeneration {
     pub owner: InstanceId,
     /// Whether it has to wait for a place.
     pub queued: bool,
-    /// What makes a repeated start the same start.
+    /// The key that makes a repeated start the same start.
     pub idempotency: Option<Idempotency>,
     /// The key that asks, and how many generations it may have at a time.
     pub key: Option<(KeyId, Option<u32>)>,
     /// Its place in a conversation.
     pub place: Option<TurnPosition>,
-    /// What a repeat of the request is known by, where it may take the answer over.
+    /// The fingerprint of the request, where a repeat may take the answer over.
     pub request_hash: Option<Vec<u8>>,
 }
 
@@ -146,11 +147,11 @@ pub struct Idempotency {
 pub struct Generation {
     /// Its id.
     pub id: GenerationId,
-    /// Whose it is.
+    /// The owner.
     pub tenant: Tenant,
     /// Where it stands.
     pub status: Status,
-    /// What was asked.
+    /// The request.
     pub request: Request,
     /// The kind of upstream.
     pub provider: String,
@@ -168,7 +169,7 @@ pub struct Generation {
     pub last_seq: Seq,
     /// Whether its events are still there.
     pub events_retained: bool,
-    /// What it came to; present once it has ended.
+    /// The outcome; present once it has ended.
     pub result: Option<Outcome>,
     /// Its place in a conversation.
     pub place: Option<TurnPosition>,
@@ -176,7 +177,7 @@ pub struct Generation {
     pub unreadable: Option<String>,
 }
 
-/// What a generation came to.
+/// The outcome of a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The answer, without what was superseded.
@@ -222,7 +223,7 @@ pub struct View {
     pub usage: Option<Usage>,
     /// Why the model stopped.
     pub finish_reason: Option<FinishReason>,
-    /// What went wrong.
+    /// The failure.
     pub error: Option<Failure>,
     /// How many attempts there were.
     pub attempts: u32,
@@ -242,7 +243,7 @@ pub struct View {
     /// The ended generation whose text it begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<GenerationId>,
-    /// What it asked cannot be read any more.
+    /// Its request cannot be read any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
 }

@@ -1,4 +1,4 @@
-//! Who and where: generation, instance, tenant, and the position in a log.
+//! Identities and positions: generation, instance, tenant, and the position in a log.
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Whose data it is. Every row and every query carries one.
+/// The owner of data. Every row and every query carries one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tenant(Arc<str>);
@@ -265,8 +265,8 @@ impl Epoch {
     /// The owner that started the generation.
     pub const FIRST: Self = Self(1);
 
-    /// The epoch of whoever takes over from this one: higher by a random step, so that owners of
-    /// two histories, before and after the database was restored to an older state, differ.
+    /// The epoch of the next owner, higher by a random step. Owners of two histories, before and
+    /// after the database was restored to an older state, therefore differ.
     #[must_use]
     pub fn next(self) -> Self {
         // The low bits of a UUIDv7 are random.

@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for JsonObject {
         if !raw.get().starts_with('{') {
             return Err(de::Error::custom("expected an object"));
         }
-        // What has no white space between its parts stays the allocation that it is.
+        // JSON without white space between its parts keeps its allocation.
         let Some(compact) = compact(raw.get()) else { return Ok(Self(raw)) };
         RawValue::from_string(compact).map(Self).map_err(de::Error::custom)
     }

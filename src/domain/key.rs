@@ -1,4 +1,4 @@
-//! Who may do what: keys, what is derived from them, and their limits.
+//! Permissions: keys, the secrets derived from them, and their limits.
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,8 +9,8 @@ use subtle::ConstantTimeEq;
 use super::id::{KeyId, Tenant};
 use super::nearest;
 
-/// What a secret opens. Each has a beginning of its own, so that none passes for another, and so
-/// that scanners for leaked secrets know it.
+/// The kind of access that a secret opens. Each has a beginning of its own, so that none passes for
+/// another, and so that scanners for leaked secrets know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
     /// An API key, `lw_…`.
@@ -89,13 +89,13 @@ impl Secret {
             .any(|rest| rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= LETTERS)
     }
 
-    /// What it opens.
+    /// Its kind.
     #[must_use]
     pub fn kind(&self) -> SecretKind {
         self.kind
     }
 
-    /// What is stored of it.
+    /// The stored form.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.text.as_bytes()).into())
@@ -136,7 +136,7 @@ impl std::hash::Hash for Digest {
     }
 }
 
-/// What a key allows.
+/// A permission of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -181,7 +181,7 @@ impl FromStr for Scope {
 #[error("a scope is {0}")]
 pub struct UnknownScope(String);
 
-/// What a key may use; `None` is as much as the server allows anyone.
+/// The limits of a key; `None` is the server's own limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KeyLimits {
@@ -202,13 +202,13 @@ pub struct KeyLimits {
 pub struct Key {
     /// Its id.
     pub id: KeyId,
-    /// What its owner calls it.
+    /// The owner's name for it.
     pub name: String,
-    /// Whose data it opens.
+    /// The tenant that it opens.
     pub tenant: Tenant,
-    /// What it allows.
+    /// Its permissions.
     pub scopes: Vec<Scope>,
-    /// What it may use.
+    /// Its limits.
     pub limits: KeyLimits,
 }
 

@@ -1,4 +1,4 @@
-//! What of a client's body an upstream of another protocol is not told, by name.
+//! The names of a client's fields that an upstream of another protocol does not get.
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

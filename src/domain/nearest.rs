@@ -26,7 +26,7 @@ pub fn shown(given: &str) -> String {
 }
 
 /// The name that serde does not know, from its message "unknown field `x`, expected one of `a`,
-/// `b`", and the known one that it most likely means.
+/// `b`", and the most similar known one.
 #[must_use]
 pub fn unknown_name(message: &str) -> Option<(&str, Option<&str>)> {
     let rest = message

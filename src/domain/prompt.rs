@@ -1,4 +1,4 @@
-//! What a client asks a model: parsed once, limits checked, valid from then on.
+//! A client's request to a model: parsed once, limits checked, valid from then on.
 mod parameters;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
 
 use super::transcript::ToolCall;
 
-/// Who says a message.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -19,7 +19,7 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
-    /// What a tool answered to a call of the model.
+    /// A tool's answer to a call of the model.
     Tool,
 }
 
@@ -47,14 +47,14 @@ impl Role {
 /// One message of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it.
+    /// The author's role.
     pub role: Role,
     /// Its text.
     pub content: String,
     /// Pictures behind the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
-    /// What the model, whose message it is, asked to be called.
+    /// The calls that the model asked for, if the message is the model's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Which call a [`Role::Tool`] answers.

@@ -1,12 +1,12 @@
-//! Who is in a conversation now. Nothing of it is ever stored.
+//! The participants of a conversation. Nothing of it is ever stored.
 use serde::{Deserialize, Serialize};
 
 /// One who is there, however many connections it has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Participant {
-    /// What tells it from others.
+    /// Its identity.
     pub id: String,
-    /// What people read.
+    /// Its name for people.
     pub name: String,
     /// Person or model.
     pub kind: ParticipantKind,
@@ -66,23 +66,23 @@ impl Participant {
     }
 }
 
-/// What one instance tells the others of a conversation.
+/// The news of one conversation that an instance sends to the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum RoomHint {
     /// Somebody is there now.
     Joined {
-        /// Who.
+        /// The participants.
         participant: Participant,
     },
     /// Nobody of that id is there any more.
     Left {
-        /// Whose.
+        /// Its id.
         id: String,
     },
     /// Somebody types, or has stopped.
     Typing {
-        /// Who.
+        /// The participants.
         participant: Participant,
         /// Whether it goes on.
         active: bool,
@@ -91,7 +91,7 @@ pub enum RoomHint {
     Ask,
     /// These are there.
     Here {
-        /// Who.
+        /// The participants.
         participants: Vec<Participant>,
     },
 }

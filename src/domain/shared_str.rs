@@ -12,7 +12,8 @@ pub(super) struct SharedStr {
 }
 
 impl SharedStr {
-    /// Copies the texts of `pieces` side by side, into one allocation that all of them share from then on.
+    /// Copies the texts of `pieces` side by side, into one allocation that all of them share from
+    /// then on.
     pub(super) fn pack<'a>(pieces: impl Iterator<Item = &'a mut Self>) {
         let pieces: Vec<&mut Self> = pieces.collect();
         let mut whole = String::with_capacity(pieces.iter().map(|piece| piece.len()).sum());

@@ -19,8 +19,8 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// A generation's own span: in the trace of who asked for it, or in one of its own. Whoever runs
-    /// the generation, it is the same.
+    /// A generation's own span: in the trace of who asked for it, or in one of its own. It is the
+    /// same on every instance.
     #[must_use]
     pub fn of_generation(id: GenerationId, asked: Option<Self>) -> Self {
         let own = id.0.as_u128();
@@ -50,7 +50,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// What is none is ignored by whoever reads one, as the specification says.
+/// A malformed value is ignored by its readers, as the specification says.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a traceparent")]
 pub struct InvalidTraceParent;

@@ -27,7 +27,7 @@ pub struct Answer {
     pub refusal: String,
     /// The tool calls, by index.
     pub tool_calls: Vec<ToolCall>,
-    /// What else the upstream said, in its order.
+    /// The upstream's further fields, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<Placed>,
 }
@@ -56,7 +56,7 @@ impl Answer {
     }
 }
 
-/// What the events of a generation add up to.
+/// The sum of a generation's events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transcript {
     /// The seq of the last event applied.
@@ -102,7 +102,7 @@ pub enum FoldError {
 }
 
 impl Transcript {
-    /// What stands in for a log up to `seq` that cannot be read: only an ending can follow it.
+    /// The substitute for a log up to `seq` that cannot be read: only an ending can follow it.
     #[must_use]
     pub fn unreadable(seq: Seq) -> Self {
         Self { seq, attempts: 1, ..Self::default() }
@@ -195,7 +195,7 @@ impl Transcript {
         }
     }
 
-    /// What the model has said, in bytes: the answer, and what it had to say beside it.
+    /// The model's output in bytes: the answer, and what it produced beside it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.answer.len() + self.noticed
@@ -268,7 +268,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is thrown at it, what it accepts has one start, at most one ending and no gap.
+        /// For any input, accepted logs have one start, at most one ending and no gap.
         #[test]
         fn accepts_only_what_a_generation_can_be(
             events in prop::collection::vec((any_event(), 0u64..4), 0..40)

@@ -34,7 +34,7 @@ impl Utf8Joiner {
         without_nul(text)
     }
 
-    /// What is left at the end: an unfinished character becomes U+FFFD.
+    /// The rest at the end: an unfinished character becomes U+FFFD.
     #[must_use]
     pub fn finish(self) -> &'static str {
         if self.rest.is_empty() { "" } else { "\u{FFFD}" }

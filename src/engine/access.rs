@@ -1,4 +1,4 @@
-//! Who may come in: keys, sessions and tickets become callers, known for as long as they are good.
+//! Access: keys, sessions and tickets become callers, and are remembered while they are valid.
 mod caller;
 mod upkeep;
 
@@ -25,12 +25,12 @@ pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a ticket waits for its use.
 pub const TICKET: Duration = Duration::from_secs(30);
 
-/// Who may come in without a credential.
+/// The callers that are let in without a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anonymous {
     /// Nobody.
     Refused,
-    /// Who is on this machine: only the loopback is listened on.
+    /// Callers on this machine: only the loopback is listened on.
     Here,
     /// Everybody: the operator said so.
     Everywhere,
@@ -60,7 +60,7 @@ pub enum Denied {
     /// It brought nothing.
     #[error("a key is needed: send it as `Authorization: Bearer lw_…`")]
     Missing,
-    /// What it brought is not known here.
+    /// The credential is not known here.
     #[error("this key is not known here")]
     Invalid,
     /// Its time is over.
@@ -113,7 +113,7 @@ impl Access {
         tasks.spawn_service(upkeep::keep_up(self.clone(), tasks.hard().clone()));
     }
 
-    /// Who may come in without a credential.
+    /// The callers that are let in without a credential.
     #[must_use]
     pub fn anonymous(&self) -> Anonymous {
         self.inner.anonymous
@@ -132,8 +132,8 @@ impl Access {
 
     /// The caller that brings `key`.
     ///
-    /// Where nobody needs a key and none was ever made, clients that cannot do without one send
-    /// something like `unused`: that is as good as nothing.
+    /// Some clients cannot do without a key and send a placeholder such as `unused`. It counts as
+    /// no key where nobody needs one and none was ever made.
     ///
     /// # Errors
     /// See [`Denied`].

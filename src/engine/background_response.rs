@@ -1,5 +1,5 @@
-//! The answer that an upstream keeps and goes on making by itself: known to the log before anything
-//! of it is, heard on with after a loss, and ended when nobody wants it any more.
+//! An answer that its upstream keeps and goes on making by itself. The log knows its name before
+//! any of its text. After a loss it is read on, and it is ended when nobody wants it any more.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::tasks::Tasks;
 /// How long a cancel may wait for the name of what it ends: an upstream gives it at once or never.
 const LEARN: Duration = Duration::from_secs(5);
 
-/// What is known of it.
+/// The state of the upstream's answer, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct BackgroundState {
     kept: Option<BackgroundResponse>,
@@ -78,14 +78,14 @@ impl Generation {
         }
     }
 
-    /// What to ask the upstream for, if it keeps the answer.
+    /// The request that resumes the answer, if its upstream keeps it.
     pub(super) fn resume(&self) -> Option<Resume> {
         let kept = self.background.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
         Some(Resume { kept: kept.answer.clone(), heard: self.transcript.answer.clone() })
     }
 
-    /// Tokens of the prompt and of attempts before this one. What goes on is reported on as a
-    /// whole by its upstream.
+    /// Tokens of the prompt and of attempts before this one. An upstream reports the usage of a
+    /// resumed answer as a whole.
     pub(super) fn meter(&self) -> Meter {
         let input = self.request.prompt.estimated_tokens();
         let Transcript { answer, attempts, .. } = &self.transcript;
@@ -104,7 +104,7 @@ impl Generation {
         begun: impl Future<Output = Result<Deltas, ProviderError>>,
     ) {
         let keeps = self.model.provider.continuation() == Continuation::ProviderResume;
-        // Whoever goes on begins anew: an answer without a name is lost.
+        // The next attempt begins anew: an answer without a name is lost.
         if !keeps || self.background.kept.is_some() || why == Stop::LetGo {
             return;
         }
@@ -122,7 +122,7 @@ impl Generation {
         }
     }
 
-    /// Who waited in the queue is shown as running from its first event on.
+    /// A generation that waited in the queue is shown as running from its first event on.
     pub(super) fn row_change(&mut self) -> RowChange {
         let queued = std::mem::take(&mut self.queued);
         if std::mem::take(&mut self.background.news) {

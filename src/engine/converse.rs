@@ -146,7 +146,7 @@ impl Engine {
 
     /// Messages of a conversation.
     ///
-    /// What runs is looked at first: an answer that ends meanwhile is then in both lists, under
+    /// Running answers are read first. An answer that ends meanwhile is then in both lists, under
     /// one id, and never in none.
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Engine {
         if there { Ok(()) } else { Err(ConverseError::NotFound) }
     }
 
-    /// What a link leads to; `None` if it is none or was revoked.
+    /// The conversation behind a link; `None` if there is no such link or it was revoked.
     ///
     /// # Errors
     /// The log is out of reach or broken.

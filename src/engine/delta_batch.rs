@@ -1,4 +1,4 @@
-//! What an upstream says, taken together when it is ready together, becomes events.
+//! Deltas become events. Deltas that are ready together are taken together.
 use futures_util::{FutureExt, StreamExt};
 
 use super::meter::Meter;
@@ -11,7 +11,7 @@ const TOGETHER: usize = 128;
 /// The longest text of one event, in bytes: a reader's page of events stays small.
 const EVENT_BYTES: usize = 16 * 1024;
 
-/// What was ready at once.
+/// The deltas that were ready at once.
 pub(super) struct DeltaBatch {
     pub(super) events: Vec<Event>,
     /// Whether its upstream keeps the answer, and under which name, where it said so.

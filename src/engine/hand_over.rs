@@ -1,5 +1,5 @@
-//! A draining instance gives its running generations to the others at once, where another can go
-//! on as if nothing had happened; the rest may end here within the grace.
+//! A draining instance gives its running generations away at once, where another instance can go on
+//! unnoticed. The rest may end here within the grace.
 use super::Engine;
 use super::generate::Generation;
 use super::policy;

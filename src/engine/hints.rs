@@ -1,4 +1,4 @@
-//! What other instances hint at. Whatever is lost here is found by the upkeep, later.
+//! The hints of other instances. The upkeep finds later what a lost hint would have said.
 use futures_util::StreamExt;
 
 use super::Engine;

@@ -1,4 +1,4 @@
-//! What a key may use, put on what is asked with it: whatever the client speaks, it starts here.
+//! The limits of a key, put on every request made with it. All protocols start generations here.
 use super::limits::Limits;
 use super::start::{Start, StartError};
 use crate::domain::prompt::PromptError;

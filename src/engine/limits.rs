@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::spans::Export;
 
-/// What a generation, a reader and a process may use.
+/// The limits of generations, readers and processes.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// A prompt's text, in bytes: a window of a million tokens by default.
@@ -12,7 +12,7 @@ pub struct Limits {
     pub media_bytes: usize,
     /// Request bodies that have arrived and are not yet parsed, of all connections, in bytes.
     pub bodies_bytes: usize,
-    /// What a model is told of a conversation, in bytes of text: what its generation stores.
+    /// The context of a conversation that a model gets, in bytes of text; its generation stores it.
     pub context_bytes: usize,
     /// A generation's time from its start in this process: no generation runs for ever.
     pub generation_wall: Duration,
@@ -24,7 +24,7 @@ pub struct Limits {
     pub waiting: usize,
     /// How long a cancel waits for the truth before it answers 202.
     pub cancel_wait: Duration,
-    /// How long a generation is kept while the log cannot be written; after that its upstream is
+    /// How long a generation waits while the log cannot be written. After that its upstream is
     /// closed, and it ends `interrupted` when the log is back.
     pub write_outage: Duration,
     /// How long a reader is kept while the log cannot be read; after that its stream ends, so that
@@ -49,13 +49,13 @@ pub struct Limits {
     pub retention_days: u32,
     /// How long a client may take nothing of what is sent to it.
     pub stuck: Duration,
-    /// What one WebSocket may use.
+    /// The limits of one WebSocket.
     pub socket: SocketLimits,
-    /// Who is told of each generation that has ended; no limit, but as free to choose.
+    /// The exporter that hears of each generation's end; no limit, but as free to choose.
     pub spans: Option<Export>,
 }
 
-/// What one WebSocket may use.
+/// The limits of one WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketLimits {
     /// A message of a client, in bytes: a prompt and what is around it.

@@ -38,7 +38,7 @@ impl Live {
         &self.starting
     }
 
-    /// What this process runs or is about to run: nobody needs to take it up.
+    /// The generations that this process runs or is about to run: nobody needs to take them up.
     pub(super) fn attended(&self) -> HashSet<GenerationId> {
         // Those that start first: meanwhile one of them may have become a running one.
         let starting = self.starting.ids();
@@ -118,7 +118,7 @@ pub struct Tail {
     /// When entries were last published, in microseconds since `born`.
     published: AtomicU64,
     head: AtomicU64,
-    /// Who waits for more, or for a stop.
+    /// The readers that wait for more, or for a stop.
     waiters: Waiters,
     readers: watch::Sender<usize>,
     followers: Mutex<Followers>,
@@ -247,9 +247,9 @@ impl Tail {
         now.saturating_duration_since(self.born).saturating_sub(published)
     }
 
-    /// What comes after `cursor`.
+    /// The entries behind `cursor`.
     pub fn after(&self, cursor: Seq) -> Behind {
-        // Whoever has been given everything asks once more before it waits, without a lock.
+        // A reader that has every entry asks once more before it waits, without a lock.
         if self.head() <= cursor { Behind::Nothing } else { self.window().after(cursor) }
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// For a prompt of about `input` tokens. What `earlier` owners had the model say counts too.
+    /// For a prompt of about `input` tokens. Output of `earlier` owners counts too.
     pub(super) fn new(input: u64, earlier: &Answer, attempts: u32) -> Self {
         let mut total = Usage { exact: true, ..Usage::default() };
         if attempts > 0 {
@@ -32,8 +32,8 @@ impl Meter {
         self
     }
 
-    /// For an answer that its upstream keeps and that goes on: its report will be of all of it,
-    /// what was `heard` before included; `attempts` are those before it.
+    /// The meter of an answer that its upstream keeps and that goes on. The upstream will report
+    /// all of it, the part in `heard` included. `attempts` are those before it.
     pub(super) fn resumed(input: u64, heard: &Answer, attempts: u32) -> Self {
         let mut meter = Self::new(input, &Answer::default(), attempts);
         meter.begin(false);
@@ -76,7 +76,7 @@ impl Meter {
         let estimate = bytes.div_ceil(4);
         let used = match self.reported.take() {
             None => Usage { input_tokens: self.input, output_tokens: estimate, ..Usage::default() },
-            // Whoever said something did not do it without tokens.
+            // An answer with text cannot have cost zero tokens.
             Some(reported) if !reported.exact || (reported.output_tokens == 0 && bytes > 0) => {
                 let input_tokens =
                     if reported.input_tokens == 0 { self.input } else { reported.input_tokens };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ports::{Continuation, Provider};
 
-/// What to do when a model's answer breaks off.
+/// The reaction to an answer of this model that breaks off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLoss {
     /// Go on behind the last token where the upstream can, else start again.
@@ -24,9 +24,9 @@ pub enum OnLoss {
 pub struct Model {
     /// The name.
     pub name: String,
-    /// Who answers.
+    /// The provider that answers.
     pub provider: Arc<dyn Provider>,
-    /// What to do when an answer breaks off.
+    /// The reaction to an answer that breaks off.
     pub on_loss: OnLoss,
     /// Attempts at one answer, the first included.
     pub max_attempts: u32,

@@ -9,7 +9,7 @@ use crate::domain::id::{Epoch, Seq};
 use crate::domain::transcript::Answer;
 use crate::ports::{Address, LogError};
 
-/// What a reader gets.
+/// The result of an opening.
 pub enum Opened {
     /// Its events.
     Events(Box<Session>),
@@ -20,8 +20,8 @@ pub enum Opened {
 impl Engine {
     /// Opens the log of a generation behind `cursor`.
     ///
-    /// While the log is out of reach it opens all the same, and the session waits: an
-    /// `EventSource` never comes back from a status other than 200.
+    /// A session opens even while the log is out of reach, and waits: an `EventSource` never comes
+    /// back from a status other than 200.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -68,7 +68,7 @@ impl Engine {
         Opened::Events(Box::new(Session::new(self.clone(), at.clone(), Read::up_to(cursor), first)))
     }
 
-    /// What the log says to a reader that has read so far.
+    /// The log's answer to a reader that has read so far.
     pub(super) async fn preface(&self, at: &Address, read: Read) -> Result<Preface, EngineError> {
         let row = self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)?;
         let (ended, cursor) = (row.result.is_some(), read.cursor);
@@ -125,7 +125,7 @@ impl Engine {
 pub(super) struct Read {
     /// The last event.
     pub(super) cursor: Seq,
-    /// Who wrote it, if it was read here.
+    /// The epoch of the writer, if the entry was read here.
     pub(super) epoch: Option<Epoch>,
 }
 
@@ -135,7 +135,7 @@ impl Read {
     }
 }
 
-/// What comes before the events that follow.
+/// The part that precedes the events that follow.
 pub(super) enum Preface {
     /// Nothing follows.
     Complete,

@@ -1,4 +1,4 @@
-//! What an operator sees, made once a second at most however many look.
+//! The operator's view, made once a second at most for any number of viewers.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,11 @@ pub struct Overview {
     /// When it was made, by this process's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What runs here.
+    /// The version that runs here.
     pub version: &'static str,
     /// The instance that answers.
     pub instance: InstanceId,
-    /// What that process does.
+    /// The work of that process.
     pub here: Here,
     /// All instances and generations; `None` while the log does not answer.
     pub fleet: Option<Fleet>,
@@ -132,7 +132,8 @@ impl Engine {
         Ok(Address { tenant: tenant.ok_or(EngineError::NotFound)?, id })
     }
 
-    /// When the events of a generation were stored: the next [`MOMENTS`] behind `after`, or the last without it.
+    /// When the events of a generation were stored: the next [`MOMENTS`] behind `after`, or the
+    /// last without it.
     ///
     /// # Errors
     /// See [`EngineError`].

@@ -1,4 +1,4 @@
-//! What happens after an attempt is lost: pure decisions, no I/O.
+//! The decision after a lost attempt: pure, without I/O.
 use std::time::Duration;
 
 use super::models::{Model, OnLoss};
@@ -29,7 +29,7 @@ pub(super) enum Next {
     End,
 }
 
-/// What is known of a generation beside what was said.
+/// The facts about a generation beside its text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     /// The model's upstream keeps the answer.
@@ -45,7 +45,7 @@ impl Facts {
     }
 }
 
-/// What to do when an attempt that had `transcript` was lost for `reason`.
+/// Decides how to go on when an attempt with `transcript` was lost for `reason`.
 pub(super) fn next(
     model: &Model,
     transcript: &Transcript,
@@ -83,8 +83,8 @@ pub(super) fn can_continue(model: &Model, answer: &Answer, facts: Facts) -> bool
     }
 }
 
-/// Whether a draining instance gives the generation to another at once: where the next owner says
-/// what this one would have said, or nothing was said yet. The others may end where they are.
+/// Whether a draining instance gives the generation to another at once. It does where the next
+/// owner continues exactly, or where nothing was said yet. The others may end where they are.
 pub(super) fn may_move(model: &Model, transcript: &Transcript, facts: Facts) -> bool {
     let exact = match model.continuation() {
         Continuation::None | Continuation::Instruct => transcript.answer.is_empty(),
@@ -105,8 +105,8 @@ fn is_plain_text(answer: &Answer) -> bool {
 
 /// Whether the model may be asked again after `error`, when `made` attempts were made here.
 ///
-/// An answer that broke off is worth another attempt also after an error that would not be asked
-/// again unasked at the start: what it cost is spent, and what was said can be kept.
+/// Whether a broken answer gets another attempt. It may get one even for errors that are final at a
+/// start: its cost is spent, and its text can be kept.
 pub(super) fn may_retry(
     model: &Model,
     transcript: &Transcript,
@@ -117,8 +117,8 @@ pub(super) fn may_retry(
     (error.retryable || broke_off) && made < model.max_attempts
 }
 
-/// Whether another model may answer in its place: not where its owner wants an answer that broke
-/// off to stay as it is, nor where it was not the model's fault.
+/// Whether another model may answer instead. It may not where broken answers shall stay as they
+/// are, nor where the model was not at fault.
 pub(super) fn may_fall_back(model: &Model, transcript: &Transcript, error: &ProviderError) -> bool {
     let keeps = model.on_loss == OnLoss::Interrupt && !transcript.answer.is_empty();
     !keeps && is_upstream(error.code)

@@ -1,4 +1,4 @@
-//! What nearly never happens, beside what always does: asked only when it may have.
+//! A rare future beside a frequent one: it is polled only after its own waker was called.
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// more than the event.
 pub struct PollGate<F: ?Sized> {
     future: Pin<Box<F>>,
-    /// Who is woken when it is ready.
+    /// The waker of the last poll.
     asked_by: Option<Waker>,
 }
 
@@ -29,7 +29,8 @@ impl<F: Future + ?Sized> PollGate<F> {
     }
 }
 
-/// A timer beside events. Whether it may have rung is told by the clock: that is nearer than the timer.
+/// A timer beside events. Whether it may have rung is told by the clock: that is nearer than the
+/// timer.
 pub struct Alarm {
     when: Instant,
     sleep: PollGate<Sleep>,

@@ -1,8 +1,8 @@
-//! Who is in which conversation, and who types: on all instances, never stored.
+//! Presence: the participants of each conversation and who types, on all instances, never stored.
 //!
-//! Every instance knows its own participants and tells the others what changes; an instance keeps
-//! what it hears only for conversations in which it has somebody itself. Hints may be lost: a room
-//! is then wrong for a while, and nothing else.
+//! Every instance knows its own participants and tells the others each change. It remembers others'
+//! participants only for conversations in which it has participants itself. Hints may be lost: a
+//! room is then wrong for a while, and nothing else.
 mod room;
 #[cfg(test)]
 mod tests;
@@ -26,13 +26,14 @@ pub const TYPING: Duration = Duration::from_secs(6);
 /// How often one sender's typing is passed on; how often an instance shows that it lives, and that
 /// its models still answer.
 const RENEWAL: Duration = Duration::from_secs(3);
-/// Whoever is on an instance that was silent for so long is gone: three signs of life were missed.
+/// After so long a silence an instance's participants count as gone: three signs of life were
+/// missed.
 const LOST: Duration = Duration::from_secs(10);
 /// How soon what has expired is seen.
 const TICK: Duration = Duration::from_millis(500);
 /// Participants in one hint: their names are as long as they may be, and it fits all the same.
 const TOGETHER: usize = 10;
-/// Whoever is here is told again so many renewals later: a hint may have been lost.
+/// Participants are announced again after so many renewals: a hint may have been lost.
 const AGAIN: u32 = 10;
 
 /// A tenant's conversation.
@@ -293,7 +294,7 @@ impl Drop for Membership {
     }
 }
 
-/// What one connection sees of a room.
+/// The changes of a room as one connection sees them.
 pub struct Changes {
     shared: Arc<Shared>,
     at: RoomAt,
@@ -306,18 +307,18 @@ pub struct Changes {
     typing: Vec<u64>,
 }
 
-/// What has changed: each list is whole.
+/// A change: each list is whole.
 #[derive(Debug)]
 pub struct Change {
-    /// Who is there.
+    /// The participants.
     pub participants: Option<Vec<Participant>>,
-    /// Who of the others types.
+    /// The other participants that type.
     pub typing: Option<Vec<Participant>>,
 }
 
 impl Changes {
-    /// What has changed since the last time; `None` when nobody of this process is in the room
-    /// any more. Cancel safe.
+    /// The change since the last time; `None` when nobody of this process is in the room any more.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<Change> {
         loop {
             self.versions.mark_unchanged();

@@ -20,7 +20,7 @@ use crate::ports::{Address, LogError};
 /// The pause before the log is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What a reader gets next.
+/// The next item of a reader.
 #[derive(Debug)]
 pub enum Item {
     /// Everything that is ready, in order, right behind what came before.
@@ -31,7 +31,7 @@ pub enum Item {
 
 /// One reader of one generation.
 ///
-/// It ends after `done`, at a shutdown, or when the log was out of reach for too long: in the
+/// It ends after `done`, at a shutdown, or when the log was out of reach for too long. In the
 /// latter cases the reader comes back with its cursor.
 pub struct Session {
     engine: Engine,
@@ -68,7 +68,7 @@ enum State {
     Over,
 }
 
-/// What a step came to.
+/// The result of a step.
 enum Step {
     /// Take another one.
     Again,
@@ -107,8 +107,8 @@ impl Session {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The same. Most of an event's cost for a reader is here and in what calls it, so that the way
-    /// of a reader that follows is a plain one, and what is rare is boxed.
+    /// The same. Most of a reader's cost per event is here and in the callees. The common path is
+    /// therefore plain, and rare results are boxed.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
             match ready!(self.step(cx)) {
@@ -147,7 +147,7 @@ impl Session {
             }
             State::Pausing(pause) => match pause.as_mut().poll(cx) {
                 Poll::Ready(true) => Step::Over,
-                // Whatever kept the log away may have changed it.
+                // The log may have changed while it was away.
                 Poll::Ready(false) => {
                     self.state = State::Unopened;
                     Step::Again
@@ -162,7 +162,7 @@ impl Session {
         Poll::Ready(step)
     }
 
-    /// What the log said to the cursor.
+    /// Applies the log's answer to the cursor.
     fn opened(&mut self, preface: Result<Preface, EngineError>) -> Step {
         match preface {
             Ok(Preface::Events(cursor, first)) => {

@@ -22,8 +22,8 @@ use crate::ports::{Address, Append, LogWriter, RowChange};
 use crate::tasks::Tasks;
 use lane::Lane;
 
-/// Lanes, each with a connection. One writes some hundred thousand events a second; two would commit
-/// twice as often for the same events.
+/// Lanes, each with a connection. One writes some hundred thousand events a second; two would
+/// commit twice as often for the same events.
 const LANES: usize = 1;
 /// Submissions that wait in a lane; more make generations wait, and so their upstreams.
 const QUEUE: usize = 4096;
@@ -56,7 +56,7 @@ struct Submission {
     durable: Option<oneshot::Sender<()>>,
 }
 
-/// What a lane knows of a generation.
+/// A lane's knowledge of a generation.
 struct Slot {
     tail: Arc<Tail>,
     /// The lane's count of losses when it last compared the log with what it expects.
@@ -187,7 +187,7 @@ impl Writer {
         let _ = self.window.acquire_many(WINDOW).await;
     }
 
-    /// Who writes.
+    /// The epoch of the writer.
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -233,7 +233,7 @@ impl Writer {
     }
 }
 
-/// What `bytes` take of the window; more than all of it is all of it.
+/// The share of the window that `bytes` take; more than all of it counts as all of it.
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW)
 }

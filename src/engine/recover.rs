@@ -26,8 +26,8 @@ pub(super) const ROUND: u32 = 500;
 /// Take-overs at a time, within the pool.
 const AT_ONCE: usize = 8;
 
-/// Unfinished generations with events of a type that this version does not know. It learns none while
-/// it runs, so they are looked at once.
+/// Unfinished generations with events of a type that this version does not know. It learns none
+/// while it runs, so they are looked at once.
 #[derive(Default)]
 pub(super) struct Foreign(Mutex<HashSet<GenerationId>>);
 
@@ -58,15 +58,15 @@ impl Engine {
         }
     }
 
-    /// What is on record for this instance and neither runs nor starts here.
+    /// The generations on record for this instance that neither run nor start here.
     pub(super) fn unattended(&self) -> Orphans {
         let attended = self.inner.live.attended().into_iter().collect();
         Orphans::Unattended { owner: self.inner.instance, attended }
     }
 
     pub(super) async fn adopt_all(&self, mut orphans: Vec<Orphan>) -> usize {
-        // A lease that ran out in an outage is no reason to take a generation from oneself, and a
-        // start may have been stored since we asked.
+        // A lease that expired in an outage is no reason to take a generation from oneself. A start
+        // may also have been stored since the query.
         let attended = self.inner.live.attended();
         orphans.retain(|orphan| !attended.contains(&orphan.row.id));
         // Each instance in an order of its own: those who look at once do not all want the same.
@@ -109,7 +109,7 @@ impl Engine {
         transcript
             .apply(seq, &event)
             .map_err(|e| LogError::Broken(format!("generation {}: {e}", row.id)))?;
-        // Whatever else begins, it is not the answer that an upstream keeps.
+        // Every other way to go on abandons the answer that an upstream keeps.
         let (kept, unwanted) = kept_on(&event, orphan.kept.clone(), model.as_ref());
         let row_change = match transcript.done.clone() {
             Some(done) => RowChange::Ended(Box::new(Outcome {
@@ -158,7 +158,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// What the log of an orphan adds up to, and whether it and its row can be read; none if it is not
+    /// The transcript of an orphan, and whether it and its row can be read; `None` if it is not
     /// ours to take.
     async fn to_take(
         &self,
@@ -182,7 +182,8 @@ impl Engine {
         Ok(Some((transcript, readable)))
     }
 
-    /// The owner came back after it had been listed, and wrote the ending: there is nothing to take.
+    /// The owner came back after it had been listed, and wrote the ending: there is nothing to
+    /// take.
     async fn has_just_ended(&self, at: &Address) -> Result<(), LogError> {
         let row = self.inner.log.generation(at).await?;
         if row.is_none_or(|row| row.result.is_some()) {
@@ -191,8 +192,8 @@ impl Engine {
         Err(LogError::Broken(format!("generation {}: its ending is not in its row", at.id)))
     }
 
-    /// Leaves a generation with events of a newer version to an instance of that version: what we made
-    /// of it would be wrong.
+    /// Leaves a generation with events of a newer version to an instance of that version: what we
+    /// made of it would be wrong.
     async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<(), LogError> {
         let inner = &self.inner;
         if orphan.owner == inner.instance {
@@ -207,8 +208,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What the log says of an orphan, and whether it and its row can be read: nobody goes on with
-    /// one that cannot, and it must not keep others from being taken over.
+    /// The transcript of an orphan, and whether it and its row can be read. An unreadable one
+    /// cannot go on, and must not keep others from being taken over.
     async fn read_for_claim(
         &self,
         row: &Generation,
@@ -227,9 +228,8 @@ impl Engine {
         }
     }
 
-    /// Leaves a generation whose model is not here to an instance that has it, while one lives: its
-    /// ending by us would be the first that its readers hear of a configuration. A cancel needs no
-    /// model.
+    /// Leaves a generation to another live instance that has its model. Readers would otherwise
+    /// hear of a missing configuration by an ending. A cancel needs no model.
     async fn leaves(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
         let (inner, name) = (&self.inner, &orphan.row.request.model);
         if orphan.cancel_requested || !inner.log.is_offered_elsewhere(inner.instance, name).await? {
@@ -243,7 +243,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// Who goes on: the model whose upstream keeps the answer, else the one that was asked for.
+    /// The model that goes on: the one whose upstream keeps the answer, else the requested one.
     fn model_of(&self, orphan: &Orphan) -> Option<Model> {
         let models = self.models();
         let keeper = orphan.kept.as_ref().and_then(|kept| models.find(Some(&kept.model)));

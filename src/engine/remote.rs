@@ -36,7 +36,7 @@ pub(super) struct Joined {
     pub(super) first: bool,
 }
 
-/// What the tailer has to do.
+/// One round of the tailer's work.
 pub(super) struct Round {
     pub(super) read: Vec<Arc<Tail>>,
     pub(super) follow: Vec<Arc<Tail>>,
@@ -106,7 +106,7 @@ impl Remotes {
         state.to_follow = state.tails.keys().copied().collect();
     }
 
-    /// What is to be done. `None` when nobody reads any more: the tailer must end then.
+    /// The next work. `None` when nobody reads any more: the tailer must end then.
     pub(super) fn round(&self) -> Option<Round> {
         let mut state = self.state();
         state.tails.retain(|_, tail| *tail.readers().borrow() > 0);

@@ -113,8 +113,8 @@ impl Engine {
         }
     }
 
-    /// Tells the owners of these tails, by the log for as long as it matters to them and by a
-    /// hint, that they are read here.
+    /// Tells the owners of these tails that they have readers here: by the log while that matters
+    /// to their fate, and by a hint.
     async fn announce(self, tails: Vec<Arc<Tail>>) {
         let inner = &self.inner;
         let addresses: Vec<Address> = tails.iter().map(|tail| tail.address()).collect();

@@ -27,7 +27,7 @@ const NOTICED: [Duration; 4] = [
 /// A start does not wait longer for the log to say whether it is a repeat.
 const ASKING: Duration = Duration::from_secs(2);
 
-/// What makes a request the same as an earlier one.
+/// The properties that make a request the same as an earlier one.
 #[derive(Clone, Debug)]
 pub struct Repeat {
     /// Of tenant, key, protocol and body.
@@ -101,7 +101,8 @@ impl Engine {
         Ok(Some(Started { generation, replayed: true, attached: true }))
     }
 
-    /// A client that tries again has closed just before: until that is noted, its answer looks read.
+    /// A client that tries again has closed just before: until that is noted, its answer looks
+    /// read.
     async fn taken(&self, repeat: &Repeat) -> Option<GenerationId> {
         let log = self.inner.log.request_reads();
         let mut pauses = NOTICED.iter();

@@ -19,8 +19,9 @@ impl Engine {
         self.inner.remotes.wake_readers();
     }
 
-    /// StopConditions in two steps: what another instance can go on with exactly moves there at once; the
-    /// others may end for `grace` or until `hurry`. Then leaves the rest, durable up to their last event, to whoever takes them over.
+    /// StopConditions in two steps: what another instance can go on with exactly moves there at
+    /// once; the others may end for `grace` or until `hurry`. Then leaves the rest, durable up to
+    /// their last event, to whoever takes them over.
     pub async fn drain(&self, grace: Duration, hurry: &CancellationToken) {
         // Long enough for the last group commit, short enough for an impatient supervisor.
         const LAST_COMMIT: Duration = Duration::from_secs(5);

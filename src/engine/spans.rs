@@ -15,9 +15,9 @@ pub type Export = fn(Ended);
 pub struct Ended {
     /// Its id.
     pub generation: GenerationId,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: String,
-    /// What the client said.
+    /// The client's trace context.
     pub asked: Option<TraceParent>,
     /// The model's name as clients ask for it.
     pub model: String,
@@ -33,8 +33,8 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// What an upstream is told: below the generation's own span if that can be seen anywhere, else
-/// what the client said.
+/// The trace context for an upstream: below the generation's own span if that is exported, else the
+/// client's.
 pub(super) fn upstream(generation: &Generation) -> Option<TraceParent> {
     let asked = generation.request.trace;
     let own = || TraceParent::of_generation(generation.at.id, asked);

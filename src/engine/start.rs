@@ -28,18 +28,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two tries.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
-/// What to start.
+/// The generation to start.
 #[derive(Debug)]
 pub struct Start {
-    /// Who asks: whose it is, and what it may use.
+    /// The client: its tenant and its limits.
     pub caller: Caller,
-    /// What is asked; its model is one of ours.
+    /// The request; its model is one of ours.
     pub request: Request,
-    /// What makes a repeat the same start.
+    /// The key that makes a repeat the same start.
     pub idempotency: Option<Idempotency>,
-    /// What it adds to a conversation, which then says what the model is told.
+    /// The turn that it adds to a conversation, whose branch becomes the context.
     pub turn: Option<TurnAsked>,
-    /// What makes it a repeat that takes an earlier answer over.
+    /// The repeat that takes an earlier answer over.
     pub repeat: Option<Repeat>,
 }
 
@@ -134,8 +134,8 @@ impl Engine {
         }
     }
 
-    /// A start that was made before: it costs nothing to name it again, and its client, which may
-    /// have lost its stream, has nothing but the key to come back with.
+    /// Finds a start that was made before. Naming it again costs nothing, and a client that lost
+    /// its stream has only the key to come back with.
     pub(super) async fn repeat(
         &self,
         tenant: &Tenant,
@@ -257,7 +257,7 @@ pub(super) struct Owned {
     pub(super) row: generation::Generation,
     pub(super) model: Model,
     pub(super) epoch: Epoch,
-    /// What the log says, up to and with `first`.
+    /// The log's content, up to and with `first`.
     pub(super) transcript: Transcript,
     /// The entries that made it ours.
     pub(super) first: Vec<Entry>,

@@ -36,13 +36,14 @@ pub(super) struct StopConditions {
     pub(super) tail: Arc<Tail>,
     pub(super) deadline: Instant,
     pub(super) on_disconnect: OnDisconnect,
-    /// How long readers that were cut with an earlier owner may take to come back; zero if there were none.
+    /// How long readers that were cut with an earlier owner may take to come back; zero if there
+    /// were none.
     pub(super) coming_back: Duration,
     /// Cancelled when what can move shall move.
     pub(super) leaving: CancellationToken,
     /// This one.
     pub(super) instance: InstanceId,
-    /// What was asked for: the next owner asks it again.
+    /// The requested model: the next owner asks it again.
     pub(super) model: String,
     /// Knows of readers on other instances, and of their models.
     pub(super) log: Arc<dyn Log>,
@@ -96,8 +97,8 @@ impl StopConditions {
     }
 }
 
-/// Ends when there was no reader for `patience`, or `first` before the first one: none of `readers`, and none elsewhere, where
-/// `elsewhere` says how long ago the last one was.
+/// Ends when there was no reader for `patience`, or for `first` before the first one. Readers
+/// elsewhere count, too: `elsewhere` says how long ago the last one was.
 async fn unread<'a>(
     mut readers: watch::Receiver<usize>,
     first: Duration,
@@ -132,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// What a plain client of chat completions has.
+    /// The grace of a plain client of chat completions.
     const GRACE: Duration = Duration::from_secs(10);
 
     fn after(seconds: f64) -> Instant {

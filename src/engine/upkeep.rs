@@ -131,7 +131,8 @@ impl Engine {
         }
     }
 
-    /// Has the log put in order what was appended, so that there is always little to be put in order.
+    /// Has the log put in order what was appended, so that there is always little to be put in
+    /// order.
     async fn fold(&self) {
         let (mut seen, mut idle) = (0, 0);
         loop {
@@ -174,8 +175,8 @@ impl Engine {
         }
         let running = inner.live.ids();
         if !running.is_empty() {
-            // Whoever was paused for longer than its lease finds out here, even if its models say
-            // nothing any more: the fence is only for those who write.
+            // An instance that was paused for longer than its lease finds out here, even if its
+            // models say nothing any more. The fence only stops writers.
             for id in inner.log.owned_elsewhere(inner.instance, &running).await? {
                 if let Some(tail) = inner.live.get(id) {
                     tracing::warn!(generation = %id, "another owner has taken over; this one stops");
@@ -187,9 +188,9 @@ impl Engine {
     }
 }
 
-/// How this instance sees the database. After an outage all leases have run out, and who comes
-/// back first could take everything from owners that live: so nobody takes over before others had
-/// the time of a lease to come back, too.
+/// How this instance sees the database. After an outage all leases have expired. The first instance
+/// to return could take everything from live owners, so nobody takes over for the time of one
+/// lease.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sight {
     /// Nothing was amiss for as long as a lease.

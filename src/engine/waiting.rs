@@ -25,7 +25,7 @@ pub(super) struct Waiting {
     looks: u32,
 }
 
-/// What an attempt in which nothing was said means.
+/// The meaning of an attempt in which nothing was said.
 #[derive(Debug)]
 pub(super) enum Unheard {
     /// It counts as an attempt.

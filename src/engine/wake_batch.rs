@@ -1,8 +1,9 @@
-//! Who waits for a tail, and how they are woken: one wake-up for all that a commit has something for.
+//! The waiters of a tail and their wake-ups: one wake-up for all tails that a commit has entries
+//! for.
 //!
 //! To wake a task of another thread is a system call, and a commit has something for a hundred
-//! readers. A thread that serves readers has a worker: whoever publishes leaves the wakers there and
-//! wakes once, and the thread wakes its own.
+//! readers. A thread that serves readers has a worker: whoever publishes leaves the wakers there
+//! and wakes once, and the thread wakes its own.
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -43,7 +44,7 @@ struct Detach;
 impl Drop for Detach {
     fn drop(&mut self) {
         let worker = WORKER.take();
-        // Who is in the queue looks for himself.
+        // A task in the queue looks for itself.
         let left = worker.map(|worker| std::mem::take(&mut *lock(&worker.to_wake)));
         left.into_iter().flatten().for_each(Waker::wake);
     }
@@ -82,7 +83,7 @@ impl Drop for WakeBatch {
     }
 }
 
-/// Who waits for one thing to change.
+/// The waiters for one change.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     changes: AtomicU64,

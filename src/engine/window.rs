@@ -9,14 +9,14 @@ pub(super) const KEPT: usize = 256;
 /// Bytes that a tail keeps, whichever is reached first.
 pub(super) const KEPT_BYTES: usize = 256 * 1024;
 
-/// Entries that are packed together when there are so many new ones. A token's own allocation would
-/// come back when it leaves the window, seconds later and from all over the memory; like this the
-/// same few are used again at once.
+/// Entries that are packed together when there are so many new ones. Single allocations would
+/// return to the allocator seconds later and from all over the memory. Entries allocated together
+/// are reused at once.
 const TOGETHER: usize = 32;
 /// Bytes that may be packed together: they leave the window all at once.
 const TOGETHER_BYTES: usize = 16 * 1024;
 
-/// What a tail has for a reader.
+/// The entries that a tail has for a reader.
 pub enum Behind {
     /// These come next.
     Entries(Vec<Entry>),
@@ -77,7 +77,7 @@ impl Window {
         }
     }
 
-    /// What comes after `cursor`.
+    /// The entries behind `cursor`.
     pub(super) fn after(&self, cursor: Seq) -> Behind {
         if cursor < self.before {
             return Behind::Log;

@@ -1,4 +1,4 @@
-//! What a client wants back.
+//! The media types and encodings that a client accepts.
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
@@ -28,7 +28,7 @@ fn ranges(request: &HttpRequest) -> impl Iterator<Item = String> {
     named(request, &header::ACCEPT)
 }
 
-/// What a list such as `Accept` names and does not refuse by `q=0`.
+/// The names in a list such as `Accept`, without those refused by `q=0`.
 fn named(request: &HttpRequest, header: &header::HeaderName) -> impl Iterator<Item = String> {
     request
         .headers()

@@ -1,4 +1,5 @@
-//! `/v1/admin`: what all tenants run, for operators. Figures and times only: what was asked and said stays with its tenant.
+//! `/v1/admin`: what all tenants run, for operators. Figures and times only: what was asked and
+//! said stays with its tenant.
 use std::convert::Infallible;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! The body of every answer: it ends when its terms do, and leaves one log line, when it is out: what
-//! was asked, what came of it, how long it took. Never a query, a header or a body: those hold
-//! prompts and credentials.
+//! The body of every answer. It ends when its terms do, and then leaves one log line: the request,
+//! its result and its duration. Never a query, a header or a body: those hold prompts and
+//! credentials.
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -59,13 +59,13 @@ fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is known of a request; written when it is dropped, with its body.
+/// The facts about a request; written when it is dropped, with its body.
 struct AccessLogLine {
     bytes: u64,
     about: Box<About>,
 }
 
-/// What does not change while the body goes out.
+/// The part that does not change while the body goes out.
 struct About {
     begun: Instant,
     method: Method,
@@ -82,8 +82,8 @@ struct About {
 impl Drop for AccessLogLine {
     fn drop(&mut self) {
         let about = &self.about;
-        // What asks every second, and the files of a page beside the page itself, are of no interest
-        // unless they fail.
+        // Routes that are polled every second, and a page's files, are of no interest unless they
+        // fail.
         let quiet = about.route.starts_with("/static/")
             || matches!(about.route.as_str(), "/healthz" | "/health" | "/readyz" | "/metrics");
         if about.status < 400 && quiet {

@@ -1,5 +1,5 @@
-//! The chat page and what it loads, embedded in the binary; a debug build reads the disk, so that
-//! an edit shows at the next reload.
+//! The chat page and its files, embedded in the binary. A debug build reads the disk, so that an
+//! edit shows at the next reload.
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Who the caller is, before any route runs: every route is behind this unless it is listed here.
+//! Authentication, before any route runs: every route is behind this unless it is listed here.
 mod credentials;
 mod lasting;
 mod origin;
@@ -43,8 +43,8 @@ const PUBLIC: [(Option<Method>, &str); 15] = [
     (Some(Method::DELETE), "/v1/session"),
 ];
 
-/// A socket's first frame may bring its key, and what is wrong with a credential is told by a
-/// close code: a browser's script cannot see a status.
+/// A socket's first frame may bring its key. A bad credential is told by a close code: a browser's
+/// script cannot see a status.
 const SOCKET: &str = "/v1/ws";
 
 /// How a connection to [`SOCKET`] came in.
@@ -54,11 +54,11 @@ pub(super) enum Entrance {
     Known(Caller),
     /// It brought nothing: its `hello` has to.
     Unknown,
-    /// What it brought opens nothing, or it comes from a foreign page.
+    /// Its credential opens nothing, or it comes from a foreign page.
     Refused(&'static str),
 }
 
-/// What [`guard`] goes by.
+/// The input of [`guard`].
 pub(super) struct AuthContext<'a> {
     access: &'a Access,
     origins: &'a Origins,
@@ -142,7 +142,7 @@ impl AuthContext<'_> {
         Ok(caller)
     }
 
-    /// Who it is, by the one credential that counts.
+    /// Finds the caller by the one credential that counts.
     async fn identify(
         &self,
         request: &HttpRequest,
@@ -161,7 +161,7 @@ impl AuthContext<'_> {
         Ok(caller)
     }
 
-    /// What a browser sends along by itself must not be used by foreign pages.
+    /// Foreign pages must not use credentials that a browser sends by itself.
     fn check_page(&self, request: &HttpRequest, presented: &Presented) -> Result<(), Problem> {
         match presented {
             // A page that has these was given them.
@@ -207,25 +207,25 @@ fn is_socket(request: &HttpRequest) -> bool {
     path(request) == SOCKET && request.headers().contains_key("upgrade")
 }
 
-/// What a request needs to be allowed.
+/// The scope that a request needs.
 fn needed(request: &HttpRequest) -> Scope {
     let safe = request.method() == Method::GET || request.method() == Method::HEAD;
     match path(request) {
         "/metrics" => Scope::Metrics,
         path if path.starts_with("/v1/admin/") => Scope::Admin,
-        // What a ticket opens asks again.
+        // The request that uses a ticket is checked again.
         "/v1/tickets" => Scope::Read,
         _ if safe => Scope::Read,
         _ => Scope::Write,
     }
 }
 
-/// Who asks; `None` on a public route.
+/// The caller; `None` on a public route.
 pub(super) fn caller(request: &HttpRequest) -> Option<Caller> {
     request.extensions().get::<Caller>().cloned()
 }
 
-/// Whose data the request is about: nobody's on a public route.
+/// The tenant of the request: none on a public route.
 pub(super) fn tenant(request: &HttpRequest) -> Tenant {
     caller(request).map_or_else(Tenant::nobody, |caller| caller.tenant().clone())
 }

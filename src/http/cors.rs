@@ -6,7 +6,7 @@ use super::auth::Origins;
 /// How long a browser may remember a preflight's answer, in seconds; browsers cap it themselves.
 const REMEMBERED: usize = 600;
 
-/// What a page may read of an answer's head, besides what every page may.
+/// The headers that a page may read, beside those that every page may.
 const EXPOSED: [&str; 14] = [
     "location",
     "retry-after",

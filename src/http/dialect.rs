@@ -15,7 +15,7 @@ use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
 use crate::domain::transcript::{Answer, ToolCall, Transcript};
 
-/// What an event says to a protocol that knows nothing of attempts.
+/// An event for a protocol that knows nothing of attempts.
 pub(super) enum DialectEvent<'a> {
     /// The generation is there.
     Started,
@@ -27,7 +27,7 @@ pub(super) enum DialectEvent<'a> {
     Refusal(&'a str),
     /// More of a tool call.
     Call(&'a ToolCallDelta),
-    /// What only the upstream's own protocol has a place for.
+    /// A field that only the upstream's own protocol has a place for.
     Extra(&'a Extra),
     /// All that was said is void; what still counts of it is said again.
     Void,
@@ -67,7 +67,7 @@ pub(super) struct Frames {
     from: u64,
     /// The reader wants none for now.
     pub(super) silent: bool,
-    /// What was there when the reader came is being told.
+    /// The events from before the reader came are being told.
     pub(super) backlog: bool,
     /// Nothing more may follow.
     pub(super) over: bool,
@@ -212,7 +212,7 @@ impl EventReplay {
             }
             // Nothing is void, and what a notice says is not the answer.
             Event::Resumed { .. } | Event::Notice { .. } => dialect.beside(&event, frames),
-            // What a newer version says, a dialect of this one cannot.
+            // A dialect of this version cannot express an event of a newer one.
             Event::Unknown => {}
             Event::Snapshot { text, reasoning, .. } => {
                 let answer = Answer {

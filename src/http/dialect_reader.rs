@@ -28,8 +28,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Reads one generation from its first event on and tells it in the frames of `D`.
 ///
-/// That costs a read of the whole log, 512 events a query, for every reader that comes in the
-/// middle: the frames' numbers are not in the log, they follow from it.
+/// The frames' numbers are not in the log, they follow from it. Each reader that comes in the
+/// middle therefore reads the whole log, 512 events a query.
 pub(super) struct Reader<D> {
     pub(super) dialect: D,
     pub(super) frames: Frames,
@@ -112,9 +112,9 @@ impl<D: Dialect> Reader<D> {
         while self.replay.seq() < head && self.step().await {}
     }
 
-    /// Waits until the model's server has taken the prompt and, if that comes at once, has said
-    /// something; no longer than a client can be left without a head. The failure, if there is
-    /// nothing else to tell.
+    /// Waits until the model's server has accepted the prompt, and for its first event if that
+    /// comes at once. The wait ends before a client without a head would give up. The failure, if
+    /// there is nothing else to tell.
     pub(super) async fn hold(&mut self, engine: &Engine, at: &Address) -> Option<&Done> {
         let mut accepted = pin!(engine.accepted(at));
         let mut taken = false;

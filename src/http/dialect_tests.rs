@@ -135,10 +135,10 @@ fn responses_whole() {
 #[test]
 fn chat_whole() {
     let events = eventful();
-    // What a client gets that was there when the answer was lost: an error, and nothing more.
+    // A client that was there when the answer was lost gets an error, and nothing more.
     let cut = told(&events, chat(), Frames::after(None));
     assert_is("chat_superseded", &cut);
-    // What it resumes with, behind that error.
+    // Its cursor for the resume, behind that error.
     let error = u64::try_from(frames_of(&cut).len() - 1).unwrap();
     assert_is("chat", &told(&events, chat(), Frames::after(Some(error))));
 }
@@ -150,7 +150,7 @@ fn ui_message_whole() {
     assert_is("ui_message", &said);
 }
 
-/// What docs/protocol.md shows: an attempt that is void, then one that is continued.
+/// The example of docs/protocol.md: an attempt that is void, then one that is continued.
 #[test]
 fn a_loss_and_a_continuation_in_every_dialect() {
     let text = |text: &str| Event::Delta { text: text.into() };

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 const LENGTH: usize = 6;
 const REPLACED: &[u8; LENGTH] = br"\uFFFD";
 
-/// `json` with U+FFFD in the place of U+0000, which PostgreSQL does not store, and of each half of
-/// a surrogate pair that is alone, as in a text that was cut within an emoji.
+/// `json` with U+FFFD in place of characters that PostgreSQL does not store. These are U+0000 and
+/// lone surrogates, as in a text that was cut within an emoji.
 pub(super) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     let mut json = Cow::Borrowed(json);
     let mut at = 0;

@@ -14,8 +14,8 @@ pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 /// most. A second on average, and not all readers of an instance that stops in one moment.
 const RETRY_MS: (u32, f64) = (500, 1000.0);
 
-/// What opens every stream: how long this client waits before it reconnects, in a block of its
-/// own so that no event is delayed by it.
+/// The opening of every stream: how long this client waits before it reconnects. It is a block of
+/// its own, so that it delays no event.
 pub(super) fn opening() -> Bytes {
     let (least, spread) = RETRY_MS;
     Bytes::from(format!("retry: {}\n\n", f64::from(least) + (spread * chance()).round()))
@@ -26,7 +26,7 @@ pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// All of `entries` as one piece of bytes, for one write.
 ///
-/// `id:` comes last: some clients take it at its line, and one that is cut in the middle of an event
+/// `id:` comes last. Some clients take it at its line. One that is cut in the middle of an event
 /// must not have its id without its data.
 pub fn sse(entries: &[Entry]) -> Bytes {
     let size: usize = entries.iter().map(|entry| entry.json().len() + 64).sum();

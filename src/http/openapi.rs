@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: what the routes take and answer, in OpenAPI 3.1. Built from the words and
-//! limits that the routes use themselves, and by hand rather than by derive: most answers are of
-//! the domain, which shall not know how it is documented. tests/it/openapi.rs holds it against
-//! the routes and what they really answer.
+//! `GET /openapi.json`: what the routes take and answer, in OpenAPI 3.1. Built from the routes' own
+//! words and limits, and by hand rather than by derive. Most answers are of the domain, which shall
+//! not know its documentation. tests/it/openapi.rs holds it against the routes and what they really
+//! answer.
 mod admin;
 mod anthropic;
 mod conversations;

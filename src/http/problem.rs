@@ -23,9 +23,9 @@ pub(super) struct Problem {
     retry_after: Option<u32>,
     /// Further headers.
     headers: Vec<(HeaderName, String)>,
-    /// What OpenAI's SDKs, which try again by themselves, are told.
+    /// The hint for OpenAI's SDKs, which try again by themselves.
     should_retry: Option<bool>,
-    /// What an upstream said, for clients of its protocol.
+    /// The upstream's words, for clients of its protocol.
     upstream: Option<Box<UpstreamRefusal>>,
 }
 
@@ -129,14 +129,14 @@ impl Problem {
         self.code
     }
 
-    /// The same in OpenAI's shape, for the routes whose clients know no other: what it does not
-    /// have is 404 there, and every other fault of a request 400.
+    /// The same in OpenAI's shape, for routes whose clients know no other. Missing things are 404
+    /// there, and every other fault of a request is 400.
     /// <https://platform.openai.com/docs/guides/error-codes>
     pub(super) fn openai(&self) -> HttpResponse {
         let (status, error) = self.openai_error();
         let mut head = self.head();
         if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
-            // What OpenAI's SDKs obey, which else try any conflict or server's fault again.
+            // OpenAI's SDKs obey it; without it they try any conflict or server's fault again.
             head.insert_header(("x-should-retry", should_retry.to_string()));
         }
         head.status(status).json(json!({ "error": error }))
@@ -166,8 +166,8 @@ impl Problem {
         (status, error)
     }
 
-    /// Whether trying again helps, where only the SDKs' own rule would decide: what waits for a
-    /// while says so, and a conflict lasts until somebody ends it.
+    /// Whether trying again helps, where only the SDKs' own rule would decide. A temporary refusal
+    /// says how long to wait, and a conflict lasts until somebody ends it.
     fn usual_retry(&self, status: StatusCode) -> Option<bool> {
         match (self.retry_after, status) {
             (Some(_), _) => Some(true),
@@ -288,7 +288,7 @@ impl From<ConverseError> for Problem {
 }
 
 impl From<LogError> for Problem {
-    /// What the database says stays in our log.
+    /// The database's words stay in our log.
     fn from(error: LogError) -> Self {
         match error {
             LogError::Unavailable(why) => {

@@ -1,4 +1,5 @@
-//! What clients speak. Each protocol has its requests, its encoder, its errors and its routes.
+//! The protocols that clients speak. Each protocol has its requests, its encoder, its errors and
+//! its routes.
 //!
 //! - `native`: generations, conversations, shared links, models
 //! - `openai_chat`, `openai_responses`: OpenAI's two APIs; `openai` is what both have

@@ -35,7 +35,8 @@ impl Cut {
     }
 }
 
-/// What makes `source` a repeat of an earlier request; `None` where an idempotency key decides.
+/// The properties that make `source` a repeat of an earlier request; `None` where an idempotency
+/// key decides.
 pub(super) fn repeat(
     request: &HttpRequest,
     source: Option<&Source>,

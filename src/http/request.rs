@@ -1,4 +1,4 @@
-//! What every route asks of its request: who it is from, and what its path names.
+//! The common part of all routes: the caller of a request, and the object that its path names.
 use std::str::FromStr;
 
 use actix_web::{HttpRequest, web};
@@ -12,18 +12,18 @@ use crate::ports::{Address, ConversationAt};
 /// The engine that the app put there.
 pub(super) type EngineData = web::Data<Engine>;
 
-/// Whose request it is, by what [`guard`] found out.
+/// The tenant of the request, by [`guard`].
 pub(super) fn tenant(request: &HttpRequest) -> Tenant {
     auth::tenant(request)
 }
 
-/// Who asks. Every route but the public ones has a caller.
+/// The caller. Every route but the public ones has a caller.
 pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     auth::caller(request).ok_or_else(Problem::internal)
 }
 
-/// What takes long is waited for as long as the caller may be here: a key that is revoked meanwhile
-/// gets no answer, as it gets no further event.
+/// Slow work runs only while the caller may be here. After its key is revoked it gets no answer, as
+/// it gets no further event.
 pub(super) async fn while_allowed<T>(
     request: &HttpRequest,
     work: impl Future<Output = Result<T, Problem>>,
@@ -36,7 +36,7 @@ pub(super) async fn while_allowed<T>(
     }
 }
 
-/// The generation in the path. What is not a proper id does not exist either.
+/// The generation in the path. An improper id names nothing.
 pub(super) fn address(request: &HttpRequest) -> Result<Address, Problem> {
     let id = request.match_info().get("id").and_then(proper_id);
     let id = id.ok_or_else(Problem::no_such_generation)?;

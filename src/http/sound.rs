@@ -7,8 +7,8 @@ use serde_json::Deserializer;
 
 use super::problem::Problem;
 
-/// The most levels of a body. Whoever reads JSON gives up somewhere above a hundred levels, serde
-/// at 128, and what is stored or sent on has some levels of our own around it.
+/// The most levels of a body. JSON parsers give up somewhere above a hundred levels, serde at 128.
+/// Stored and forwarded JSON gets some levels of our own around it.
 pub(super) const LEVELS: usize = 100;
 /// The key by which serde marks JSON as text: an object that has it first is read as another value.
 const RAW: &str = "$serde_json::private::RawValue";

@@ -10,7 +10,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Characters of a client's id: more is a mistake, and the id goes into the log.
 const LONGEST: usize = 128;
 
-/// The header, if there is one and only one. What is none is ignored, as W3C Trace Context says.
+/// The header, if there is one and only one. A malformed value is ignored, as W3C Trace Context
+/// says.
 pub(super) fn of(request: &HttpRequest) -> Option<TraceParent> {
     let mut headers = request.headers().get_all("traceparent");
     let header = headers.next()?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! What is answered where there is nothing, in the words of whoever may have asked.
+//! The answer of unknown paths, in the words of the likely client.
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 use super::auth::speaks_openai;
@@ -17,7 +17,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("/v1/threads", "use /v1/responses, or /v1/conversations with /v1/generations"),
     ("/v1/realtime", "use /v1/responses, or the WebSocket at /v1/ws"),
 ];
-/// What base URLs without their `/v1` lead to.
+/// The paths of base URLs without their `/v1`.
 const WITHOUT_VERSION: [&str; 3] = ["/chat/completions", "/responses", "/models"];
 
 /// 404, in OpenAI's shape for its clients.

@@ -1,4 +1,4 @@
-//! What `curl` gets at the address: the three commands to begin with. A browser gets the page.
+//! The answer to `curl` at the address: the three commands to begin with. A browser gets the page.
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 

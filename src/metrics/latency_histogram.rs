@@ -1,5 +1,5 @@
-//! Durations counted by powers of two: a histogram that may be told of every event, for it has no lock, and so
-//! that who looks twice can say what happened in between.
+//! A histogram of durations, counted by powers of two. It has no lock, so that every event can be
+//! recorded. Two looks at it tell what happened in between.
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,8 +64,8 @@ impl EncodeMetric for LatencyHistogram {
     }
 }
 
-/// The duration that a share of what came between two looks did not exceed, at most twice too long; `None` if
-/// nothing came.
+/// The duration that a share of what came between two looks did not exceed, at most twice too long;
+/// `None` if nothing came.
 #[must_use]
 pub fn quantile(before: &Counts, now: &Counts, share: f64) -> Option<Duration> {
     let counts: Vec<u64> =

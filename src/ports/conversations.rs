@@ -8,7 +8,7 @@ use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::prompt;
 
-/// All conversations. What a tenant does not own is to it as if it were not there.
+/// All conversations. Another tenant's rows look to a tenant as if they were not there.
 #[async_trait]
 pub trait Conversations: Send + Sync + 'static {
     /// Stores a new one, or finds what its key has opened.
@@ -53,8 +53,8 @@ pub trait Conversations: Send + Sync + 'static {
         leaf: MessageId,
     ) -> Result<Option<MessageId>, LogError>;
 
-    /// What a model is told of the branch that ends in `leaf`: its newest messages up to `bytes`
-    /// of text and all of its system messages; `None` if there is no such message.
+    /// The context that a model gets for the branch ending in `leaf`: all system messages, and the
+    /// newest others up to `bytes` of text. `None` if there is no such message.
     async fn context(
         &self,
         at: &ConversationAt,
@@ -66,15 +66,14 @@ pub trait Conversations: Send + Sync + 'static {
     /// with the same generation's id changes nothing.
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError>;
 
-    /// Stores a link, by the hash of its secret, to the branch that the active leaf ends now, and
-    /// to the answer that is being made behind it;
-    /// false if the tenant has no such conversation.
+    /// Stores a link, by the hash of its secret. The link covers the branch up to the active leaf
+    /// and the answer that is being made behind it. False if the tenant has no such conversation.
     async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError>;
 
     /// Makes every link to it worthless; false if the tenant has no such conversation.
     async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError>;
 
-    /// What a link leads to.
+    /// The conversation behind a link.
     async fn shared(&self, token_hash: &[u8]) -> Result<Option<SharedConversation>, LogError>;
 
     /// Which answer a link follows.
@@ -87,7 +86,7 @@ pub trait Conversations: Send + Sync + 'static {
 /// A conversation of a tenant.
 #[derive(Clone, Debug)]
 pub struct ConversationAt {
-    /// Whose.
+    /// The owner.
     pub tenant: Tenant,
     /// Which.
     pub id: ConversationId,
@@ -104,7 +103,7 @@ pub struct Page {
     pub limit: u32,
 }
 
-/// What to look for in titles and messages.
+/// The text to look for in titles and messages.
 #[derive(Clone, Debug)]
 pub enum Search {
     /// All of these words, the last of which may be the beginning of one: by an index.
@@ -113,7 +112,7 @@ pub enum Search {
     Characters(String),
 }
 
-/// What came of an opening.
+/// The result of an opening.
 #[derive(Debug)]
 pub enum Made {
     /// It is new.
@@ -124,7 +123,7 @@ pub enum Made {
     KeyReused,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug)]
 pub enum Changed {
     /// The conversation as it is now.
@@ -135,7 +134,7 @@ pub enum Changed {
     NoMessage,
 }
 
-/// What came of an erasure.
+/// The result of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erased {
     /// It is gone.
@@ -146,7 +145,7 @@ pub enum Erased {
     Running(GenerationId),
 }
 
-/// What a model is told of a branch.
+/// The part of a branch that a model gets.
 #[derive(Debug)]
 pub struct Context {
     /// Oldest first.
@@ -155,10 +154,10 @@ pub struct Context {
     pub missing: u64,
 }
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug)]
 pub enum Begun {
-    /// What came of its generation.
+    /// The result of its generation's start.
     Generation(Created),
     /// This generation is answering there.
     Busy(GenerationId),
@@ -168,7 +167,7 @@ pub enum Begun {
     NoConversation,
 }
 
-/// What a link leads to.
+/// The conversation behind a link.
 #[derive(Debug)]
 pub struct SharedConversation {
     /// The conversation's name.

@@ -54,7 +54,7 @@ pub trait Keys: Send + Sync + 'static {
 /// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// What it is.
+    /// The key itself.
     pub key: Key,
     /// The hash of its secret.
     pub digest: Digest,
@@ -67,7 +67,7 @@ pub struct NewKey {
 /// A key as it is listed.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
-    /// What it is.
+    /// The key itself.
     pub key: Key,
     /// How its secret begins.
     pub hint: String,

@@ -15,14 +15,14 @@ use crate::domain::generation::{
 };
 use crate::domain::id::{ConversationId, Epoch, GenerationId, InstanceId, Seq, Tenant};
 
-/// The durable log of all generations. What is not in it did not happen.
+/// The durable log of all generations. An event that is not in the log did not happen.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
     /// Stores a new generation with its first event, `started`, in one transaction. Repeating it
     /// with the same id changes nothing.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError>;
 
-    /// What an earlier start with this key came to; `None` if there was none.
+    /// The outcome of an earlier start with this key; `None` if there was none.
     async fn repeated(
         &self,
         tenant: &Tenant,
@@ -32,10 +32,10 @@ pub trait Log: Send + Sync + 'static {
     /// The conversations beside it, in the same database.
     fn conversations(&self) -> Arc<dyn Conversations>;
 
-    /// Who reads the answers to requests, in the same database.
+    /// The readers of the answers to requests, in the same database.
     fn request_reads(&self) -> Arc<dyn RequestReads>;
 
-    /// What an operator sees of all tenants, in the same database.
+    /// The operator's view of all tenants, in the same database.
     fn operations(&self) -> Arc<dyn Operations>;
 
     /// A connection of its own for one lane of `owner`'s recorder.
@@ -52,8 +52,9 @@ pub trait Log: Send + Sync + 'static {
         limit: u32,
     ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError>;
 
-    /// Notes that these are read on another instance than their owner's for as long as `lasting`,
-    /// where it matters to their fate; the owners of those that go on.
+    /// Notes that readers on this instance follow these generations of other owners, for as long as
+    /// `lasting`. Only generations whose fate depends on readers count. Returns the owners of those
+    /// that go on.
     async fn renew_readers(
         &self,
         which: &[Address],
@@ -117,18 +118,19 @@ pub trait Log: Send + Sync + 'static {
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
 
     /// Raises the epoch *and* appends the first entry of the new owner, in one transaction; from
-    /// then on appends of the old one are refused. Whoever takes a generation from itself has seen
-    /// to it that none of its own is under way.
+    /// then on appends of the old one are refused. A process that claims its own generation has
+    /// made sure that none of its appends is under way.
     ///
     /// A cancel that is asked for before it is in what it returns; one that is asked for later
     /// learns the new owner.
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError>;
 
-    /// Puts some of the events that `owner` has appended in order of their generations, and what others
-    /// have left; how many, and zero when all are. Nothing that is read changes by it: it gets cheaper.
+    /// Sorts some of the events that `owner` has appended by generation, and events that others
+    /// have left. Returns how many; zero when nothing is left to sort. Nothing that is read changes
+    /// by it: it gets cheaper.
     ///
-    /// Events under a seq that is taken are put aside, and [`LogError::Doubled`] names them all; the rest
-    /// is folded then.
+    /// Events under a seq that is taken are put aside, and [`LogError::Doubled`] names them all;
+    /// the rest is folded then.
     async fn compact(&self, owner: InstanceId) -> Result<u64, LogError>;
 
     /// Makes room for the days ahead and drops the events of generations begun more than `days`
@@ -149,7 +151,8 @@ pub trait Log: Send + Sync + 'static {
         0
     }
 
-    /// Cuts listeners of processes that stand still, and looks for a transaction that is open for long.
+    /// Cuts listeners of processes that stand still, and looks for a transaction that is open for
+    /// long.
     async fn look_around(&self) -> Result<Option<Holder>, LogError> {
         Ok(None)
     }
@@ -177,7 +180,7 @@ pub trait LogWriter: Send {
 /// The connections of one pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
-    /// What it is for.
+    /// The purpose.
     pub name: &'static str,
     /// Connections that wait for work.
     pub idle: i64,
@@ -201,7 +204,7 @@ pub struct Condition {
 pub struct Holder {
     /// Its process.
     pub pid: i32,
-    /// What it calls itself.
+    /// The name that it gives itself.
     pub application: String,
     /// Its role.
     pub user: String,
@@ -214,13 +217,13 @@ pub struct Holder {
 /// A generation of a tenant.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// Whose.
+    /// The owner.
     pub tenant: Tenant,
     /// Which.
     pub id: GenerationId,
 }
 
-/// What came of a start.
+/// The result of a start.
 #[derive(Debug)]
 pub enum Created {
     /// It is new; its first entries.
@@ -233,7 +236,7 @@ pub enum Created {
     KeyBusy,
 }
 
-/// What came of a delete.
+/// The result of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// It is gone.
@@ -253,7 +256,7 @@ pub struct Append {
     pub epoch: Epoch,
     /// Seqs without a gap; none where only the row changes.
     pub entries: Vec<Entry>,
-    /// What to write into the row in the same transaction.
+    /// The change of the row in the same transaction.
     pub row: RowChange,
 }
 
@@ -277,7 +280,7 @@ pub struct Tail {
     pub id: GenerationId,
     /// Its last seq; zero if it has no event.
     pub seq: Seq,
-    /// Who owns it now; zero if it is gone.
+    /// The current owner's epoch; zero if the generation is gone.
     pub epoch: Epoch,
 }
 
@@ -286,12 +289,12 @@ pub struct Tail {
 pub enum Orphans {
     /// Those whose owner's lease ran out.
     LeaseExpired,
-    /// Those on record for this instance that its process does not run: an earlier process left
-    /// them, their start's reply was lost, or their task died.
+    /// The generations that are on record for this instance and that its process does not run. An
+    /// earlier process left them, their start's reply was lost, or their task died.
     Unattended {
         /// This instance.
         owner: InstanceId,
-        /// What its process runs, or is about to run.
+        /// The generations that its process runs, or is about to run.
         attended: Vec<GenerationId>,
     },
 }
@@ -320,7 +323,7 @@ pub struct Claim {
     pub append: Append,
 }
 
-/// What came of a claim.
+/// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// It is the new owner's.
@@ -366,7 +369,8 @@ pub enum LogError {
     /// The database refused what we asked, or holds what we do not understand: a fault of ours.
     #[error("the log is broken: {0}")]
     Broken(String),
-    /// What only a wrong fence can have written: whose events cannot be told apart by their seq.
+    /// Two events with one seq: only a broken fence can have written them, and seqs cannot tell
+    /// them apart.
     #[error("two events of a generation have one seq: {}", shown(.0))]
     Doubled(Vec<Doubled>),
 }

@@ -1,4 +1,5 @@
-//! What an operator sees of all tenants: who runs what, and when events were stored. Never what was said.
+//! The operator's view of all tenants: the owners of generations, and the times at which events
+//! were stored. Never what was said.
 use async_trait::async_trait;
 
 use super::{Address, LogError};
@@ -11,10 +12,11 @@ pub trait Operations: Send + Sync + 'static {
     /// The instances, and what has not ended: how many by status, and the newest `limit` of them.
     async fn fleet(&self, limit: u32) -> Result<Fleet, LogError>;
 
-    /// Whose a generation is; `None` if there is none of that id.
+    /// The tenant of a generation; `None` if there is none of that id.
     async fn tenant_of(&self, id: GenerationId) -> Result<Option<Tenant>, LogError>;
 
-    /// When events were stored, oldest first: the first `limit` behind `after`, or the last `limit` without it.
+    /// When events were stored, oldest first: the first `limit` behind `after`, or the last `limit`
+    /// without it.
     async fn moments(
         &self,
         at: &Address,

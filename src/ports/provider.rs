@@ -80,7 +80,7 @@ pub type Deltas = BoxStream<'static, Result<Delta, ProviderError>>;
 /// One attempt to answer a prompt.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// What to answer.
+    /// The prompt to answer.
     pub prompt: Prompt,
     /// The answer's text up to now, to be continued; empty for a fresh start.
     pub so_far: String,
@@ -103,7 +103,7 @@ pub struct Attempt {
 pub struct Resume {
     /// The upstream's own name for it, as [`Delta::Background`] gave it.
     pub kept: String,
-    /// What was heard; exactly this is left out.
+    /// The part that was already heard; exactly this is left out.
     pub heard: Answer,
 }
 
@@ -118,7 +118,7 @@ pub enum Delta {
     Refusal(String),
     /// A fragment of a tool call.
     ToolCall(ToolCallDelta),
-    /// What has no other delta, as it came.
+    /// A part that has no other delta, as it came.
     Extra(Extra),
     /// Tokens up to now; the last one counts. Not exact where more is to come.
     Usage(Usage),
@@ -146,7 +146,7 @@ pub enum Delta {
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[error("{message}")]
 pub struct ProviderError {
-    /// What kind of loss.
+    /// The kind of loss.
     pub code: ErrorCode,
     /// For people; without keys, prompts or answers.
     pub message: String,
@@ -154,7 +154,7 @@ pub struct ProviderError {
     pub retryable: bool,
     /// How long the upstream asks to wait.
     pub retry_after: Option<Duration>,
-    /// What the upstream said itself, where it said no.
+    /// The upstream's own words, where it refused.
     pub upstream: Option<UpstreamRefusal>,
 }
 

@@ -1,4 +1,4 @@
-//! Who reads the answer to a request, so that the same request sent again can take it over.
+//! The readers of the answer to a request: the same request, sent again, can take the answer over.
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ pub trait RequestReads: Send + Sync + 'static {
     async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError>;
 }
 
-/// What came of an attempt to take an answer over.
+/// The result of an attempt to take an answer over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// The caller reads this answer now.

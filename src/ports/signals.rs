@@ -16,11 +16,11 @@ pub trait Signals: Send + Sync + 'static {
     /// Of two equal ones that wait, the later stays. It never comes back to its sender.
     fn send(&self, to: To, signal: Signal);
 
-    /// What other instances send from now on.
+    /// The hints that other instances send from now on.
     fn receive(&self) -> BoxStream<'static, Received>;
 
-    /// Whether hints arrive here as far as is known. Whoever polls the log as a safety net may do
-    /// it rarely then.
+    /// Whether hints arrive here as far as is known. A safety net that polls the log may poll
+    /// rarely then.
     fn work(&self) -> bool;
 
     /// Sends what waits, and ends.
@@ -48,7 +48,7 @@ pub enum Signal {
     /// That instance reads the generation, has it up to `after`, and wants to hear of more for a
     /// while: for its owner.
     Follow {
-        /// Who reads.
+        /// The instance that reads.
         reader: InstanceId,
         /// Which.
         generation: GenerationId,
@@ -59,7 +59,7 @@ pub enum Signal {
     Grown {
         /// Which.
         generation: GenerationId,
-        /// What has come, if it is so little that it fits: nobody has to read it then.
+        /// The new entries, if they are few enough to fit: nobody has to read the log then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         entries: Vec<Carried>,
     },
@@ -70,18 +70,18 @@ pub enum Signal {
     },
     /// That instance has given its lease up: others may take its generations over at once.
     Released {
-        /// Who did.
+        /// The instance that committed.
         owner: InstanceId,
     },
     /// Something about who is in a conversation.
     Room {
-        /// Who says so.
+        /// The instance that says so.
         from: InstanceId,
-        /// Whose conversation.
+        /// The tenant of the conversation.
         tenant: Tenant,
         /// Which.
         conversation: ConversationId,
-        /// What it is.
+        /// The hint itself.
         #[serde(flatten)]
         hint: RoomHint,
     },
@@ -99,7 +99,7 @@ impl Signal {
     pub const MOST_BYTES: usize = 7800;
 }
 
-/// What a receiver gets.
+/// An item that a receiver gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A hint of another instance.

@@ -1,7 +1,7 @@
 //! Any upstream that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama, …
 //!
-//! async-openai makes the request. It logs bodies of errors at WARN: the log filter must silence the
-//! target `async_openai`.
+//! async-openai makes the request. It logs bodies of errors at WARN: the log filter must silence
+//! the target `async_openai`.
 mod body;
 mod calls;
 mod extras;
@@ -35,7 +35,7 @@ use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Dialect};
 use map::ChatMap;
 
-/// What is added to the base URL; async-openai does it.
+/// The path that async-openai adds to the base URL.
 const PATH: &str = "/chat/completions";
 
 /// A model behind an OpenAI-compatible endpoint.
@@ -92,7 +92,8 @@ impl Provider for OpenAi {
         let told = body.left_out.clone();
         let deltas = match self.ask(&body, &attempt).await {
             Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-                // What was refused was not billed: the same once more under the name it is known by.
+                // A refused request was not billed. It is sent once more, with the parameter under
+                // its newer name.
                 match body.renamed(&refused.message) {
                     Some(other) => self.ask(&other, &attempt).await?,
                     None => return Err(refused),
@@ -122,7 +123,7 @@ impl OpenAi {
         let guard = self.endpoint.guard(probe.clone(), attempt.trace);
         let answer = Answer::default();
         let client = self.client(Sender { guard, answer: answer.clone() });
-        // What kind of error it is for async-openai says nothing: the guard knows.
+        // async-openai's error does not tell the kind: the guard knows it.
         let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&body.object).await;
         let secrets = self.endpoint.secrets();
         let Some(events) = answer.take() else {
@@ -148,8 +149,8 @@ impl Answer {
     }
 }
 
-/// Sends what async-openai asks. It gets an answer without events: it would read them by a task of their
-/// own, ahead of us without a bound, and tell a broken answer as a whole one.
+/// Sends what async-openai asks. async-openai gets an answer without events. It would read them by
+/// a task of its own, ahead of us without a bound, and report a broken answer as a whole one.
 #[derive(Clone)]
 struct Sender {
     guard: Guard,

@@ -1,5 +1,5 @@
-//! The built-in model "demo (no AI)": deterministic text at a real pace, so that anyone can watch
-//! a resume, a cancel or a crash without a key and a network, and benches have a source of load.
+//! The built-in model "demo (no AI)": deterministic text at a real pace. Anyone can watch a resume,
+//! a cancel or a crash without a key and a network, and benches have a source of load.
 mod directives;
 mod script;
 mod text;
@@ -19,9 +19,9 @@ use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError
 use directives::Directives;
 use script::{DemoStep, Script};
 
-/// The model without AI. A prompt that begins with `/demo` sets its length, pace and failures:
-/// `/demo tokens=500 tps=100 ttft_ms=50 jitter=0.2 fail_at=300 stall_at=200 stall_s=10 seed=7
-/// stamp reasoning refusal tool_call unicode markdown length`.
+/// The model without AI. A prompt that begins with `/demo` sets its length, pace and failures. All
+/// directives: `/demo tokens=500 tps=100 ttft_ms=50 jitter=0.2 fail_at=300 stall_at=200 stall_s=10
+/// seed=7 stamp reasoning refusal tool_call unicode markdown length`.
 ///
 /// It can go on from its own text at any byte.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,8 +86,8 @@ impl Pace {
         self.start + self.ttft + self.stalled + Duration::from_secs_f64(self.interval * place)
     }
 
-    /// The time when a token was due, but not its first bytes: `@`, 16 digits of microseconds
-    /// since 1970, a space. What comes late is so seen to be late.
+    /// The time when a token was due, but not its first bytes: `@`, 16 digits of microseconds since
+    /// 1970, a space. A late token is thus seen to be late.
     fn stamp(&self, due: Instant, skip: usize) -> String {
         #[expect(clippy::disallowed_methods, reason = "a load client on this machine reads it")]
         let now = std::time::SystemTime::now();

@@ -22,7 +22,7 @@ use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Wanted};
 use map::MessagesMap;
 
-/// What is added to the base URL.
+/// The path that is added to the base URL.
 const PATH: &str = "/v1/messages";
 /// The version of the API that this is written for.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");

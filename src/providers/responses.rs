@@ -1,6 +1,6 @@
 //! OpenAI's Responses API, and servers that speak it. It can keep an answer and go on with it
-//! without a listener; then what was missed is asked for again, by us or by whoever owns the
-//! generation next.
+//! without a listener. The missed part is then requested again, by us or by the generation's next
+//! owner.
 mod body;
 mod map;
 mod replay;
@@ -26,7 +26,7 @@ use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError
 use body::{Body, Wanted};
 use map::ResponsesMap;
 
-/// What is added to the base URL.
+/// The path that is added to the base URL.
 const PATH: &str = "/responses";
 /// The last events repeat the whole answer, which is bounded at 4 MiB by default; in bytes.
 const MAX_EVENT: usize = 16 << 20;
@@ -54,8 +54,8 @@ impl Responses {
         self.endpoint.settings.continuation == Continuation::ProviderResume
     }
 
-    /// The body, or the whole of the answer that is kept but for its first event, which names it:
-    /// what was heard of it is left out here, because only here it is known exactly.
+    /// The body, or the whole of a kept answer but for its first event, which names it. The part
+    /// that was heard is left out here, because only here it is known exactly.
     fn request(&self, resume: Option<&Resume>, body: &Body) -> Option<reqwest::Request> {
         let request = match resume {
             Some(resume) => {
@@ -148,8 +148,8 @@ impl Provider for Responses {
     }
 }
 
-/// Asking for the rest costs nothing, so it may be done again; a plain no means that the answer
-/// is no longer there, or cannot be heard any more.
+/// A request for the rest costs nothing, so it may be repeated. A plain refusal means that the
+/// answer is no longer there, or cannot be heard any more.
 fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError> {
     if matches!(status, 400..=499) && !matches!(status, 401 | 403 | 408 | 429) {
         let message = format!("the model no longer keeps the answer: {}", loss.message);

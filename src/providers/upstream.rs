@@ -1,8 +1,8 @@
-//! What every provider that asks over HTTP shares, whatever its server speaks.
+//! The common part of all providers that ask over HTTP, whatever their servers speak.
 //!
 //! - [`endpoint`], [`local`]: where to ask, and which servers run on this machine
-//! - [`adjust`], `json_body`, `rest`: what a model's configuration changes; JSON that stays as it
-//!   came where nobody edits it; fields of an answer that nothing here reads
+//! - [`adjust`], `json_body`, `rest`: the changes of a model's configuration, JSON that stays as it
+//!   came, and fields of an answer that nothing here reads
 //! - [`guard`], `events`, `framer`, `answer`, `refusal`, `probe`: sane events when they are asked
 //!   for, timeouts, an upstream's "no", and what the guard tells beside the events
 //! - `delta_stream`, `overlap`, `text`, `think_tags`: pulling deltas, going on behind a text, text

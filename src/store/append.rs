@@ -31,8 +31,8 @@ pub(super) async fn append(
     transaction.commit().await.map_err(error)
 }
 
-/// One row of the journal for the whole batch. What the lane has not appended to before has to be
-/// of the epoch that is on record: a take-over after this statement began has closed the lane.
+/// One row of the journal for the whole batch. A generation that is new to this lane must have the
+/// epoch on record. A take-over after this statement began has closed the lane.
 async fn flush(
     connection: &mut PgConnection,
     lane: &mut LanePosition,
@@ -66,8 +66,8 @@ async fn flush(
     Ok(())
 }
 
-/// Entries of one owner as a segment, by whoever holds the generation: its take-over. Refused if there
-/// are events where they begin, or later.
+/// Entries of one owner as a segment, by whoever holds the generation: its take-over. Refused if
+/// there are events where they begin, or later.
 pub(super) async fn insert_segment(
     connection: &mut PgConnection,
     append: &Append,

@@ -1,4 +1,4 @@
-//! What this process has appended and has not folded yet.
+//! The events that this process has appended and not compacted yet.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::lines::note;
 use crate::ports::Append;
 
-/// Of each lane; bytes. That is more than a lane writes between two folds; whatever is not kept is read.
+/// Of each lane; bytes. That is more than a lane writes between two folds; whatever is not kept is
+/// read.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// What is in one row of the journal: for each event the generation, and a line.
+/// The content of one row of the journal: for each event the generation, and a line.
 #[derive(Debug, Default)]
 pub(super) struct Flush {
     pub(super) ids: Vec<Uuid>,
@@ -33,7 +34,7 @@ impl Flush {
 /// The rows of a lane, by their numbers.
 pub(super) type Flushes = BTreeMap<i64, Flush>;
 
-/// Copies of rows of the journal, so that whoever folds them need not read them. What is folded are
+/// Copies of rows of the journal, so that whoever folds them need not read them. Compaction reads
 /// the rows themselves: a copy of a row that is not there is never used.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AppendCache(Arc<Mutex<HashMap<Uuid, CachedEvents>>>);

@@ -1,4 +1,4 @@
-//! What appends have left in the journal becomes segments.
+//! Compaction: rows that appends left in the journal become segments.
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
@@ -97,11 +97,11 @@ impl PgLog {
     }
 }
 
-/// What came of a fold.
+/// The result of a compaction.
 #[derive(Default)]
 struct Folded {
     events: u64,
-    /// What was put aside.
+    /// The events that were put aside.
     doubled: Vec<Doubled>,
 }
 

@@ -87,7 +87,7 @@ impl ConnectError {
     }
 }
 
-/// What the server said, without the line of its own sources that it was said in.
+/// The server's message, without the line of its own sources.
 fn words(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(said) => match said.code() {
@@ -138,14 +138,15 @@ pub async fn connect(
     Ok(PgLog::on(sessions, space))
 }
 
-/// What tells the channels of a deployment from those of others in the same database, by its schema.
+/// The suffix that keeps this deployment's channels apart from others in the same database: its
+/// schema.
 async fn space(first: &mut PgConnection) -> Result<String, ConnectError> {
     let sql = "select case when current_schema() = 'public' then '' \
                else '_' || to_hex(hashtext(current_schema())) end";
     sqlx::query_scalar(sql).fetch_one(first).await.map_err(ConnectError::Unreachable)
 }
 
-/// What a refused connection means.
+/// The meaning of a refused connection.
 fn unreachable(error: sqlx::Error) -> ConnectError {
     let said = error.to_string();
     if REFUSALS.iter().any(|words| said.contains(words)) {
@@ -155,8 +156,8 @@ fn unreachable(error: sqlx::Error) -> ConnectError {
     }
 }
 
-/// Two connections that are both open have a server process each; behind a pool in transaction
-/// mode the second is given the idle one of the first.
+/// Two open connections have a server process each. Behind a pool in transaction mode, the second
+/// gets the idle process of the first.
 async fn refuse_pool(
     first: &mut PgConnection,
     options: &PgConnectOptions,

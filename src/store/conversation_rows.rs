@@ -82,7 +82,7 @@ fn message(row: &PgRow, unreadable: &mut Why) -> Result<Message, LogError> {
     })
 }
 
-/// What a message says; if its parts cannot be read, its text.
+/// The content of a message; if its parts cannot be read, its text.
 fn content(row: &PgRow, unreadable: &mut Why) -> Result<Content, LogError> {
     if let Some(content) = json(row, "content", unreadable)? {
         return Ok(content);

@@ -132,7 +132,7 @@ impl PgConversations {
         }
     }
 
-    /// What a key has opened.
+    /// The conversation that a key has opened.
     async fn opened_by(&self, tenant: &Tenant, key: &Idempotency) -> Result<Made, LogError> {
         let sql = format!(
             "select c.fingerprint, {CONVERSATION} from conversations c \

@@ -1,5 +1,5 @@
-//! The private PostgreSQL: a cluster in the data directory, run from the installed binaries,
-//! reached over a socket that only its owner can open, and gone when this process is.
+//! The private PostgreSQL: a cluster in the data directory, run from the installed binaries. Its
+//! socket is open to its owner only, and it ends with this process.
 mod account;
 mod binaries;
 mod cluster;
@@ -99,7 +99,7 @@ impl Embedded {
         self.server.has_exited()
     }
 
-    /// Starts the server again if it has ended by itself; says whether it had. What was committed
+    /// Starts the server again if it has ended by itself; says whether it had. Everything committed
     /// is there again.
     ///
     /// # Errors

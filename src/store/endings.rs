@@ -10,9 +10,9 @@ use crate::domain::generation::Outcome;
 use crate::domain::id::{ConversationId, GenerationId};
 use crate::ports::{Append, LogError, RowChange};
 
-/// Writes the endings in `batch` into their rows, in the transaction of their `done` events, each once;
-/// refused as a whole if one of them is there already, or another owner's by now. The conversations
-/// that are to be told.
+/// Writes the endings in `batch` into their rows, in the transaction of their `done` events, each
+/// once. The whole batch is refused if one row has an ending already, or another owner. The
+/// conversations that are to be told.
 pub(super) async fn mark_ended(
     connection: &mut PgConnection,
     batch: &[&Append],

@@ -48,8 +48,8 @@ impl PgLog {
         Ok(page)
     }
 
-    /// One lookup in the primary key for each generation, and one look at the journal for all:
-    /// for a few of them only at the rows that have something of one.
+    /// One lookup in the primary key for each generation, and one look at the journal for all. For
+    /// few generations the look covers only rows with an event of theirs.
     pub(super) async fn read_pages(
         &self,
         wanted: &[(Address, Seq)],

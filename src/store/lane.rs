@@ -1,9 +1,9 @@
 //! One lane: a connection that appends, and what keeps it from appending what is not its to append.
 //!
-//! A lane is a row that its appends hold for their time. Whoever takes a generation over closes the
-//! lanes of its old owner: that waits for an append under way, and has the next one refused. A
-//! lane lives as long as its connection, so an append whose outcome is unknown is decided when the
-//! next lane is open: that closes this one.
+//! A lane is a row that its appends hold for their time. A take-over closes the lanes of the old
+//! owner: it waits for an append under way, and every later one is refused. A lane lives as long as
+//! its connection. The next lane closes it when it opens, which decides an append whose outcome is
+//! unknown.
 use std::collections::HashMap;
 
 use async_trait::async_trait;
@@ -21,8 +21,8 @@ use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 /// Generations that a lane remembers; those that it has forgotten are looked up again.
 const KNOWN: usize = 16 * 1024;
 
-/// A lane looks up rows by their keys, and few of them. A planner that saw a table when it was empty
-/// would have it read from end to end, until its statistics say what it has become.
+/// A lane looks up rows by their keys, and few of them. A planner that saw an empty table scans it
+/// from end to end, until its statistics show the real size.
 const BY_KEY: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 
@@ -50,7 +50,7 @@ pub(super) struct LanePosition {
     /// The row of the journal that is written next, or was last.
     pub(super) n: i64,
     pub(super) append_cache: AppendCache,
-    /// What was appended here.
+    /// The generations that were appended here.
     known: HashMap<GenerationId, Known>,
 }
 
@@ -217,7 +217,7 @@ fn lock_of(owner: InstanceId) -> i64 {
     low.cast_signed()
 }
 
-/// What a lane has to know of a batch.
+/// The facts about a batch that a lane needs.
 #[derive(Default)]
 pub(super) struct Admitted {
     /// Generations that it has not appended to before, and the epochs of their appends.
@@ -229,7 +229,7 @@ pub(super) struct Admitted {
 
 impl LanePosition {
     /// Takes note of `batch`, which is about to be appended; `None` if one of it does not go on
-    /// where its generation is. Whatever fails from then on ends the lane, and its notes with it.
+    /// where its generation is. Any later failure ends the lane, and its notes with it.
     pub(super) fn admit(&mut self, batch: &[&Append]) -> Option<Admitted> {
         if self.known.len() > KNOWN {
             self.known.clear();
@@ -258,7 +258,7 @@ impl LanePosition {
         Some(admitted)
     }
 
-    /// What was admitted is written, `at` this time.
+    /// The admitted batch is written, `at` this time.
     pub(super) fn note(&mut self, admitted: &Admitted, at: OffsetDateTime) {
         for id in &admitted.speaking {
             let Some(known) = self.known.get_mut(id) else { continue };

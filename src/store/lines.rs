@@ -1,7 +1,7 @@
 //! Events as the tables have them: a line each, in one text.
 //!
-//! A row of the journal has a line for each of its generations' events, `seq epoch type data`; a segment
-//! one for each of its own, `microseconds type data`, counted from its first event. `data` is
+//! The text format of stored events. A row of the journal has a line per event, `seq epoch type
+//! data`. A segment has `microseconds type data`, counted from its first event. `data` is
 //! [`Entry::data`], JSON without a line break.
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -40,7 +40,8 @@ pub(super) fn noted(lines: &str) -> impl Iterator<Item = Result<Noted<'_>, LogEr
     })
 }
 
-/// Adds a line for a segment to `lines`: an event's type and data, so many microseconds behind the first.
+/// Adds a line for a segment to `lines`: an event's type and data, so many microseconds behind the
+/// first.
 pub(super) fn add(lines: &mut String, micros: u64, event: &str) {
     begin(lines);
     lines.push_str(decimal(micros, &mut [0; 20]));

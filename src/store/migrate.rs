@@ -1,6 +1,8 @@
-//! Brings the tables up to date: one instance at a time, without the time-outs of ordinary statements.
+//! Brings the tables up to date: one instance at a time, without the time-outs of ordinary
+//! statements.
 //!
-//! Whoever waits says for what. What takes long is done in portions (`portions`), which a kill does not undo.
+//! An instance that waits says for what. Long changes are made in portions (`portions`), which a
+//! kill does not undo.
 mod portions;
 
 use std::convert::Infallible;
@@ -25,10 +27,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// SQLSTATE of a lock that did not come in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Applies what is missing. What a newer version has added beside it does not keep this one from
-/// starting: during a deploy an instance of the old version may have to start again.
+/// Applies what is missing. Additions of a newer version do not keep this one from starting. During
+/// a deploy an instance of the old version may have to start again.
 ///
-/// `first` has no time-out for statements afterwards, and holds the lock of migrations until it is closed.
+/// `first` has no time-out for statements afterwards, and holds the lock of migrations until it is
+/// closed.
 pub(super) async fn migrate(
     first: &mut PgConnection,
     sessions: &Sessions,

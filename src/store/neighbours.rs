@@ -1,4 +1,5 @@
-//! Other sessions on the database that do harm: listeners that do not listen, transactions that never end.
+//! Other sessions on the database that do harm: listeners that do not listen, transactions that
+//! never end.
 use std::time::Duration;
 
 use sqlx::Row;
@@ -7,8 +8,8 @@ use super::postgres::PgLog;
 use super::rows::error;
 use crate::ports::{Holder, LogError};
 
-/// A listener of ours asks something every 5 s; one that is silent for so long belongs to a stopped
-/// process, and what it does not fetch fills the queue of the whole cluster.
+/// A listener of ours asks something every 5 s. One that is silent for so long belongs to a stopped
+/// process, and its unread hints fill the queue of the whole cluster.
 pub(super) const SILENT: Duration = Duration::from_secs(60);
 /// A transaction that is open for so long is told of.
 pub(super) const LONG: Duration = Duration::from_secs(300);
@@ -16,8 +17,8 @@ pub(super) const LONG: Duration = Duration::from_secs(300);
 const LONG_AGE: i64 = 100_000;
 
 impl PgLog {
-    /// Ends the connections of listeners that have said nothing for `silent`; how many. One that lives
-    /// after all makes another.
+    /// Ends the connections of listeners that have said nothing for `silent`; how many. One that
+    /// lives after all makes another.
     ///
     /// # Errors
     /// The database does not answer.

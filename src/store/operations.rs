@@ -1,4 +1,5 @@
-//! What an operator sees: instances, what has not ended, and when events were stored.
+//! The operator's queries: instances, running generations, and the times at which events were
+//! stored.
 use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::postgres::PgRow;

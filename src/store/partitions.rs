@@ -18,7 +18,8 @@ const LOCK_WAIT_MS: u32 = 50;
 const TRIES: u32 = 5;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of `segments_other` that are moved to their day's table at the most: starts wait meanwhile.
+/// Bytes of `segments_other` that are moved to their day's table at the most: starts wait
+/// meanwhile.
 const MOVED: i64 = 64 * 1024 * 1024;
 /// Rows of `segments_other` that expire in one statement.
 const PORTION: i64 = 10_000;
@@ -75,8 +76,8 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
     Ok(())
 }
 
-/// Drops the partitions whose last day is more than `days` ago, and what else is as old; how many were
-/// dropped, and how many are in use and stay for now.
+/// Drops the partitions whose last day is more than `days` ago, and other rows of that age. Returns
+/// how many were dropped, and how many are in use and stay for now.
 pub(super) async fn expire(
     connection: &mut PgConnection,
     days: u32,
@@ -108,8 +109,9 @@ pub(super) async fn expire(
     Ok((dropped, in_use))
 }
 
-/// Changes tables in one transaction, if nobody uses them for long; whether it was done. Whoever comes
-/// behind a change that waits for its lock waits, too: so it waits for milliseconds, and tries again.
+/// Changes tables in one transaction, if nobody uses them for long; whether it was done. Statements
+/// queue behind a change that waits for its lock. The change therefore waits for milliseconds only,
+/// and tries again.
 async fn briefly(connection: &mut PgConnection, change: &str) -> Result<bool, sqlx::Error> {
     for n in 0..TRIES {
         if n > 0 {

@@ -1,7 +1,7 @@
 //! Connections of one kind: few, opened when they are needed, given back when they are not.
 //!
-//! A place is one connection. Whoever has one and leaves a call half-way keeps its place taken until the
-//! server is done with that call, so that a server that hangs is not asked by ever more connections.
+//! A place is one connection. A caller that leaves a call half-way keeps its place taken until the
+//! server is done with that call. A server that hangs is thus not asked by ever more connections.
 mod executor;
 mod held;
 
@@ -19,8 +19,8 @@ pub(super) use held::{Held, Transaction};
 
 /// How long a request waits for a connection: longer, and its client gives up first.
 const ACQUIRE: Duration = Duration::from_secs(3);
-/// A connection that was used so recently is not asked whether it still works: that would double
-/// the time of most queries, and those that lose theirs to a restart are tried again.
+/// A recently used connection is not tested first: a test would double the time of most queries.
+/// Queries that lose their connection to a restart are tried again.
 const UNTESTED: Duration = Duration::from_millis(500);
 /// How long an answer to that question may take.
 const TEST: Duration = Duration::from_secs(1);
@@ -260,8 +260,8 @@ impl Inner {
         fits && self.supply.is_current(opened) && opened.since.elapsed() < OLD
     }
 
-    /// Idle connections that are not needed, for whoever wants to close them: all but those that stay,
-    /// or only those that have been idle for long.
+    /// Idle connections for the caller to close: all that are not needed, or only those that have
+    /// been idle for long.
     pub(super) fn give_up_idle(&self, all: bool) -> Vec<PgConnection> {
         let mut state = self.state();
         let mut given = Vec::new();

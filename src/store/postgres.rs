@@ -292,7 +292,8 @@ impl Log for PgLog {
 }
 
 impl PgLog {
-    /// On a database that was checked; nothing is connected yet. Must be called on the main runtime.
+    /// On a database that was checked; nothing is connected yet. Must be called on the main
+    /// runtime.
     pub(super) fn on(sessions: Sessions, space: String) -> Self {
         let supply = Supply::new(sessions, space);
         let pool = |name, keep, most| pool::Pool::new(name, keep, most, &supply);
@@ -315,8 +316,8 @@ impl PgLog {
         [&self.readers, &self.workers, &self.upkeep, &self.watch]
     }
 
-    /// Ends the pools' connections, in order if the database takes part: a connection whose other
-    /// end has gone without a word would be waited for without end.
+    /// Ends the pools' connections, in order if the database takes part. Waiting for a connection
+    /// whose other end has vanished would never end.
     pub async fn close(&self) {
         let closed = join_all(self.all_pools().map(pool::Pool::close));
         if tokio::time::timeout(CLOSING, closed).await.is_err() {

@@ -1,5 +1,5 @@
-//! Whether the database can serve, asked by a connection that is there anyway: at most one question at
-//! a time, whose answer all have who asked meanwhile.
+//! Whether the database can serve, asked over an existing connection. One question runs at a time,
+//! and all that ask meanwhile share its answer.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SLOW: f64 = 2.0;
 /// When a question began, and what was found.
 type Look = (Instant, Result<Condition, String>);
 
-/// What was found last.
+/// The last result.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
     last: Arc<Mutex<Option<Look>>>,

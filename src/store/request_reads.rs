@@ -9,8 +9,8 @@ use super::rows::{answered, error};
 use crate::domain::id::GenerationId;
 use crate::ports::{Attachment, LogError, ReadEnd, RequestReads};
 
-/// A reader is gone when it was noted as cut, when the lease of its process ran out, or when no
-/// append session of its process is left: those end with the process.
+/// A reader is gone when it was noted as cut, when the lease of its process expired, or when its
+/// process has no append session. Append sessions end with their process.
 const ATTACH: &str = "\
 with free as ( \
   select r.generation_id from request_reads r \

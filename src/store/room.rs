@@ -1,4 +1,5 @@
-//! How many connections this instance may have: what the server has, shared with the other instances.
+//! How many connections this instance may have: what the server has, shared with the other
+//! instances.
 use sqlx::Row;
 
 use super::postgres::PgLog;
@@ -12,12 +13,12 @@ const FEWEST: usize = 2;
 /// A lane, a listener, a sender, two for the upkeep, and one that watches.
 const FIXED: usize = 6;
 
-/// What the server has for all of us.
+/// The connections that the server has for all of us.
 #[derive(Debug)]
 struct Room {
     /// Connections that our role may have to our database.
     available: usize,
-    /// What sets that limit.
+    /// The setting behind that limit.
     by: &'static str,
     /// Instances that are alive, this one included.
     instances: usize,
@@ -42,7 +43,7 @@ impl PgLog {
     /// The database cannot be asked.
     pub async fn reserve(&self) -> Result<(), LogError> {
         for pool in [&self.upkeep, &self.watch, &self.readers, &self.workers] {
-            // What is refused now is tried again when it is needed.
+            // A connection that is refused now is tried again when it is needed.
             if let Err(why) = pool.fill().await {
                 tracing::warn!(%why, pool = pool.name(), "a connection is missing at the start");
             }

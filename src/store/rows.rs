@@ -32,7 +32,7 @@ pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, g.reques
     g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
     g.kept::text as kept";
 
-/// A generation's row. What is in its columns and cannot be read is left out, and the row says so.
+/// A generation's row. An unreadable column is left out, and the row says so.
 pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     let id = GenerationId(row.try_get("id").map_err(error)?);
     let bad = |what: String| LogError::Broken(format!("generation {id}: {what}"));
@@ -82,7 +82,7 @@ pub(super) fn kept(row: &PgRow) -> Result<Option<BackgroundResponse>, LogError> 
     Ok(kept.and_then(|json| readable("kept", &json, &mut None)))
 }
 
-/// What a `json` column says; if it cannot be read, why is noted in `unreadable`.
+/// The value of a `json` column; if it cannot be read, the reason goes to `unreadable`.
 pub(super) fn readable<T: DeserializeOwned>(
     column: &str,
     json: &str,
@@ -97,7 +97,7 @@ pub(super) fn readable<T: DeserializeOwned>(
     }
 }
 
-/// What stands in for an ending that cannot be read.
+/// The substitute for an ending that cannot be read.
 pub(super) fn unreadable_ending(status: Status) -> Done {
     let message = "what is stored of this generation cannot be read";
     let error = Failure {
@@ -174,8 +174,8 @@ fn outcome(
     Ok(Some(Outcome { answer, done, attempts }))
 }
 
-/// Adds the at most `limit` events behind `after` that the segment in `row` has. Refused if one of the
-/// generation's seqs has two events.
+/// Adds the at most `limit` events behind `after` that the segment in `row` has. Refused if one of
+/// the generation's seqs has two events.
 pub(super) fn unpack(
     row: &PgRow,
     generation: GenerationId,
@@ -211,8 +211,8 @@ pub(super) fn stored(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
-/// The text of `value` for a `json` column, to be cast by the statement: a value that is bound as
-/// JSON travels as `jsonb`, which loses the order of keys and the form of numbers.
+/// The text of `value` for a `json` column, to be cast by the statement. A value bound as JSON
+/// travels as `jsonb`, which loses key order and number forms.
 pub(super) fn json(value: &impl Serialize) -> Result<String, LogError> {
     serde_json::to_string(value).map_err(|e| LogError::Broken(e.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Events of the journal in order of their generations.
 //!
-//! The second line of defence is here: what would be a second event under a seq is not put among them.
+//! The second line of defence is here: what would be a second event under a seq is not put among
+//! them.
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -14,7 +15,8 @@ use super::rows::{error, seq};
 use crate::domain::id::GenerationId;
 use crate::ports::{Doubled, LogError};
 
-/// Events of a segment at the most, which is a page: whoever reads a page unpacks no more than two of them.
+/// Events of a segment at the most, which is a page: whoever reads a page unpacks no more than two
+/// of them.
 const LONGEST: i64 = 512;
 
 /// Segments in one statement: a millisecond's work, here and in the database, between others'.
@@ -27,7 +29,8 @@ pub(super) struct Segments {
     astray: Vec<(Uuid, i32, Segment)>,
 }
 
-/// Events of one generation by one owner, right behind each other; the table sees to it that they are.
+/// Events of one generation by one owner, right behind each other; the table sees to it that they
+/// are.
 struct Segment {
     first: i64,
     last: i64,
@@ -116,8 +119,8 @@ impl Segment {
 }
 
 impl Columns<'_> {
-    /// Of segments that do not overlap, the last one that begins no later than another one ends is the
-    /// only one to look at.
+    /// Of segments that do not overlap, the last one that begins no later than another one ends is
+    /// the only one to look at.
     async fn insert(self, connection: &mut PgConnection) -> Result<Vec<Doubled>, LogError> {
         let doubled: Vec<(Uuid, i64)> = sqlx::query_as(
             "with judged as materialized ( \

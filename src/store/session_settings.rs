@@ -1,7 +1,7 @@
 //! The settings of a database session that our SQL depends on, the same on every connection.
 //!
-//! A role, a database, a cluster or a pool may have given a session any value, and a pool may drop what
-//! the start-up asks for. So each connection sets what differs, and looks at its isolation level.
+//! A role, a database, a cluster or a pool may have given a session any value, and a pool may drop
+//! start-up options. So each connection sets what differs, and looks at its isolation level.
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -9,11 +9,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::connect::ConnectError;
 
-/// The level of every transaction. A take-over waits for appends and then looks at the log: with a
-/// snapshot of before the wait it would give a seq away that is taken.
+/// The level of every transaction. A take-over waits for appends and then reads the log. A snapshot
+/// from before the wait would give out a seq that is taken.
 const ISOLATION: &str = "read committed";
 
-/// What every session has, and what depends on it. A setting that a server does not know is left out.
+/// The settings of every session, each with what depends on it. A setting that a server does not
+/// know is left out.
 const SETTINGS: &[(&str, &str)] = &[
     // Each statement sees what was committed before it: the fence.
     ("default_transaction_isolation", ISOLATION),
@@ -22,7 +23,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("session_replication_role", "origin"),
     // A policy that hides rows is an error, and not a log with holes.
     ("row_security", "off"),
-    // No statement outlasts its client's patience; no lock is held by a client that has gone silent.
+    // No statement outlasts its client's patience; no lock is held by a client that has gone
+    // silent.
     ("statement_timeout", "15s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
@@ -31,7 +33,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("transaction_timeout", "0"),
     // An error ends its statement, not the session.
     ("exit_on_error", "off"),
-    // How strings in our SQL and in the functions of the migrations are read: `'\S'` has two characters.
+    // How strings in our SQL and in the functions of the migrations are read: `'\S'` has two
+    // characters.
     ("standard_conforming_strings", "on"),
     ("array_nulls", "on"),
     ("transform_null_equals", "off"),
@@ -61,11 +64,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("enable_partition_pruning", "on"),
 ];
 
-/// What the first connection finds and all later ones of the process have, whatever is changed
-/// meanwhile: which schema the tables are in, and whether a commit waits for its flush.
+/// The settings that all later connections of the process copy from the first. They are the schema
+/// of the tables, and whether a commit waits for its flush.
 const PINNED: [&str; 2] = ["search_path", "synchronous_commit"];
 
-/// What also goes with the start-up of a connection, where no statement of ours has run yet.
+/// The settings that also go with the start-up of a connection, where no statement of ours has run
+/// yet.
 const AT_STARTUP: [&str; 4] = [
     "default_transaction_isolation",
     "statement_timeout",
@@ -107,7 +111,8 @@ impl Sessions {
         Self { options: self.options.clone().application_name(name), ..self.clone() }
     }
 
-    /// Takes over what the first session has of [`PINNED`], sets the rest there, and looks at it again.
+    /// Takes over what the first session has of [`PINNED`], sets the rest there, and looks at it
+    /// again.
     ///
     /// # Errors
     /// A setting that cannot be set, a session that may not write, or no schema for the tables.
@@ -163,8 +168,8 @@ impl Sessions {
         sqlx::raw_sql(AssertSqlSafe(set)).execute(connection).await.map(drop)
     }
 
-    /// Selects `what` of the settings that the session has otherwise. By the simple protocol, in one
-    /// go, and with literals that are read alike whatever `standard_conforming_strings` is.
+    /// Selects `what` of the settings that the session has otherwise. By the simple protocol, in
+    /// one go, and with literals that are read alike whatever `standard_conforming_strings` is.
     fn differing(&self, what: &str) -> String {
         let quoted = |word: &str| word.replace('\\', "\\\\").replace('\'', "\\'");
         let wanted = self.settings.iter();
@@ -177,7 +182,7 @@ impl Sessions {
     }
 }
 
-/// What a transaction of this session runs at.
+/// The isolation level of a transaction in this session.
 async fn isolation(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let level = shown(connection, "transaction_isolation").await?;
     if level == ISOLATION {
@@ -187,7 +192,8 @@ async fn isolation(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Err(sqlx::Error::Configuration(words.into()))
 }
 
-/// An operator, or a provider whose disk is full, may have taken the writes away: that is respected.
+/// An operator, or a provider whose disk is full, may have taken the writes away: that is
+/// respected.
 async fn writable(first: &mut PgConnection) -> Result<(), ConnectError> {
     let asked = "select pg_catalog.current_setting('transaction_read_only') = 'on', \
                  pg_catalog.pg_is_in_recovery(), pg_catalog.current_schema() is null";

@@ -1,5 +1,5 @@
-//! Hints between instances by `NOTIFY`: a channel for all, one for each instance, one connection
-//! that listens and one that sends, both apart from everything that appends or reads.
+//! Hints between instances by `NOTIFY`: a channel for all, and one for each instance. One
+//! connection listens and one sends, both apart from everything that appends or reads.
 mod envelope;
 mod listener;
 mod outbox;
@@ -57,7 +57,7 @@ struct Shared {
     works: AtomicBool,
     /// Nothing more is to be sent.
     closing: CancellationToken,
-    /// What waited is sent.
+    /// Cancelled when the waiting hints are sent.
     sent: CancellationToken,
 }
 

@@ -47,7 +47,7 @@ impl PgLog {
             .ok_or_else(|| LogError::Unavailable("the earlier start was just erased".into()))
     }
 
-    /// What an earlier start with the same idempotency key came to.
+    /// The outcome of an earlier start with the same idempotency key.
     async fn repeat_of(&self, new: &NewGeneration) -> Result<Option<Created>, LogError> {
         let Some(key) = &new.idempotency else { return Ok(None) };
         self.earlier(&new.tenant, key).await
@@ -77,8 +77,8 @@ impl PgLog {
     }
 }
 
-/// The row and its `started` event by one statement, which is one commit on the way to the
-/// first token; `None` if its id or its key is there already.
+/// Stores the row and its `started` event by one statement: one commit on the way to the first
+/// token. `None` if its id or its key is there already.
 pub(super) async fn insert_generation(
     executor: impl PgExecutor<'_>,
     new: &NewGeneration,

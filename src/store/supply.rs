@@ -1,6 +1,8 @@
-//! Where connections come from: one door for all, so that what an instance cannot do without comes first.
+//! Where connections come from: one door for all, so that what an instance cannot do without comes
+//! first.
 //!
-//! When the server has no place left (SQLSTATE 53300), this process gives back what it does not use.
+//! When the server has no place left (SQLSTATE 53300), this process gives back what it does not
+//! use.
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -40,12 +42,12 @@ pub(super) struct Supply {
 
 struct Shared {
     sessions: Sessions,
-    /// What channels have in their names besides: nothing for the schema `public`.
+    /// The suffix of channel names: nothing for the schema `public`.
     space: String,
     /// Connections belong to the main runtime, and not to a worker that ends before them.
     runtime: Handle,
     pools: Mutex<Pools>,
-    /// What is asked about the others.
+    /// The watch over the other instances.
     watch: OnceLock<Weak<Inner>>,
     refused: AtomicU64,
     last_refused: Mutex<Option<Instant>>,
@@ -112,8 +114,8 @@ impl Supply {
         if first { self.open_first(sessions).await } else { self.try_open(sessions).await }
     }
 
-    /// A connection that an instance cannot do without. Until it is there, no pool grows, and what comes
-    /// back to a pool is closed.
+    /// A connection that an instance cannot do without. Until it is there, no pool grows, and what
+    /// comes back to a pool is closed.
     pub(super) async fn open_first(&self, sessions: &Sessions) -> Result<Opened, Error> {
         let _urgent = self.urgent();
         let give_up = Instant::now() + FIRST;
@@ -167,8 +169,8 @@ impl Supply {
         opened
     }
 
-    /// Closes idle connections of all pools: all that need not stay, or those idle for long; whether
-    /// there were any.
+    /// Closes idle connections of all pools: all that need not stay, or those idle for long;
+    /// whether there were any.
     pub(super) async fn give_back(&self, all: bool) -> bool {
         let pools: Vec<Arc<Inner>> = {
             let mut pools = self.pools();
@@ -205,7 +207,8 @@ impl Supply {
         self.shared.appends.store(answered, Ordering::Relaxed);
     }
 
-    /// The server takes no writes: what is connected to it goes, for the name may lead elsewhere by now.
+    /// The server takes no writes: what is connected to it goes, for the name may lead elsewhere by
+    /// now.
     pub(super) fn turn(&self) {
         self.shared.turn.fetch_add(1, Ordering::AcqRel);
     }
@@ -214,8 +217,8 @@ impl Supply {
         opened.turn == self.shared.turn.load(Ordering::Acquire)
     }
 
-    /// Whether the server still works on the last call of a connection. One that waits for a standby is
-    /// left alone, for what it says is stored; any other is ended.
+    /// Whether the server still works on the last call of a connection. One that waits for a
+    /// standby is left alone, for what it says is stored; any other is ended.
     pub(super) async fn still_works_on(&self, pid: i32) -> bool {
         let Some(watch) = self.shared.watch.get().and_then(Weak::upgrade).map(Pool::of) else {
             return false;

@@ -154,8 +154,8 @@ impl PgLog {
         }))
     }
 
-    /// The lanes of the old owner are closed first: its appends come to an end, and the log is where
-    /// it will stay until the new owner's first entry, or it is not where the claim was made for.
+    /// The lanes of the old owner are closed first, which ends its appends. Then the log stays as
+    /// it is until the new owner's first entry, or the claim was made for another state.
     pub(super) async fn claim(&self, claim: &Claim) -> Result<Claimed, LogError> {
         let append = &claim.append;
         let Some(first) = append.entries.first() else {
@@ -164,7 +164,7 @@ impl PgLog {
         // At read committed: what is read below is read after the wait.
         let mut transaction = self.workers.begin().await.map_err(error)?;
         beside_new_lanes(&mut transaction, claim.from.0).await?;
-        // What an earlier process of ours left is closed, and what this one left is decided.
+        // Closes the lanes of an earlier process of ours, and decides the appends of this one.
         if claim.from.0 != claim.owner {
             close(&mut transaction, "owner = $1", claim.from.0.0).await?;
         }

@@ -12,7 +12,7 @@ use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, Epoch, GenerationId, Seq};
 use crate::ports::{Address, Append, Begun, Created, LogError, RowChange};
 
-/// What a start finds, once nobody else can start in its conversation.
+/// The state that a start finds, once nobody else can start in its conversation.
 struct Found {
     /// Tried before, without an answer.
     known: bool,

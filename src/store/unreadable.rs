@@ -18,7 +18,7 @@ use crate::ports::LogError;
 /// fill it.
 const NAMED: usize = 1000;
 
-/// What could not be read, by this process.
+/// The rows that this process could not read.
 #[derive(Debug, Default)]
 pub(super) struct Unreadable {
     reads: AtomicU64,
@@ -51,7 +51,7 @@ impl PgLog {
         Ok(generation)
     }
 
-    /// What `read` makes of each of `rows`; those of which it makes nothing are left out.
+    /// Maps each of `rows` by `read`, and leaves out those that it cannot read.
     pub(super) fn all_readable<T>(
         &self,
         table: &str,

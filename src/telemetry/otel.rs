@@ -1,6 +1,6 @@
 //! Spans of generations, in the words of OpenTelemetry's conventions for generative AI, to a
-//! collector by OTLP over HTTP: where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) is set.
-//! <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>
+//! collector by OTLP over HTTP: where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) is
+//! set. <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 

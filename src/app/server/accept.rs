@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 /// How a connection over HTTP/2 begins (RFC 9113 §3.4): as much of it as HTTP/1.1 could not be.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
-/// What the kernel holds for one slow reader, in bytes.
+/// The kernel's buffer for one slow reader, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// A connection whose first request comes next.
@@ -22,11 +22,11 @@ pub(super) struct Arrived<S> {
     pub(super) peer: Option<SocketAddr>,
 }
 
-/// What connections are told, and given.
+/// The options that connections get.
 #[derive(Clone, Copy)]
 pub(super) struct SocketOptions {
-    /// A client that takes nothing for so long is gone; the kernel drops its connection. Without it a
-    /// reader that never reads is kept for ever.
+    /// A client that takes nothing for so long is gone; the kernel drops its connection. Without it
+    /// a reader that never reads is kept for ever.
     pub(super) stuck: Duration,
     /// How long the first bytes may take, or a handshake.
     pub(super) patience: Duration,

@@ -1,5 +1,5 @@
-//! One connection: actix reads requests and answers them until an answer streams. That one leaves it,
-//! goes out by itself, and afterwards actix has the connection again.
+//! One connection: actix reads requests and answers them until an answer streams. That one leaves
+//! it, goes out by itself, and afterwards actix has the connection again.
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ use super::shared::{HandoffLine, SharedConnection, Socket};
 use super::streaming::Streaming;
 use crate::http::ConnectionPermit;
 
-/// How long a client may take to close its end. For actix, too: never between 1 and 500 ms, with which
-/// connections leak (actix-http 3.20).
+/// How long a client may take to close its end. For actix, too: never between 1 and 500 ms, with
+/// which connections leak (actix-http 3.20).
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// actix, for connections of one kind. It logs its errors itself.
 pub(super) type Actix<S> = BoxService<(Socket<S>, Protocol, Option<SocketAddr>), (), ()>;
 
-/// What serves the connections of a worker.
+/// The server of a worker's connections.
 pub(super) struct Endpoint<S> {
     pub(super) actix: Actix<S>,
     pub(super) stopping: GracefulShutdownSignal,
@@ -70,8 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
         Stage::Actix(self.actix.call((Socket::of(shared), shared.protocol, shared.peer)))
     }
 
-    /// Waits for another request. As actix would, had it the connection: one that it gets while it is
-    /// idle has only the time of a request's head.
+    /// Waits for another request. As actix would, had it the connection: one that it gets while it
+    /// is idle has only the time of a request's head.
     fn wait(&self, shared: &Rc<SharedConnection<S>>) -> Stage {
         let (stopping, shared, idle) = (self.stopping.clone(), shared.clone(), self.idle);
         Stage::Waiting(Box::pin(async move {
@@ -84,8 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Endpoint<S> {
     }
 }
 
-/// Says that it is over, then waits for the client to do so: if it was still sending when the connection
-/// was gone, it would lose the last bytes unread (RFC 9112 §9.6).
+/// Closes its half, then waits for the client to close. A client that was still sending when the
+/// connection vanished would lose the last bytes unread (RFC 9112 §9.6).
 fn close<S: AsyncRead + AsyncWrite + Unpin + 'static>(shared: &Rc<SharedConnection<S>>) -> Stage {
     let shared = shared.clone();
     Stage::Closing(Box::pin(async move {

@@ -1,5 +1,5 @@
-//! Which answers leave actix: those that stream. What it keeps for further requests (two buffers,
-//! its timers) is more than all that we know of a reader, and an event costs less without it.
+//! Which answers leave actix: those that stream. actix keeps two buffers and its timers for further
+//! requests: more than all that we know of a reader. An event costs less without it.
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -49,8 +49,8 @@ where
         async move {
             let mut response = Response::from(answer.await?);
             if old && response.body().size() == BodySize::Stream {
-                // A client of HTTP/1.0 knows no chunks (RFC 9112 §6.1): the end of the connection is
-                // that of the body.
+                // A client of HTTP/1.0 knows no chunks (RFC 9112 §6.1): the end of the connection
+                // is that of the body.
                 response.head_mut().no_chunking(true);
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
@@ -63,7 +63,8 @@ where
     map_config(app, |()| AppConfig::default())
 }
 
-/// The request, and the handoff for its answer. Over HTTP/2 there is none: a connection has many answers.
+/// The request, and the handoff for its answer. Over HTTP/2 there is none: a connection has many
+/// answers.
 fn with_handoff(mut request: Request) -> (Request, Option<Handoff>) {
     let Some(handoff) =
         request.conn_data::<Handoff>().filter(|_| request.version() < Version::HTTP_2)
@@ -113,10 +114,10 @@ fn has_events(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// What actix has of a body that left: it goes on for ever, and says nothing.
+/// actix's stand-in for a body that left: it goes on for ever, and says nothing.
 type Elsewhere = BodyStream<stream::Pending<Result<Bytes, Infallible>>>;
 
-/// What comes in on an upgraded connection: what actix has read of it, then what it did not.
+/// The input of an upgraded connection: the bytes that actix has read, then the rest.
 struct Incoming {
     before: Option<Payload>,
     /// Weak, because the connection may have the body that has this.

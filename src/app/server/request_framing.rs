@@ -43,7 +43,7 @@ impl RequestFraming {
     /// The next request has come, with a body of so many bytes, if it says so.
     pub(super) fn request(&mut self, body: Option<u64>) {
         let end = self.head.take().zip(body).and_then(|(head, body)| head.checked_add(body));
-        // What was read behind it may hold a head that is not found any more.
+        // The bytes read behind it may hold a head that is not found any more.
         self.lost |= end.is_none_or(|end| self.read > end);
         self.end = end.unwrap_or_default();
     }

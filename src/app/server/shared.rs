@@ -19,7 +19,7 @@ use crate::http::ConnectionPermit;
 const READ: usize = 16 * 1024;
 
 thread_local! {
-    /// What all connections of a thread read into: one that waits holds nothing.
+    /// The read buffer of all connections of a thread: one that waits holds nothing.
     static INTO: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
@@ -49,7 +49,7 @@ struct State {
     framing: RequestFraming,
     handed_off: Option<HandedOff>,
     left: bool,
-    /// What came while an answer streamed, for actix.
+    /// The input that came while an answer streamed, for actix.
     early: Bytes,
 }
 
@@ -103,7 +103,7 @@ pub(super) trait HandoffLine {
     fn hand_off(&self, body: BoxBody, upgraded: bool);
     /// Whether actix did.
     fn was_handed_off(&self) -> bool;
-    /// What comes in; nothing at its end.
+    /// The next input; nothing at its end.
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
 }
 

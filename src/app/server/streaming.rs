@@ -36,7 +36,7 @@ pub(super) struct Streaming {
 impl Streaming {
     pub(super) fn new(handed_off: HandedOff) -> Self {
         let HandedOff { body, head, upgraded, .. } = handed_off;
-        // What the client is told.
+        // The head that the client gets.
         let told = String::from_utf8_lossy(&head);
         let closes = told.lines().any(|line| line.eq_ignore_ascii_case("connection: close"));
         let keeps_alive = !upgraded && !closes;
@@ -98,8 +98,8 @@ impl Streaming {
         Ok(true)
     }
 
-    /// A piece of the body: after a head that said so, a chunk (RFC 9112 §7.1), of which an empty one
-    /// is the last.
+    /// A piece of the body: after a head that said so, a chunk (RFC 9112 §7.1), of which an empty
+    /// one is the last.
     fn put(&mut self, bytes: &[u8]) {
         if self.out.is_empty() {
             self.out = SPARE.take();

@@ -1,4 +1,4 @@
-//! What each worker does: it has the app and actix's HTTP, and serves the connections it is given.
+//! A worker: it has the app and actix's HTTP, and serves the connections that it is given.
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ use crate::http::{
 /// How long a request's head may take.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
 
-/// What all workers have.
+/// The common state of all workers.
 #[derive(Clone)]
 pub(super) struct Worker {
     pub(super) engine: Engine,
@@ -92,7 +92,7 @@ impl Worker {
             .wrap(NormalizePath::trim())
             .wrap(from_fn(answer));
         HttpService::build()
-            // What waits for another request ends when the server stops.
+            // A connection that waits for another request ends when the server stops.
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }

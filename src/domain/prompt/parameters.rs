@@ -23,7 +23,7 @@ pub struct Parameters {
     /// For upstreams that can repeat an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// What the model may ask to be called.
+    /// The tools that the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
     /// Whether it calls one of them.
@@ -32,13 +32,13 @@ pub struct Parameters {
     /// Whether it may call several at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel_tool_calls: Option<bool>,
-    /// What only upstreams that speak OpenAI's API understand.
+    /// The parameters that only upstreams of OpenAI's API understand.
     #[serde(skip_serializing_if = "OpenAiOnly::is_empty")]
     pub openai: OpenAiOnly,
 }
 
-/// Fields of OpenAI's chat completions that other upstreams do not have, as they came. Whoever
-/// starts a generation refuses them for models of other providers.
+/// Fields of OpenAI's chat completions that other upstreams do not have, as they came. A start
+/// refuses them for models of other providers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenAiOnly {
@@ -69,7 +69,7 @@ impl OpenAiOnly {
 pub struct Tool {
     /// Its name.
     pub name: String,
-    /// What it does, for the model.
+    /// Its purpose, for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// A JSON schema of its arguments.

@@ -25,7 +25,7 @@ pub enum Ended {
 /// Counts the requests of a key.
 type Rate = Arc<DefaultDirectRateLimiter>;
 
-/// Who asks. Cheap to clone; all clones end together.
+/// The client behind a request. Cheap to clone; all clones end together.
 #[derive(Clone, Debug)]
 pub struct Caller {
     grant: Arc<Grant>,
@@ -107,7 +107,7 @@ impl Caller {
         Self { grant: Arc::new(grant) }
     }
 
-    /// Whose data it sees.
+    /// The tenant whose data it sees.
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
         &self.grant.tenant
@@ -119,7 +119,7 @@ impl Caller {
         self.grant.key.as_ref().map(|key| key.id)
     }
 
-    /// What its owner calls the key.
+    /// The owner's name for the key.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.grant.key.as_ref().map(|key| key.name.as_str())
@@ -131,13 +131,13 @@ impl Caller {
         self.grant.key.as_ref().is_none_or(|key| key.scopes.contains(&scope))
     }
 
-    /// What it may do.
+    /// The scopes that it has.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
         Scope::ALL.into_iter().filter(|scope| self.may(*scope)).collect()
     }
 
-    /// What it may use.
+    /// The limits that it has.
     #[must_use]
     pub fn limits(&self) -> KeyLimits {
         self.grant.key.as_ref().map(|key| key.limits).unwrap_or_default()

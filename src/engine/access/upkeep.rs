@@ -15,7 +15,7 @@ use crate::ports::{LogError, Received, Signal};
 
 /// With a query that takes its time, an ended key is noticed within 5 s, also when no signal came.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long those who are in stay in while nobody can say whether they may: as long as a reader is
+/// How long callers stay while the log cannot confirm their credentials: as long as a reader is
 /// kept while the log is away.
 const UNSURE: Duration = Duration::from_secs(60);
 /// How often uses are noted and what is over is swept away.
@@ -80,7 +80,7 @@ impl Access {
                 caller.end(why);
             }
         }
-        // What is left has ended now, or is not known any more.
+        // The remaining callers have ended, or are not known any more.
         let mut remembered = self.remembered();
         for (credential, caller) in known {
             if !caller.is_over() {

@@ -20,11 +20,11 @@ use crate::ports::{Address, Begun, Continuation, LogError};
 /// The answer that shall go on.
 #[derive(Debug)]
 pub struct Continue {
-    /// Who asks.
+    /// The client.
     pub caller: Caller,
     /// Which generation made it.
     pub generation: GenerationId,
-    /// What makes a repeat the same start.
+    /// The key that makes a repeat the same start.
     pub idempotency: Option<Idempotency>,
     /// In whose trace the new generation is.
     pub trace: Option<TraceParent>,
@@ -131,7 +131,7 @@ fn why_not(model: &Model, answer: &Answer) -> &'static str {
     }
 }
 
-/// What stands behind `started`: where the text is from, then the text.
+/// The entries behind `started`: the source of the text, then the text.
 fn first_entries(from: Option<GenerationId>, earlier: &Answer) -> Vec<Entry> {
     let from = from.map(|id| id.to_string()).unwrap_or_default();
     let mut events = vec![notice("continued", &format!("goes on from answer {from}"))];

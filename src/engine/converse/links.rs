@@ -34,7 +34,7 @@ pub enum ViewError {
     Log(#[from] LogError),
 }
 
-/// What a link's viewer gets.
+/// The content that a link's viewer gets.
 pub enum Viewed {
     /// The events of its answer, for as long as the viewing is not over.
     Events(Box<Session>, Viewing),

@@ -1,5 +1,5 @@
-//! A start in a conversation: what is said is stored with the generation that answers it, and
-//! the generation's request holds all that its model is told.
+//! A start in a conversation. The message is stored with the generation that answers it. The
+//! generation's request holds everything that its model gets.
 use tokio::time::{Instant, sleep};
 
 use super::super::Engine;
@@ -19,16 +19,16 @@ use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
 /// Where a turn begins, as it was read.
 struct Ground {
     parent: Option<MessageId>,
-    /// What the active leaf must still be.
+    /// The active leaf that the client expects.
     expected_leaf: Option<Option<MessageId>>,
     system: Option<String>,
-    /// What was said up to the parent.
+    /// The conversation up to the parent.
     context: Context,
 }
 
 impl Engine {
-    /// Stores a turn with its generation. What was read before is checked when it is stored, and
-    /// read again if it is no longer true; messages themselves never change.
+    /// Stores a turn with its generation. A context that was read before the lock is checked under
+    /// it, and read again if it is no longer true. Messages themselves never change.
     pub(in super::super) async fn begin_turn(
         &self,
         mut new: NewGeneration,
@@ -94,8 +94,8 @@ impl Engine {
         Ok(self.conversations().begin(new, &turn).await?)
     }
 
-    /// Tokens that a model has for what it is told: its window without the room for the answer,
-    /// which is a quarter of it unless the request says how long the answer may be.
+    /// The tokens that a model has for its context: its window without the room for the answer.
+    /// That room is a quarter of the window unless the request limits the answer.
     fn room(&self, new: &NewGeneration, model: &Model) -> u64 {
         let most = self.inner.limits.context_bytes as u64 / BYTES_PER_TOKEN;
         let Some(window) = model.context_tokens else { return most };
@@ -152,7 +152,7 @@ fn as_prompt(said: &NewMessage) -> Message {
     Message::text(said.role, said.content.text())
 }
 
-/// What a reader is told of a context that was cut.
+/// The notice that a context was cut.
 fn cut(left_out: u64) -> Entry {
     let messages = if left_out == 1 { "message" } else { "messages" };
     let text = format!("{left_out} older {messages} did not fit into the model's context");

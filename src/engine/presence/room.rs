@@ -27,7 +27,7 @@ struct Member {
     connections: u32,
 }
 
-/// Who is in one conversation.
+/// The participants of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     /// By participant and instance, so that the list has one order everywhere.
@@ -106,7 +106,7 @@ impl Room {
         }
     }
 
-    /// Who is there, each once.
+    /// The participants, each once.
     pub(super) fn participants(&self) -> Vec<Participant> {
         let mut all: Vec<Participant> =
             self.members.values().map(|member| member.participant.clone()).collect();
@@ -114,13 +114,13 @@ impl Room {
         all
     }
 
-    /// Who is there of one instance.
+    /// The participants of one instance.
     pub(super) fn of(&self, instance: InstanceId) -> Vec<Participant> {
         let there = self.members.iter().filter(|((_, i), _)| *i == instance);
         there.map(|(_, member)| member.participant.clone()).collect()
     }
 
-    /// Who types, but for one; and the signs of it.
+    /// The participants that type, except one, and the counters of their signs.
     pub(super) fn typing(&self, own: &str) -> (Vec<Participant>, Vec<u64>) {
         let others = self.typists.iter().filter(|(id, _)| *id != own);
         others.map(|(_, typist)| (typist.participant.clone(), typist.sign)).unzip()

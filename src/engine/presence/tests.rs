@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ports::Received;
 
-/// What has not happened by then never does; it takes no time here.
+/// A bound for events that must not happen; it takes no time here.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The way from one instance to the other, which can be cut.

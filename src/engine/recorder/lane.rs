@@ -18,10 +18,11 @@ use crate::ports::{Append, LogError, LogWriter, Tail as LogTail};
 
 /// Submissions in one transaction: more only make each of them wait longer.
 const BATCH: usize = 2048;
-/// A commit begins no sooner than this after the one before, but for a first word or an ending; an idle
-/// lane commits at once. Measured side by side at 50,000 and at 20,000 events a second, CPU of the server
-/// and of Postgres together, and the median time until an event is read: never waiting 24.6 and 36.5 µs,
-/// 3.0 and 1.9 ms; with 1 ms 21.6 and 29.0 µs, 4.4 and 2.7 ms; with 2 ms 20.8 and 25.7 µs, 5.2 and 3.3 ms.
+/// A commit begins no sooner than this after the one before, but for a first word or an ending; an
+/// idle lane commits at once. Measured side by side at 50,000 and at 20,000 events a second. The
+/// figures are the CPU of the server and of Postgres together, then the median time until an event
+/// is read. Never waiting: 24.6 and 36.5 µs, 3.0 and 1.9 ms. With 1 ms: 21.6 and 29.0 µs, 4.4 and
+/// 2.7 ms. With 2 ms: 20.8 and 25.7 µs, 5.2 and 3.3 ms.
 pub(super) const PERIOD: Duration = Duration::from_millis(2);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
@@ -44,7 +45,7 @@ pub(super) struct Lane {
 /// The process stops before the outcome is known; the next owner will see what is in the log.
 struct GivenUp;
 
-/// What the log says of a submission.
+/// The log's verdict on a submission.
 enum Verdict {
     /// All of it is there: an earlier try was committed.
     Durable,
@@ -71,19 +72,19 @@ impl Lane {
                     self.waiting.recv_many(&mut waiting, BATCH).await
                 }
             };
-            // Whoever comes meanwhile goes along: a commit for all of them costs as one for one.
-            // A timer whose time has come still waits for its tick.
+            // Submissions that come meanwhile go along: one commit for all costs as much as for
+            // one. A timer whose time has come still waits for its tick.
             if Instant::now() < next {
                 tokio::select! {
                     () = sleep_until(next) => {}
                     () = self.hurry.notified() => {}
                 }
-                // What the same tick has woken comes first, and goes along.
+                // Tasks that the same tick has woken come first, and go along.
                 yield_now().await;
             }
             next = Instant::now() + PERIOD;
-            // Who is in this batch hurries no other one. Before the queue is emptied: what hurries was
-            // handed in before it said so.
+            // A generation in this batch hurries no other batch. Before the queue is emptied: what
+            // hurries was handed in before it said so.
             let _ = self.hurry.notified().now_or_never();
             while waiting.len() < BATCH
                 && let Ok(more) = self.waiting.try_recv()
@@ -98,7 +99,7 @@ impl Lane {
 
     /// Tries until the outcome of every submission is known.
     async fn commit(&mut self, mut batch: Vec<Submission>) -> Result<(), GivenUp> {
-        // What a lost writer handed in later must not go in behind a hole.
+        // Later submissions of a lost writer must not go in behind a hole.
         batch.retain(|s| !s.slot.tail.is_detached());
         let mut batch = self.compare(batch, false).await?;
         let (mut outages, mut refusals) = (0, 0);
@@ -143,8 +144,8 @@ impl Lane {
         Ok(())
     }
 
-    /// The log refuses a batch and the tails do not say whose fault it is: each generation
-    /// stands for itself, and the one that is refused alone stops.
+    /// The log refused a batch, and the tails do not say which generation is at fault. Each
+    /// generation is appended alone, and a refused one stops.
     async fn isolate(&mut self, mut batch: Vec<Submission>, why: &LogError) -> Result<(), GivenUp> {
         if let [one] = batch.as_mut_slice() {
             self.lose(one, &why.to_string());
@@ -156,9 +157,9 @@ impl Lane {
         Ok(())
     }
 
-    /// Compares the log with what the submissions expect, for `all` of them or for those that
-    /// have not been compared since the connection was last lost. Keeps what is still to be
-    /// written: never a blind retry.
+    /// Compares the log with the expectations of the submissions: of `all`, or of those not
+    /// compared since the connection was last lost. Keeps what is still to be written: never a
+    /// blind retry.
     async fn compare(
         &mut self,
         batch: Vec<Submission>,
@@ -244,7 +245,7 @@ fn verdict(submission: &Submission, log: LogTail) -> Verdict {
             Verdict::Lost("another owner has taken over")
         };
     };
-    // What this writer had published is in the log, or the log is not the one it wrote to.
+    // The log holds everything that this writer published, or it is another log.
     if log.epoch != submission.append.epoch {
         Verdict::Lost("another owner has taken over")
     } else if log.seq < submission.slot.tail.head() {

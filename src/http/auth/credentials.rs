@@ -1,4 +1,4 @@
-//! What a request brings to say who it is from.
+//! The credentials of a request.
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, web};
 
@@ -10,9 +10,9 @@ pub(super) const SECURE_COOKIE: &str = "__Host-lastword";
 /// Without TLS.
 pub(super) const PLAIN_COOKIE: &str = "lastword";
 
-/// What anthropic's and other clients send in place of `Authorization`.
+/// The header that Anthropic's and other clients send in place of `Authorization`.
 const KEY_HEADER: &str = "x-api-key";
-/// What a one-time ticket is called in a URL.
+/// The name of a one-time ticket in a URL.
 const TICKET: &str = "ticket";
 /// A URL ends up in histories, in `Referer` headers and in the logs of proxies.
 /// Names in lower case, without what separates their words.

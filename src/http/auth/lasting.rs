@@ -9,9 +9,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::engine::{Alarm, Caller, PollGate};
 
-/// Until when an event stream, as any route makes one, goes on: as long as its caller may read it,
-/// and until it is of `age`. That is an early end of the body: its reader comes back, and then
-/// gets 401.
+/// The end of an event stream of any route: it goes on while its caller may read it, and until it
+/// is of `age`. That is an early end of the body: its reader comes back, and then gets 401.
 pub(in crate::http) struct Lasts {
     caller: Caller,
     over: PollGate<WaitForCancellationFutureOwned>,

@@ -44,9 +44,9 @@ impl Origins {
 
     /// Refuses what a foreign page asks. `cookie`: a session came along, so that a browser it is.
     ///
-    /// A browser says by itself where a request comes from, and no page can change it:
-    /// `Sec-Fetch-Site` (<https://www.w3.org/TR/fetch-metadata/>) where the address is
-    /// trustworthy, and `Origin` (<https://fetch.spec.whatwg.org/#origin-header>).
+    /// A browser itself tells a request's origin, and no page can change it. `Sec-Fetch-Site`
+    /// (<https://www.w3.org/TR/fetch-metadata/>) comes where the address is trustworthy, `Origin`
+    /// (<https://fetch.spec.whatwg.org/#origin-header>) elsewhere.
     pub(super) fn check(&self, request: &HttpRequest, cookie: bool) -> Result<(), Problem> {
         let head = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap_or("?"));
         let safe = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -90,8 +90,8 @@ fn host_of(request: &HttpRequest) -> Option<String> {
     header.or(authority).map(str::to_owned)
 }
 
-/// Whoever is on this machine calls it by a name of this machine. A page whose name was made to
-/// lead here (DNS rebinding) does not, and neither does who comes through a public proxy.
+/// Clients on this machine call it by a name of this machine. A page whose name was made to lead
+/// here (DNS rebinding) does not, and neither does who comes through a public proxy.
 pub(super) fn check_host(request: &HttpRequest) -> Result<(), Problem> {
     // Names that the public DNS cannot hold: RFC 6761, RFC 6762, RFC 8375, and ICANN's `internal`.
     const LOCAL: [&str; 6] = ["localhost", "local", "test", "internal", "home.arpa", "lan"];

@@ -33,7 +33,7 @@ pub(in crate::http) async fn sign_in(
     Ok(HttpResponse::Ok().cookie(cookie).json(shown(&caller)))
 }
 
-/// Who is signed in.
+/// Answers with the session's caller.
 pub(in crate::http) async fn who(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = caller(&request)?;
     Ok(HttpResponse::Ok().json(shown(&caller)))

@@ -24,7 +24,7 @@ impl Bodies {
     }
 }
 
-/// What one body takes of the budget, given back when it is dropped.
+/// The share of one body in the budget, given back when it is dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Share {
     of: Option<Bodies>,

@@ -11,7 +11,7 @@ use super::budget::Share;
 use super::too_large;
 use crate::http::problem::Problem;
 
-/// What is understood, for the refusal of all else.
+/// The supported encodings, for the refusal of others.
 const ACCEPTED: &str = "gzip, zstd, deflate";
 /// Bytes that are decoded between two looks at the limit.
 const PIECE: usize = 64 * 1024;

@@ -22,7 +22,7 @@ fn end() -> Event {
     done(Status::Completed, Some(FinishReason::ToolCalls), None)
 }
 
-/// What a client makes of the frames, as the SDKs do; it fails on blocks that overlap.
+/// The message that a client builds from the frames, as the SDKs do; overlapping blocks fail.
 fn assembled(all: &str) -> Vec<Value> {
     let mut blocks: Vec<Value> = Vec::new();
     let mut open = None;

@@ -1,4 +1,5 @@
-//! What is written is what is read, by the specification and by the crate that clients use.
+//! Frames are read back as they were written, by the specification and by the crate that clients
+//! use.
 use eventsource_stream::Eventsource;
 use futures_util::{FutureExt, StreamExt, stream};
 use proptest::prelude::*;

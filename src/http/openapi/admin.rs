@@ -1,4 +1,4 @@
-//! What operators ask of all tenants.
+//! The operators' requests about all tenants.
 use serde_json::{Value, json};
 
 use super::operation::{Operation, Row, reference};

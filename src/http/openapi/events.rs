@@ -116,7 +116,7 @@ pub(super) fn schemas() -> Vec<Named> {
     schemas
 }
 
-/// What is in events and elsewhere.
+/// The parts that occur in events and elsewhere.
 fn parts() -> Vec<Named> {
     let usage = object(
         [("input_tokens", count()), ("output_tokens", count()), ("exact", boolean())],

@@ -10,7 +10,7 @@ use crate::http::protocols::native::generations::{PAGE, USUAL_PAGE};
 
 const TAG: &str = "generations";
 
-/// What a body may have with the usual limits: see `body::limit`.
+/// The largest body with the usual limits: see `body::limit`.
 pub(super) fn most_bytes() -> usize {
     most(&Limits::default())
 }

@@ -63,7 +63,7 @@ impl Operation {
         self.refuses(529, &["overloaded", "draining"])
     }
 
-    /// What else there is to say.
+    /// Adds to the description.
     pub(super) fn says(mut self, text: &str) -> Self {
         self.object.insert("description".into(), text.into());
         self

@@ -23,7 +23,7 @@ use encoder::UiMessage;
 pub(super) use request::ChatBody;
 use request::chat_id;
 
-/// What tells the AI SDK's clients which protocol they read.
+/// The header that tells the AI SDK's clients which protocol they read.
 const VERSION: (HeaderName, &str) =
     (HeaderName::from_static("x-vercel-ai-ui-message-stream"), "v1");
 

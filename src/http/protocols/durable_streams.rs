@@ -48,7 +48,7 @@ struct Query {
     cursor: Option<u64>,
 }
 
-/// What is known of the stream when a reader comes.
+/// The state of the stream when a reader comes.
 struct StreamState {
     row: Generation,
     /// The reader has everything up to this event.
@@ -239,8 +239,8 @@ fn array(entries: &[Entry]) -> Bytes {
     bytes.freeze()
 }
 
-/// A data event and its control event for each batch; a control event at once where there is
-/// nothing yet, so that the reader knows that it is up to date.
+/// A data event and its control event for each batch. An empty stream gets a control event at once,
+/// so that the reader knows that it is up to date.
 fn frames(
     place: StreamState,
     session: Option<Session>,

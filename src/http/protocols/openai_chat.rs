@@ -22,11 +22,11 @@ use crate::http::{EngineData, body, repeats, sse, while_allowed};
 use encoder::Chat;
 use request::{Asked, INCLUDE_USAGE};
 
-/// What happens when the client goes away: `continue`, or `cancel` as with OpenAI.
+/// The fate of the answer when the client goes away: `continue`, or `cancel` as with OpenAI.
 const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
 
-/// A plain client's generation is cancelled so many seconds after it went away: long enough for
-/// a retry to find it, short enough not to pay for what nobody reads.
+/// A plain client's generation is cancelled so many seconds after it went away. A retry can still
+/// find it, and an unread answer costs little.
 const GRACE_S: u32 = 10;
 
 const PREFIX: &str = "chatcmpl-";
@@ -117,7 +117,7 @@ fn includes_usage(row: &Generation) -> bool {
     row.request.echo.contains_key(INCLUDE_USAGE)
 }
 
-/// What `Lastword-On-Disconnect` says; without it the generation ends a while after its reader.
+/// The value of `Lastword-On-Disconnect`; without it the generation ends a while after its reader.
 pub(in crate::http) fn on_disconnect(request: &HttpRequest) -> Result<OnDisconnect, Problem> {
     match request.headers().get(ON_DISCONNECT).map(|value| value.as_bytes()) {
         Some(b"continue") => Ok(OnDisconnect::Continue),

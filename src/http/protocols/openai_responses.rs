@@ -102,7 +102,7 @@ pub(super) async fn delete(
     Ok(HttpResponse::Ok().json(json!({ "id": id, "object": "response", "deleted": true })))
 }
 
-/// What it was asked, as items.
+/// Answers with its input, as items.
 pub(super) async fn input_items(
     engine: EngineData,
     request: HttpRequest,

@@ -1,8 +1,9 @@
 //! `GET /v1/ws`: many generations over one socket.
 //!
-//! The response's body *is* the connection: whenever it can send, it takes what came in, asks the
-//! pure [`session`] what follows from it, and hands out all that is ready at once. A body that the
-//! client does not drain is not asked for more, so a slow socket holds nothing but its cursors.
+//! The response's body *is* the connection. Whenever it can send, it takes the client's frames,
+//! asks the pure [`session`] for the consequences, and hands out all that is ready at once. A body
+//! that the client does not drain is not asked for more, so a slow socket holds nothing but its
+//! cursors.
 mod asyncapi;
 mod chat;
 mod connection;
@@ -48,8 +49,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(endpoint("/asyncapi.json").get(asyncapi));
 }
 
-/// Opens a socket. Whoever may not have one learns it from a close code: scripts in browsers
-/// cannot see the status of a handshake that failed.
+/// Opens a socket. A refused client learns it from a close code: scripts in browsers cannot see the
+/// status of a handshake that failed.
 async fn open(
     engine: EngineData,
     access: web::Data<Access>,
@@ -77,7 +78,7 @@ async fn open(
     Ok(response.set_body(drive).map_into_boxed_body())
 }
 
-/// What is wrong with a credential, or with where it comes from.
+/// The close code for a bad credential or a foreign origin.
 fn refused(code: &str) -> CloseCode {
     match code {
         "invalid_api_key" | "key_expired" | "key_revoked" => CloseCode::Credential,

@@ -21,7 +21,7 @@ pub(crate) struct Dialect<'a> {
     pub(crate) is_openai: bool,
     /// How it goes on from a text.
     pub(crate) continuation: Continuation,
-    /// What the configuration changes.
+    /// The configuration's changes.
     pub(crate) adjust: &'a Adjust,
 }
 

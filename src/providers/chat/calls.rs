@@ -42,7 +42,7 @@ impl ChatCalls {
         (index, rest.into_iter().chain(new))
     }
 
-    /// What is left of the latest call's arguments.
+    /// The rest of the latest call's arguments.
     pub(crate) fn flush(&mut self) -> Option<ToolCallDelta> {
         let (index, mut joiner) = self.arguments.take()?;
         let arguments = joiner.finish();
@@ -74,7 +74,7 @@ impl ChatCalls {
         index
     }
 
-    /// What of a call's id and name was not said before.
+    /// The part of a call's id and name that was not said before.
     fn news(&mut self, index: u32, words: [Option<String>; 2]) -> [Option<String>; 2] {
         let words = words.map(|word| word.filter(|word| !word.is_empty()));
         if words.iter().all(Option::is_none) || self.named.len() > MAX_CALLS {

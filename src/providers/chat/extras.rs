@@ -1,4 +1,5 @@
-//! What a chat completion says beside text, thinking and calls, in front of what it came with.
+//! The fields of a chat completion beside text, thinking and calls, in front of the delta that they
+//! came with.
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -12,7 +13,7 @@ const MOST_TOLD: usize = 64;
 /// Fields of a choice that some servers repeat with every token.
 const REPEATED: [&str; 3] = ["content_filter_results", "content_filter_offsets", "weight_version"];
 
-/// What was told of fields that come again and again.
+/// The last values of fields that come again and again.
 #[derive(Debug, Default)]
 pub(crate) struct ChatExtras {
     told: Rest,

@@ -27,7 +27,7 @@ pub(crate) struct ChatMap {
     usage: Option<Usage>,
     finished: bool,
     told_bad_chunk: bool,
-    /// What the consumer has not taken yet.
+    /// The deltas that the consumer has not taken yet.
     out: VecDeque<Delta>,
 }
 

@@ -6,7 +6,7 @@ use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::json_body::Object;
 use crate::providers::upstream::overlap;
 
-/// What the upstream wants of messages with instructions.
+/// The upstream's wishes for messages with instructions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instructions<'a> {
     /// Their role; `None` leaves it as it is.
@@ -71,8 +71,8 @@ pub(crate) fn merged(messages: Vec<Object>) -> Vec<Object> {
     out
 }
 
-/// Adds the text so far as the beginning of the answer: to the assistant's message that is last
-/// already, which is one with it, or as a new one.
+/// Adds the text so far as the beginning of the answer. It joins a trailing message of the
+/// assistant, which is one with it, or becomes a new message.
 pub(crate) fn continued(messages: &mut Vec<Object>, continuation: Continuation, attempt: &Attempt) {
     let text = attempt.so_far.as_str();
     let mut said = Object::of(&json!({ "role": "assistant", "content": text }));
@@ -96,7 +96,7 @@ pub(crate) fn continued(messages: &mut Vec<Object>, continuation: Continuation, 
     }
 }
 
-/// What a message says.
+/// The content of a message.
 enum Content {
     Nothing,
     Text(String),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::domain::prompt::{Image, Message, Tool, ToolChoice};
 use crate::domain::transcript::ToolCall;
 
-/// What a chat message says: a text alone, or with pictures.
+/// The content of a chat message: a text alone, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum WireContent<'a> {
@@ -127,7 +127,7 @@ pub(crate) enum TurnBlock<'a> {
     ToolResult { tool_use_id: Cow<'a, str>, content: ResultContent<'a> },
 }
 
-/// What a tool answered: a text, or with pictures.
+/// The result of a tool: a text, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ResultContent<'a> {

@@ -117,7 +117,7 @@ with_rest! {
 }
 
 with_rest! {
-    /// What a chunk adds.
+    /// The delta of a chunk.
     ChatDelta {
         pub(crate) content: ChunkText,
         pub(crate) refusal: ChunkText,
@@ -187,7 +187,7 @@ impl ChatChoice {
         usage(self.usage.as_deref()?)
     }
 
-    /// What it adds.
+    /// The delta.
     pub(crate) fn take_delta(&mut self) -> Option<ChatDelta> {
         self.delta.take().or(self.message.take())
     }

@@ -1,4 +1,4 @@
-//! What a prompt that begins with `/demo` asks of the demo model.
+//! The directives of a prompt that begins with `/demo`.
 use std::time::Duration;
 
 use crate::domain::nearest::hint;

@@ -46,7 +46,7 @@ enum Phase {
     Over,
 }
 
-/// What one attempt says, and where in it we are.
+/// The output of one attempt, and the position in it.
 #[derive(Debug)]
 pub(crate) struct Script {
     directives: Directives,

@@ -1,4 +1,4 @@
-//! What the demo model says: sentences of a small grammar, with the prompt's words woven in.
+//! The text of the demo model: sentences of a small grammar, with the prompt's words woven in.
 use crate::domain::prompt::Prompt;
 
 /// The style of a text.
@@ -102,7 +102,8 @@ impl DemoText {
         part.replace('#', &"#".repeat(1 + usize::from(number > 0)))
     }
 
-    /// Fills a template: `{a|b}` is one of the words, `@` a topic; braces without a choice are code.
+    /// Fills a template: `{a|b}` is one of the words, `@` a topic; braces without a choice are
+    /// code.
     fn expand(&mut self, template: &str) -> String {
         let mut text = String::with_capacity(template.len());
         let mut rest = template;

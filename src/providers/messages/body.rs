@@ -23,7 +23,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) model: &'a str,
     /// How it goes on from a text.
     pub(crate) continuation: Continuation,
-    /// What the configuration changes.
+    /// The configuration's changes.
     pub(crate) adjust: &'a Adjust,
 }
 
@@ -106,9 +106,9 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     (body, left_out)
 }
 
-/// Adds the text so far; false if nothing is to be changed. An answer is not begun with white
-/// space at its end, which is refused, and behind a turn of the assistant only where the model
-/// goes on exactly.
+/// Adds the text so far; false if nothing is to be changed. The API refuses a beginning that ends
+/// in white space, so that is cut off. Behind a turn of the assistant an answer is only begun where
+/// the model goes on exactly.
 fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &str) -> bool {
     let is_assistant = |m: &Object| m.read::<String>("role").as_deref() == Some("assistant");
     let ends = messages.last().is_some_and(is_assistant);

@@ -1,5 +1,5 @@
-//! What a message says beside text, thinking and calls: blocks of tools that the provider runs,
-//! citations, and what a report of tokens has beside counts.
+//! The fields of a message beside text, thinking and calls. They are blocks of tools that the
+//! provider runs, citations, and fields of a token report beside its counts.
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::wire::{Block, BlockDelta};
@@ -9,7 +9,7 @@ use crate::providers::upstream::rest::{Rest, extra, object, says_something};
 use crate::providers::upstream::text::{ChunkText, TextJoiner};
 
 const MESSAGES: WireProtocol = WireProtocol::AnthropicMessages;
-/// What [`crate::domain::event::Usage`] holds.
+/// The counts that [`crate::domain::event::Usage`] holds.
 const COUNTS: [&str; 4] =
     ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
 
@@ -85,7 +85,7 @@ pub(crate) fn of_message(at: Spot, fields: &Rest) -> Option<Extra> {
     extra(MESSAGES, at, fields)
 }
 
-/// What a report of tokens says beside counts.
+/// The fields of a token report beside its counts.
 pub(crate) fn usage(report: &RawValue) -> Option<Extra> {
     let fields: crate::domain::extra::Fields = serde_json::from_str(report.get()).ok()?;
     let mut fields = fields.0;

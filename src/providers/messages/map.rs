@@ -39,7 +39,7 @@ pub(crate) struct MessagesMap {
 struct Call {
     block: u32,
     arguments: TextJoiner,
-    /// What to say at its end if no piece of its arguments comes.
+    /// The arguments to say at its end if no piece of them comes.
     whole: Option<String>,
 }
 
@@ -209,7 +209,7 @@ impl MessagesMap {
         self.finish(reason, details.category.or_else(|| (!same).then_some(raw)));
     }
 
-    /// What is left of the block that ends, or that was cut off.
+    /// The rest of the block that ends, or that was cut off.
     fn close_block(&mut self) {
         let foreign = self.foreign.take().and_then(|foreign| foreign.extra());
         self.extra(foreign);
@@ -247,7 +247,7 @@ impl MessagesMap {
         let (Some(input), Some(output)) = (counts.input, counts.output) else { return };
         let cached = counts.cache_read.unwrap_or(0);
         let usage = Usage {
-            // What is in the cache is not counted in `input_tokens`.
+            // Cached tokens are not counted in `input_tokens`.
             input_tokens: input + cached + counts.cache_creation.unwrap_or(0),
             output_tokens: output,
             reasoning_tokens: None,

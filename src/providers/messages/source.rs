@@ -1,4 +1,4 @@
-//! What a client that speaks the Messages API adds to its body, and what of ours does not go up.
+//! The fields that a client of the Messages API adds to the body, and our own that do not go up.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -6,7 +6,7 @@ use crate::domain::source::WireProtocol;
 use crate::ports::Attempt;
 use crate::providers::upstream::json_body::Object;
 
-/// What signatures of ours begin with, which no vendor can check.
+/// The prefix of our signatures, which no vendor can check.
 const OURS: &str = "lastword_";
 
 /// The names of trial features that the body's fields need.
@@ -16,7 +16,8 @@ pub(crate) fn betas(attempt: &Attempt) -> Option<String> {
     is_own.then(|| source.betas.join(","))
 }
 
-/// Takes thinking that was signed here out of the turns of `body`; a turn that is nothing else goes.
+/// Takes thinking that was signed here out of the turns of `body`; a turn that is nothing else
+/// goes.
 pub(crate) fn remove_ours(body: &mut Object) {
     if !body.get("messages").is_some_and(|messages| messages.contains(OURS)) {
         return;

@@ -158,7 +158,7 @@ with_rest! {
     kept: says_something
 }
 
-/// What `message_start` says.
+/// The fields of `message_start`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct MessageStart {
@@ -183,7 +183,7 @@ with_rest! {
 }
 
 with_rest! {
-    /// What `content_block_delta` adds to a block, and `message_delta` to the message.
+    /// The delta of a block in `content_block_delta`, and of the message in `message_delta`.
     BlockDelta {
         pub(crate) kind: String = "type",
         pub(crate) text: ChunkText,

@@ -24,7 +24,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) is_openai: bool,
     /// How it goes on from a text.
     pub(crate) continuation: Continuation,
-    /// What the configuration changes.
+    /// The configuration's changes.
     pub(crate) adjust: &'a Adjust,
 }
 
@@ -103,7 +103,7 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     (own, left_out)
 }
 
-/// What the API does not have.
+/// The parameters that the API does not have.
 fn unknown(parameters: &Parameters) -> impl Iterator<Item = String> {
     let unknown = [
         ("stop", !parameters.stop.is_empty()),

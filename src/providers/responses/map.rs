@@ -177,7 +177,7 @@ impl ResponsesMap {
         let status = response.status.as_deref();
         let cancelled = status == Some("cancelled");
         if cancelled || kind == "response.failed" || status == Some("failed") {
-            // What is kept of it is of no use.
+            // Its kept answer is of no use.
             self.out.extend(self.keeps.then_some(Delta::Forgotten));
             let message = "the answer was cancelled at the model's server".into();
             let cancelled = cancelled.then(|| lost(ErrorCode::UpstreamTruncated, message, false));
@@ -196,7 +196,7 @@ impl ResponsesMap {
             ("response.completed", _) => (FinishReason::Stop, None),
             (_, Some(raw @ "max_output_tokens")) => (FinishReason::Length, Some(raw)),
             (_, Some("content_filter")) => (FinishReason::ContentFilter, None),
-            // Whatever it is, it is not the end of what there was to say.
+            // For any other reason: there was more to say.
             (_, raw) => (FinishReason::Pause, raw),
         };
         let raw = raw.map(str::to_owned);
@@ -215,7 +215,7 @@ impl ResponsesMap {
         }
     }
 
-    /// What is left at the end of a part: a character that never became whole.
+    /// The rest at the end of a part: a character that never became whole.
     fn flush(&mut self) {
         push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
         push_text(&mut self.out, self.text.finish(), Delta::Text);
@@ -312,7 +312,7 @@ impl Fold for ResponsesMap {
     }
 }
 
-/// What can stand in a path; OpenAI's names look like `resp_68af…`.
+/// A name that can stand in a path; OpenAI's look like `resp_68af…`.
 fn is_name(name: &str) -> bool {
     const LONGEST: usize = 256;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.~:".contains(&b);

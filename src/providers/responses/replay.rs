@@ -1,6 +1,6 @@
-//! An answer that its upstream keeps is heard again from its beginning, and what is in the log
-//! already is left out: piece by piece it must be the same, so that nothing is repeated, nothing is
-//! missing, and no other answer is taken for it.
+//! A replay: an answer that its upstream keeps is heard again from its beginning, and the part in
+//! the log is left out. It must be the same piece by piece, so that nothing is repeated or missing,
+//! and no other answer is taken for it.
 use futures_util::{StreamExt, future, stream};
 
 use crate::domain::event::ToolCallDelta;
@@ -25,7 +25,7 @@ pub(crate) fn behind(deltas: Deltas, heard: Answer) -> Deltas {
     checked.flatten().boxed()
 }
 
-/// What is said again is not what was heard.
+/// The replay differs from the earlier text.
 struct Other;
 
 /// A text of which the beginning was said again.
@@ -44,7 +44,7 @@ impl Heard {
         self.again == self.text.len()
     }
 
-    /// What of `said` is new.
+    /// The new part of `said`.
     fn new_of(&mut self, mut said: String) -> Result<String, Other> {
         let left = self.text.get(self.again..).unwrap_or_default();
         if left.is_empty() {

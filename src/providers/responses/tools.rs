@@ -16,7 +16,7 @@ pub(crate) enum Item<'a> {
     Answer { r#type: &'static str, call_id: &'a str, output: &'a str },
 }
 
-/// What a turn says: a text alone, or with pictures.
+/// The content of a turn: a text alone, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum WireContent<'a> {
@@ -136,7 +136,7 @@ fn choice(choice: &ToolChoice) -> Value {
     }
 }
 
-/// What chat completions hold in an object of its own stands here beside the type.
+/// Fields that chat completions hold in an object of their own stand here beside the type.
 fn format(response_format: &Value) -> Value {
     let mut format = response_format.clone();
     if let Some(Value::Object(schema)) = format.get_mut("json_schema").map(Value::take)

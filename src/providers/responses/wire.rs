@@ -1,5 +1,5 @@
-//! OpenAI's Responses on the wire, lenient in what is read: all of an event is optional, and what
-//! matters less is kept raw, so that a field of an odd type does not cost the text beside it.
+//! OpenAI's Responses on the wire, read leniently: every field of an event is optional. Minor
+//! fields are kept raw, so that one of an odd type does not cost the text beside it.
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What a model's configuration changes in every request to its upstream.
+//! The configuration's changes to every request of a model.
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -78,7 +78,7 @@ pub enum ThinkTags {
     Opened,
 }
 
-/// What a model's configuration changes in its requests.
+/// The configuration's changes to a model's requests.
 #[derive(Clone, Default)]
 pub struct Adjust {
     /// Fields of every request; they beat the client's.
@@ -116,7 +116,7 @@ impl fmt::Debug for Adjust {
     }
 }
 
-/// What is added to each request beside its body.
+/// The additions to each request beside its body.
 #[derive(Clone, Default)]
 pub(crate) struct Dress {
     headers: HeaderMap,
@@ -139,7 +139,7 @@ impl Dress {
 }
 
 impl Adjust {
-    /// What each request is dressed in, checked.
+    /// The additions to each request, checked.
     ///
     /// # Errors
     /// A name or value that no header can have, or a header of the connection; a field of `set`

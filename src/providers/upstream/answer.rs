@@ -22,7 +22,7 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// The bytes of an answer's events.
 pub(crate) type Body = BoxStream<'static, reqwest::Result<Bytes>>;
 
-/// What the first bytes of an event stream can be.
+/// The possible first bytes of an event stream.
 const FIELDS: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b"error:", b":"];
 
 /// The events of the answer: its body, whatever it is declared as, or the one that an answer in

@@ -15,7 +15,7 @@ use crate::ports::{Delta, ProviderError};
 /// How long the usage may take behind the finish: the answer is complete and waits for it.
 const USAGE_TIME: Duration = Duration::from_secs(3);
 
-/// What a wire protocol's chunks add up to: a pure fold, with the rule of when it is at its end.
+/// The sum of a wire protocol's chunks: a pure fold, with the rule for its end.
 pub(crate) trait Fold {
     /// One event of the wire.
     type Chunk: DeserializeOwned;

@@ -13,14 +13,14 @@ use crate::ports::Continuation;
 /// A TCP connection without traffic is asked after this time whether it is still alive.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// An unused connection is closed after this time: before the server does (many after 5 s), for a
-/// request that meets its closing is lost, and is not sent twice.
+/// An unused connection is closed after this time, before the server does (many do after 5 s). A
+/// request that meets the server's closing is lost, and is not sent twice.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// Where a model is served, and how.
 #[derive(Clone)]
 pub struct Settings {
-    /// What the endpoint's own path is added to, such as `http://127.0.0.1:11434/v1`.
+    /// The URL that the endpoint's own path is added to, such as `http://127.0.0.1:11434/v1`.
     pub base_url: String,
     /// Sent as the provider wants it; without one nothing of the kind is sent.
     pub api_key: Option<String>,
@@ -30,7 +30,7 @@ pub struct Settings {
     pub continuation: Continuation,
     /// How long to wait for it.
     pub timeouts: Timeouts,
-    /// What the configuration changes in its requests.
+    /// The configuration's changes to its requests.
     pub adjust: Adjust,
 }
 
@@ -116,7 +116,7 @@ impl Endpoint {
         under("openai.com") || under("openai.azure.com")
     }
 
-    /// What no message may quote.
+    /// The secrets that no message may quote.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let key = self.settings.api_key.as_deref().into_iter();
         key.chain(self.settings.adjust.secrets()).map(str::to_owned).collect()
@@ -181,8 +181,8 @@ fn is_loopback(url: &reqwest::Url) -> bool {
     name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// No redirects, which would carry the prompt to a place that nobody configured, and a proxy out
-/// of the environment (`HTTPS_PROXY`, `NO_PROXY`) only where the configuration says so.
+/// No redirects, which would carry the prompt to a place that nobody configured. A proxy of the
+/// environment (`HTTPS_PROXY`, `NO_PROXY`) is used only where the configuration says so.
 fn http_client(connect: Duration, proxied: bool) -> Result<reqwest::Client, SettingsError> {
     let builder = || {
         let builder = reqwest::Client::builder()

@@ -1,4 +1,5 @@
-//! The events of an upstream's answer, sane: whole, of bounded size, in UTF-8, when they are asked for.
+//! The events of an upstream's answer, sane: whole, of bounded size, in UTF-8, when they are asked
+//! for.
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use super::text::escape_byte;
 use crate::domain::event::ErrorCode;
 use crate::ports::ProviderError;
 
-/// How long the end of the body may take behind the end of the answer: then the connection is closed.
+/// How long the end of the body may take behind the end of the answer: then the connection is
+/// closed.
 const CLOSING: Duration = Duration::from_millis(100);
 
-/// The data of an answer's events. It ends with the answer, at `[DONE]`, or with a loss that the probe
-/// knows.
+/// The data of an answer's events. It ends with the answer, at `[DONE]`, or with a loss that the
+/// probe knows.
 pub(crate) struct Events {
     /// `None` once it has ended.
     upstream: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
@@ -96,8 +98,8 @@ impl Events {
         }
     }
 
-    /// The answer is whole: waits a moment for the end of the body, or its connection could not be used
-    /// again.
+    /// The answer is whole: waits a moment for the end of the body, or its connection could not be
+    /// used again.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(()) };
         if upstream.poll_next_unpin(cx).is_ready() {
@@ -137,8 +139,8 @@ impl Events {
         }
     }
 
-    /// What comes next, or that it is too late for it. To make a timer for each piece is to take the
-    /// runtime's lock twice: this one is set anew when it rings, or would ring too late.
+    /// The next bytes, or a timeout. A new timer for each piece would take the runtime's lock
+    /// twice. This one is set anew when it fires, or would fire too late.
     fn poll_bytes(
         &mut self,
         cx: &mut Context<'_>,

@@ -57,7 +57,7 @@ pub(crate) struct Guard {
     pub(crate) trace: Option<TraceParent>,
     /// async-openai sends `Authorization: Bearer` even without a key: then it is taken off.
     pub(crate) has_key: bool,
-    /// What the configuration adds.
+    /// The configuration's additions.
     pub(crate) dress: Arc<Dress>,
 }
 

@@ -45,7 +45,7 @@ impl Candidate {
 pub struct Found {
     /// Its name there.
     pub name: String,
-    /// Who serves it, by its own word: the port says nothing.
+    /// The server's own name for itself: the port says nothing.
     pub server: Option<&'static str>,
     /// How it goes on from a text.
     pub continuation: Continuation,
@@ -53,7 +53,7 @@ pub struct Found {
     pub context_tokens: Option<NonZeroU32>,
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// A model server.
@@ -139,8 +139,8 @@ fn models(body: &Value, candidate: &Candidate) -> Option<Vec<Found>> {
     Some(names)
 }
 
-/// What an item of the list says of a model. vLLM and llama.cpp name themselves, and go on behind
-/// the last token; other servers with the same list refuse to.
+/// The facts about a model in an item of the list. vLLM and llama.cpp name themselves, and go on
+/// behind the last token; other servers with the same list refuse to.
 fn found(name: &str, item: &Value) -> Found {
     let server = match item.get("owned_by").and_then(Value::as_str) {
         Some("vllm") => Some("vLLM"),

@@ -13,7 +13,7 @@ const CHANCE: usize = 8;
 /// How much of the text's end the instruction quotes, in characters.
 const QUOTE: usize = 100;
 
-/// What a model that cannot be made to go on exactly is asked to do.
+/// The request to a model that cannot be made to go on exactly.
 pub(crate) fn instruction(so_far: &str) -> String {
     format!(
         "Your previous response was interrupted and ended with `{}`. Continue exactly from where \
@@ -72,7 +72,7 @@ struct Overlap {
     tail: String,
     shortest: usize,
     held: String,
-    /// What came with the held text.
+    /// The extras that came with the held text.
     extras: Vec<Extra>,
 }
 
@@ -81,7 +81,7 @@ impl Overlap {
         Self { tail: tail.to_owned(), shortest, held: String::new(), extras: Vec::new() }
     }
 
-    /// What may be passed on, in its order.
+    /// The deltas that may be passed on, in their order.
     fn item(&mut self, item: Result<Delta, ProviderError>) -> Vec<Result<Delta, ProviderError>> {
         match item {
             Ok(Delta::Text(text)) => {
@@ -135,7 +135,7 @@ impl Overlap {
         self.release()
     }
 
-    /// What came with a text that is decided about: with what is `repeated`, its tokens were told.
+    /// The extras of a text that was decided about. Those of `repeated` text were told before.
     fn released(&mut self, repeated: bool) -> Vec<Result<Delta, ProviderError>> {
         if !self.tail.is_empty() {
             return Vec::new();

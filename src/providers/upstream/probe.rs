@@ -1,4 +1,4 @@
-//! What an attempt's guard tells the consumer of its events beside them.
+//! The guard's facts about an attempt, for the consumer of its events.
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 

@@ -1,4 +1,4 @@
-//! What an upstream's "no" means, whatever shape it comes in.
+//! The meaning of an upstream's refusal, in any of its shapes.
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ const MAX_MESSAGE_CHARS: usize = 300;
 /// The longest name of an error that is passed on, in bytes.
 const MAX_NAME: usize = 64;
 
-/// What an error body says.
+/// The content of an error body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RefusalBody {
     /// The upstream's own code or type; it may be a number.
@@ -45,7 +45,7 @@ impl RefusalBody {
             .or_else(|| scalar(value.get("message")?))
             .or_else(|| Some(detail(value.get("detail")?)))
             .unwrap_or_default();
-        // What is a number or long is no name of an error.
+        // A number or a long text is no name of an error.
         let name = |key: &str| {
             let name = error.get(key)?.as_str()?;
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);

@@ -13,8 +13,9 @@ pub(crate) type Rest = Vec<(String, Box<RawValue>)>;
 /// The largest extra that is kept, in bytes.
 const MOST: usize = 1 << 20;
 
-/// Makes a struct of optional fields whose other fields are in `rest`, without those that are
-/// passed over and those whose value is not to be kept. A field that comes twice counts as it came last.
+/// Makes a struct of optional fields whose other fields are in `rest`. Fields that are passed over
+/// are left out, and values that are not worth keeping. A field that comes twice counts as it came
+/// last.
 macro_rules! with_rest {
     (
         $(#[$doc:meta])*

@@ -53,8 +53,8 @@ pub(crate) fn escape_byte(byte: u8) -> String {
     format!("\\udc{byte:02x}")
 }
 
-/// Makes text of the pieces of one channel: characters cut in two are joined, be it between
-/// bytes or between escaped surrogates; what never becomes a character turns into U+FFFD.
+/// Makes text of the pieces of one channel. Characters cut in two are joined, between bytes or
+/// between escaped surrogates. A piece that never becomes a character turns into U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct TextJoiner {
     high: Option<u16>,
@@ -74,7 +74,7 @@ impl TextJoiner {
         }
     }
 
-    /// What is left at the end: an unfinished character becomes U+FFFD.
+    /// The rest at the end: an unfinished character becomes U+FFFD.
     pub(crate) fn finish(&mut self) -> String {
         let mut text = String::new();
         if self.high.take().is_some() {

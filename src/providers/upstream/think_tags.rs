@@ -34,7 +34,7 @@ enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Thinking {
     place: Phase,
-    /// What may be the beginning of a tag.
+    /// The possible beginning of a tag.
     held: String,
 }
 
@@ -56,7 +56,7 @@ impl Thinking {
         }
     }
 
-    /// What `piece` makes sure.
+    /// The output that `piece` makes certain.
     pub(crate) fn push(&mut self, piece: String) -> Told {
         if self.place == Phase::Over && self.held.is_empty() {
             return Told { text: piece, ..Told::default() };
@@ -67,7 +67,7 @@ impl Thinking {
         told
     }
 
-    /// What is left at the end.
+    /// The rest at the end.
     pub(crate) fn finish(&mut self) -> Told {
         let rest = std::mem::take(&mut self.held);
         match self.place {

@@ -1,4 +1,4 @@
-//! Who runs the server: PostgreSQL refuses to run as root.
+//! The account that runs the server: PostgreSQL refuses to run as root.
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -31,7 +31,7 @@ pub(super) enum Account {
 }
 
 impl Account {
-    /// Whoever owns the cluster `data` already, else the best one for a new cluster.
+    /// The owner of the cluster in `data`, else the best account for a new cluster.
     pub(super) fn choose(data: &Path) -> Result<Self, EmbeddedError> {
         let owned = data.metadata().ok();
         if !Uid::effective().is_root() {

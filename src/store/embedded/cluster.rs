@@ -74,7 +74,8 @@ pub(super) fn initialise(
     File::open(&layout.base).and_then(|dir| dir.sync_all()).on("sync", &layout.base)
 }
 
-/// What a crash in the middle left. Best effort: such a directory only takes up room.
+/// Removes the rest of an installation that a crash broke off. Best effort: such a directory only
+/// takes up room.
 fn remove_unfinished(layout: &Layout) {
     for entry in fs::read_dir(&layout.base).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {

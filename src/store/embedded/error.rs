@@ -22,7 +22,7 @@ pub enum EmbeddedError {
     Unsuitable {
         /// Where it was found.
         dir: PathBuf,
-        /// What it says of itself.
+        /// Its own version line.
         found: String,
     },
     /// The cluster was made by another major version than any that is installed.
@@ -82,7 +82,7 @@ pub enum EmbeddedError {
          user", p = parent.display()
     )]
     Blocked {
-        /// Who is stopped.
+        /// The account that was refused.
         account: String,
         /// Where.
         parent: PathBuf,
@@ -123,7 +123,7 @@ pub enum EmbeddedError {
     /// The operating system refused something.
     #[error("could not {what}")]
     Io {
-        /// What was tried, with its path.
+        /// The attempted step, with its path.
         what: String,
         /// Why not.
         source: io::Error,

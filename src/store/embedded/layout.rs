@@ -32,7 +32,7 @@ pub(super) struct Layout {
     pub(super) data: PathBuf,
     /// The socket's directory.
     pub(super) run: PathBuf,
-    /// What the server says.
+    /// The server's log.
     pub(super) log: PathBuf,
 }
 
@@ -60,7 +60,8 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Makes the socket's directory, closed to others, and gives what the server writes to its user.
+    /// Makes the socket's directory, closed to others, and gives what the server writes to its
+    /// user.
     pub(super) fn own(&self, account: &Account) -> Result<(), EmbeddedError> {
         if let Err(e) = DirBuilder::new().mode(0o700).create(&self.run)
             && e.kind() != io::ErrorKind::AlreadyExists

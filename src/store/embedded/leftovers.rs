@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Waits until no server uses the cluster `data`, pressing harder with time.
 ///
-/// Whoever calls this holds the data directory's lock, so such a server has lost its parent.
+/// The caller holds the data directory's lock, so such a server has lost its parent.
 pub(super) fn clear(data: &Path) -> Result<(), EmbeddedError> {
     let file = data.join("postmaster.pid");
     let Some(postmaster) = named_in(&file) else { return Ok(()) };

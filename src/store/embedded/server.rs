@@ -33,7 +33,7 @@ const LOG_LIMIT: u64 = 10 * 1024 * 1024;
 /// How much of the log an error shows; lines.
 const LAST_WORDS: usize = 12;
 
-/// What the promises rest on, so that no file and no `ALTER SYSTEM` can change it.
+/// The settings that the promises rest on: no file and no `ALTER SYSTEM` can change them.
 const FIXED: [&str; 7] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
@@ -169,13 +169,14 @@ pub(super) fn die_with_us(command: &mut Command) {
     // Runs after the change of user, which would clear the signal.
     let hook = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGINT)?;
-        // Who died before the line above sends no signal.
+        // A parent that died before the line above sends no signal.
         if nix::unistd::getppid() != parent {
             return Err(nix::errno::Errno::ESRCH.into());
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the hook makes two system calls and neither allocates nor locks.
+    // SAFETY: between fork and exec the hook makes two system calls and neither allocates nor
+    // locks.
     #[expect(unsafe_code, reason = "there is no safe way to set a child's death signal")]
     unsafe {
         command.pre_exec(hook);

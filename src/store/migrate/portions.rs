@@ -1,8 +1,8 @@
-//! Migrations that rewrite all events: done before their own transaction, a portion a transaction, in a
-//! schema beside the tables. A portion that is committed is not done again.
+//! Migrations that rewrite all events: done before their own transaction, a portion a transaction,
+//! in a schema beside the tables. A portion that is committed is not done again.
 //!
-//! The SQL is that of the migration's file, which nobody may change: its checksum is in the databases
-//! that have it. What is replaced is its one statement for all rows.
+//! The SQL is that of the migration's file, which nobody may change: its checksum is in the
+//! databases that have it. The portions replace its one statement for all rows.
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub(super) struct Step {
     events: &'static str,
     /// Rows of a portion: a second's work.
     most: i64,
-    /// What is to be done before the first portion.
+    /// The step before the first portion.
     fold: &'static str,
     /// Where the file goes on behind that statement.
     rest: &'static str,
@@ -203,8 +203,8 @@ impl Step {
         if number(first, alive).await? { Err(ConnectError::OthersRun) } else { Ok(()) }
     }
 
-    /// The file with the new tables in place of its statement for all rows. Generations that an earlier
-    /// version has changed since their portion are done again.
+    /// The file with the new tables in place of its statement for all rows. Generations that an
+    /// earlier version has changed since their portion are done again.
     fn finish(&self, pieces: &Pieces<'_>) -> String {
         let Pieces { before, rest, .. } = pieces;
         let (inside, events) = (self.inside, self.events);

@@ -17,7 +17,7 @@ impl Pool {
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Postgres;
 
-    /// What it fetches is small, so it is fetched whole, and the connection is free for others.
+    /// Results are small, so they are fetched whole, and the connection is free for others.
     fn fetch_many<'e, 'q: 'e, E>(
         self,
         query: E,

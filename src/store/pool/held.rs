@@ -14,7 +14,7 @@ pub(crate) struct Held {
     after: After,
 }
 
-/// What has to happen to a connection before somebody else may have it.
+/// The step that a connection needs before its next use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     /// Nothing: its last call was answered.
@@ -57,8 +57,8 @@ impl Held {
         }
     }
 
-    /// Begins a transaction, which is rolled back when it is dropped. Each statement of it sees what was
-    /// committed before that statement: the fence of take-overs depends on it.
+    /// Begins a transaction, which is rolled back when it is dropped. Each statement of it sees
+    /// what was committed before that statement: the fence of take-overs depends on it.
     pub(super) async fn begin(mut self) -> Result<Transaction, sqlx::Error> {
         self.after = After::RollBack;
         raw_sql("begin isolation level read committed").execute(&mut *self).await?;

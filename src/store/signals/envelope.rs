@@ -10,7 +10,7 @@ pub(super) const ALL: &str = "lastword";
 /// Postgres refuses 8000 bytes and more.
 const PAYLOAD: usize = 7999;
 
-/// What one `NOTIFY` carries.
+/// The payload of one `NOTIFY`.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     from: InstanceId,
@@ -18,7 +18,8 @@ struct Envelope {
     signals: Vec<Box<RawValue>>,
 }
 
-/// The channel of one instance, or of all: of the deployment in one schema, which `space` tells apart.
+/// The channel of one instance, or of all: of the deployment in one schema, which `space` tells
+/// apart.
 pub(super) fn channel(space: &str, to: To) -> String {
     match to {
         To::All => format!("{ALL}{space}"),
@@ -53,7 +54,7 @@ pub(super) fn pack(from: InstanceId, signals: &[Signal]) -> Vec<String> {
     payloads
 }
 
-/// Who sent a payload and the hints in it that we know; `None` if it is none of ours.
+/// The sender of a payload and the hints in it that we know; `None` if it is none of ours.
 pub(super) fn unpack(payload: &str) -> Option<(InstanceId, Vec<Signal>)> {
     let envelope: Envelope = serde_json::from_str(payload).ok()?;
     let known = envelope.signals.iter().filter_map(|s| serde_json::from_str(s.get()).ok());

@@ -1,6 +1,6 @@
-//! The connection that listens. sqlx's listener loses what comes while it reconnects, reports some
-//! losses as `Ok(None)`, some as errors, and a silent connection never: so each of them ends it,
-//! a new one listens first, and then its users are told to catch up.
+//! The connection that listens. sqlx's listener loses notifications while it reconnects. It reports
+//! some losses as `Ok(None)`, some as errors, and a silent connection never. Each loss ends it
+//! here: a new one listens first, then its users are told to catch up.
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Between two tries to reach the database.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What waits to be sent.
+/// The hints that wait to be sent.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
@@ -122,7 +122,8 @@ async fn send(
     let mut connection = match connection {
         Some(connection) => connection,
         None => {
-            // A hint that a crash of the database loses is a lost hint: no flush is worth waiting for.
+            // A hint that a crash of the database loses is a lost hint: no flush is worth waiting
+            // for.
             let sessions = shared.supply.sessions().with(&[("synchronous_commit", "off")]);
             shared.supply.open_first(&sessions.named("lastword sender")).await?.connection
         }

@@ -106,8 +106,8 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
     prop::collection::vec(one, 1..6)
 }
 
-/// All that comes back for bytes that are sent in such pieces, each when the server has nothing
-/// left to do or, if it is in a hurry, at once.
+/// All output for bytes that are sent in such pieces. Each piece is sent when the server is idle
+/// or, if it is in a hurry, at once.
 async fn exchange(bytes: &[u8], pieces: &[(usize, bool)]) -> String {
     let (connection, mut client) = open().await;
     let serving = async move { drop(connection.await) };

@@ -150,7 +150,7 @@ impl UiMessage {
                 &json!({ "type": "tool-input-start", "toolCallId": call.id,
                 "toolName": call.name }),
             );
-            // What a reader that comes in the middle has not of it.
+            // The part that a reader in the middle of the call lacks.
             more = if begun > 0 { &call.arguments } else { more };
         }
         if !more.is_empty() {

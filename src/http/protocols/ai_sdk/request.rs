@@ -122,7 +122,7 @@ fn read(n: usize, message: UiMessage, messages: &mut Vec<Message>) -> Result<(),
                 tool(part, &mut said, &mut answers);
             }
             "step-start" => next_step(&mut said, &mut answers, messages),
-            // What the page shows and the model is not told.
+            // These parts are for the page, not for the model.
             kind if kind == "reasoning" || kind.starts_with("source-") => {}
             kind if kind.starts_with("data-") => {}
             kind => return unsupported(format!("parts of type `{kind}` are not supported")),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use super::json_end::JsonEnd;
 use super::signature::Signer;
 
-/// What a block is.
+/// The kind of a block.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Text of the answer.
@@ -36,7 +36,7 @@ pub(super) struct Thinking {
     signer: Signer,
     /// The vendor's own.
     pub(super) signature: Option<String>,
-    /// What comes next belongs to another block.
+    /// The next delta belongs to another block.
     pub(super) sealed: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Block {
     pub(super) kind: Kind,
     /// Whether its start was told.
     pub(super) started: bool,
-    /// What is not told yet, because an earlier block is not at its end.
+    /// The text that waits because an earlier block is not at its end.
     pub(super) waiting: String,
     /// All of it, where somebody wants it.
     text: Option<String>,

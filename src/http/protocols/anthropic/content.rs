@@ -14,10 +14,10 @@ use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::fields::{missing, unsupported};
 
-/// What the first system block of Claude Code begins with: it is for its vendor's billing.
+/// The beginning of Claude Code's first system block, which is for its vendor's billing.
 const BILLING: &str = "x-anthropic-billing-header:";
 
-/// What a model is not told, by name.
+/// The names of the fields that a model does not get.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeSet<String>);
 
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-/// Who reads the turns.
+/// The reader of the turns.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     /// The model's vendor gets the body itself: what only it understands is not refused.
@@ -115,7 +115,7 @@ pub(super) struct Reading<'a> {
     pub(super) told: &'a mut Told,
 }
 
-/// What a message is made of.
+/// The parts of a message.
 #[derive(Debug, Default)]
 struct Parts {
     texts: Vec<String>,
@@ -228,7 +228,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What a tool answered. Only Anthropic has a mark for a failure; others are told in words.
+    /// A tool's answer. Only Anthropic has a mark for a failure; others are told in words.
     fn result(
         &mut self,
         field: &str,

@@ -1,8 +1,8 @@
 //! A full context, in the words of any upstream and in those that Anthropic's clients look for.
 
-/// What Anthropic says.
+/// Anthropic's words.
 const ITSELF: &str = "prompt is too long";
-/// What upstreams say of a prompt that does not fit.
+/// Upstreams' words for a prompt that does not fit.
 const WORDS: [&str; 10] = [
     ITSELF,
     "maximum context length",

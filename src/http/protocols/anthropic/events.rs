@@ -20,7 +20,7 @@ use report::{stop_details, usage};
 pub(in crate::http) struct Messages {
     id: String,
     model: String,
-    /// What the prompt has by our estimate, until the model has counted.
+    /// Our estimate of the prompt, until the model has counted.
     input_tokens: u64,
     /// The text that ended the answer, where the request has only one.
     stop: Option<String>,
@@ -76,8 +76,8 @@ impl Dialect for Messages {
         }
     }
 
-    /// What a vendor says beside its thinking, and the border of two attempts: a signature is of
-    /// one attempt's thinking only.
+    /// A vendor's fields beside its thinking, and the border of two attempts: a signature covers
+    /// the thinking of one attempt only.
     fn beside(&mut self, event: &Event, frames: &mut Frames) {
         match event {
             Event::Notice { code, message } if code == "thinking_signature" => {
@@ -259,8 +259,8 @@ impl Messages {
         self.open += 1;
     }
 
-    /// What was sent cannot be taken back in this protocol: who has it is told to begin again
-    /// behind this frame, and who has nothing yet begins there.
+    /// Sent blocks cannot be taken back in this protocol. A client that has some is told to begin
+    /// again behind this frame, any other begins there.
     fn void(&mut self, frames: &mut Frames) {
         let sent = self.blocks.iter().any(|block| block.started);
         self.blocks.clear();

@@ -49,7 +49,7 @@ fn page(engine: &Engine, request: &HttpRequest) -> Result<Value, Problem> {
     let from = place(query.after_id.as_ref()).map_or(0, |place| place + 1);
     let to = place(query.before_id.as_ref()).unwrap_or(all.len()).max(from);
     let rest = all.get(from..to).unwrap_or_default();
-    // What stands before an id is asked for from there backwards.
+    // A page before an id is taken from there backwards.
     let cut = rest.len().saturating_sub(most);
     let page = if query.before_id.is_some() { &rest[cut..] } else { &rest[..rest.len() - cut] };
     let id = |model: Option<&&Model>| model.map(|model| model.name.clone());

@@ -1,5 +1,6 @@
-//! The body of `POST /v1/messages`: lenient, because it is a vendor's own and grows. What changes
-//! the answer and cannot be had is refused by name; what else is not known is passed over and told.
+//! The body of `POST /v1/messages`: lenient, because it is a vendor's own and grows. A field that
+//! changes the answer and is not supported is refused by name. Other unknown fields are left out
+//! and told.
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -51,7 +52,7 @@ pub(super) struct Asked<'a> {
     pub(super) provider: &'a str,
     /// The limit of a prompt, in bytes.
     pub(super) prompt_bytes: usize,
-    /// What happens when its reader goes away.
+    /// The fate of the generation when its reader goes away.
     pub(super) on_disconnect: OnDisconnect,
 }
 
@@ -89,7 +90,7 @@ pub(super) fn parse(body: Body, asked: Asked<'_>) -> Result<Parsed, Problem> {
     Ok(Parsed { request, stream, told })
 }
 
-/// What the model is asked.
+/// The prompt for the model.
 pub(super) fn prompt(body: Body, asked: Asked<'_>, told: &mut Told) -> Result<Prompt, Problem> {
     let native = asked.provider == "anthropic";
     let turns = body.messages.ok_or_else(|| missing("messages"))?;

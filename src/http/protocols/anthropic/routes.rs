@@ -48,7 +48,7 @@ pub(super) async fn create(
         let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         let at = Address { tenant: row.tenant.clone(), id: row.id };
-        // What the model's server refuses is a status, as it is from the server itself.
+        // A refusal of the model's server is a status, as from the server itself.
         let failed = while_allowed(&request, async { Ok(reader.hold(&engine, &at).await) }).await?;
         if let Some(refusal) = failed.and_then(|done| of_whole(Some(done), repeatable, tokens)) {
             return Err(refusal);
@@ -64,7 +64,7 @@ pub(super) async fn create(
     }
 }
 
-/// What a prompt has, by our estimate: no model is asked.
+/// Our estimate of a prompt's tokens: no model is asked.
 pub(super) async fn count_tokens(
     engine: EngineData,
     request: HttpRequest,

@@ -5,7 +5,7 @@
 //! no secret and proves nothing to anybody else.
 use sha2::{Digest, Sha256};
 
-/// What ours begin with; the API's own are base64, which has no underscore.
+/// The prefix of our signatures; the API's own are base64, which has no underscore.
 pub(super) const PREFIX: &str = "lastword_";
 /// Changes with the way of making them.
 const CONTEXT: &[u8] = b"lastword thinking 1\n";
@@ -33,7 +33,7 @@ impl Signer {
     }
 }
 
-/// What a signature is worth here.
+/// The origin of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
     /// Ours, and of this text.

@@ -27,7 +27,7 @@ pub(super) struct WireChoice {
     disable_parallel_tool_use: Option<bool>,
 }
 
-/// The tools that any model can have. What only its vendor knows is left out and told.
+/// The tools that any model can have. Tools that only their vendor knows are left out and told.
 pub(super) fn tools(wire: Vec<WireTool>, told: &mut Told) -> Result<Vec<Tool>, Problem> {
     let mut tools = Vec::with_capacity(wire.len());
     for (n, tool) in wire.into_iter().enumerate() {

@@ -50,7 +50,7 @@ pub(super) async fn change(
         | ConverseError::NoRandomness(_)
         | ConverseError::Log(_) => e.into(),
     };
-    // Whose conversation it is comes before what is wrong with its leaf.
+    // The owner of the conversation is checked before its leaf.
     let active_leaf = match active_leaf.transpose() {
         Ok(leaf) => leaf,
         Err(error) => {
@@ -73,8 +73,8 @@ pub(super) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The most messages of one answer, and how many there are unless asked otherwise: a page shows
-/// hardly any conversation in pieces, and no answer is without bounds.
+/// The most messages of one answer, and the default. Hardly any conversation comes in pieces, and
+/// no answer is without bounds.
 pub(crate) const MESSAGES: u32 = 1000;
 
 #[derive(Debug, Deserialize)]

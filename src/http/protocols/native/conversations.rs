@@ -67,7 +67,7 @@ pub(super) async fn create(
     Ok(response.insert_header((header::LOCATION, location)).json(conversation))
 }
 
-/// What a body may have: JSON escapes can double a text; what is around it is small.
+/// The largest body: JSON escapes can double a text, and the rest is small.
 pub(super) fn most_bytes(engine: &Engine) -> usize {
     engine.limits().prompt_bytes * 2 + 64 * 1024
 }

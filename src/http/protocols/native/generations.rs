@@ -53,7 +53,7 @@ pub(super) fn looks_like_a_reconnect() -> Problem {
     Problem::bad_request("idempotency_key_required", detail)
 }
 
-/// What a start answers: its receipt, or the event stream where the client asks for it.
+/// The answer to a start: its receipt, or the event stream where the client asks for it.
 pub(super) async fn answer(
     engine: &Engine,
     request: &HttpRequest,
@@ -98,7 +98,7 @@ fn receipt(started: &Started) -> HttpResponse {
         .json(receipt_json(started))
 }
 
-/// What a start answers.
+/// The receipt of a start.
 pub(crate) fn receipt_json(started: &Started) -> Value {
     let row = &started.generation;
     let path = path(row.id);

@@ -176,7 +176,7 @@ impl StartBody {
     }
 }
 
-/// What is said, and what the client calls the text of each.
+/// The messages, and the client's name for the text of each.
 fn said(
     prompt: Option<String>,
     messages: Option<Vec<Object<WireMessage>>>,

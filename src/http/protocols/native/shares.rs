@@ -42,7 +42,7 @@ pub(super) async fn revoke(
 pub(crate) const UNLISTED: (HeaderName, &str) =
     (HeaderName::from_static("x-robots-tag"), "noindex");
 
-/// What the bearer of a link sees of a message: no ids, and nothing of the operator's.
+/// A message as the bearer of a link sees it: no ids, and no figures for the operator.
 #[derive(Serialize)]
 struct SharedMessage {
     role: Role,
@@ -61,7 +61,7 @@ struct SharedMessage {
     created_at: OffsetDateTime,
 }
 
-/// What a link leads to, for whoever has it.
+/// The conversation behind a link, for its bearer.
 pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
     let shared = engine.shared(&token).await?;

@@ -1,5 +1,6 @@
-//! What only an upstream of the client's own protocol can be told: it gets the body as it came. For
-//! a model of another protocol the request is refused, where leaving it out would change the meaning.
+//! The fields that only an upstream of the client's own protocol gets: its body goes up as it came.
+//! For a model of another protocol the request is refused, where leaving it out would change the
+//! meaning.
 use crate::http::problem::Problem;
 
 /// The first such thing in a request.

@@ -50,7 +50,7 @@ pub(crate) fn check(engine: &Engine, asked: &Request, elsewhere: Elsewhere) -> R
     only_for_openai(&asked.prompt.parameters, model.provider.name())
 }
 
-/// What would change the meaning of the request if it was passed over is refused.
+/// A field that would change the meaning if it was left out is refused.
 fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Problem> {
     let format = parameters.openai.response_format.as_ref();
     let Some(format) = format.filter(|_| !provider.starts_with("openai")) else { return Ok(()) };
@@ -60,7 +60,7 @@ fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Proble
     Err(unsupported("response_format", &format!("models of `{provider}` do not have it")))
 }
 
-/// The generation in the path, by its dialect's id. What is not a proper id does not exist either.
+/// The generation in the path, by its dialect's id. An improper id names nothing.
 pub(crate) fn address(request: &HttpRequest, prefix: &str) -> Result<Address, Problem> {
     let id = request.match_info().get("id").and_then(|id| super::ids::parse(prefix, id));
     let id: GenerationId = id.ok_or_else(Problem::no_such_generation)?;

@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for Arguments {
     }
 }
 
-/// What serde says is expected, without the names of types.
+/// serde's expectation, without the names of types.
 pub(super) fn plain(said: &str) -> String {
     let mut said = said.to_owned();
     for (typed, words) in [

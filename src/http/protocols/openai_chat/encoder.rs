@@ -52,7 +52,7 @@ struct Choice<'a, D: Serialize> {
     more: Fields,
 }
 
-/// What a chunk adds, and the upstream's own fields beside it.
+/// The delta of a chunk, and the upstream's own fields beside it.
 #[derive(Serialize)]
 struct With<'a, D: Serialize> {
     #[serde(flatten)]
@@ -174,8 +174,8 @@ impl Chat {
         if given.is_empty() { format!("call_{}_{index}", self.id) } else { given.to_owned() }
     }
 
-    /// What was sent cannot be taken back in this protocol: who has it is told to begin again
-    /// behind this frame, and who has nothing yet begins there.
+    /// Sent chunks cannot be taken back in this protocol. A client that has some is told to begin
+    /// again behind this frame, any other begins there.
     fn void(&mut self, frames: &mut Frames) {
         self.calls.clear();
         self.extras = Extras::default();

@@ -1,4 +1,5 @@
-//! What an upstream of the same protocol says beside text, thinking and calls, in its own fields.
+//! The fields of an upstream of the same protocol beside text, thinking and calls, in their own
+//! form.
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ const SHORT: usize = 256;
 /// Texts that grow from piece to piece.
 const GROWING: [&str; 5] = ["text", "summary", "data", "arguments", "transcript"];
 
-/// What goes with the next chunk.
+/// The fields for the next chunk.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     /// Fields of every chunk from now on.

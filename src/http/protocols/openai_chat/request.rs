@@ -11,7 +11,7 @@ use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported}
 use crate::http::protocols::openai::start::{Content, metadata, tooling};
 use crate::http::protocols::openai::texts::{Arguments, TextOr};
 
-/// What a resume has to know of the first request, to make the same frames.
+/// A resume needs it from the first request, to make the same frames.
 pub(super) const INCLUDE_USAGE: &str = "include_usage";
 
 /// A checked request, and how it wants its answer.
@@ -19,7 +19,7 @@ pub(super) const INCLUDE_USAGE: &str = "include_usage";
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) stream: bool,
-    /// What a model of another protocol refuses.
+    /// The parts that a model of another protocol refuses.
     pub(super) elsewhere: Elsewhere,
 }
 

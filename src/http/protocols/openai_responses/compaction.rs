@@ -6,7 +6,7 @@ use crate::domain::prompt::{Message, Role};
 /// The most of a tool's output or of a call's arguments that is kept, in characters.
 const MOST: usize = 2000;
 
-/// What the model and the tools said, as the content of an item.
+/// The messages of the model and of the tools, as the content of an item.
 pub(super) fn write(messages: &[Message]) -> String {
     let told: Vec<String> = messages.iter().flat_map(lines).collect();
     format!("{COMPACTED}{}", told.join("\n"))
@@ -32,7 +32,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// What an item's content says; `None` if it says nothing or is not ours.
+/// The messages in an item's content; `None` if there is none or it is not ours.
 pub(super) fn read(content: &str) -> Option<Message> {
     let text = content.strip_prefix(COMPACTED).filter(|text| !text.is_empty())?;
     Some(Message::text(Role::Assistant, text))

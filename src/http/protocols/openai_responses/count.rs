@@ -1,4 +1,4 @@
-//! What needs no model: counting an input, and making one item of what was said before.
+//! The routes that need no model: counting an input, and compacting earlier messages to one item.
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -72,7 +72,7 @@ impl Responses {
         self.head.object(status, output.collect(), self.done.as_ref())
     }
 
-    /// What counts of the answer as the model's message, if it said anything.
+    /// The answer so far as the model's message, if there is any.
     pub(super) fn message(&self) -> Option<Message> {
         let mut message = Message::text(Role::Assistant, "");
         for item in self.items.iter().filter(|item| item.state != State::Void) {

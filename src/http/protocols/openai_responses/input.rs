@@ -95,7 +95,7 @@ fn item(
             let text = Message::text(Role::Tool, text);
             messages.push(Message { tool_call_id: Some(id), images, ..text });
         }
-        // What the model thought is not said again to any upstream.
+        // Thinking is not sent to any upstream again.
         Some("reasoning") => {}
         Some(kind) if RECORDS.contains(&kind) => {
             let content = item.encrypted_content.as_deref();

@@ -25,7 +25,7 @@ pub(super) enum State {
     Void,
 }
 
-/// What an item holds.
+/// The content of an item.
 #[derive(Clone, Debug)]
 pub(super) enum ItemKind {
     Reasoning(String),

@@ -9,7 +9,7 @@ use crate::domain::id::GenerationId;
 use crate::domain::prompt::{Parameters, Tool, ToolChoice};
 use crate::http::protocols::openai::ids::{response_id, short};
 
-/// What of a response does not change.
+/// The part of a response that does not change.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Head {
     pub(super) generation: GenerationId,

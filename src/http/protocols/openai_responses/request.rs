@@ -17,7 +17,7 @@ use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported}
 use crate::http::protocols::openai::start::{metadata, tooling};
 use crate::ports::Address;
 
-/// What a response shows again as it was asked.
+/// The request's fields that a response shows again.
 const SHOWN: [&str; 11] = [
     "instructions",
     "background",
@@ -38,7 +38,7 @@ pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) stream: bool,
     pub(super) background: bool,
-    /// What a model of another protocol refuses.
+    /// The parts that a model of another protocol refuses.
     pub(super) elsewhere: Elsewhere,
 }
 
@@ -52,7 +52,7 @@ struct Reasoning {
     effort: Option<String>,
 }
 
-/// What is known of a request besides its body.
+/// The facts about a request beside its body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     /// The messages that `previous_response_id` leads to, where the log does not have them.
@@ -91,7 +91,7 @@ pub(super) async fn asked(
     let background = fields.take("background")?.unwrap_or(false);
     let parameters = parameters(&mut fields, &mut elsewhere)?;
     let metadata = metadata(&mut fields)?;
-    // What was said in it is at OpenAI and not here.
+    // Its messages are at OpenAI and not here.
     fields.only("conversation", &[])?;
     if fields.has("prompt") {
         elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
@@ -153,8 +153,8 @@ fn format(format: Value) -> Option<Value> {
     }
 }
 
-/// What was said up to and with an earlier response: its own prompt, but for its instructions,
-/// which do not carry over, and its answer.
+/// The messages up to and with an earlier response: its own prompt and its answer. Its instructions
+/// do not carry over.
 async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Message>, Problem> {
     let unknown = || {
         let detail = "there is no response of that `previous_response_id`";

@@ -137,7 +137,7 @@ pub(in crate::http) fn refusal(problem: &Problem) -> Map<String, Value> {
     frame
 }
 
-/// What stands behind the last event of a response, which nobody is sent.
+/// The mark behind the last event of a response, which nobody is sent.
 pub(in crate::http) const END: &[u8] = b": end\n\n";
 
 /// The same events; a reading that the server ends early is told by an `error`, for the connection

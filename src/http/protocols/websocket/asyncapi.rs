@@ -137,7 +137,7 @@ fn mark() -> Value {
 struct Frame {
     kind: &'static str,
     summary: &'static str,
-    /// What it has beside `type` and `ref`, each with whether it must be there.
+    /// Its fields beside `type` and `ref`, each with whether it must be there.
     fields: Vec<(String, bool, Value)>,
     /// Whether it has a `ref`.
     marked: bool,

@@ -29,7 +29,7 @@ const CHUNK: usize = 32 * 1024;
 /// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
 const TASKS: usize = 16;
 
-/// Opens one. Who may not have it is refused as on any route: the transport tells no codes apart.
+/// Opens one. A refused client gets a status as on any route: the transport tells no codes apart.
 pub(in crate::http) async fn open(
     engine: EngineData,
     request: HttpRequest,

@@ -1,4 +1,5 @@
-//! What the sockets of other protocols share: what comes in, signs of life, and why they end.
+//! The common part of the sockets of other protocols: incoming messages, signs of life, and the
+//! reasons to close.
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::wire::Message;
 use crate::engine::{Caller, Engine};
 use crate::metrics::Counted;
 
-/// Whose clients a connection serves.
+/// The clients that a connection serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clients {
     /// Those of `/v1/ws`: a large frame counts as several against the rate.

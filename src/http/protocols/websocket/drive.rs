@@ -151,7 +151,7 @@ impl Drive {
         self.seldom = seldom(self.alarm_at, &self.stop, self.worker.caller.as_ref());
     }
 
-    /// What else is ready: the next call waits for the rest.
+    /// Takes the rest that is ready: the next call waits for more.
     fn gather(&mut self, cx: &mut Context<'_>) {
         while self.out.len() < CHUNK && !self.session.is_closed() {
             let Poll::Ready(read) = self.reading.poll_next(cx) else {
@@ -256,8 +256,8 @@ impl Drive {
         self.follow(effects);
     }
 
-    /// What one tenant has opened is not handed on to another, whose key would keep it open when
-    /// the first one's is revoked.
+    /// A socket that one tenant opened does not change to another tenant. The other's key would
+    /// keep it open when the first one's is revoked.
     fn may_become(&self, caller: &Caller) -> bool {
         let known = self.worker.caller.as_ref();
         let other = known.is_some_and(|known| known.tenant() != caller.tenant());

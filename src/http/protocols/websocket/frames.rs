@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Ref {
     }
 }
 
-/// What a client says.
+/// A client's frame.
 #[derive(Debug)]
 pub(super) enum ClientFrame {
     Hello(Hello),
@@ -74,7 +74,7 @@ pub(super) enum ClientFrame {
 const TYPES: [&str; 9] =
     ["hello", "generate", "subscribe", "unsubscribe", "cancel", "join", "leave", "typing", "ping"];
 
-/// Who is there.
+/// The participant.
 #[derive(Debug, Deserialize)]
 pub(super) struct Hello {
     pub(super) token: Option<String>,
@@ -95,7 +95,7 @@ pub(super) struct Generate {
     pub(super) options: GenerateOptions,
 }
 
-/// What a `generate` has beside the body.
+/// The fields of a `generate` beside the body.
 #[derive(Debug, Deserialize)]
 pub(super) struct GenerateOptions {
     /// As the header on HTTP: it holds across connections, where `ref` holds on this one.
@@ -125,7 +125,7 @@ pub(super) struct OfGeneration {
     pub(super) generation: Named<GenerationId>,
 }
 
-/// The id that a client names. What is not a proper id does not exist either.
+/// The id that a client names. An improper id names nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<T>(Option<T>);
 
@@ -228,7 +228,7 @@ fn unknown_type(kind: &str) -> Problem {
     Problem::bad_request("unknown_type", detail).with("field", "type").with("known", TYPES.to_vec())
 }
 
-/// What the server says.
+/// A server's frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerFrame {
@@ -244,9 +244,9 @@ pub(super) enum ServerFrame {
     /// The very object that SSE carries.
     #[cfg_attr(not(test), expect(dead_code, reason = "the outbox writes it, a test compares"))]
     Event { generation: GenerationId, event: Box<RawValue> },
-    /// Who of the others types: the whole list, for so long unless another one comes.
+    /// The others that type: the whole list, valid for this long unless another one comes.
     Typing { conversation: ConversationId, who: Vec<Participant>, ttl_ms: u64 },
-    /// Who is there: the whole list.
+    /// The participants: the whole list.
     Presence { conversation: ConversationId, participants: Vec<Participant> },
     /// The receipt of a cancel.
     Cancelled {
@@ -274,7 +274,7 @@ pub(super) enum ServerFrame {
     },
 }
 
-/// What was done.
+/// The finished work.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Done {

@@ -1,4 +1,4 @@
-//! What comes in, as messages.
+//! The client's messages.
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use super::wire::{Decoder, Fault, Message};
 use crate::http::body::Share;
 
-/// What the client sends.
+/// The incoming half of a connection.
 pub(super) struct Inbound {
     payload: Payload,
     decoder: Decoder,

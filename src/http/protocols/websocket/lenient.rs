@@ -6,8 +6,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-/// A `T` in an object that may have other fields, even if `T` alone would refuse them: on a
-/// socket, unknown fields are ignored, so that a newer client can speak to an older server.
+/// A `T` in an object that may have other fields, even if `T` alone would refuse them. A socket
+/// ignores unknown fields, so that a newer client can speak to an older server.
 #[derive(Debug)]
 pub(super) struct Lenient<T>(pub(super) T);
 

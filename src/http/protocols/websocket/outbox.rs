@@ -1,4 +1,4 @@
-//! What goes out next, as bytes: everything that is ready together, in one piece.
+//! The next output, as bytes: everything that is ready together, in one piece.
 use std::cell::RefCell;
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -46,7 +46,7 @@ impl Presence {
         }
     }
 
-    /// What changes next; `None` while it is in none.
+    /// The next change; `None` while it is in no room.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,

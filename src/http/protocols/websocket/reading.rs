@@ -1,5 +1,5 @@
-//! The subscriptions of one socket. The first is asked itself, for most sockets have no other. Of the
-//! others only those that have something are looked at, and each keeps its waker: to wait anew for
+//! The subscriptions of one socket. The first is asked itself, for most sockets have no other. Of
+//! the others only those that are ready are polled, and each keeps its waker. Waiting anew for
 //! every event would cost more than the event.
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +17,7 @@ use crate::engine::{Item, Session};
 /// Items that wait to be sent; who has more waits with them.
 const MOST: usize = 64;
 
-/// What a subscription has to say.
+/// The output of a subscription.
 pub(super) struct Read {
     pub(super) generation: GenerationId,
     pub(super) slot: Slot,
@@ -31,7 +31,7 @@ pub(super) struct Read {
 pub(super) struct Reading {
     first: Option<Subscription>,
     others: Option<Box<Others>>,
-    /// Whose turn it is.
+    /// The next turn.
     others_first: bool,
 }
 
@@ -50,7 +50,7 @@ struct Others {
     said: Pending,
 }
 
-/// What they have said and was not taken yet.
+/// Their output that was not taken yet.
 type Pending = Rc<RefCell<VecDeque<Read>>>;
 
 /// One of the others, until its end.
@@ -83,7 +83,7 @@ impl Reading {
         }
     }
 
-    /// What one of them says next.
+    /// The next output of any of them.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         self.others_first = !self.others_first;
         for others in [self.others_first, !self.others_first] {

@@ -39,7 +39,7 @@ const TASKS: usize = 16;
 /// A larger frame is parsed off the worker, in bytes.
 const AT_ONCE: usize = 256 * 1024;
 
-/// Opens one. Who may not have it is refused by a status, as on any route: the SDKs show it.
+/// Opens one. A refused client gets a status, as on any route: the SDKs show it.
 pub(in crate::http) async fn open(
     engine: EngineData,
     request: HttpRequest,

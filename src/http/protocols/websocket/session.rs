@@ -1,4 +1,4 @@
-//! What follows from what a client says. Pure: no socket, no clock, no engine.
+//! The consequences of a client's frames. Pure: no socket, no clock, no engine.
 mod answers;
 #[cfg(test)]
 mod fuzz;
@@ -26,7 +26,7 @@ use crate::http::problem::Problem;
 /// Pings that may stay unanswered.
 pub(super) const MISSED: u32 = 2;
 
-/// What the drive has to do, in this order.
+/// The drive's next actions, in this order.
 #[derive(Debug)]
 pub(super) enum Effect {
     Send(ServerFrame),
@@ -48,7 +48,7 @@ pub(super) enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Slot(u32);
 
-/// What takes time.
+/// The slow work.
 #[derive(Debug)]
 pub(super) enum Task {
     /// Look at a credential.
@@ -89,7 +89,7 @@ pub(super) struct Begin {
 pub(super) struct Found {
     pub(super) generation: GenerationId,
     pub(super) replayed: bool,
-    /// What a start answers on HTTP.
+    /// The receipt, as a start answers on HTTP.
     pub(super) receipt: serde_json::Value,
     /// The cursor is at its end: there is nothing to read.
     pub(super) complete: bool,
@@ -361,7 +361,7 @@ pub(super) fn refuse(reference: Option<Ref>, problem: Problem) -> Vec<Effect> {
     vec![Effect::Send(ServerFrame::refusal(reference, problem))]
 }
 
-/// What a client did that ends its connection.
+/// The close code of a client's fault.
 pub(super) fn code(fault: Fault) -> CloseCode {
     match fault {
         Fault::Protocol => CloseCode::Protocol,

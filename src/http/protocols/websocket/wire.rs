@@ -1,14 +1,14 @@
 //! RFC 6455 frames: bytes to messages as soon as the bytes allow, and back.
 //!
-//! Pure. actix-ws's own stream waits for the whole of a frame before it looks at its length, so
-//! that a client could have us hold any amount; it reads ahead, so that a bad frame hides the good
-//! ones before it; and it sees bad UTF-8 only when the message has ended.
+//! Pure. actix-ws's own stream is not used, for three reasons. It waits for a whole frame before it
+//! looks at its length, so that a client decides how much we hold. It reads ahead, so that a bad
+//! frame hides the good ones before it. It sees bad UTF-8 only when the message has ended.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// A control frame's payload is at most this, in bytes (RFC 6455 §5.5).
 const CONTROL: usize = 125;
 
-/// What a client sent.
+/// A client's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     /// A whole text.
@@ -184,7 +184,7 @@ impl Decoder {
                 text.extend(plain);
                 match std::str::from_utf8(text.get(self.valid..).unwrap_or_default()) {
                     Ok(_) => self.valid = text.len(),
-                    // What cannot become a character is refused at once, not at the end.
+                    // Bytes that cannot become a character are refused at once, not at the end.
                     Err(error) if error.error_len().is_some() => return Err(Fault::NotUtf8),
                     Err(error) => self.valid += error.valid_up_to(),
                 }

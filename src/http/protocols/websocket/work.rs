@@ -1,4 +1,4 @@
-//! What takes time: each on the main runtime, so that it goes on while the socket cannot send.
+//! The slow work, each on the main runtime, so that it goes on while the socket cannot send.
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,7 @@ use crate::http::protocols::native::generations::{begin, checked_key, receipt_js
 use crate::metrics::Transport;
 use crate::ports::{Address, ConversationAt};
 
-/// Who works for which connection.
+/// The worker of a connection.
 #[derive(Clone)]
 pub(super) struct Worker {
     pub(super) engine: Engine,
@@ -23,7 +23,7 @@ pub(super) struct Worker {
     pub(super) connection: String,
 }
 
-/// What came of a task.
+/// The result of a task.
 pub(super) enum Outcome {
     Identified(Option<Ref>, Option<Caller>),
     Started(Option<Ref>, Result<(Found, Reader), Problem>),
@@ -72,7 +72,7 @@ impl Worker {
         ConversationAt { tenant: self.tenant(), id }
     }
 
-    /// Who the connection stands for until it says more.
+    /// The participant of the connection until it names another.
     pub(super) fn guest(&self) -> Participant {
         let name = self.caller.as_ref().and_then(Caller::name).unwrap_or("Guest");
         Participant::user(self.connection.clone(), name.to_owned()).unwrap_or(Participant {

@@ -27,7 +27,7 @@ const WORDS: &[&[u8]] = &[
     "é🦀".as_bytes(),
 ];
 
-/// What comes out, and whether it broke off.
+/// The frames, and whether the stream broke off.
 fn run(pieces: &[&[u8]], most: usize) -> (Vec<Frame>, bool) {
     let mut framer = Framer::new(most);
     let mut frames = Vec::new();
@@ -66,7 +66,7 @@ fn expected(bytes: &[u8]) -> Vec<Frame> {
             _ => {}
         }
     }
-    // What the end of the stream has cut counts if it is whole.
+    // The last line of a cut stream counts if it is whole.
     frames.extend(frame(&data, sort).filter(|last| {
         let json = serde_json::from_slice::<IgnoredAny>(&last.data).is_ok();
         last.error || json || last.data.trim_ascii() == b"[DONE]"

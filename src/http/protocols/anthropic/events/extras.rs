@@ -1,4 +1,5 @@
-//! What an upstream of the same protocol says beside text, thinking and calls, in its own form.
+//! The fields of an upstream of the same protocol beside text, thinking and calls, in their own
+//! form.
 use serde_json::{Map, Value, json};
 
 use super::{Messages, send_raw};
@@ -7,7 +8,7 @@ use crate::domain::source::WireProtocol;
 use crate::http::dialect::Frames;
 use crate::http::protocols::anthropic::blocks::{Block, Kind, Text};
 
-/// What is said with something that has not come yet.
+/// The fields that belong to a block that has not come yet.
 #[derive(Debug, Default)]
 pub(super) struct More {
     calls: Vec<(u32, Map<String, Value>)>,

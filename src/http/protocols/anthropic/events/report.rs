@@ -1,4 +1,4 @@
-//! What the last event of a message reports.
+//! The report in the last event of a message.
 use serde_json::{Value, json};
 
 use crate::domain::event::{Done, Usage};

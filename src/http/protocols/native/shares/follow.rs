@@ -113,8 +113,8 @@ impl MessageBody for Followed {
     }
 }
 
-/// The event without what is not for bearers of a link: ids, what notices say (signatures, and what an upstream said),
-/// usage, errors. It keeps its seq, so that cursors hold.
+/// The event without what is not for bearers of a link: ids, what notices say (signatures, and what
+/// an upstream said), usage, errors. It keeps its seq, so that cursors hold.
 fn for_bearers(entry: Entry) -> Entry {
     let rest = match entry.kind {
         Kind::Delta
@@ -141,7 +141,7 @@ fn for_bearers(entry: Entry) -> Entry {
     let text = rest.to_string();
     let data = text.strip_prefix('{').unwrap_or("}");
     let (seq, kind) = (entry.seq, entry.name().to_owned());
-    // What cannot be told keeps its place, and says nothing.
+    // An event that cannot be shown keeps its place, as an empty notice.
     let nothing = Event::Notice { code: String::new(), message: String::new() };
     Entry::from_stored(seq, &kind, data).unwrap_or_else(|_| Entry::encode(seq, &nothing))
 }

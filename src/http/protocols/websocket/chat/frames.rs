@@ -8,7 +8,7 @@ use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::protocols::ai_sdk::ChatBody;
 
-/// What a client says. Its `headers` are for gateways: a credential comes with the handshake.
+/// A client's frame. Its `headers` are for gateways: a credential comes with the handshake.
 #[derive(Debug)]
 pub(super) enum ClientFrame {
     /// Starts an answer to a chat's messages.
@@ -74,7 +74,7 @@ fn frame(bytes: &[u8]) -> Result<ClientFrame, Problem> {
     }
 }
 
-/// What the server says.
+/// A server's frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub(super) enum ServerFrame<'a> {

@@ -1,4 +1,4 @@
-//! What takes time: an answer is started, found or ended.
+//! The slow work: an answer is started, found or ended.
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 
@@ -14,7 +14,7 @@ use crate::http::protocols::ai_sdk::encoder::UiMessage;
 use crate::http::protocols::ai_sdk::{ChatBody, begin, running};
 use crate::ports::Address;
 
-/// Who works for a connection.
+/// The worker of a connection.
 #[derive(Clone)]
 pub(super) struct Worker {
     pub(super) engine: Engine,

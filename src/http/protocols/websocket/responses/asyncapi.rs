@@ -1,4 +1,4 @@
-//! The socket of `/v1/responses` in `/asyncapi.json`. What is OpenAI's own is described there.
+//! The socket of `/v1/responses` in `/asyncapi.json`. OpenAI describes its own part there.
 use serde_json::{Map, Value, json};
 
 use super::frames::{LANE_BYTES, TYPES};

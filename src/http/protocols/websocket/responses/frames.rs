@@ -1,4 +1,5 @@
-//! What clients say on the socket of `/v1/responses`, and the two answers that no response gives.
+//! The clients' frames on the socket of `/v1/responses`, and the two answers that no response
+//! gives.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -17,7 +18,7 @@ pub(super) const TYPES: [&str; 4] =
 /// The name of a lane: frames of one are worked on one after the other.
 pub(super) type Lane = Option<String>;
 
-/// What a client says.
+/// A client's frame.
 #[derive(Debug)]
 pub(super) enum ClientFrame {
     /// Asks for a response.

@@ -5,7 +5,7 @@ use super::frames::{ClientFrame, Lane};
 use crate::http::problem::Problem;
 use crate::ports::Address;
 
-/// What a lane is busy with.
+/// The work of a lane.
 #[derive(Debug)]
 enum Busy {
     /// A response is started, prepared or found; `true` once it was cancelled.
@@ -33,7 +33,7 @@ pub(super) struct Lanes {
     bytes: usize,
 }
 
-/// What to do about a cancel.
+/// The action on a cancel.
 #[derive(Debug)]
 pub(super) enum ToCancel {
     /// The lane reads it.

@@ -1,4 +1,4 @@
-//! What takes time: a response is started, prepared, found or ended.
+//! The slow work: a response is started, prepared, found or ended.
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::http::protocols::openai_responses::socket;
 use crate::http::protocols::openai_responses::socket::{OnSocket, Prepared};
 use crate::ports::Address;
 
-/// Who works for a connection.
+/// The worker of a connection.
 #[derive(Clone)]
 pub(super) struct Worker {
     pub(super) engine: Engine,
@@ -33,7 +33,7 @@ pub(super) struct Opened {
     pub(super) parts: BoxStream<'static, Bytes>,
 }
 
-/// What came of a frame.
+/// The result of a frame.
 pub(super) enum Outcome {
     /// There is a response to read in the lane, or none.
     Opened(Lane, Result<Opened, Problem>),

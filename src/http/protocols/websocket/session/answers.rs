@@ -1,4 +1,4 @@
-//! What follows from what has been done.
+//! The consequences of finished work.
 use super::{Effect, Found, Phase, Session, Slot, Standing, ack, refuse};
 use crate::domain::id::GenerationId;
 use crate::engine::Receipt;
@@ -34,7 +34,7 @@ impl Session {
     ) -> (Vec<Effect>, Option<Slot>) {
         let Found { generation, replayed, receipt, complete } = found;
         let effects = ack(reference, Done::Started { generation, replayed, receipt, complete });
-        // Whoever follows it already goes on where it is.
+        // A session that follows it already goes on at its position.
         if self.is_closed() || complete || self.following.contains_key(&generation) {
             return (effects, None);
         }

@@ -1,5 +1,5 @@
-//! Whatever a client says over a socket, in whatever pieces: the session answers or closes, keeps
-//! to its limits, and says nothing after its end.
+//! For any frames of a client, in any pieces: the session answers or closes, keeps to its limits,
+//! and is silent after its end.
 use bytes::BytesMut;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ fn frame() -> impl Strategy<Value = String> {
     prop_oneof![12 => object, 1 => ".{0,20}", 1 => Just("{\"type\":\"ping\"".to_owned())]
 }
 
-/// What happens on a connection.
+/// An event on a connection.
 #[derive(Clone, Debug)]
 enum Step {
     Say(String),
@@ -125,7 +125,7 @@ struct Watched {
     session: Session,
     limits: SocketLimits,
     now: Instant,
-    /// What was said, for a comparison.
+    /// The output, for a comparison.
     said: Vec<String>,
 }
 

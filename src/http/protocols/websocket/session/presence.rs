@@ -1,4 +1,4 @@
-//! What follows from what a client says about conversations.
+//! The consequences of a client's frames about conversations.
 use super::{Effect, Session, Task, ack, refuse};
 use crate::domain::id::ConversationId;
 use crate::domain::room::Participant;
@@ -21,7 +21,7 @@ impl Session {
         Ok(())
     }
 
-    /// Who it is.
+    /// The participant that it stands for.
     pub(in crate::http::protocols::websocket) fn participant(&self) -> &Participant {
         &self.participant
     }
