@@ -116,7 +116,7 @@ impl App {
     /// See [`AppError`]; nothing runs any more then.
     pub async fn build_around(
         config: &Config,
-        around: impl FnOnce(Arc<dyn Log>) -> Arc<dyn Log>,
+        around: impl FnOnce(Log) -> Log,
     ) -> Result<Self, AppError> {
         let listener =
             server::listen(config.listen).map_err(|e| AppError::Listen(config.listen, e))?;
@@ -146,7 +146,7 @@ impl App {
         };
         let access = Access::new(Arc::new(log.clone()), Arc::clone(&signals), config.anonymous);
         access.learn().await.map_err(AppError::Keys)?;
-        let leaves = Leaves { log: around(Arc::new(log.clone())), signals, models };
+        let leaves = Leaves { log: around(log.log()), signals, models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {

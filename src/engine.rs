@@ -89,7 +89,7 @@ pub struct Engine {
 /// The leaves that an engine stands on.
 pub struct Leaves {
     /// The durable log.
-    pub log: Arc<dyn Log>,
+    pub log: Log,
     /// Hints to and from other instances.
     pub signals: Arc<dyn Signals>,
     /// The models that prompts can name.
@@ -97,7 +97,7 @@ pub struct Leaves {
 }
 
 struct Inner {
-    log: Arc<dyn Log>,
+    log: Log,
     signals: Arc<dyn Signals>,
     /// Replaced as a whole when servers come and go.
     models: RwLock<Arc<Models>>,
@@ -145,7 +145,7 @@ impl Engine {
     pub fn new(leaves: Leaves, limits: Limits, instance: InstanceId, tasks: Tasks) -> Self {
         let Leaves { log, signals, models } = leaves;
         let metrics = Arc::new(Metrics::default());
-        let recorder = Recorder::start(|| log.writer(instance), &tasks, &metrics);
+        let recorder = Recorder::start(|| log.events.writer(instance), &tasks, &metrics);
         let live = Live::default();
         let places = Arc::new(Semaphore::new(limits.running));
         let models = RwLock::new(Arc::new(models));
@@ -244,21 +244,24 @@ impl Engine {
     pub async fn measure(&self) {
         let metrics = self.metrics();
         metrics.running.set(i64::try_from(self.running()).unwrap_or(i64::MAX));
-        for pool in self.inner.log.pools() {
+        for pool in self.inner.log.upkeep.pools() {
             for (state, count) in [("idle", pool.idle), ("busy", pool.busy), ("free", pool.free)] {
                 metrics.pool.get_or_create(&[("pool", pool.name), ("state", state)]).set(count);
             }
         }
-        metrics.unreadable.inc_by(self.inner.log.take_unreadable());
-        let refused = self.inner.log.refused();
+        metrics.unreadable.inc_by(self.inner.log.upkeep.take_unreadable());
+        let refused = self.inner.log.upkeep.refused();
         metrics.refused.inc_by(refused.saturating_sub(metrics.refused.get()));
         if let Ok(condition) = self.ready().await {
             let waits = condition.unacknowledged.unwrap_or_default();
             metrics.unacknowledged.set(waits.as_secs_f64());
         }
         // Without the log the old figure stays: the other metrics are wanted all the more.
-        if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.bytes()).await {
+        if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.upkeep.bytes()).await {
             metrics.log_bytes.set(bytes);
+        }
+        if let Ok(Ok(bytes)) = timeout(MEASURING, self.inner.log.upkeep.unsorted_bytes()).await {
+            metrics.unsorted_bytes.set(bytes);
         }
     }
 
@@ -267,7 +270,7 @@ impl Engine {
     /// # Errors
     /// It cannot be reached.
     pub async fn ready(&self) -> Result<Condition, LogError> {
-        self.inner.log.condition().await
+        self.inner.log.upkeep.condition().await
     }
 
     /// A generation's row, with what was asked.
@@ -275,7 +278,7 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn generation(&self, at: &Address) -> Result<Generation, EngineError> {
-        self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)
+        self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)
     }
 
     /// The newest generation of a chat, by the name that its client gave it.
@@ -287,7 +290,7 @@ impl Engine {
         tenant: &Tenant,
         chat: &str,
     ) -> Result<Option<Generation>, EngineError> {
-        Ok(self.inner.log.newest_of(tenant, chat).await?)
+        Ok(self.inner.log.generations.newest_of(tenant, chat).await?)
     }
 
     /// A generation as it stands.
@@ -295,7 +298,7 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn view(&self, at: &Address) -> Result<View, EngineError> {
-        let row = self.inner.log.generation(at).await?.ok_or(EngineError::NotFound)?;
+        let row = self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)?;
         self.view_of(row).await
     }
 
@@ -331,7 +334,7 @@ impl Engine {
         let broken = |e: &dyn std::fmt::Display| LogError::Broken(e.to_string());
         let mut transcript = Transcript::default();
         while transcript.seq < until {
-            let page = self.inner.log.read(at, transcript.seq, PAGE).await;
+            let page = self.inner.log.events.read(at, transcript.seq, PAGE).await;
             let entries = page.inspect_err(|error| self.note_doubled(error))?;
             if entries.is_empty() {
                 break;
@@ -355,7 +358,7 @@ impl Engine {
     ) -> Result<(Vec<View>, bool), EngineError> {
         let wanted = filter.limit;
         filter.limit += 1;
-        let mut rows = self.inner.log.list(tenant, &filter).await?;
+        let mut rows = self.inner.log.generations.list(tenant, &filter).await?;
         let more = rows.len() > wanted as usize;
         rows.truncate(wanted as usize);
         let mut views = Vec::with_capacity(rows.len());
@@ -370,6 +373,6 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn delete(&self, at: &Address) -> Result<Deleted, EngineError> {
-        Ok(self.inner.log.delete(at).await?)
+        Ok(self.inner.log.generations.delete(at).await?)
     }
 }

@@ -107,6 +107,8 @@ pub struct Metrics {
     pub oldest_transaction: Gauge<f64, AtomicU64>,
     /// Bytes of all event tables with their indexes.
     pub log_bytes: Gauge,
+    /// Bytes of events that have no table for their day.
+    pub unsorted_bytes: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -150,6 +152,7 @@ impl Default for Metrics {
             unacknowledged: Gauge::default(),
             oldest_transaction: Gauge::default(),
             log_bytes: Gauge::default(),
+            unsorted_bytes: Gauge::default(),
         };
         metrics.register_generations();
         metrics.register_readers();

@@ -2,24 +2,31 @@
 //! between instances.
 mod carried;
 mod conversations;
+mod events;
+mod generations;
 mod keys;
+mod leases;
 mod log;
 mod operations;
+mod ownership;
 mod provider;
 mod request_reads;
 mod signals;
+mod upkeep;
 
 pub use carried::Carried;
 pub use conversations::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Search,
     SharedConversation,
 };
+pub use events::{Append, Events, LogWriter, RowChange, Tail};
+pub use generations::{Created, Deleted, Filter, Generations};
 pub use keys::{Found, KeyRow, Keys, NewKey};
-pub use log::{
-    Address, Append, Claim, Claimed, Condition, Created, Deleted, Doubled, Filter, Holder, Log,
-    LogError, LogWriter, Orphan, Orphans, Pool, RowChange, Tail,
-};
+pub use leases::Leases;
+pub use log::{Address, Doubled, Log, LogError};
 pub use operations::Operations;
+pub use ownership::{Claim, Claimed, Orphan, Orphans, Ownership};
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 pub use request_reads::{Attachment, ReadEnd, RequestReads};
 pub use signals::{Received, Signal, Signals, Silence, To};
+pub use upkeep::{Condition, Holder, Pool, Upkeep};

@@ -18,7 +18,7 @@ use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
 use lastword::engine::{
     Caller, Engine, Item, Leaves, Limits, Model, Models, OnLoss, Opened, Session, Start,
 };
-use lastword::ports::{Address, Append, Log, RowChange};
+use lastword::ports::{Address, Append, Events, RowChange};
 use lastword::providers::demo::Demo;
 use lastword::store::embedded::{Embedded, Search};
 use lastword::store::{Durability, Pace, PgLog, PgSignals, connect};
@@ -94,7 +94,7 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
         recovery: lastword::engine::Recovery::default(),
     };
     let models = Models::new(vec![demo], "demo".into());
-    let leaves = Leaves { log: Arc::new(log.clone()), signals: Arc::new(signals), models };
+    let leaves = Leaves { log: log.log(), signals: Arc::new(signals), models };
     let engine = Engine::new(leaves, Limits::default(), me, tasks);
     engine.take_up().await.map_err(|e| e.to_string())?;
     engine.keep_up();

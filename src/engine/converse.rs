@@ -4,8 +4,6 @@ mod continued;
 mod links;
 mod turn;
 
-use std::sync::Arc;
-
 pub use continued::Continue;
 pub(super) use links::Links;
 pub use links::{VIEWERS, ViewError, Viewed, Viewing};
@@ -76,8 +74,8 @@ pub struct Messages {
 }
 
 impl Engine {
-    pub(super) fn conversations(&self) -> Arc<dyn Conversations> {
-        self.inner.log.conversations()
+    pub(super) fn conversations(&self) -> &dyn Conversations {
+        &*self.inner.log.conversations
     }
 
     /// Stores a new conversation, or finds what its key has opened.

@@ -93,7 +93,7 @@ impl Generation {
             leaving: self.engine.inner.live.leaving().clone(),
             instance: self.engine.inner.instance,
             model: self.request.model.clone(),
-            log: Arc::clone(&self.engine.inner.log),
+            log: self.engine.inner.log.clone(),
         };
         self.note_movable();
         let mut meter = self.meter();

@@ -14,7 +14,7 @@ impl Engine {
             match inner
                 .tasks
                 .hard()
-                .run_until_cancelled(inner.log.mark_draining(inner.instance))
+                .run_until_cancelled(inner.log.leases.mark_draining(inner.instance))
                 .await
             {
                 Some(Ok(true)) => inner.live.leaving().cancel(),
@@ -38,7 +38,7 @@ impl Generation {
         let inner = &self.engine.inner;
         let given_up = async {
             self.writer.flush().await;
-            inner.log.give_up(&self.at, inner.instance, self.writer.epoch()).await
+            inner.log.ownership.give_up(&self.at, inner.instance, self.writer.epoch()).await
         };
         match inner.tasks.hard().run_until_cancelled(given_up).await {
             Some(Ok(())) => {

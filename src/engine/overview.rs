@@ -80,7 +80,7 @@ impl Engine {
         if let Some(fresh) = fresh {
             return Arc::clone(&fresh.shown);
         }
-        let operations = self.inner.log.operations();
+        let operations = &self.inner.log.operations;
         let fleet = timeout(PATIENCE, operations.fleet(SHOWN)).await.ok().and_then(Result::ok);
         let before = picture.take().filter(|before| before.at.elapsed() < STALE);
         let made = self.picture(before.as_ref(), fleet);
@@ -128,7 +128,7 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn anywhere(&self, id: GenerationId) -> Result<Address, EngineError> {
-        let tenant = self.inner.log.operations().tenant_of(id).await?;
+        let tenant = self.inner.log.operations.tenant_of(id).await?;
         Ok(Address { tenant: tenant.ok_or(EngineError::NotFound)?, id })
     }
 
@@ -142,6 +142,6 @@ impl Engine {
         at: &Address,
         after: Option<Seq>,
     ) -> Result<Vec<Moment>, EngineError> {
-        Ok(self.inner.log.operations().moments(at, after, MOMENTS).await?)
+        Ok(self.inner.log.operations.moments(at, after, MOMENTS).await?)
     }
 }

@@ -230,7 +230,7 @@ impl Session {
 
     fn catch_up(&mut self) -> Step {
         let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.read.cursor);
-        let page = async move { engine.inner.log.read(&at, cursor, PAGE).await };
+        let page = async move { engine.inner.log.events.read(&at, cursor, PAGE).await };
         self.state = State::Reading(self.engine.aside(page));
         Step::Again
     }

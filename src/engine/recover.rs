@@ -51,7 +51,7 @@ impl Engine {
         let unattended = self.unattended();
         let expired = others_too.then_some(Orphans::LeaseExpired);
         for which in expired.into_iter().chain([unattended]) {
-            match inner.log.orphans(&which, ROUND).await {
+            match inner.log.ownership.orphans(&which, ROUND).await {
                 Ok(orphans) => drop(self.adopt_all(orphans).await),
                 Err(error) => tracing::warn!(%error, "take-over"),
             }
@@ -123,7 +123,7 @@ impl Engine {
         let append = Append { at, epoch, entries: vec![entry.clone()], row: row_change };
         let from = (orphan.owner, row.epoch);
         let claim = Claim { owner: self.inner.instance, from, append };
-        let cancel_requested = match self.inner.log.take_over(&claim).await? {
+        let cancel_requested = match self.inner.log.ownership.take_over(&claim).await? {
             Claimed::Ours { cancel_requested } => cancel_requested,
             Claimed::No => return Ok(false),
         };
@@ -185,7 +185,7 @@ impl Engine {
     /// The owner came back after it had been listed, and wrote the ending: there is nothing to
     /// take.
     async fn has_just_ended(&self, at: &Address) -> Result<(), LogError> {
-        let row = self.inner.log.generation(at).await?;
+        let row = self.inner.log.generations.generation(at).await?;
         if row.is_none_or(|row| row.result.is_some()) {
             return Ok(());
         }
@@ -197,7 +197,7 @@ impl Engine {
     async fn leave_to_newer(&self, orphan: &Orphan, at: &Address) -> Result<(), LogError> {
         let inner = &self.inner;
         if orphan.owner == inner.instance {
-            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.log.ownership.give_up(at, inner.instance, orphan.row.epoch).await?;
             inner.signals.send(To::All, Signal::Released { owner: inner.instance });
         }
         inner.foreign.add(at.id);
@@ -232,12 +232,14 @@ impl Engine {
     /// hear of a missing configuration by an ending. A cancel needs no model.
     async fn leaves(&self, orphan: &Orphan, at: &Address) -> Result<bool, LogError> {
         let (inner, name) = (&self.inner, &orphan.row.request.model);
-        if orphan.cancel_requested || !inner.log.is_offered_elsewhere(inner.instance, name).await? {
+        if orphan.cancel_requested
+            || !inner.log.leases.is_offered_elsewhere(inner.instance, name).await?
+        {
             return Ok(false);
         }
         if orphan.owner == inner.instance {
             // An earlier process of ours had the model; our lease would keep it from the others.
-            inner.log.give_up(at, inner.instance, orphan.row.epoch).await?;
+            inner.log.ownership.give_up(at, inner.instance, orphan.row.epoch).await?;
             inner.signals.send(To::All, Signal::Released { owner: inner.instance });
         }
         Ok(true)

@@ -90,7 +90,7 @@ impl Engine {
         let limit = u32::try_from(share).unwrap_or(u32::MAX);
         let wanted: Vec<(Address, Seq)> =
             tails.iter().map(|tail| (tail.address(), tail.head())).collect();
-        let found = match self.inner.log.read_many(&wanted, limit).await {
+        let found = match self.inner.log.events.read_many(&wanted, limit).await {
             Ok(found) => found,
             Err(error) => {
                 self.note_doubled(&error);
@@ -118,7 +118,7 @@ impl Engine {
     async fn announce(self, tails: Vec<Arc<Tail>>) {
         let inner = &self.inner;
         let addresses: Vec<Address> = tails.iter().map(|tail| tail.address()).collect();
-        let told = inner.log.renew_readers(&addresses, BELIEVED);
+        let told = inner.log.ownership.renew_readers(&addresses, BELIEVED);
         let owners = match inner.tasks.hard().run_until_cancelled(told).await {
             Some(Ok(owners)) => owners,
             Some(Err(LogError::Unavailable(_))) | None => return,

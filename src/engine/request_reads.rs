@@ -95,7 +95,9 @@ impl Engine {
         let Some(repeat) = &start.repeat else { return Ok(None) };
         let Ok(Some(id)) = timeout(ASKING, self.taken(repeat)).await else { return Ok(None) };
         let at = Address { tenant: start.caller.tenant().clone(), id };
-        let Some(generation) = self.inner.log.generation(&at).await? else { return Ok(None) };
+        let Some(generation) = self.inner.log.generations.generation(&at).await? else {
+            return Ok(None);
+        };
         self.inner.metrics.attached.inc();
         tracing::info!(generation = %id, "a repeated request takes the answer over");
         Ok(Some(Started { generation, replayed: true, attached: true }))
@@ -104,7 +106,7 @@ impl Engine {
     /// A client that tries again has closed just before: until that is noted, its answer looks
     /// read.
     async fn taken(&self, repeat: &Repeat) -> Option<GenerationId> {
-        let log = self.inner.log.request_reads();
+        let log = &self.inner.log.request_reads;
         let mut pauses = NOTICED.iter();
         loop {
             match log.attach(&repeat.hash, repeat.is_retry, WINDOW).await {
@@ -136,7 +138,7 @@ impl Engine {
         while let Ok(end) = ends.try_recv() {
             batch.push(end);
         }
-        match self.inner.log.request_reads().note(batch).await {
+        match self.inner.log.request_reads.note(batch).await {
             Ok(()) => {
                 let cut = batch.iter().filter(|(_, end)| *end != ReadEnd::Delivered).count();
                 self.inner.metrics.readers_cut.inc_by(cut as u64);

@@ -35,7 +35,7 @@ impl Engine {
         inner.live.let_go();
         inner.tasks.finish_work(LAST_COMMIT).await;
         inner.recorder.close(LAST_COMMIT).await;
-        match inner.log.release(inner.instance).await {
+        match inner.log.leases.release(inner.instance).await {
             Ok(()) => inner.signals.send(To::All, Signal::Released { owner: inner.instance }),
             Err(error) => tracing::warn!(%error, "the lease was not given up; it will run out"),
         }

@@ -142,7 +142,7 @@ impl Engine {
         key: Option<&Idempotency>,
     ) -> Result<Option<Started>, StartError> {
         let Some(key) = key else { return Ok(None) };
-        match self.inner.log.repeated(tenant, key).await? {
+        match self.inner.log.generations.repeated(tenant, key).await? {
             None => Ok(None),
             Some(Created::KeyReused) => Err(StartError::KeyReused),
             // A repeat starts nothing, so it is never one too many.
@@ -204,7 +204,7 @@ impl Engine {
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         let give_up = Instant::now() + PATIENCE;
         loop {
-            let stored = timeout(PATIENCE, self.inner.log.create(new)).await;
+            let stored = timeout(PATIENCE, self.inner.log.generations.create(new)).await;
             match stored.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 5 s".into()))) {
                 Err(LogError::Unavailable(why)) if Instant::now() < give_up => {
                     tracing::debug!(why, "the start is tried again");

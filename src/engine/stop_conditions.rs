@@ -46,7 +46,7 @@ pub(super) struct StopConditions {
     /// The requested model: the next owner asks it again.
     pub(super) model: String,
     /// Knows of readers on other instances, and of their models.
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Log,
 }
 
 /// Between two questions to a log that is out of reach.
@@ -78,7 +78,7 @@ impl StopConditions {
     /// Ends when the generation shall move to another instance, and can: one that has its model.
     async fn hand_over(&self) {
         self.leaving.cancelled().await;
-        let offered = self.log.is_offered_elsewhere(self.instance, &self.model);
+        let offered = self.log.leases.is_offered_elsewhere(self.instance, &self.model);
         if !self.tail.may_move() || !offered.await.unwrap_or(false) {
             pending::<()>().await;
         }
@@ -90,7 +90,7 @@ impl StopConditions {
             return pending().await;
         };
         let at = self.tail.address();
-        let elsewhere = || self.log.unread_elsewhere(&at);
+        let elsewhere = || self.log.ownership.unread_elsewhere(&at);
         let patience = Duration::from_secs(seconds.into());
         let first = patience.max(self.coming_back);
         unread(self.tail.readers(), first, patience, elsewhere).await;

@@ -30,11 +30,11 @@ impl Engine {
     /// The log is out of reach or broken.
     pub async fn take_up(&self) -> Result<usize, LogError> {
         let inner = &self.inner;
-        inner.log.acquire_lease(inner.instance, inner.limits.lease).await?;
-        inner.log.advertise_models(inner.instance, &self.models().names()).await?;
+        inner.log.leases.acquire_lease(inner.instance, inner.limits.lease).await?;
+        inner.log.leases.advertise_models(inner.instance, &self.models().names()).await?;
         let mut taken = 0;
         loop {
-            let left = inner.log.orphans(&self.unattended(), ROUND).await?;
+            let left = inner.log.ownership.orphans(&self.unattended(), ROUND).await?;
             let now = self.adopt_all(left).await;
             taken += now;
             // None left, or none that can be taken: the upkeep goes on trying.
@@ -94,7 +94,7 @@ impl Engine {
             self.take_over_orphans(sight.is_clear(lease, Instant::now())).await;
             if Instant::now() >= housekeeping {
                 housekeeping = Instant::now() + HOUSEKEEPING;
-                if let Err(error) = inner.log.retain(inner.limits.retention_days).await {
+                if let Err(error) = inner.log.upkeep.retain(inner.limits.retention_days).await {
                     tracing::warn!(%error, "retention");
                     housekeeping = Instant::now() + AGAIN;
                 }
@@ -107,7 +107,7 @@ impl Engine {
         let mut told: Option<Instant> = None;
         loop {
             sleep(AROUND).await;
-            let found = match self.inner.log.look_around().await {
+            let found = match self.inner.log.upkeep.look_around().await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::debug!(%error, "other sessions were not looked at");
@@ -142,7 +142,7 @@ impl Engine {
             if appended == seen && idle < IDLE {
                 continue;
             }
-            match self.inner.log.compact(self.inner.instance).await {
+            match self.inner.log.upkeep.compact(self.inner.instance).await {
                 Ok(0) => (seen, idle) = (appended, 0),
                 // There may be more.
                 Ok(_) => idle = IDLE,
@@ -164,11 +164,11 @@ impl Engine {
     /// Lease, cancels, losses; when to come again.
     async fn round(&self) -> Result<Duration, LogError> {
         let inner = &self.inner;
-        inner.log.heartbeat(inner.instance, inner.limits.lease).await?;
+        inner.log.leases.heartbeat(inner.instance, inner.limits.lease).await?;
         // Each time, for servers of models come and go.
-        inner.log.advertise_models(inner.instance, &self.models().names()).await?;
+        inner.log.leases.advertise_models(inner.instance, &self.models().names()).await?;
         let mut pause = inner.limits.lease / 4;
-        for id in inner.log.cancel_requests(inner.instance).await? {
+        for id in inner.log.ownership.cancel_requests(inner.instance).await? {
             if !inner.live.cancel(id) {
                 pause = pause.min(SOON);
             }
@@ -177,7 +177,7 @@ impl Engine {
         if !running.is_empty() {
             // An instance that was paused for longer than its lease finds out here, even if its
             // models say nothing any more. The fence only stops writers.
-            for id in inner.log.owned_elsewhere(inner.instance, &running).await? {
+            for id in inner.log.ownership.owned_elsewhere(inner.instance, &running).await? {
                 if let Some(tail) = inner.live.get(id) {
                     tracing::warn!(generation = %id, "another owner has taken over; this one stops");
                     tail.detach();

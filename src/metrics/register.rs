@@ -140,6 +140,11 @@ impl Metrics {
             "Bytes of all event tables with their indexes",
             self.log_bytes.clone(),
         );
+        r.register(
+            "unsorted_bytes",
+            "Bytes of events that have no table for their day, with their indexes",
+            self.unsorted_bytes.clone(),
+        );
         let build: Family<Labels, Gauge> = Family::default();
         build
             .get_or_create(&[

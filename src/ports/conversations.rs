@@ -2,7 +2,8 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::log::{Address, Created, LogError};
+use super::generations::Created;
+use super::log::{Address, LogError};
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};

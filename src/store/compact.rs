@@ -1,5 +1,4 @@
 //! Compaction: rows that appends left in the journal become segments.
-use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
 use tokio::task::yield_now;
@@ -44,7 +43,7 @@ impl PgLog {
     }
 
     /// Closed lanes, and those whose owner has no lease: should it live, it opens others.
-    async fn clear_away(&self, owner: InstanceId) -> Result<Folded, LogError> {
+    pub(super) async fn clear_away(&self, owner: InstanceId) -> Result<Folded, LogError> {
         const LEFT: &str = "(not l.open or l.owner <> $1 and not exists (select from instances i \
             where i.id = l.owner and i.lease_until >= clock_timestamp()))";
         let found: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
@@ -82,13 +81,6 @@ impl PgLog {
         Ok(folded)
     }
 
-    /// Closes the lanes of `owner`, whose process writes no more, and gives its lease up.
-    pub(super) async fn end_lease(&self, owner: InstanceId) -> Result<(), LogError> {
-        self.close_lanes(owner).await?;
-        self.clear_away(owner).await?;
-        self.renew(owner, Duration::ZERO).await
-    }
-
     /// Closes what an earlier process of `owner` has left open.
     pub(super) async fn close_lanes(&self, owner: InstanceId) -> Result<(), LogError> {
         let mut transaction = self.upkeep.begin().await.map_err(error)?;
@@ -99,7 +91,7 @@ impl PgLog {
 
 /// The result of a compaction.
 #[derive(Default)]
-struct Folded {
+pub(super) struct Folded {
     events: u64,
     /// The events that were put aside.
     doubled: Vec<Doubled>,

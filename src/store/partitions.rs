@@ -143,3 +143,11 @@ pub(super) async fn bytes(pool: &Pool) -> Result<i64, LogError> {
     .await
     .map_err(error)
 }
+
+/// Bytes of the events that have no table for their day.
+pub(super) async fn unsorted_bytes(pool: &Pool) -> Result<i64, LogError> {
+    sqlx::query_scalar("select pg_total_relation_size('segments_other')")
+        .fetch_one(pool)
+        .await
+        .map_err(error)
+}

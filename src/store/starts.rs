@@ -1,81 +1,12 @@
 //! A start is stored once, whatever is repeated.
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgExecutor;
 
-use super::postgres::PgLog;
-use super::rows::{self, GENERATION, error};
+use super::rows::{self, error};
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
-use crate::domain::generation::{Idempotency, NewGeneration};
-use crate::domain::id::{Seq, Tenant};
-use crate::ports::{Address, Created, LogError};
-
-impl PgLog {
-    /// The rows behind `conflict do nothing` tell a repeat from a reused key.
-    pub(super) async fn insert_or_find(&self, new: &NewGeneration) -> Result<Created, LogError> {
-        let inserted = match new.key {
-            Some((_, Some(_))) => {
-                if let Some(known) = self.repeat_of(new).await? {
-                    return Ok(known);
-                }
-                let mut transaction = self.workers.begin().await.map_err(error)?;
-                if !super::keys::has_room(&mut transaction, new).await? {
-                    return Ok(Created::KeyBusy);
-                }
-                let inserted = insert_generation(&mut *transaction, new, self.process).await?;
-                transaction.commit().await.map_err(error)?;
-                inserted
-            }
-            Some((_, None)) | None => insert_generation(&self.workers, new, self.process).await?,
-        };
-        let at = Address { tenant: new.tenant.clone(), id: new.id };
-        let first = match inserted {
-            Some(first) => Some(first),
-            // Perhaps a try of this very start whose reply was lost.
-            None => self.read_page(&at, Seq::ZERO, 1).await?.pop(),
-        };
-        if let Some(first) = first {
-            let entries = vec![first];
-            return Ok(Created::New(Box::new(rows::fresh(new, &entries)?), entries));
-        }
-        let Some(key) = &new.idempotency else {
-            return Err(LogError::Broken(format!("generation {} was not stored", new.id)));
-        };
-        // Erased between the two statements: trying again stores it.
-        self.earlier(&new.tenant, key)
-            .await?
-            .ok_or_else(|| LogError::Unavailable("the earlier start was just erased".into()))
-    }
-
-    /// The outcome of an earlier start with the same idempotency key.
-    async fn repeat_of(&self, new: &NewGeneration) -> Result<Option<Created>, LogError> {
-        let Some(key) = &new.idempotency else { return Ok(None) };
-        self.earlier(&new.tenant, key).await
-    }
-
-    pub(super) async fn earlier(
-        &self,
-        tenant: &Tenant,
-        key: &Idempotency,
-    ) -> Result<Option<Created>, LogError> {
-        let sql = format!(
-            "select g.fingerprint, {GENERATION} from generations g \
-             where g.tenant = $1 and g.idempotency_key = $2"
-        );
-        let earlier = sqlx::query(AssertSqlSafe(sql))
-            .bind(tenant.as_str())
-            .bind(&key.key)
-            .fetch_optional(&self.workers)
-            .await
-            .map_err(error)?;
-        let Some(row) = earlier else { return Ok(None) };
-        let fingerprint: Vec<u8> = sqlx::Row::try_get(&row, "fingerprint").map_err(error)?;
-        if fingerprint != key.fingerprint {
-            return Ok(Some(Created::KeyReused));
-        }
-        Ok(Some(Created::Replayed(Box::new(self.generation_in(&row)?))))
-    }
-}
+use crate::domain::generation::NewGeneration;
+use crate::domain::id::Seq;
+use crate::ports::LogError;
 
 /// Stores the row and its `started` event by one statement: one commit on the way to the first
 /// token. `None` if its id or its key is there already.

@@ -10,7 +10,7 @@ use super::starts::insert_generation;
 use crate::domain::conversation::{Turn, TurnPosition};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, Epoch, GenerationId, Seq};
-use crate::ports::{Address, Append, Begun, Created, LogError, RowChange};
+use crate::ports::{Address, Append, Begun, Created, Events, Generations, LogError, RowChange};
 
 /// The state that a start finds, once nobody else can start in its conversation.
 struct Found {
@@ -95,11 +95,11 @@ impl PgConversations {
             let row = self.log.generation_in(&row)?;
             let at = Address { tenant: new.tenant.clone(), id: new.id };
             let limit = u32::try_from(turn.first.len()).unwrap_or(u32::MAX).saturating_add(1);
-            let entries = self.log.read_page(&at, Seq::ZERO, limit).await?;
+            let entries = self.log.read(&at, Seq::ZERO, limit).await?;
             return Ok(Begun::Generation(Created::New(Box::new(row), entries)));
         }
         let Some(key) = &new.idempotency else { return Ok(Begun::Moved) };
-        let earlier = self.log.earlier(&new.tenant, key).await?;
+        let earlier = self.log.repeated(&new.tenant, key).await?;
         Ok(earlier.map_or(Begun::Moved, Begun::Generation))
     }
 }

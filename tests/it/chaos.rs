@@ -86,7 +86,7 @@ fn log_file(seed: u64, n: usize) -> File {
 }
 
 async fn run(args: Args) -> bool {
-    let Args { time, seed, at_once } = args;
+    let Args { time, seed, at_once, isolation } = args;
     println!(
         "chaos: seed {seed}, {time:?}, {INSTANCES} instances, {at_once} generations at a time"
     );
@@ -96,7 +96,13 @@ async fn run(args: Args) -> bool {
         Model { tokens: clients::SCRIPTED, per_second: 40.0, continues: true, cut_first_at: None };
     let upstream = Upstream::start(model).await;
     let file = models(dir.path(), &upstream);
-    let database = TestDatabase::create_on(&server).await;
+    let mut database = TestDatabase::create_on(&server).await;
+    if let Some(level) = isolation {
+        let level = format!("'{level}'");
+        let settings = [("default_transaction_isolation", level.as_str())];
+        database = database.for_role("superuser", &settings).await;
+        println!("every connection begins at {level}");
+    }
     let fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
         command.stderr(log_file(seed, n));
     })

@@ -98,6 +98,12 @@ impl TestDatabase {
         Self { options, url }
     }
 
+    /// The same database by another way, such as a pool.
+    pub(crate) fn over(options: PgConnectOptions) -> Self {
+        let url = options.to_url_lossy().to_string();
+        Self { options, url }
+    }
+
     pub(crate) async fn connect(&self) -> PgConnection {
         self.options.connect().await.unwrap()
     }

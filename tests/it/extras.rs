@@ -3,7 +3,7 @@
 mod chat;
 mod messages;
 
-use lastword::ports::Log;
+use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
 use serde_json::{Value, json};
 

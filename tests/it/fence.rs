@@ -42,7 +42,7 @@ pub(crate) fn demo() -> Model {
 }
 
 /// An engine without HTTP: an instance that can be left without upkeep.
-pub(crate) fn engine(log: Arc<dyn Log>) -> (Engine, InstanceId) {
+pub(crate) fn engine(log: Log) -> (Engine, InstanceId) {
     let limits = Limits {
         lease: Duration::from_secs(1),
         poll: Duration::from_millis(10),
@@ -134,7 +134,7 @@ async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<
 }
 
 /// What the demo says, undisturbed.
-async fn expected(log: Arc<dyn Log>) -> String {
+async fn expected(log: Log) -> String {
     let (engine, _) = engine(log);
     let at = start(&engine, &format!("/demo tokens={TOKENS} tps=0 seed=1")).await;
     assert!(until(&mut session(&engine, &at).await, "done").await);
@@ -151,11 +151,11 @@ async fn stalled_owner(mistake: Mistake) -> Result<(), String> {
     let text = expected(new_log.clone()).await;
     let (old, instance) = engine(old_log.clone());
     // It has no upkeep, so its lease is what we say.
-    old_log.heartbeat(instance, Duration::from_secs(60)).await.unwrap();
+    old_log.leases.heartbeat(instance, Duration::from_secs(60)).await.unwrap();
     // Slowly enough that a claim, which loses to an append that is faster, wins on a busy machine.
     let at = start(&old, &format!("/demo tokens={TOKENS} tps=40 seed=1")).await;
     assert!(until(&mut session(&old, &at).await, "delta").await);
-    old_log.release(instance).await.unwrap();
+    old_log.leases.release(instance).await.unwrap();
     let (new, _) = engine(new_log);
     new.take_up().await.unwrap();
     new.keep_up();
@@ -174,7 +174,7 @@ async fn lost_replies(mistake: Mistake) -> Result<(), String> {
     let proxy = Proxy::start(&database);
     let log = wrong_log(&proxy.url(&database), mistake).await;
     let (engine, instance) = engine(log.clone());
-    log.heartbeat(instance, Duration::from_secs(600)).await.unwrap();
+    log.leases.heartbeat(instance, Duration::from_secs(600)).await.unwrap();
     let at = start(&engine, &format!("/demo tokens={TOKENS} tps=100 seed=1")).await;
     let mut reader = session(&engine, &at).await;
     assert!(until(&mut reader, "delta").await);

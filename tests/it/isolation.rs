@@ -28,17 +28,17 @@ fn under_way(at: &Address, owner: InstanceId, n: i64, seq: u64) -> String {
     )
 }
 
-async fn seqs(log: &dyn Log, at: &Address) -> Vec<u64> {
-    let read = log.read(at, Seq::ZERO, 100).await.unwrap();
+async fn seqs(log: &Log, at: &Address) -> Vec<u64> {
+    let read = log.events.read(at, Seq::ZERO, 100).await.unwrap();
     read.iter().map(|entry| entry.seq.0).collect()
 }
 
 async fn round(bench: &Bench, n: i64) {
     let at = bench.generation().await;
-    bench.log.heartbeat(bench.owner, LEASE).await.unwrap();
-    let mut writer = bench.log.writer(bench.owner);
+    bench.log.leases.heartbeat(bench.owner, LEASE).await.unwrap();
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
-    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
     let mut old_owner = bench.database.connect().await;
     let mut transaction = old_owner.begin().await.unwrap();
     let late = under_way(&at, bench.owner, 1000 + n, 4);
@@ -52,7 +52,7 @@ async fn round(bench: &Bench, n: i64) {
     );
     let (log, wanted) = (bench.log.clone(), claim(&at, bench.owner, 2, 4));
     #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
-    let claiming = tokio::spawn(async move { log.take_over(&wanted).await });
+    let claiming = tokio::spawn(async move { log.ownership.take_over(&wanted).await });
     let waits = "select count(*) from pg_stat_activity where datname = current_database() \
                  and wait_event_type = 'Lock'";
     while bench.database.number(waits).await == 0 {
@@ -63,12 +63,11 @@ async fn round(bench: &Bench, n: i64) {
     assert_eq!(claimed, Claimed::No, "round {n}: the seq was taken while it waited");
     // Two instances read the same.
     let elsewhere = wrong_log(&bench.database.url, Mistake::None).await;
-    assert_eq!(seqs(elsewhere.as_ref(), &at).await, [1, 2, 3, 4]);
-    let next = bench.log.take_over(&claim(&at, bench.owner, 2, 5)).await.unwrap();
+    assert_eq!(seqs(&elsewhere, &at).await, [1, 2, 3, 4]);
+    let next = bench.log.ownership.take_over(&claim(&at, bench.owner, 2, 5)).await.unwrap();
     assert_eq!(next, Claimed::Ours { cancel_requested: false });
-    assert_eq!(seqs(bench.log.as_ref(), &at).await, [1, 2, 3, 4, 5]);
-    assert_eq!(seqs(elsewhere.as_ref(), &at).await, [1, 2, 3, 4, 5]);
-    elsewhere.real.close().await;
+    assert_eq!(seqs(&bench.log, &at).await, [1, 2, 3, 4, 5]);
+    assert_eq!(seqs(&elsewhere, &at).await, [1, 2, 3, 4, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ const LANES: &str = "select count(*) from lanes";
 async fn pages(bench: &Bench, at: &Address, limit: u32) -> Vec<Vec<u64>> {
     let mut pages = Vec::new();
     for after in 0..42 {
-        let page = bench.log.read(at, Seq(after), limit).await.unwrap();
+        let page = bench.log.events.read(at, Seq(after), limit).await.unwrap();
         pages.push(page.iter().map(|entry| entry.seq.0).collect());
     }
     pages
@@ -30,11 +30,11 @@ async fn pages(bench: &Bench, at: &Address, limit: u32) -> Vec<Vec<u64>> {
 async fn folding_changes_nothing_that_is_read() {
     let bench = bench().await;
     let (at, beside) = (bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     let read = async |writer: &mut Box<dyn LogWriter>| {
-        let all = bench.log.read(&at, Seq::ZERO, 100).await.unwrap();
-        let many = bench.log.read_many(&[(at.clone(), Seq(3))], 7).await.unwrap();
-        let row = bench.log.generation(&at).await.unwrap().unwrap();
+        let all = bench.log.events.read(&at, Seq::ZERO, 100).await.unwrap();
+        let many = bench.log.events.read_many(&[(at.clone(), Seq(3))], 7).await.unwrap();
+        let row = bench.log.generations.generation(&at).await.unwrap().unwrap();
         let tail = writer.tails(&[at.id, beside.id]).await.unwrap();
         (all, many, pages(&bench, &at, 5).await, row.last_seq, row.time_to_first_token_ms, tail)
     };
@@ -42,17 +42,25 @@ async fn folding_changes_nothing_that_is_read() {
         let (mine, other) = (deltas(&at, 1, part.clone()), deltas(&beside, 1, part));
         writer.append(&[&mine, &other]).await.unwrap();
         let before = read(&mut writer).await;
-        let folded = bench.log.compact(bench.owner).await.unwrap();
+        let folded = bench.log.upkeep.compact(bench.owner).await.unwrap();
         assert_eq!(folded, 2 * mine.entries.len() as u64);
         assert_eq!(bench.database.number(WAITING).await, 0);
         assert_eq!(read(&mut writer).await, before);
-        assert_eq!(bench.log.compact(bench.owner).await.unwrap(), 0, "there is nothing left");
+        assert_eq!(
+            bench.log.upkeep.compact(bench.owner).await.unwrap(),
+            0,
+            "there is nothing left"
+        );
     }
     let expected: Vec<Vec<u64>> =
         (0..42).map(|after| (after + 1..=40.min(after + 5)).collect()).collect();
     assert_eq!(pages(&bench, &at, 5).await, expected, "some of it in segments");
     append(writer.as_mut(), &deltas(&at, 1, 41..=41)).await.unwrap();
-    assert_eq!(bench.log.read(&at, Seq(38), 9).await.unwrap().len(), 3, "and some in the journal");
+    assert_eq!(
+        bench.log.events.read(&at, Seq(38), 9).await.unwrap().len(),
+        3,
+        "and some in the journal"
+    );
 }
 
 /// When the generation spoke, as its row says and as its log does.
@@ -61,7 +69,7 @@ async fn first_words(bench: &Bench, at: &Address) -> (Option<f64>, Option<f64>) 
          from generations where id = $1";
     let mut connection = bench.database.connect().await;
     let log = sqlx::query_scalar(by_log).bind(at.id.0).fetch_one(&mut connection).await.unwrap();
-    (bench.log.generation(at).await.unwrap().unwrap().time_to_first_token_ms, log)
+    (bench.log.generations.generation(at).await.unwrap().unwrap().time_to_first_token_ms, log)
 }
 
 /// Most short answers end before they are folded: to search the journal for each of them would
@@ -69,7 +77,7 @@ async fn first_words(bench: &Bench, at: &Address) -> (Option<f64>, Option<f64>) 
 #[tokio::test]
 async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
     let bench = bench().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     let (early, late, never) =
         (bench.generation().await, bench.generation().await, bench.generation().await);
     let notice = Event::Notice { code: "x".into(), message: "y".into() };
@@ -95,7 +103,7 @@ async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
     // Another lane has not seen it speak, and searches.
     let at = bench.generation().await;
     append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
-    let mut other = bench.log.writer(bench.owner);
+    let mut other = bench.log.events.writer(bench.owner);
     append(other.as_mut(), &ending(&at, 1, 4)).await.unwrap();
     let (row, log) = first_words(&bench, &at).await;
     assert!(row.is_some() && row == log, "{row:?}, {log:?}");
@@ -105,13 +113,13 @@ async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
 async fn what_is_erased_is_not_folded_back() {
     let bench = bench().await;
     let (at, beside) = (bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     let mine = ending(&at, 1, 2);
     writer.append(&[&mine, &deltas(&beside, 1, 2..=9)]).await.unwrap();
-    assert_eq!(bench.log.delete(&at).await.unwrap(), Deleted::Gone);
+    assert_eq!(bench.log.generations.delete(&at).await.unwrap(), Deleted::Gone);
     append(writer.as_mut(), &deltas(&beside, 1, 10..=12)).await.expect("the lane goes on");
-    bench.log.compact(bench.owner).await.unwrap();
-    assert_eq!(bench.log.read(&beside, Seq::ZERO, 100).await.unwrap().len(), 12);
+    bench.log.upkeep.compact(bench.owner).await.unwrap();
+    assert_eq!(bench.log.events.read(&beside, Seq::ZERO, 100).await.unwrap().len(), 12);
     let left = "select count(*) from events where tenant is null";
     assert_eq!(bench.database.number(left).await, 0);
     assert_eq!(bench.database.number("select count(*) from events").await, 12);
@@ -121,22 +129,22 @@ async fn what_is_erased_is_not_folded_back() {
 async fn what_a_dead_instance_left_is_folded_by_another() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
     let other = InstanceId::random();
-    assert_eq!(bench.log.compact(other).await.unwrap(), 0, "its owner lives");
-    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
-    assert_eq!(bench.log.compact(other).await.unwrap(), 8);
+    assert_eq!(bench.log.upkeep.compact(other).await.unwrap(), 0, "its owner lives");
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    assert_eq!(bench.log.upkeep.compact(other).await.unwrap(), 8);
     assert_eq!((bench.database.number(WAITING).await, bench.database.number(LANES).await), (0, 0));
-    assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap().len(), 8);
+    assert_eq!(bench.log.events.read(&at, Seq(1), 100).await.unwrap().len(), 8);
 }
 
 #[tokio::test]
 async fn an_instance_that_ends_leaves_no_lane() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &deltas(&at, 1, 2..=9)).await.unwrap();
-    bench.log.release(bench.owner).await.unwrap();
+    bench.log.leases.release(bench.owner).await.unwrap();
     assert_eq!((bench.database.number(WAITING).await, bench.database.number(LANES).await), (0, 0));
 }
 
@@ -144,17 +152,17 @@ async fn an_instance_that_ends_leaves_no_lane() {
 async fn a_closed_lane_is_refused_and_the_next_one_goes_on_with_what_was_not_taken() {
     let bench = bench().await;
     let (taken, left) = (bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     writer.append(&[&deltas(&taken, 1, 2..=3), &deltas(&left, 1, 2..=3)]).await.unwrap();
-    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
-    let claimed = bench.log.take_over(&claim(&taken, bench.owner, 2, 4)).await.unwrap();
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let claimed = bench.log.ownership.take_over(&claim(&taken, bench.owner, 2, 4)).await.unwrap();
     assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
     let refused = append(writer.as_mut(), &deltas(&left, 1, 4..=4)).await;
     assert!(matches!(refused, Err(LogError::Conflict)), "{refused:?}");
     append(writer.as_mut(), &deltas(&left, 1, 4..=4)).await.expect("its owner is still this one");
     let refused = append(writer.as_mut(), &deltas(&taken, 1, 5..=5)).await;
     assert!(matches!(refused, Err(LogError::Conflict)), "{refused:?}");
-    assert_eq!(bench.log.read(&taken, Seq::ZERO, 100).await.unwrap().len(), 4);
+    assert_eq!(bench.log.events.read(&taken, Seq::ZERO, 100).await.unwrap().len(), 4);
 }
 
 /// The moments of a take-over, one at a time: an append that begins while the lanes are being closed
@@ -163,7 +171,7 @@ async fn a_closed_lane_is_refused_and_the_next_one_goes_on_with_what_was_not_tak
 async fn an_append_waits_for_a_take_over_that_is_under_way() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
     let mut taker = bench.database.connect().await;
     let mut transaction = taker.begin().await.unwrap();
@@ -185,7 +193,7 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
     transaction.commit().await.unwrap();
     let (result, at) = appending.await.unwrap();
     assert!(matches!(result, Err(LogError::Conflict)), "{result:?}");
-    assert_eq!(bench.log.read(&at, Seq::ZERO, 100).await.unwrap().len(), 3);
+    assert_eq!(bench.log.events.read(&at, Seq::ZERO, 100).await.unwrap().len(), 3);
 }
 
 /// An erasure and whoever clears a lane away take the lane first, and then its rows.
@@ -193,13 +201,13 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
 async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_round() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
     let mut clearing = bench.database.connect().await;
     let mut transaction = clearing.begin().await.unwrap();
     sqlx::query("select from lanes for update").execute(&mut *transaction).await.unwrap();
-    let log = Arc::clone(&bench.log);
+    let log = bench.log.clone();
     #[expect(clippy::disallowed_methods, reason = "a test waits for it by itself")]
-    let erasing = tokio::spawn(async move { log.delete(&at).await });
+    let erasing = tokio::spawn(async move { log.generations.delete(&at).await });
     let blocked = "select count(*) from pg_stat_activity where datname = current_database() \
                    and wait_event_type = 'Lock'";
     while bench.database.number(blocked).await == 0 {
@@ -216,22 +224,25 @@ async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_
 async fn readers_see_every_event_once_while_it_is_folded() {
     let bench = Arc::new(bench().await);
     let at = bench.generation().await;
-    let other: Arc<dyn Log> = wrong_log(&bench.database.url, Mistake::None).await;
+    let other: Log = wrong_log(&bench.database.url, Mistake::None).await;
     #[expect(clippy::disallowed_methods, reason = "a test ends it by itself")]
     let folding = {
-        let (bench, other) = (Arc::clone(&bench), Arc::clone(&other));
+        let (bench, other) = (Arc::clone(&bench), other.clone());
         tokio::spawn(async move {
             loop {
-                let both = tokio::join!(bench.log.compact(bench.owner), other.compact(bench.owner));
+                let both = tokio::join!(
+                    bench.log.upkeep.compact(bench.owner),
+                    other.upkeep.compact(bench.owner)
+                );
                 both.0.unwrap();
                 both.1.unwrap();
             }
         })
     };
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     for seq in 2..=120 {
         append(writer.as_mut(), &deltas(&at, 1, seq..=seq)).await.unwrap();
-        let read = bench.log.read(&at, Seq(seq.saturating_sub(30)), 100).await.unwrap();
+        let read = bench.log.events.read(&at, Seq(seq.saturating_sub(30)), 100).await.unwrap();
         let seqs: Vec<u64> = read.iter().map(|entry| entry.seq.0).collect();
         let expected: Vec<u64> = (seq.saturating_sub(30) + 1..=seq).collect();
         assert_eq!(seqs, expected);
@@ -244,17 +255,21 @@ async fn readers_see_every_event_once_while_it_is_folded() {
 async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
     let bench = bench().await;
     let (at, beside) = (bench.generation().await, bench.generation().await);
-    let other: Arc<dyn Log> = wrong_log(&bench.database.url, Mistake::None).await;
-    let mut writer = bench.log.writer(bench.owner);
-    let folds: [&Arc<dyn Log>; 4] = [&bench.log, &other, &bench.log, &other];
+    let other: Log = wrong_log(&bench.database.url, Mistake::None).await;
+    let mut writer = bench.log.events.writer(bench.owner);
+    let folds: [&Log; 4] = [&bench.log, &other, &bench.log, &other];
     for (n, by) in (0..).zip(folds) {
         let (mine, more) =
             (deltas(&at, 1, 2 + 4 * n..=3 + 4 * n), deltas(&at, 1, 4 + 4 * n..=5 + 4 * n));
         writer.append(&[&mine]).await.unwrap();
         writer.append(&[&more, &deltas(&beside, 1, n + 2..=n + 2)]).await.unwrap();
-        assert_eq!(by.compact(bench.owner).await.unwrap(), 5, "whoever folds knows, or reads");
+        assert_eq!(
+            by.upkeep.compact(bench.owner).await.unwrap(),
+            5,
+            "whoever folds knows, or reads"
+        );
     }
-    let read = bench.log.read(&at, Seq::ZERO, 100).await.unwrap();
+    let read = bench.log.events.read(&at, Seq::ZERO, 100).await.unwrap();
     let expected = deltas(&at, 1, 2..=17).entries;
     assert_eq!(
         read[1..].iter().map(Entry::json).collect::<Vec<_>>(),
@@ -289,7 +304,7 @@ async fn rows_of_an_earlier_version_become_segments() {
         tenant: Tenant::anonymous(),
         id: "0199c0de-0000-7000-8000-000000000001".parse().unwrap(),
     };
-    let read = log.read(&at, Seq(0), 1000).await.unwrap();
+    let read = log.events.read(&at, Seq(0), 1000).await.unwrap();
     assert_eq!(read.len(), 600);
     for (n, entry) in (1..).zip(&read) {
         assert_eq!(entry.json(), format!("{{\"seq\":{n},\"type\":\"delta\",\"text\":\"{n}\"}}"));

@@ -1,6 +1,5 @@
 //! What every log must do, whoever implements it: the engine relies on nothing else.
 use std::slice::from_ref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lastword::domain::entry::Entry;
@@ -24,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Bench {
     pub(crate) database: TestDatabase,
-    pub(crate) log: Arc<dyn Log>,
+    pub(crate) log: Log,
     pub(crate) owner: InstanceId,
 }
 
@@ -32,7 +31,7 @@ pub(crate) async fn bench() -> Bench {
     let database = TestDatabase::create().await;
     let log = wrong_log(&database.url, Mistake::None).await;
     let owner = InstanceId::random();
-    log.heartbeat(owner, LEASE).await.unwrap();
+    log.leases.heartbeat(owner, LEASE).await.unwrap();
     Bench { database, log, owner }
 }
 
@@ -68,17 +67,17 @@ impl Bench {
     /// A generation with its `started` event.
     pub(crate) async fn generation(&self) -> Address {
         let new = self.fresh(None);
-        let created = self.log.create(&new).await.unwrap();
+        let created = self.log.generations.create(&new).await.unwrap();
         assert!(matches!(created, Created::New(_, first) if first[0].seq == Seq(1)));
         Address { tenant: new.tenant, id: new.id }
     }
 
     async fn tail(&self, at: &Address) -> Tail {
-        self.log.writer(self.owner).tails(&[at.id]).await.unwrap()[0]
+        self.log.events.writer(self.owner).tails(&[at.id]).await.unwrap()[0]
     }
 
     async fn orphans(&self, which: &Orphans) -> Vec<GenerationId> {
-        self.log.orphans(which, 10).await.unwrap().into_iter().map(|o| o.row.id).collect()
+        self.log.ownership.orphans(which, 10).await.unwrap().into_iter().map(|o| o.row.id).collect()
     }
 }
 
@@ -119,12 +118,12 @@ pub(crate) async fn append(writer: &mut dyn LogWriter, append: &Append) -> Resul
 async fn what_is_appended_is_read_back_byte_for_byte() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     let written = deltas(&at, 1, 2..=40);
     append(writer.as_mut(), &written).await.unwrap();
-    assert_eq!(bench.log.read(&at, Seq(1), 100).await.unwrap(), written.entries);
-    assert_eq!(bench.log.read(&at, Seq(10), 5).await.unwrap(), written.entries[9..14]);
-    assert_eq!(bench.log.read(&at, Seq(40), 5).await.unwrap(), []);
+    assert_eq!(bench.log.events.read(&at, Seq(1), 100).await.unwrap(), written.entries);
+    assert_eq!(bench.log.events.read(&at, Seq(10), 5).await.unwrap(), written.entries[9..14]);
+    assert_eq!(bench.log.events.read(&at, Seq(40), 5).await.unwrap(), []);
     assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(40), epoch: Epoch(1) });
 }
 
@@ -132,7 +131,7 @@ async fn what_is_appended_is_read_back_byte_for_byte() {
 async fn a_batch_is_written_whole_or_not_at_all() {
     let bench = bench().await;
     let (one, two) = (bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &deltas(&one, 1, 2..=3)).await.unwrap();
     let (clash, innocent) = (deltas(&one, 1, 3..=4), deltas(&two, 1, 2..=3));
     let outcome = writer.append(&[&innocent, &clash]).await;
@@ -145,15 +144,15 @@ async fn a_batch_is_written_whole_or_not_at_all() {
 async fn there_is_one_ending() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &ending(&at, 1, 2)).await.unwrap();
     let second = append(writer.as_mut(), &ending(&at, 1, 3)).await;
     assert!(matches!(second, Err(LogError::Conflict)), "the database itself refuses it");
-    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    let row = bench.log.generations.generation(&at).await.unwrap().unwrap();
     assert_eq!((row.status, row.last_seq), (Status::Completed, Seq(2)));
     assert_eq!(row.result.unwrap().answer.text, "all");
-    bench.log.request_cancel(&at).await.unwrap();
-    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    bench.log.generations.request_cancel(&at).await.unwrap();
+    let row = bench.log.generations.generation(&at).await.unwrap().unwrap();
     assert_eq!(row.status, Status::Completed, "a cancel comes too late");
 }
 
@@ -172,15 +171,15 @@ async fn endings_that_come_together_are_each_their_own_and_stand_or_fall_togethe
         outcome.answer.tool_calls = vec![call.clone(); n.into()];
         ends.push((at, end));
     }
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     append(writer.as_mut(), &ends[2].1).await.unwrap();
     let outcome = writer.append(&[&ends[0].1, &ending(&ends[2].0, 1, 3)]).await;
     assert!(matches!(outcome, Err(LogError::Conflict)), "{outcome:?}");
-    let row = bench.log.generation(&ends[0].0).await.unwrap().unwrap();
+    let row = bench.log.generations.generation(&ends[0].0).await.unwrap().unwrap();
     assert_eq!((row.status, row.last_seq), (Status::Running, Seq(1)), "nothing was written");
     writer.append(&[&ends[0].1, &ends[1].1]).await.unwrap();
     for (at, end) in &ends {
-        let row = bench.log.generation(at).await.unwrap().unwrap();
+        let row = bench.log.generations.generation(at).await.unwrap().unwrap();
         let RowChange::Ended(outcome) = &end.row else { unreachable!() };
         assert_eq!((row.status, row.last_seq), (Status::Completed, Seq(2)));
         assert_eq!(row.result.as_ref(), Some(outcome.as_ref()));
@@ -191,16 +190,16 @@ async fn endings_that_come_together_are_each_their_own_and_stand_or_fall_togethe
 async fn a_start_is_stored_once() {
     let bench = bench().await;
     let first = bench.fresh(Some(("key", 1)));
-    assert!(matches!(bench.log.create(&first).await.unwrap(), Created::New(..)));
-    let again = bench.log.create(&first).await.unwrap();
+    assert!(matches!(bench.log.generations.create(&first).await.unwrap(), Created::New(..)));
+    let again = bench.log.generations.create(&first).await.unwrap();
     assert!(matches!(again, Created::New(row, _) if row.id == first.id), "a lost reply");
-    let repeat = bench.log.create(&bench.fresh(Some(("key", 1)))).await.unwrap();
+    let repeat = bench.log.generations.create(&bench.fresh(Some(("key", 1)))).await.unwrap();
     assert!(matches!(repeat, Created::Replayed(row) if row.id == first.id));
-    let other = bench.log.create(&bench.fresh(Some(("key", 2)))).await.unwrap();
+    let other = bench.log.generations.create(&bench.fresh(Some(("key", 2)))).await.unwrap();
     assert!(matches!(other, Created::KeyReused));
     let mut elsewhere = bench.fresh(Some(("key", 2)));
     elsewhere.tenant = Tenant::named("other".into());
-    assert!(matches!(bench.log.create(&elsewhere).await.unwrap(), Created::New(..)));
+    assert!(matches!(bench.log.generations.create(&elsewhere).await.unwrap(), Created::New(..)));
     assert_eq!(bench.database.number("select count(*) from generations").await, 2);
     assert_eq!(bench.database.number("select count(*) from events").await, 2);
 }
@@ -215,18 +214,23 @@ async fn a_take_over_needs_an_expired_lease_and_happens_once() {
     let bench = bench().await;
     let at = bench.generation().await;
     let (one, two) = (claim(&at, bench.owner, 2, 2), claim(&at, bench.owner, 2, 2));
-    assert_eq!(bench.log.take_over(&one).await.unwrap(), Claimed::No, "the owner is alive");
+    assert_eq!(
+        bench.log.ownership.take_over(&one).await.unwrap(),
+        Claimed::No,
+        "the owner is alive"
+    );
     assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
     assert_eq!(bench.tail(&at).await.seq, Seq(1), "a refused claim leaves nothing");
 
-    bench.log.release(bench.owner).await.unwrap();
+    bench.log.leases.release(bench.owner).await.unwrap();
     assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
-    let (a, b) = tokio::join!(bench.log.take_over(&one), bench.log.take_over(&two));
+    let (a, b) =
+        tokio::join!(bench.log.ownership.take_over(&one), bench.log.ownership.take_over(&two));
     let ours = |claimed| matches!(claimed, Claimed::Ours { .. });
     assert!(ours(a.unwrap()) ^ ours(b.unwrap()), "one of two is faster");
     assert_eq!(bench.tail(&at).await, Tail { id: at.id, seq: Seq(2), epoch: Epoch(2) });
 
-    let mut old = bench.log.writer(bench.owner);
+    let mut old = bench.log.events.writer(bench.owner);
     let stale = append(old.as_mut(), &deltas(&at, 1, 2..=5)).await;
     assert!(matches!(stale, Err(LogError::Conflict)), "the old owner is fenced");
 }
@@ -235,11 +239,11 @@ async fn a_take_over_needs_an_expired_lease_and_happens_once() {
 async fn a_take_over_loses_to_an_append_that_was_faster() {
     let bench = bench().await;
     let at = bench.generation().await;
-    bench.log.release(bench.owner).await.unwrap();
-    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
-    let late = bench.log.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap();
+    bench.log.leases.release(bench.owner).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=2)).await.unwrap();
+    let late = bench.log.ownership.take_over(&claim(&at, bench.owner, 2, 2)).await.unwrap();
     assert_eq!(late, Claimed::No);
-    let next = bench.log.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap();
+    let next = bench.log.ownership.take_over(&claim(&at, bench.owner, 2, 3)).await.unwrap();
     assert_eq!(next, Claimed::Ours { cancel_requested: false });
 }
 
@@ -249,9 +253,9 @@ async fn what_nobody_runs_is_found() {
     let (mine, running) = (bench.generation().await, bench.generation().await);
     let unattended = Orphans::Unattended { owner: bench.owner, attended: vec![running.id] };
     assert_eq!(bench.orphans(&unattended).await, [mine.id]);
-    bench.log.request_cancel(&mine).await.unwrap();
-    assert_eq!(bench.log.cancel_requests(bench.owner).await.unwrap(), [mine.id]);
-    let found = bench.log.orphans(&unattended, 10).await.unwrap();
+    bench.log.generations.request_cancel(&mine).await.unwrap();
+    assert_eq!(bench.log.ownership.cancel_requests(bench.owner).await.unwrap(), [mine.id]);
+    let found = bench.log.ownership.orphans(&unattended, 10).await.unwrap();
     assert!(found[0].cancel_requested);
 }
 
@@ -259,30 +263,30 @@ async fn what_nobody_runs_is_found() {
 async fn another_tenant_sees_and_changes_nothing() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
     let tenant = Tenant::named("other".into());
     let foreign = Address { tenant: tenant.clone(), id: at.id };
     let filter = Filter { limit: 10, ..Filter::default() };
-    assert!(bench.log.generation(&foreign).await.unwrap().is_none());
-    assert_eq!(bench.log.read(&foreign, Seq::ZERO, 10).await.unwrap(), []);
-    assert!(bench.log.list(&tenant, &filter).await.unwrap().is_empty());
-    assert_eq!(bench.log.delete(&foreign).await.unwrap(), Deleted::Absent);
-    bench.log.request_cancel(&foreign).await.unwrap();
-    assert_eq!(bench.log.read(&at, Seq::ZERO, 10).await.unwrap().len(), 2);
-    assert_eq!(bench.log.list(&at.tenant, &filter).await.unwrap().len(), 1);
+    assert!(bench.log.generations.generation(&foreign).await.unwrap().is_none());
+    assert_eq!(bench.log.events.read(&foreign, Seq::ZERO, 10).await.unwrap(), []);
+    assert!(bench.log.generations.list(&tenant, &filter).await.unwrap().is_empty());
+    assert_eq!(bench.log.generations.delete(&foreign).await.unwrap(), Deleted::Absent);
+    bench.log.generations.request_cancel(&foreign).await.unwrap();
+    assert_eq!(bench.log.events.read(&at, Seq::ZERO, 10).await.unwrap().len(), 2);
+    assert_eq!(bench.log.generations.list(&at.tenant, &filter).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn old_days_go_and_what_they_came_to_stays() {
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 2)).await.unwrap();
     // The day of this generation becomes a day long gone.
     let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
                   begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
     sqlx::query(rename).execute(&mut bench.database.connect().await).await.unwrap();
-    assert_eq!(bench.log.retain(7).await.unwrap(), 1);
-    let row = bench.log.generation(&at).await.unwrap().unwrap();
+    assert_eq!(bench.log.upkeep.retain(7).await.unwrap(), 1);
+    let row = bench.log.generations.generation(&at).await.unwrap().unwrap();
     assert!(!row.events_retained);
     assert_eq!((row.last_seq, row.result.unwrap().answer.text.as_str()), (Seq(2), "all"));
 }
@@ -290,12 +294,14 @@ async fn old_days_go_and_what_they_came_to_stays() {
 #[tokio::test]
 async fn a_cancel_and_a_take_over_at_once_never_miss_each_other() {
     let bench = bench().await;
-    bench.log.release(bench.owner).await.unwrap();
+    bench.log.leases.release(bench.owner).await.unwrap();
     for _ in 0..30 {
         let at = bench.generation().await;
         let claim = claim(&at, bench.owner, 2, 2);
-        let (claimed, told) =
-            tokio::join!(bench.log.take_over(&claim), bench.log.request_cancel(&at));
+        let (claimed, told) = tokio::join!(
+            bench.log.ownership.take_over(&claim),
+            bench.log.generations.request_cancel(&at)
+        );
         match (claimed.unwrap(), told.unwrap()) {
             (Claimed::Ours { cancel_requested: true }, Some(_)) => {}
             (Claimed::Ours { cancel_requested: false }, Some(owner)) => {
@@ -310,37 +316,49 @@ async fn a_cancel_and_a_take_over_at_once_never_miss_each_other() {
 async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
     let bench = bench().await;
     let (at, ended) = (bench.generation().await, bench.generation().await);
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
-    bench.log.give_up(&at, bench.owner, Epoch(2)).await.unwrap();
-    bench.log.give_up(&at, InstanceId::random(), Epoch(1)).await.unwrap();
-    bench.log.give_up(&ended, bench.owner, Epoch(1)).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    bench.log.ownership.give_up(&at, bench.owner, Epoch(2)).await.unwrap();
+    bench.log.ownership.give_up(&at, InstanceId::random(), Epoch(1)).await.unwrap();
+    bench.log.ownership.give_up(&ended, bench.owner, Epoch(1)).await.unwrap();
     assert!(bench.orphans(&Orphans::LeaseExpired).await.is_empty());
-    assert!(bench.log.owned_elsewhere(bench.owner, &[at.id, ended.id]).await.unwrap().is_empty());
-    bench.log.give_up(&at, bench.owner, Epoch(1)).await.unwrap();
+    assert!(
+        bench
+            .log
+            .ownership
+            .owned_elsewhere(bench.owner, &[at.id, ended.id])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    bench.log.ownership.give_up(&at, bench.owner, Epoch(1)).await.unwrap();
     assert_eq!(bench.orphans(&Orphans::LeaseExpired).await, [at.id]);
     let gone = GenerationId::random();
     assert_eq!(
-        bench.log.owned_elsewhere(bench.owner, &[at.id, gone]).await.unwrap(),
+        bench.log.ownership.owned_elsewhere(bench.owner, &[at.id, gone]).await.unwrap(),
         [at.id, gone]
     );
-    let claimed = bench.log.take_over(&claim(&at, InstanceId::NOBODY, 2, 2)).await.unwrap();
+    let claimed =
+        bench.log.ownership.take_over(&claim(&at, InstanceId::NOBODY, 2, 2)).await.unwrap();
     assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
-    let told = bench.log.request_cancel(&ended).await.unwrap();
+    let told = bench.log.generations.request_cancel(&ended).await.unwrap();
     assert_eq!(told, None, "nobody is to be told of a cancel that comes too late");
 }
 
 #[tokio::test]
 async fn of_two_that_leave_the_second_finds_nobody_to_hand_over_to() {
     let bench = bench().await;
-    assert!(!bench.log.mark_draining(bench.owner).await.unwrap(), "it is alone");
+    assert!(!bench.log.leases.mark_draining(bench.owner).await.unwrap(), "it is alone");
     let other = InstanceId::random();
-    bench.log.acquire_lease(bench.owner, LEASE).await.unwrap();
-    bench.log.acquire_lease(other, LEASE).await.unwrap();
-    assert!(bench.log.mark_draining(bench.owner).await.unwrap());
-    bench.log.heartbeat(bench.owner, LEASE).await.unwrap();
-    assert!(!bench.log.mark_draining(other).await.unwrap(), "the other one takes nothing any more");
-    bench.log.acquire_lease(bench.owner, LEASE).await.unwrap();
-    assert!(bench.log.mark_draining(other).await.unwrap(), "it has come back");
+    bench.log.leases.acquire_lease(bench.owner, LEASE).await.unwrap();
+    bench.log.leases.acquire_lease(other, LEASE).await.unwrap();
+    assert!(bench.log.leases.mark_draining(bench.owner).await.unwrap());
+    bench.log.leases.heartbeat(bench.owner, LEASE).await.unwrap();
+    assert!(
+        !bench.log.leases.mark_draining(other).await.unwrap(),
+        "the other one takes nothing any more"
+    );
+    bench.log.leases.acquire_lease(bench.owner, LEASE).await.unwrap();
+    assert!(bench.log.leases.mark_draining(other).await.unwrap(), "it has come back");
 }
 
 #[tokio::test]
@@ -348,16 +366,16 @@ async fn many_logs_are_read_at_once_each_behind_its_own_cursor() {
     let bench = bench().await;
     let (one, two, three) =
         (bench.generation().await, bench.generation().await, bench.generation().await);
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     let (first, second) = (deltas(&one, 1, 2..=9), deltas(&two, 1, 2..=4));
     writer.append(&[&first, &second]).await.unwrap();
     let foreign = Address { tenant: Tenant::named("other".into()), id: two.id };
     let wanted = [(one.clone(), Seq(3)), (two.clone(), Seq(1)), (three, Seq(1))];
-    let found = bench.log.read_many(&wanted, 4).await.unwrap();
+    let found = bench.log.events.read_many(&wanted, 4).await.unwrap();
     assert_eq!(found.len(), 2, "those without news are missing");
     assert_eq!(found[&one.id], first.entries[2..6], "no more than the limit of each");
     assert_eq!(found[&two.id], second.entries);
-    assert!(bench.log.read_many(&[(foreign, Seq(0))], 4).await.unwrap().is_empty());
+    assert!(bench.log.events.read_many(&[(foreign, Seq(0))], 4).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -366,21 +384,25 @@ async fn readers_elsewhere_count_where_it_matters() {
     let kept = bench.generation().await;
     let mut new = bench.fresh(None);
     new.request.on_disconnect = OnDisconnect::CancelAfter(5);
-    bench.log.create(&new).await.unwrap();
+    bench.log.generations.create(&new).await.unwrap();
     let left = Address { tenant: new.tenant, id: new.id };
     let ended = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
-    assert_eq!(bench.log.unread_elsewhere(&left).await.unwrap(), None, "never read");
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&ended, 1, 2)).await.unwrap();
+    assert_eq!(bench.log.ownership.unread_elsewhere(&left).await.unwrap(), None, "never read");
     let all = [kept.clone(), left.clone(), ended];
-    let owners = bench.log.renew_readers(&all, LEASE).await.unwrap();
+    let owners = bench.log.ownership.renew_readers(&all, LEASE).await.unwrap();
     assert_eq!(owners.len(), 2, "of what goes on");
     assert!(owners.values().all(|owner| *owner == bench.owner));
-    assert_eq!(bench.log.unread_elsewhere(&left).await.unwrap(), Some(Duration::ZERO));
-    assert_eq!(bench.log.unread_elsewhere(&kept).await.unwrap(), None, "nothing to write there");
+    assert_eq!(bench.log.ownership.unread_elsewhere(&left).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(
+        bench.log.ownership.unread_elsewhere(&kept).await.unwrap(),
+        None,
+        "nothing to write there"
+    );
     let foreign = Address { tenant: Tenant::named("other".into()), id: left.id };
-    assert!(bench.log.renew_readers(from_ref(&foreign), LEASE).await.unwrap().is_empty());
-    bench.log.renew_readers(&all, Duration::ZERO).await.unwrap();
-    let unread = bench.log.unread_elsewhere(&left).await.unwrap().unwrap();
+    assert!(bench.log.ownership.renew_readers(from_ref(&foreign), LEASE).await.unwrap().is_empty());
+    bench.log.ownership.renew_readers(&all, Duration::ZERO).await.unwrap();
+    let unread = bench.log.ownership.unread_elsewhere(&left).await.unwrap().unwrap();
     assert!(unread > Duration::ZERO && unread < LEASE, "{unread:?}");
 }
 
@@ -388,13 +410,17 @@ async fn readers_elsewhere_count_where_it_matters() {
 async fn what_an_upstream_keeps_is_told_by_the_owner_alone() {
     let bench = bench().await;
     let at = bench.generation().await;
-    let mut writer = bench.log.writer(bench.owner);
+    let mut writer = bench.log.events.writer(bench.owner);
     writer.append(&[&keeping(&at, 1, "resp_1")]).await.unwrap();
     writer.append(&[&keeping(&at, 2, "of another owner")]).await.unwrap();
     let mine = Orphans::Unattended { owner: bench.owner, attended: vec![] };
-    let orphan = bench.log.orphans(&mine, 10).await.unwrap().remove(0);
+    let orphan = bench.log.ownership.orphans(&mine, 10).await.unwrap().remove(0);
     assert_eq!(orphan.kept.unwrap().answer, "resp_1");
     let forgotten = Append { row: RowChange::Background(None), ..deltas(&at, 1, 2..=2) };
     writer.append(&[&keeping(&at, 1, "resp_2"), &forgotten]).await.unwrap();
-    assert_eq!(bench.log.orphans(&mine, 10).await.unwrap().remove(0).kept, None, "in their order");
+    assert_eq!(
+        bench.log.ownership.orphans(&mine, 10).await.unwrap().remove(0).kept,
+        None,
+        "in their order"
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lastword::domain::id::Seq;
-use lastword::ports::{Address, Log};
+use lastword::ports::Address;
 use lastword::store::{Durability, connect};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
@@ -251,7 +251,7 @@ async fn the_schema_is_stepped_up_under_an_instance_of_the_version_before() {
     stop.store(true, Ordering::Relaxed);
     old.await.unwrap();
     let log = wrong_log(&database.url, Mistake::None).await;
-    let read = log.read(&at, Seq::ZERO, 512).await.unwrap();
+    let read = log.events.read(&at, Seq::ZERO, 512).await.unwrap();
     let seqs: Vec<u64> = read.iter().map(|entry| entry.seq.0).collect();
     let last = written.load(Ordering::Relaxed) + 1;
     assert_eq!(seqs, (1..=last.min(512)).collect::<Vec<_>>());

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
+use futures_util::future::join_all;
 use lastword::store::{ConnectError, Durability, connect};
 use serde_json::json;
 use sqlx::ConnectOptions;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::client::{Client, PATIENCE, Reader, assert_whole};
 use crate::database::TestDatabase;
-use crate::harness::TestApp;
+use crate::harness::{TestApp, config};
 use crate::upstream::{Answer, Gate};
 
 /// A port that nobody listened at a moment ago.
@@ -202,4 +203,23 @@ async fn a_pool_in_transaction_mode_is_refused_in_clear_words() {
         .expect("sessions are kept")
         .close()
         .await;
+}
+
+/// PgBouncer gives 20 connections to a database unless told otherwise; the rest waits in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_is_at_ease_behind_a_session_pool_of_twenty() {
+    let database = TestDatabase::create().await;
+    let pool = PgBouncer::start(&database, "session", "extra_float_digits,options").await;
+    let behind = TestDatabase::over(pool.options(&database));
+    let settings = config(&behind);
+    let app = TestApp::on(behind, settings).await;
+    let starts = (0..20).map(|_| app.client.start_prompt("/demo tokens=60 tps=100 ttft_ms=0"));
+    let ids = join_all(starts).await;
+    // As many reads at a time as once starved the appends.
+    join_all((0..200).map(|n| app.client.view(&ids[n % 20]))).await;
+    for whole in join_all(ids.iter().map(|id| app.client.all(id, 0))).await {
+        assert_whole(&whole);
+    }
+    assert_eq!(app.client.get("/readyz").await.status(), 200);
+    app.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lastword::ports::Log;
+use lastword::ports::Upkeep;
 use lastword::store::embedded::Embedded;
 use lastword::store::{Durability, PgLog, connect};
 use reqwest::StatusCode;
@@ -200,6 +200,13 @@ async fn what_fell_into_the_default_table_is_moved_to_its_day_and_expires() {
     let ancient = "insert into segments select '00000000-0000-7000-8000-000000000001', 1, 1, 1, now(), '0 x {}' ";
     run(&mut admin, ancient).await;
     let log = log_on(&app.database).await;
+    let unsorted = async || {
+        let metrics = app.client.get("/metrics").await.text().await.unwrap();
+        let line = metrics.lines().find_map(|l| l.strip_prefix("lastword_unsorted_bytes "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let counted = app.database.number("select pg_total_relation_size('segments_other')").await;
+    assert_eq!(unsorted().await, u64::try_from(counted).unwrap());
     log.retain(7).await.unwrap();
     assert_eq!(app.database.number(other).await, 0, "moved, and expired");
     assert_eq!(app.client.all(&id, 0).await, events);

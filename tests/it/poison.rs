@@ -5,7 +5,7 @@ mod routes;
 
 use std::time::Duration;
 
-use lastword::ports::Log;
+use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

@@ -18,7 +18,7 @@ use crate::client::{PATIENCE, assert_whole};
 use crate::database::TestDatabase;
 use crate::fence;
 use crate::harness::{TestApp, config};
-use crate::wrong::{Mistake, WrongLog, wrong_log};
+use crate::wrong::{Mistake, WrongLog, watched_log};
 
 /// Much longer than a test: what happens at this pace does not happen.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -178,8 +178,8 @@ async fn who_is_alone_tells_nobody_anything() {
 }
 
 /// An engine whose reads are counted, with hints.
-async fn counted(database: &TestDatabase) -> (Engine, Arc<WrongLog>) {
-    let log = wrong_log(&database.url, Mistake::None).await;
+async fn counted(database: &TestDatabase) -> (Engine, WrongLog) {
+    let log = watched_log(&database.url, Mistake::None).await;
     let instance = InstanceId::random();
     let real = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
     let signals = PgSignals::new(&real, instance, Pace::default());
@@ -188,7 +188,7 @@ async fn counted(database: &TestDatabase) -> (Engine, Arc<WrongLog>) {
     tasks.spawn_service(signals.deliver());
     let models = Models::new(vec![fence::demo()], "demo".into());
     let limits = Limits { heartbeat: NEVER, ..Limits::default() };
-    let leaves = Leaves { log: log.clone(), signals: Arc::new(signals), models };
+    let leaves = Leaves { log: log.log.clone(), signals: Arc::new(signals), models };
     let engine = Engine::new(leaves, limits, instance, tasks);
     engine.take_up().await.unwrap();
     engine.keep_up();
@@ -219,7 +219,8 @@ async fn many_readers_elsewhere_cost_no_more_reads_than_one() {
     let counts = join_all(readers).await;
     let rows = owner.view(&ats[0]).await.unwrap().last_seq.0;
     assert_eq!(counts, vec![usize::try_from(rows).unwrap(); READERS]);
-    let (alone, many) = (log.read.load(Ordering::Relaxed), log.read_many.load(Ordering::Relaxed));
+    let (alone, many) =
+        (log.reads.one.load(Ordering::Relaxed), log.reads.many.load(Ordering::Relaxed));
     println!("{READERS} readers of {TOKENS} tokens twice: {alone} reads alone, {many} for all");
     assert!(alone <= 3 * READERS, "each reads up to the end of the log once: {alone}");
     assert!(many <= 2 * (TOKENS + 20), "no more than hints, both generations in one: {many}");

@@ -1,5 +1,5 @@
 //! Old days go as whole tables: what an answer came to stays, and erasing it erases it.
-use lastword::ports::Log;
+use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
 use reqwest::StatusCode;
 

@@ -15,14 +15,14 @@ use crate::client::PATIENCE;
 use crate::fence::engine;
 use crate::harness::{TestApp, config};
 use crate::log_contract::{Bench, append, bench, deltas, ending};
-use crate::wrong::{Mistake, wrong_log};
+use crate::wrong::{Mistake, watched_log};
 
 /// Three events, of which this version knows two.
 async fn of_a_newer_version(bench: &Bench) -> Address {
     let at = bench.generation().await;
     let mut said = deltas(&at, 1, 2..=4);
     said.entries[1] = Entry::from_stored(Seq(3), "image", "\"url\":\"x\"}").unwrap();
-    append(bench.log.writer(bench.owner).as_mut(), &said).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &said).await.unwrap();
     at
 }
 
@@ -38,7 +38,7 @@ async fn until_taken_over(app: &TestApp, id: &str) {
 async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     let bench = bench().await;
     let (newer, ours) = (of_a_newer_version(&bench).await, bench.generation().await);
-    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
     let app = TestApp::on(bench.database.clone(), config(&bench.database)).await;
     let id = newer.id.to_string();
     let mut reader = app.client.events(&id, 0).await;
@@ -68,8 +68,8 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     claim.owner = heir;
     let resumed = Event::Resumed { reason: LossReason::Takeover, attempt: 2 };
     claim.append.entries = vec![Entry::encode(Seq(5), &resumed).by(Epoch(2))];
-    bench.log.take_over(&claim).await.unwrap();
-    append(bench.log.writer(heir).as_mut(), &ending(&newer, 2, 6)).await.unwrap();
+    bench.log.ownership.take_over(&claim).await.unwrap();
+    append(bench.log.events.writer(heir).as_mut(), &ending(&newer, 2, 6)).await.unwrap();
     let rest = reader.rest().await;
     assert_eq!(rest.last().map(|e| (e.id, e.name.as_str())), Some((6, "done")));
     assert_eq!(app.client.view(&id).await["status"], "completed");
@@ -106,15 +106,15 @@ async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let bench = bench().await;
     let at = bench.generation().await;
-    append(bench.log.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=5)).await.unwrap();
-    bench.log.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
-    let listed = bench.log.orphans(&Orphans::LeaseExpired, 10).await.unwrap();
+    append(bench.log.events.writer(bench.owner).as_mut(), &deltas(&at, 1, 2..=5)).await.unwrap();
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let listed = bench.log.ownership.orphans(&Orphans::LeaseExpired, 10).await.unwrap();
     assert_eq!(listed.len(), 1);
     // It was only paused, and its last words come before anybody has looked at its log.
-    append(bench.log.writer(bench.owner).as_mut(), &ending(&at, 1, 6)).await.unwrap();
-    let log = wrong_log(&bench.database.url, Mistake::None).await;
-    *log.late.lock().unwrap() = Some(listed);
-    let (late, _) = engine(log);
+    append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 6)).await.unwrap();
+    let watched = watched_log(&bench.database.url, Mistake::None).await;
+    *watched.late.lock().unwrap() = Some(listed);
+    let (late, _) = engine(watched.log);
     assert_eq!(late.take_up().await.unwrap(), 0);
     late.drain(PATIENCE, &tokio_util::sync::CancellationToken::new()).await;
     let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lastword::domain::entry::Entry;
-use lastword::domain::generation::{Generation, NewGeneration};
-use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq, Tenant};
+use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use lastword::ports::{
-    Address, Append, Claim, Claimed, Conversations, Created, Deleted, Filter, Log, LogError,
-    LogWriter, Orphan, Orphans, Pool, RequestReads, Tail,
+    Address, Append, Claim, Claimed, Events, Log, LogError, LogWriter, Orphan, Orphans, Ownership,
+    Tail,
 };
-use lastword::store::PgLog;
 use sqlx::{Connection, PgConnection};
 
 /// Which mistake.
@@ -28,16 +26,34 @@ pub(crate) enum Mistake {
     OldSnapshot,
 }
 
-/// The real log with writers that make a mistake.
+/// The real log with parts that make a mistake.
 pub(crate) struct WrongLog {
-    pub(crate) real: PgLog,
+    pub(crate) log: Log,
+    pub(crate) late: Late,
+    pub(crate) reads: Arc<Reads>,
+}
+
+/// Orphans that are found once more, whatever has become of them.
+type Late = Arc<Mutex<Option<Vec<Orphan>>>>;
+
+/// Reads by one reader, and reads for many.
+#[derive(Default)]
+pub(crate) struct Reads {
+    pub(crate) one: AtomicUsize,
+    pub(crate) many: AtomicUsize,
+}
+
+struct WrongEvents {
+    real: Arc<dyn Events>,
+    mistake: Mistake,
+    reads: Arc<Reads>,
+}
+
+struct WrongOwnership {
+    real: Arc<dyn Ownership>,
+    mistake: Mistake,
     url: String,
-    /// Orphans that are found once more, whatever has become of them.
-    pub(crate) late: Mutex<Option<Vec<Orphan>>>,
-    pub(crate) mistake: Mistake,
-    /// Reads by one reader, and reads for many.
-    pub(crate) read: AtomicUsize,
-    pub(crate) read_many: AtomicUsize,
+    late: Late,
 }
 
 struct WrongWriter {
@@ -94,7 +110,7 @@ impl LogWriter for WrongWriter {
     }
 }
 
-impl WrongLog {
+impl WrongOwnership {
     /// The first entry goes in where the claim was made for, whatever is there by now.
     async fn take_over_blindly(&self, claim: &Claim) -> Claimed {
         let Claim { owner, from, append } = claim;
@@ -127,31 +143,12 @@ impl WrongLog {
 }
 
 #[async_trait]
-impl Log for WrongLog {
-    fn conversations(&self) -> Arc<dyn Conversations> {
-        self.real.conversations()
-    }
-    fn request_reads(&self) -> Arc<dyn RequestReads> {
-        self.real.request_reads()
-    }
-    fn operations(&self) -> Arc<dyn lastword::ports::Operations> {
-        self.real.operations()
-    }
+impl Events for WrongEvents {
     fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
         Box::new(WrongWriter { real: self.real.writer(owner), mistake: self.mistake })
     }
-    async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
-        self.real.create(new).await
-    }
-    async fn repeated(
-        &self,
-        tenant: &Tenant,
-        key: &lastword::domain::generation::Idempotency,
-    ) -> Result<Option<Created>, LogError> {
-        self.real.repeated(tenant, key).await
-    }
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
-        self.read.fetch_add(1, Ordering::Relaxed);
+        self.reads.one.fetch_add(1, Ordering::Relaxed);
         self.real.read(at, after, limit).await
     }
     async fn read_many(
@@ -159,65 +156,13 @@ impl Log for WrongLog {
         wanted: &[(Address, Seq)],
         limit: u32,
     ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
-        self.read_many.fetch_add(1, Ordering::Relaxed);
+        self.reads.many.fetch_add(1, Ordering::Relaxed);
         self.real.read_many(wanted, limit).await
     }
-    async fn renew_readers(
-        &self,
-        which: &[Address],
-        lasting: Duration,
-    ) -> Result<HashMap<GenerationId, InstanceId>, LogError> {
-        self.real.renew_readers(which, lasting).await
-    }
-    async fn unread_elsewhere(&self, at: &Address) -> Result<Option<Duration>, LogError> {
-        self.real.unread_elsewhere(at).await
-    }
-    async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
-        self.real.generation(at).await
-    }
-    async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError> {
-        self.real.newest_of(tenant, chat).await
-    }
-    async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
-        self.real.list(tenant, filter).await
-    }
-    async fn delete(&self, at: &Address) -> Result<Deleted, LogError> {
-        self.real.delete(at).await
-    }
-    async fn request_cancel(&self, at: &Address) -> Result<Option<InstanceId>, LogError> {
-        self.real.request_cancel(at).await
-    }
-    async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
-        self.real.cancel_requests(owner).await
-    }
-    async fn owned_elsewhere(
-        &self,
-        owner: InstanceId,
-        running: &[GenerationId],
-    ) -> Result<Vec<GenerationId>, LogError> {
-        self.real.owned_elsewhere(owner, running).await
-    }
-    async fn acquire_lease(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
-        self.real.acquire_lease(owner, lease).await
-    }
-    async fn mark_draining(&self, owner: InstanceId) -> Result<bool, LogError> {
-        self.real.mark_draining(owner).await
-    }
-    async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
-        self.real.give_up(at, owner, epoch).await
-    }
-    async fn heartbeat(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
-        self.real.heartbeat(owner, lease).await
-    }
-    async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
-        self.real.advertise_models(owner, models).await
-    }
-    async fn is_offered_elsewhere(&self, owner: InstanceId, model: &str) -> Result<bool, LogError> {
-        self.real.is_offered_elsewhere(owner, model).await
-    }
-    async fn release(&self, owner: InstanceId) -> Result<(), LogError> {
-        self.real.release(owner).await
-    }
+}
+
+#[async_trait]
+impl Ownership for WrongOwnership {
     async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
         if let Some(late) = self.late.lock().unwrap().take() {
             return Ok(late);
@@ -230,32 +175,44 @@ impl Log for WrongLog {
         }
         self.real.take_over(claim).await
     }
-    async fn compact(&self, owner: InstanceId) -> Result<u64, LogError> {
-        self.real.compact(owner).await
+    async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
+        self.real.give_up(at, owner, epoch).await
     }
-    async fn retain(&self, days: u32) -> Result<u64, LogError> {
-        self.real.retain(days).await
+    async fn owned_elsewhere(
+        &self,
+        owner: InstanceId,
+        running: &[GenerationId],
+    ) -> Result<Vec<GenerationId>, LogError> {
+        self.real.owned_elsewhere(owner, running).await
     }
-    fn take_unreadable(&self) -> u64 {
-        self.real.take_unreadable()
+    async fn cancel_requests(&self, owner: InstanceId) -> Result<Vec<GenerationId>, LogError> {
+        self.real.cancel_requests(owner).await
     }
-    fn pools(&self) -> Vec<Pool> {
-        self.real.pools()
+    async fn renew_readers(
+        &self,
+        which: &[Address],
+        lasting: Duration,
+    ) -> Result<HashMap<GenerationId, InstanceId>, LogError> {
+        self.real.renew_readers(which, lasting).await
     }
-
-    async fn bytes(&self) -> Result<i64, LogError> {
-        self.real.bytes().await
-    }
-
-    async fn condition(&self) -> Result<lastword::ports::Condition, LogError> {
-        self.real.condition().await
+    async fn unread_elsewhere(&self, at: &Address) -> Result<Option<Duration>, LogError> {
+        self.real.unread_elsewhere(at).await
     }
 }
 
 /// The log at `url` with that mistake.
-pub(crate) async fn wrong_log(url: &str, mistake: Mistake) -> Arc<WrongLog> {
+pub(crate) async fn wrong_log(url: &str, mistake: Mistake) -> Log {
+    watched_log(url, mistake).await.log
+}
+
+/// The same, and what a test may want to know or change of it.
+pub(crate) async fn watched_log(url: &str, mistake: Mistake) -> WrongLog {
     let durability = lastword::store::Durability::Required;
-    let real = lastword::store::connect(url.parse().unwrap(), durability).await.unwrap();
-    let late = Mutex::new(None);
-    Arc::new(WrongLog { real, url: url.into(), late, mistake, read: 0.into(), read_many: 0.into() })
+    let real = lastword::store::connect(url.parse().unwrap(), durability).await.unwrap().log();
+    let (late, reads) = (Late::default(), Arc::<Reads>::default());
+    let events = WrongEvents { real: real.events.clone(), mistake, reads: reads.clone() };
+    let (url, ownership) = (url.to_owned(), real.ownership.clone());
+    let ownership = WrongOwnership { real: ownership, mistake, url, late: late.clone() };
+    let log = Log { events: Arc::new(events), ownership: Arc::new(ownership), ..real };
+    WrongLog { log, late, reads }
 }

@@ -42,7 +42,7 @@ impl Engine {
             return Ok(Some(earlier));
         }
         let at = Address { tenant: caller.tenant().clone(), id: generation };
-        let Some(row) = self.inner.log.generation(&at).await? else { return Ok(None) };
+        let Some(row) = self.inner.log.generations.generation(&at).await? else { return Ok(None) };
         let (place, answer) = self.continuable(&row)?;
         let tokens = estimate_tokens(&answer.text) + estimate_tokens(&answer.reasoning);
         let continues = Continues { generation, bytes: answer.text.len(), tokens };

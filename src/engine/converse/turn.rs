@@ -36,7 +36,7 @@ impl Engine {
         model: &Model,
     ) -> Result<Created, StartError> {
         if let Some(key) = &new.idempotency
-            && let Some(earlier) = self.inner.log.repeated(&new.tenant, key).await?
+            && let Some(earlier) = self.inner.log.generations.repeated(&new.tenant, key).await?
         {
             return Ok(earlier);
         }
@@ -140,7 +140,7 @@ impl Engine {
     /// A parent that is no message: perhaps it is an answer that is being made.
     async fn no_parent(&self, at: &ConversationAt, id: MessageId) -> Result<StartError, LogError> {
         let address = Address { tenant: at.tenant.clone(), id: GenerationId(id.0) };
-        let row = self.inner.log.generation(&address).await?;
+        let row = self.inner.log.generations.generation(&address).await?;
         let running = row.filter(|row| {
             row.place.is_some_and(|p| p.conversation == at.id) && !row.status.is_ended()
         });

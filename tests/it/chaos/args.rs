@@ -1,14 +1,16 @@
-//! `--minutes 10 --seed 7 --at-once 100`.
+//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read'`.
 use std::time::Duration;
 
 /// What a run is asked to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) time: Duration,
     /// Decides which faults come in which order, and what is asked for; not when exactly.
     pub(crate) seed: u64,
     /// Generations at a time.
     pub(crate) at_once: usize,
+    /// The default isolation level of the role, which every instance must set right.
+    pub(crate) isolation: Option<String>,
 }
 
 impl Args {
@@ -17,6 +19,7 @@ impl Args {
             time: Duration::from_secs(600),
             seed: u64::from(std::process::id()),
             at_once: 100,
+            isolation: None,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -28,7 +31,11 @@ impl Args {
                 }
                 "--seed" => args.seed = value.parse().map_err(|e| bad(&e))?,
                 "--at-once" => args.at_once = value.parse().map_err(|e| bad(&e))?,
-                _ => return Err(format!("unknown: {word}; known: --minutes, --seed, --at-once")),
+                "--isolation" => args.isolation = Some(value),
+                _ => {
+                    let known = "--minutes, --seed, --at-once, --isolation";
+                    return Err(format!("unknown: {word}; known: {known}"));
+                }
             }
         }
         Ok(args)

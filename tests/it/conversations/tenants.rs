@@ -5,7 +5,7 @@ use lastword::domain::id::{ConversationId, MessageId, Tenant};
 use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Parameters, Prompt, Role};
 use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
-use lastword::ports::{ConversationAt, Log, Made, Page, Search};
+use lastword::ports::{ConversationAt, Made, Page, Search};
 use serde_json::{Map, json};
 
 use crate::conversation::Talk;
@@ -53,7 +53,7 @@ async fn another_tenant_sees_and_changes_nothing() {
     let talk = Talk::open(&app.client, &json!({"title": "mine"})).await;
     let turn = talk.prompt("/demo tokens=1 tps=0").await;
     let log = wrong_log(&app.database.url, Mistake::None).await;
-    let store = log.conversations();
+    let store = log.conversations;
     let other = Tenant::named("other".into());
     let id: ConversationId = talk.id.parse().unwrap();
     let (leaf, question): (MessageId, MessageId) =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lastword::app::App;
 use lastword::config::{Command, Config, ServeFlags, command_line};
+use lastword::ports::Log;
 use lastword::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,11 @@ async fn serve(flags: ServeFlags) -> Result<(), Box<dyn Error>> {
     telemetry::start(flags.place.log_format);
     let mut term = signal(SignalKind::terminate())?;
     let config = Config::load(flags)?;
-    let app = App::build_around(&config, |log| Arc::new(Forgetful(log))).await?;
+    let app = App::build_around(&config, |log| Log {
+        events: Arc::new(Forgetful(log.events.clone())),
+        ..log
+    })
+    .await?;
     let stop = CancellationToken::new();
     let running = app.run(stop.clone(), CancellationToken::new());
     tokio::pin!(running);

@@ -1,0 +1,106 @@
+//! Pages of the log, of one generation or of many.
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::lane::PgWriter;
+use super::postgres::PgLog;
+use super::rows::{self, answered, error, stored};
+use crate::domain::entry::Entry;
+use crate::domain::id::{GenerationId, InstanceId, Seq};
+use crate::ports::{Address, Events, LogError, LogWriter};
+
+#[async_trait]
+impl Events for PgLog {
+    fn writer(&self, owner: InstanceId) -> Box<dyn LogWriter> {
+        Box::new(PgWriter::new(self.supply.clone(), owner, self.append_cache.clone()))
+    }
+
+    // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
+    // that holds the first.
+    async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
+        answered(async {
+            let found = sqlx::query(
+                "with page as ( \
+                   select s.seq, s.epoch, s.lines from segments s \
+                   where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
+                     from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
+                     order by b.seq desc limit 1), 0) \
+                   union all \
+                   select u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+                   from waiting j, unpacked(j.ids, j.lines) u \
+                   where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4) \
+                 select seq, epoch, lines, (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
+                 from page \
+                 where exists (select from generations where id = $1 and tenant = $2) order by seq",
+            )
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .bind(stored(after))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(error)?;
+            let mut page = Vec::new();
+            for row in &found {
+                rows::unpack(row, at.id, after, limit, &mut page)?;
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    // One lookup in the primary key for each generation, and one look at the journal for all. For
+    // few generations the look covers only rows with an event of theirs.
+    async fn read_many(
+        &self,
+        wanted: &[(Address, Seq)],
+        limit: u32,
+    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+        answered(async {
+            let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
+            let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
+            let found = sqlx::query(
+                "with w as materialized (select w.*, \
+                     (select min(d.seq) from doubled d where d.generation_id = w.id) as doubled \
+                   from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
+                   join generations g on g.id = w.id and g.tenant = w.tenant) \
+                 select w.id, w.after, w.doubled, s.seq, s.epoch, s.lines \
+                 from w cross join lateral (select * from segments s where s.generation_id = w.id \
+                   and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
+                     where b.generation_id = w.id and b.seq <= w.after + 1 \
+                     order by b.seq desc limit 1), 0) \
+                   order by s.seq limit $4) s \
+                 union all \
+                 select w.id, w.after, w.doubled, u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+                 from waiting j, unpacked(j.ids, j.lines) u, w \
+                 where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
+                   and u.seq > w.after and u.seq <= w.after + $4 \
+                 order by id, seq",
+            )
+            .bind(&ids)
+            .bind(&tenants)
+            .bind(&after)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(error)?;
+            let mut pages: HashMap<GenerationId, Vec<Entry>> = HashMap::new();
+            for row in &found {
+                let id = GenerationId(row.try_get("id").map_err(error)?);
+                let after = rows::seq(row.try_get("after").map_err(error)?);
+                rows::unpack(row, id, after, limit, pages.entry(id).or_default())?;
+            }
+            pages.retain(|_, page| !page.is_empty());
+            Ok(pages)
+        })
+        .await
+    }
+}
+
+/// The ids and tenants of generations, a column each.
+pub(super) fn columns<'a>(which: impl Iterator<Item = &'a Address>) -> (Vec<Uuid>, Vec<&'a str>) {
+    which.map(|at| (at.id.0, at.tenant.as_str())).unzip()
+}
