@@ -118,5 +118,7 @@ async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
     assert_eq!(late.take_up().await.unwrap(), 0);
     late.drain(PATIENCE, &tokio_util::sync::CancellationToken::new()).await;
     let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-    assert!(!said.contains("broken") && !said.contains("WARN"), "{said}");
+    // A busy database's slow statements are the driver's to tell.
+    let mut ours = said.lines().filter(|line| !line.contains("sqlx::"));
+    assert!(!ours.any(|line| line.contains("broken") || line.contains("WARN")), "{said}");
 }
