@@ -8,6 +8,7 @@ mod doubled;
 mod ending;
 mod follower_notifier;
 mod following;
+mod full_window;
 mod generate;
 mod hand_over;
 mod hints;

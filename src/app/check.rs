@@ -132,7 +132,7 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
 /// it; what speaks against it.
 async fn goes_on(model: &Model) -> Option<String> {
     const BEGUN: &str = "one, two, three, four, five,";
-    if model.continuation() != Continuation::Prefix {
+    if model.provider.continuation_without() != Continuation::Prefix {
         return None;
     }
     let asked = attempt("Count from one to ten, in words, with commas.", 10);

@@ -60,15 +60,17 @@ impl Local {
         loop {
             sleep(self.config.detect_every).await;
             let looks = look(&self.candidates).await;
+            let mut changed = false;
             for (known, new) in self.looks.iter_mut().zip(looks) {
                 // A busy server is still there.
                 if new != Look::Silent {
+                    changed |= *known != new;
                     *known = new;
                 }
             }
             let before = std::mem::take(&mut self.lines);
             match self.models() {
-                Ok((_, lines)) if lines == before => {}
+                Ok((_, lines)) if lines == before && !changed => {}
                 Ok((models, lines)) => {
                     tracing::info!(default = lines.first(), "the models have changed");
                     engine.set_models(models);
@@ -105,7 +107,9 @@ impl Local {
                         };
                         let server = found.server.unwrap_or(by_port);
                         let model = model(name, provider, OnLoss::Continue, ATTEMPTS);
-                        let model = Model { context_tokens: found.context_tokens, ..model };
+                        let mut model = Model { context_tokens: found.context_tokens, ..model };
+                        model.recovery.continues_structured = found.continues_all;
+                        model.recovery.continues_thoughts = found.continues_all;
                         all.push((model, format!("found at {base_url}, {server}")));
                     }
                     Err(error) => tracing::warn!(%error, "a model that was found is left out"),

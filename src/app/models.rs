@@ -153,13 +153,12 @@ fn check_wire(config: &ModelConfig) -> Result<(), ModelsError> {
         (Some(_), _) if config.provider != ProviderKind::Openai => {
             Err(ModelsError::Wire(config.name.clone()))
         }
-        (Some(WireWord::Responses), Some(ContinuationWord::Prefix)) => refuse(
-            "continuation = \"prefix\" needs wire = \"chat\"; say provider_resume, instruct or none",
-        ),
-        (None | Some(WireWord::Chat), Some(ContinuationWord::ProviderResume)) => refuse(
-            "continuation = \"provider_resume\" needs provider = \"openai\" with wire = \"responses\"; \
-             say prefix, instruct or none",
-        ),
+        (_, Some(ContinuationWord::ProviderResume)) if config.provider != ProviderKind::Openai => {
+            refuse(
+                "continuation = \"provider_resume\" needs provider = \"openai\"; \
+                 say prefix, instruct or none",
+            )
+        }
         (_, _) => Ok(()),
     }
 }
@@ -201,6 +200,7 @@ fn recovery(config: &ModelConfig) -> Result<Recovery, ModelsError> {
     recovery.reconnect = seconds("reconnect_for_s", config.reconnect_for_s, reconnect)?;
     recovery.fallback_after = seconds("fallback_after_s", config.fallback_after_s, after)?;
     recovery.continues_structured = config.continues_structured;
+    recovery.continues_thoughts = config.continues_thoughts;
     Ok(recovery)
 }
 

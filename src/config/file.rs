@@ -95,6 +95,9 @@ pub struct ModelConfig {
     /// Whether a continuation keeps to the grammar of structured output that was begun.
     #[serde(default)]
     pub continues_structured: bool,
+    /// Whether it goes on inside thoughts that broke off.
+    #[serde(default)]
+    pub continues_thoughts: bool,
     /// Seconds that a server that cannot be reached is waited for, once an answer has begun.
     pub reconnect_for_s: Option<f64>,
     /// The same where there is a fallback.

@@ -18,7 +18,10 @@ use crate::tasks::Tasks;
 /// How long a cancel may wait for the name of what it ends: an upstream gives it at once or never.
 const LEARN: Duration = Duration::from_secs(5);
 
-/// The state of the upstream's answer, as far as it is known.
+/// The log could not be written for too long.
+pub(super) struct Unwritten;
+
+/// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct BackgroundState {
     kept: Option<BackgroundResponse>,
@@ -78,7 +81,30 @@ impl Generation {
         }
     }
 
-    /// The request that resumes the answer, if its upstream keeps it.
+    /// Names the answer that is about to be asked for, where its upstream lets us: once the name is
+    /// durable, whoever owns the generation next can hear the answer, or end it.
+    pub(super) async fn name_answer(&mut self) -> Result<Option<String>, Unwritten> {
+        let begun = !self.transcript.answer.is_empty();
+        if begun || self.resume().is_some() {
+            return Ok(None);
+        }
+        let Some(name) = self.model.provider.new_name() else { return Ok(None) };
+        self.keep(Some(name.clone()));
+        let limit = self.engine.inner.limits.write_outage;
+        if !self.push(Vec::new()).await || timeout(limit, self.writer.flush()).await.is_err() {
+            return Err(Unwritten);
+        }
+        Ok(Some(name))
+    }
+
+    /// Where the upstream said no to the request, it keeps nothing.
+    pub(super) fn note_unnamed(&mut self, named: bool, error: &ProviderError) {
+        if named && error.upstream.is_some() {
+            self.keep(None);
+        }
+    }
+
+    /// What to ask the upstream for, if it keeps the answer.
     pub(super) fn resume(&self) -> Option<Resume> {
         let kept = self.background.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
         Some(Resume { kept: kept.answer.clone(), heard: self.transcript.answer.clone() })

@@ -39,6 +39,8 @@ pub(super) fn read_batch(
             Some(Ok(Delta::Usage(usage))) => meter.reported(usage),
             Some(Ok(Delta::Background(answer))) => heard.kept = Some(Some(answer)),
             Some(Ok(Delta::Forgotten)) => heard.kept = Some(None),
+            Some(Ok(Delta::Repeated(bytes))) => meter.said(bytes),
+            Some(Ok(Delta::AskedAgain)) => meter.begin(false),
             Some(Ok(Delta::Notice { code, message })) => heard.events.push(notice(code, &message)),
             Some(Ok(Delta::Text(text))) => {
                 each_piece(text, |text| Event::Delta { text }, meter, &mut heard.events);

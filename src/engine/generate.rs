@@ -15,6 +15,7 @@ use super::Engine;
 use super::background_response::BackgroundState;
 use super::delta_batch::{notice, read_batch, size};
 use super::ending::{failed, finished, log_outage, lost, stopped, truncated};
+use super::full_window;
 use super::live::Tail;
 use super::meter::Meter;
 use super::models::Model;
@@ -138,6 +139,7 @@ impl Generation {
             let mut error = match self.attempt(stops, meter).await {
                 Attempted::Finished(reason, raw) => {
                     self.background.ended();
+                    let reason = full_window::reason(reason, &self.model, &self.request, meter);
                     return Some(finished(reason, raw));
                 }
                 Attempted::OutputLimit => return Some(finished(FinishReason::Length, None)),
@@ -219,10 +221,16 @@ impl Generation {
             return Attempted::Stopped(why);
         }
         let mut stop = stops.beside();
+        let named = tokio::select! {
+            biased;
+            why = &mut stop => return Attempted::Stopped(why),
+            named = self.name_answer() => named,
+        };
+        let Ok(named) = named else { return Attempted::LogOutage };
         let attempt = Attempt {
             prompt: self.request.prompt.clone(),
             so_far: self.transcript.answer.text.clone(),
-            resume: self.resume(),
+            resume: if named.is_some() { None } else { self.resume() },
             trace: spans::upstream(self),
             source: self.request.source.clone(),
             reasoning: self.transcript.answer.reasoning.clone(),
@@ -231,7 +239,10 @@ impl Generation {
         };
         let resumes = attempt.resume.is_some();
         let provider = Arc::clone(&self.model.provider);
-        let mut starting = provider.start(attempt);
+        let mut starting = match &named {
+            Some(name) => provider.start_as(name, attempt),
+            None => provider.start(attempt),
+        };
         let mut deltas = tokio::select! {
             biased;
             why = &mut stop => {
@@ -240,7 +251,10 @@ impl Generation {
             }
             started = &mut starting => match started {
                 Ok(deltas) => deltas,
-                Err(error) => return Attempted::Lost(error),
+                Err(error) => {
+                    self.note_unnamed(named.is_some(), &error);
+                    return Attempted::Lost(error);
+                }
             },
         };
         self.tail.accepted.cancel();

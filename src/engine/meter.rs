@@ -57,6 +57,11 @@ impl Meter {
         self.reported = Some(usage);
     }
 
+    /// What the upstream reported of the attempt under way.
+    pub(super) fn attempt(&self) -> Option<Usage> {
+        self.reported
+    }
+
     /// Nobody was there to ask: the attempt cost nothing.
     pub(super) fn unmade(&mut self) {
         self.attempting = false;

@@ -47,6 +47,8 @@ pub struct Recovery {
     pub fallback_after: Duration,
     /// Whether a continuation keeps to the grammar of structured output that was begun.
     pub continues_structured: bool,
+    /// Whether it goes on inside thoughts that broke off.
+    pub continues_thoughts: bool,
     /// Set when the server has refused to go on from a text.
     refused: Arc<AtomicBool>,
 }
@@ -57,6 +59,7 @@ impl Default for Recovery {
             reconnect: Duration::from_secs(180),
             fallback_after: Duration::from_secs(10),
             continues_structured: false,
+            continues_thoughts: false,
             refused: Arc::default(),
         }
     }
@@ -73,6 +76,11 @@ impl Model {
             | Continuation::Prefix
             | Continuation::ProviderResume) => known,
         }
+    }
+
+    /// The same where its upstream keeps no answer, or none any more.
+    pub(super) fn continuation_without(&self) -> Continuation {
+        if self.refused() { Continuation::None } else { self.provider.continuation_without() }
     }
 
     /// Whether its server has refused to go on.

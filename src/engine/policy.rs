@@ -75,11 +75,17 @@ pub(super) fn next(
 
 /// Whether the model goes on behind `answer`.
 pub(super) fn can_continue(model: &Model, answer: &Answer, facts: Facts) -> bool {
+    if facts.kept && model.continuation() == Continuation::ProviderResume {
+        return true;
+    }
     let free = !facts.structured || model.recovery.continues_structured;
-    match model.continuation() {
-        Continuation::None => false,
-        Continuation::Instruct | Continuation::Prefix => free && is_plain_text(answer),
-        Continuation::ProviderResume => facts.kept,
+    match model.continuation_without() {
+        Continuation::None | Continuation::ProviderResume => false,
+        Continuation::Instruct => free && is_plain_text(answer),
+        Continuation::Prefix => {
+            let thinks = model.recovery.continues_thoughts && is_thoughts(answer);
+            free && (is_plain_text(answer) || thinks)
+        }
     }
 }
 
@@ -90,7 +96,10 @@ pub(super) fn may_move(model: &Model, transcript: &Transcript, facts: Facts) -> 
         Continuation::None | Continuation::Instruct => transcript.answer.is_empty(),
         Continuation::Prefix => true,
         // Until its name is known, what the upstream makes would be made, and paid for, twice.
-        Continuation::ProviderResume => facts.kept,
+        Continuation::ProviderResume => {
+            let begun = !transcript.answer.is_empty();
+            facts.kept || (begun && model.continuation_without() == Continuation::Prefix)
+        }
     };
     match next(model, transcript, LossReason::Takeover, facts) {
         Next::Continue(_) | Next::Again => exact,
@@ -101,6 +110,12 @@ pub(super) fn may_move(model: &Model, transcript: &Transcript, facts: Facts) -> 
 /// A half-made tool call or refusal cannot be continued from its text; an answer can.
 fn is_plain_text(answer: &Answer) -> bool {
     !answer.text.is_empty() && answer.refusal.is_empty() && answer.tool_calls.is_empty()
+}
+
+/// Whether it broke off inside the thoughts, before the answer itself.
+fn is_thoughts(answer: &Answer) -> bool {
+    let silent = answer.text.is_empty() && answer.refusal.is_empty();
+    silent && answer.tool_calls.is_empty() && !answer.reasoning.is_empty()
 }
 
 /// Whether the model may be asked again after `error`, when `made` attempts were made here.
@@ -153,7 +168,7 @@ pub(super) fn is_away(error: &ProviderError) -> bool {
 /// taken before.
 pub(super) fn refuses_to_continue(model: &Model, error: &ProviderError) -> bool {
     let status = error.upstream.as_ref().map_or(0, |said| said.status);
-    let asked = match model.continuation() {
+    let asked = match model.continuation_without() {
         Continuation::Prefix | Continuation::Instruct => true,
         Continuation::None | Continuation::ProviderResume => false,
     };

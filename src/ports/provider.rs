@@ -31,6 +31,26 @@ pub trait Provider: Send + Sync + 'static {
     /// Begins an attempt; returns when the upstream has accepted the prompt.
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError>;
 
+    /// How a text is gone on with where its upstream keeps no answer, or none any more.
+    fn continuation_without(&self) -> Continuation {
+        match self.continuation() {
+            Continuation::ProviderResume => Continuation::None,
+            other @ (Continuation::None | Continuation::Instruct | Continuation::Prefix) => other,
+        }
+    }
+
+    /// A name under which the upstream will keep a new answer, where it lets us choose: it is to
+    /// be stored before the request.
+    fn new_name(&self) -> Option<String> {
+        None
+    }
+
+    /// Begins an answer that the upstream keeps as `name`, one of [`Provider::new_name`].
+    async fn start_as(&self, name: &str, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let _names_nothing = name;
+        self.start(attempt).await
+    }
+
     /// Ends an answer that the upstream goes on making by itself, where dropping the stream does
     /// not. Bounded in time, best effort; the default is for upstreams that do no such thing.
     async fn abandon(&self, kept: &str) {
@@ -126,6 +146,10 @@ pub enum Delta {
     Background(String),
     /// It does not, or no longer.
     Forgotten,
+    /// So many bytes that the text so far has already were made and left out.
+    Repeated(usize),
+    /// The same is asked once more: what follows is the answer to another request.
+    AskedAgain,
     /// Something that a reader may want to know.
     Notice {
         /// Stable, for programs.

@@ -7,6 +7,7 @@ mod calls;
 mod extras;
 pub(super) mod map;
 mod messages;
+mod streams;
 pub(super) mod tools;
 mod wire;
 
@@ -19,10 +20,13 @@ use async_openai::middleware::HttpRequestFactory;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::de::IgnoredAny;
 
 use super::upstream::adjust::ThinkTags;
+use super::upstream::cut_back;
+use super::upstream::cut_back::{Asked, GoesOn, is_begun};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::events::Events;
@@ -30,6 +34,7 @@ use super::upstream::guard::{Guard, unsent};
 use super::upstream::overlap;
 use super::upstream::probe::Probe;
 use crate::domain::event::ErrorCode;
+use crate::domain::id::RequestId;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Dialect};
@@ -39,10 +44,13 @@ use map::ChatMap;
 const PATH: &str = "/chat/completions";
 
 /// A model behind an OpenAI-compatible endpoint.
+#[derive(Clone)]
 pub struct OpenAi {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     config: OpenAIConfig,
     is_openai: bool,
+    /// What the answer is to be kept as.
+    name: Option<HeaderValue>,
 }
 
 impl OpenAi {
@@ -61,7 +69,7 @@ impl OpenAi {
             .with_org_id("")
             .with_project_id("");
         let is_openai = endpoint.is_openai();
-        Ok(Self { endpoint, config, is_openai })
+        Ok(Self { endpoint: Arc::new(endpoint), config, is_openai, name: None })
     }
 
     fn client(&self, sender: Sender) -> async_openai::Client<OpenAIConfig> {
@@ -84,25 +92,57 @@ impl Provider for OpenAi {
         self.endpoint.settings.continuation
     }
 
+    fn continuation_without(&self) -> Continuation {
+        match self.continuation() {
+            Continuation::ProviderResume => Continuation::Prefix,
+            other @ (Continuation::None | Continuation::Instruct | Continuation::Prefix) => other,
+        }
+    }
+
+    fn new_name(&self) -> Option<String> {
+        let keeps = self.continuation() == Continuation::ProviderResume;
+        keeps.then(|| RequestId::random().to_string())
+    }
+
+    async fn start_as(&self, name: &str, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        let named = Self { name: HeaderValue::from_str(name).ok(), ..self.clone() };
+        named.start(attempt).await
+    }
+
+    async fn abandon(&self, kept: &str) {
+        streams::delete(&self.endpoint, kept).await;
+    }
+
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
+        if let Some(resume) = &attempt.resume {
+            let map = ChatMap::new(self.think_tags());
+            return streams::hear(&self.endpoint, resume, attempt.trace, map).await;
+        }
+        if self.continuation_without() == Continuation::Prefix && cut_back::is_begun(&attempt) {
+            return cut_back::go_on(self, attempt).await;
+        }
         let body = Body::new(self.dialect(), &attempt);
         if body.spent {
             return Ok(overlap::spent());
         }
         let told = body.left_out.clone();
-        let deltas = match self.ask(&body, &attempt).await {
-            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-                // A refused request was not billed. It is sent once more, with the parameter under
-                // its newer name.
-                match body.renamed(&refused.message) {
-                    Some(other) => self.ask(&other, &attempt).await?,
-                    None => return Err(refused),
-                }
-            }
-            asked => asked?,
-        };
+        let deltas = self.ask_named(&body, &attempt).await?;
         let deltas = overlap::clean(deltas, self.continuation(), &attempt.so_far);
         Ok(if attempt.so_far.is_empty() { overlap::told(deltas, &told) } else { deltas })
+    }
+}
+
+#[async_trait]
+impl GoesOn for OpenAi {
+    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
+        let mut body = Body::new(self.dialect(), attempt);
+        if body.spent {
+            return Ok(None);
+        }
+        let left = body.left();
+        body.allow(again);
+        let deltas = self.ask_named(&body, attempt).await?;
+        Ok(Some(Asked { deltas, sent: body.begun, left }))
     }
 }
 
@@ -112,8 +152,26 @@ impl OpenAi {
         Dialect {
             model: &settings.upstream_model,
             is_openai: self.is_openai,
-            continuation: settings.continuation,
+            continuation: self.continuation_without(),
             adjust: &settings.adjust,
+        }
+    }
+
+    fn think_tags(&self) -> ThinkTags {
+        let usual = if self.is_openai { ThinkTags::Off } else { ThinkTags::On };
+        self.endpoint.settings.adjust.think_tags.unwrap_or(usual)
+    }
+
+    /// Asks, and once more where only the name of the limit is refused: that was not billed.
+    async fn ask_named(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
+        match self.ask(body, attempt).await {
+            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+                match body.renamed(&refused.message) {
+                    Some(other) => self.ask(&other, attempt).await,
+                    None => Err(refused),
+                }
+            }
+            asked => asked,
         }
     }
 
@@ -122,8 +180,9 @@ impl OpenAi {
         let probe = Arc::new(Probe::new());
         let guard = self.endpoint.guard(probe.clone(), attempt.trace);
         let answer = Answer::default();
-        let client = self.client(Sender { guard, answer: answer.clone() });
-        // async-openai's error does not tell the kind: the guard knows it.
+        let name = self.name.clone();
+        let client = self.client(Sender { guard, answer: answer.clone(), name });
+        // What kind of error it is for async-openai says nothing: the guard knows.
         let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&body.object).await;
         let secrets = self.endpoint.secrets();
         let Some(events) = answer.take() else {
@@ -132,9 +191,7 @@ impl OpenAi {
             return Err(probe.describe(probe.loss().unwrap_or_else(unsent), secrets));
         };
         // Thoughts come before the text, so behind a text there are none.
-        let usual = if self.is_openai { ThinkTags::Off } else { ThinkTags::On };
-        let tags = self.endpoint.settings.adjust.think_tags.unwrap_or(usual);
-        let tags = if attempt.so_far.is_empty() { tags } else { ThinkTags::Off };
+        let tags = if is_begun(attempt) { ThinkTags::Off } else { self.think_tags() };
         Ok(DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed())
     }
 }
@@ -155,6 +212,7 @@ impl Answer {
 struct Sender {
     guard: Guard,
     answer: Answer,
+    name: Option<HeaderValue>,
 }
 
 impl tower::Service<HttpRequestFactory> for Sender {
@@ -167,9 +225,12 @@ impl tower::Service<HttpRequestFactory> for Sender {
     }
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { guard, answer } = self.clone();
+        let Self { guard, answer, name } = self.clone();
         Box::pin(async move {
-            let request = factory.build().await?;
+            let mut request = factory.build().await?;
+            if let Some(name) = name {
+                request.headers_mut().insert(streams::NAME, name);
+            }
             let probe = guard.probe.clone();
             let events = guard.execute(request).await.map_err(|loss| {
                 probe.fail(loss);
@@ -177,7 +238,7 @@ impl tower::Service<HttpRequestFactory> for Sender {
             })?;
             *answer.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
             let mut empty = http::Response::new(reqwest::Body::default());
-            let event_stream = http::HeaderValue::from_static("text/event-stream");
+            let event_stream = HeaderValue::from_static("text/event-stream");
             empty.headers_mut().insert(CONTENT_TYPE, event_stream);
             Ok(empty.into())
         })

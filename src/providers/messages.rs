@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use http::HeaderValue;
 
+use super::upstream::cut_back;
+use super::upstream::cut_back::{Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::unsent;
@@ -28,8 +30,9 @@ const PATH: &str = "/v1/messages";
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A model behind the Messages API.
+#[derive(Clone)]
 pub struct Anthropic {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     url: String,
 }
 
@@ -43,7 +46,7 @@ impl Anthropic {
         let endpoint = Endpoint::new(settings, PATH)?;
         let base = &endpoint.settings.base_url;
         let url = format!("{}{PATH}", base.strip_suffix("/v1").unwrap_or(base));
-        Ok(Self { endpoint, url })
+        Ok(Self { endpoint: Arc::new(endpoint), url })
     }
 
     fn request(&self, body: &Body, attempt: &Attempt) -> Option<reqwest::Request> {
@@ -58,6 +61,34 @@ impl Anthropic {
             request = request.header("x-api-key", key);
         }
         request.build().ok()
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        let settings = &self.endpoint.settings;
+        Wanted {
+            model: &settings.upstream_model,
+            continuation: settings.continuation,
+            adjust: &settings.adjust,
+        }
+    }
+
+    /// Asks, and once more without an effort where that is refused: not every model takes one, and
+    /// it is a hint.
+    async fn ask_plainly(
+        &self,
+        body: &mut Body,
+        attempt: &Attempt,
+    ) -> Result<Deltas, ProviderError> {
+        match self.ask(body, attempt).await {
+            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
+                let Some(other) = body.without_effort(&refused.message) else {
+                    return Err(refused);
+                };
+                *body = other;
+                self.ask(body, attempt).await
+            }
+            asked => asked,
+        }
     }
 
     /// Asks once.
@@ -90,37 +121,32 @@ impl Provider for Anthropic {
     }
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
-        let settings = &self.endpoint.settings;
-        let wanted = Wanted {
-            model: &settings.upstream_model,
-            continuation: settings.continuation,
-            adjust: &settings.adjust,
-        };
-        let mut body = Body::new(wanted, &attempt);
+        if self.continuation() == Continuation::Prefix && !attempt.so_far.is_empty() {
+            return cut_back::go_on(self, attempt).await;
+        }
+        let mut body = Body::new(self.wanted(), &attempt);
         if body.spent {
             return Ok(overlap::spent());
         }
-        let deltas = match self.ask(&body, &attempt).await {
-            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-                // Not every model takes an effort, and it is a hint: the same once more without.
-                let Some(other) = body.without_effort(&refused.message) else {
-                    return Err(refused);
-                };
-                body = other;
-                self.ask(&body, &attempt).await?
-            }
-            asked => asked?,
-        };
-        let so_far = &attempt.so_far;
-        Ok(match settings.continuation {
-            _ if so_far.is_empty() => overlap::told(deltas, &body.left_out),
-            // The request leaves it out.
-            Continuation::Prefix => {
-                overlap::without_blank(deltas, &so_far[so_far.trim_end().len()..])
-            }
-            Continuation::None | Continuation::Instruct | Continuation::ProviderResume => {
-                overlap::clean(deltas, settings.continuation, so_far)
-            }
+        let deltas = self.ask_plainly(&mut body, &attempt).await?;
+        Ok(if attempt.so_far.is_empty() {
+            overlap::told(deltas, &body.left_out)
+        } else {
+            overlap::clean(deltas, self.continuation(), &attempt.so_far)
         })
+    }
+}
+
+#[async_trait]
+impl GoesOn for Anthropic {
+    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
+        let mut body = Body::new(self.wanted(), attempt);
+        if body.spent {
+            return Ok(None);
+        }
+        let left = body.left();
+        body.allow(again);
+        let deltas = self.ask_plainly(&mut body, attempt).await?;
+        Ok(Some(Asked { deltas, sent: body.begun, left }))
     }
 }

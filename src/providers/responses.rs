@@ -3,7 +3,7 @@
 //! owner.
 mod body;
 mod map;
-mod replay;
+pub(super) mod replay;
 mod tools;
 mod wire;
 
@@ -15,6 +15,8 @@ use futures_util::{StreamExt, stream};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
+use super::upstream::cut_back;
+use super::upstream::cut_back::{Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::{truncated, unsent};
@@ -34,8 +36,9 @@ const MAX_EVENT: usize = 16 << 20;
 const ABANDON: Duration = Duration::from_secs(5);
 
 /// A model behind the Responses API.
+#[derive(Clone)]
 pub struct Responses {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     url: String,
 }
 
@@ -47,7 +50,7 @@ impl Responses {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let endpoint = Endpoint::new(settings, PATH)?;
         let url = format!("{}{PATH}", endpoint.settings.base_url);
-        Ok(Self { endpoint, url })
+        Ok(Self { endpoint: Arc::new(endpoint), url })
     }
 
     fn keeps(&self) -> bool {
@@ -78,6 +81,30 @@ impl Responses {
         Body::new(wanted, attempt)
     }
 
+    /// Asks once, or for what is kept.
+    async fn ask(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
+        let probe = Arc::new(Probe::new());
+        let request = self.request(attempt.resume.as_ref(), body);
+        let Some(request) = request else { return Err(unsent()) };
+        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
+        let events = match guard.execute(request).await {
+            Ok(events) => events,
+            Err(loss) => {
+                let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
+                let secrets = self.endpoint.secrets();
+                let secrets = secrets.iter().map(String::as_str).chain(texts);
+                let loss = probe.describe(loss, secrets);
+                return if attempt.resume.is_some() {
+                    not_resumed(probe.status(), loss)
+                } else {
+                    Err(loss)
+                };
+            }
+        };
+        let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
+        Ok(DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed())
+    }
+
     fn with_key(&self, request: reqwest::RequestBuilder) -> Option<reqwest::RequestBuilder> {
         let Some(key) = &self.endpoint.settings.api_key else { return Some(request) };
         let mut key = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
@@ -101,35 +128,18 @@ impl Provider for Responses {
     }
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
-        let settings = &self.endpoint.settings;
-        let probe = Arc::new(Probe::new());
+        if self.continuation() == Continuation::Prefix && !attempt.so_far.is_empty() {
+            return cut_back::go_on(self, attempt).await;
+        }
         let body = self.body(&attempt);
         if body.spent && attempt.resume.is_none() {
             return Ok(overlap::spent());
         }
-        let request = self.request(attempt.resume.as_ref(), &body);
-        let Some(request) = request else { return Err(unsent()) };
-        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
-        let events = match guard.execute(request).await {
-            Ok(events) => events,
-            Err(loss) => {
-                let texts = attempt.prompt.messages.iter().map(|m| m.content.as_str());
-                let secrets = self.endpoint.secrets();
-                let secrets = secrets.iter().map(String::as_str).chain(texts);
-                let loss = probe.describe(loss, secrets);
-                return if attempt.resume.is_some() {
-                    not_resumed(probe.status(), loss)
-                } else {
-                    Err(loss)
-                };
-            }
-        };
-        let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
-        let deltas = DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed();
+        let deltas = self.ask(&body, &attempt).await?;
         Ok(match attempt.resume {
             Some(resume) => replay::behind(deltas, resume.heard),
             None if attempt.so_far.is_empty() => overlap::told(deltas, &body.left_out),
-            None => overlap::clean(deltas, settings.continuation, &attempt.so_far),
+            None => overlap::clean(deltas, self.continuation(), &attempt.so_far),
         })
     }
 
@@ -148,9 +158,23 @@ impl Provider for Responses {
     }
 }
 
-/// A request for the rest costs nothing, so it may be repeated. A plain refusal means that the
-/// answer is no longer there, or cannot be heard any more.
-fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError> {
+#[async_trait]
+impl GoesOn for Responses {
+    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
+        let mut body = self.body(attempt);
+        if body.spent {
+            return Ok(None);
+        }
+        let left = body.left();
+        body.allow(again);
+        let deltas = self.ask(&body, attempt).await?;
+        Ok(Some(Asked { deltas, sent: body.begun, left }))
+    }
+}
+
+/// Asking for the rest costs nothing, so it may be done again; a plain no means that the answer
+/// is no longer there, or cannot be heard any more.
+pub(crate) fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError> {
     if matches!(status, 400..=499) && !matches!(status, 401 | 403 | 408 | 429) {
         let message = format!("the model no longer keeps the answer: {}", loss.message);
         return Ok(stream::iter([Ok(Delta::Forgotten), Err(truncated(&message))]).boxed());

@@ -5,10 +5,12 @@
 //!   came, and fields of an answer that nothing here reads
 //! - [`guard`], `events`, `framer`, `answer`, `refusal`, `probe`: sane events when they are asked
 //!   for, timeouts, an upstream's "no", and what the guard tells beside the events
+//! - `cut_back`: going on behind a text without its last word
 //! - `delta_stream`, `overlap`, `text`, `think_tags`: pulling deltas, going on behind a text, text
 //!   out of pieces, thoughts that a server leaves in the text
 pub mod adjust;
 pub(super) mod answer;
+pub(super) mod cut_back;
 pub(super) mod delta_stream;
 pub mod endpoint;
 pub(super) mod events;

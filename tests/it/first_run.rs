@@ -94,6 +94,54 @@ async fn start_lines(change: impl FnOnce(&mut Config)) -> Vec<String> {
     told.map(|(name, line)| format!("{name} {line}")).collect()
 }
 
+/// As Ollama's API reference has it: the list tells no window, a loaded model's does, a model's file may.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_windows_of_ollama_are_asked_for() {
+    let upstream = Upstream::start(Script::with(|request, _| match request.line.as_str() {
+        "GET /api/tags HTTP/1.1" => {
+            json_answer(&json!({ "models": [{ "name": "a" }, { "name": "b" }, { "name": "c" }] }))
+        }
+        "GET /api/ps HTTP/1.1" => {
+            json_answer(&json!({ "models": [{ "name": "a", "context_length": 8192 }] }))
+        }
+        "POST /api/show HTTP/1.1" if request.body["model"] == "b" => json_answer(&json!({
+            "parameters": "temperature 1\nnum_ctx    4096",
+            "model_info": { "llama.context_length": 131_072 },
+        })),
+        _ => Answer::status(404),
+    }))
+    .await;
+    let app = TestApp::with(|c| c.detect = vec![at(LocalKind::Ollama, &upstream)]).await;
+    let (all, _) = models(&app.client).await;
+    let window =
+        |name: &str| all.iter().find(|m| m["id"] == name).unwrap()["context_length"].clone();
+    assert_eq!([window("a"), window("b"), window("c")], [json!(8192), json!(4096), Value::Null]);
+    app.stop().await;
+}
+
+/// As llama.cpp 11434 lists its model; the version before knew no streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_llama_cpp_that_keeps_answers_is_asked_to() {
+    for (lookup, continuation) in [(200, "provider_resume"), (404, "prefix")] {
+        let upstream = Upstream::start(Script::with(move |request, _| {
+            let json = |status| Answer::status(status).header("content-type", "application/json");
+            if request.line.starts_with("POST /v1/streams/lookup ") {
+                assert_eq!(request.body, json!({ "conversation_ids": [] }));
+                return json(lookup).raw("[]");
+            }
+            let item = json!({ "id": "g", "owned_by": "llamacpp", "meta": { "n_ctx": 2048 } });
+            json(200).raw(json!({ "object": "list", "data": [item] }).to_string())
+        }))
+        .await;
+        let app = TestApp::with(|c| c.detect = vec![at(LocalKind::LlamaCpp, &upstream)]).await;
+        let (all, default) = models(&app.client).await;
+        let found = all.iter().find(|model| model["id"] == "g").unwrap();
+        assert_eq!((default.as_str(), &found["continuation"]), ("g", &json!(continuation)));
+        assert_eq!((&found["continues"], &found["context_length"]), (&json!(true), &json!(2048)));
+        app.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_start_says_which_model_answers_and_why() {
     let upstream = Upstream::start(ollama()).await;
@@ -134,7 +182,8 @@ fn candidate(port: u16) -> Candidate {
 /// A model of a server that does not say who it is.
 fn found(name: &str) -> Found {
     let (server, context_tokens) = (None, None);
-    Found { name: name.into(), server, continuation: Continuation::None, context_tokens }
+    let (name, continuation) = (name.into(), Continuation::None);
+    Found { name, server, continuation, context_tokens, continues_all: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use crate::upstream::{Answer, Break, Events, Gate, Keeper, Model, Script, Upstre
 
 mod chain;
 mod crash;
+mod streams;
 
 const TOKENS: usize = 12;
 /// After so many events the text has begun: five are before it.

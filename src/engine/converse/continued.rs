@@ -118,7 +118,7 @@ impl Engine {
 
 /// Why an answer that ended early cannot go on.
 fn why_not(model: &Model, answer: &Answer) -> &'static str {
-    match model.continuation() {
+    match model.continuation_without() {
         Continuation::None | Continuation::ProviderResume => {
             "the model cannot go on from a text; ask it again instead"
         }

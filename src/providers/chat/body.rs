@@ -7,6 +7,7 @@ use super::wire::ChatRequest;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
+use crate::providers::upstream::cut_back::is_begun;
 use crate::providers::upstream::json_body::Object;
 
 /// The newer name of the limit of an answer, and the older one.
@@ -33,6 +34,8 @@ pub(crate) struct Body {
     pub(crate) left_out: Vec<String>,
     /// Whether the limit of the answer is used up.
     pub(crate) spent: bool,
+    /// The beginning of the answer that goes up with it.
+    pub(crate) begun: String,
 }
 
 impl Body {
@@ -44,14 +47,28 @@ impl Body {
         let mut options: Object = object.read("stream_options").unwrap_or_default();
         options.set("include_usage", &true);
         object.set("stream_options", &options);
-        messages(dialect, attempt, &mut object, own);
+        let begun = messages(dialect, attempt, &mut object, own);
         let usual = dialect.adjust.max_output_tokens;
         if let Some(limit) = usual.filter(|_| !LIMITS.iter().any(|name| object.has(name))) {
             object.set(LIMITS[usize::from(!dialect.is_openai)], &limit);
         }
         dialect.adjust.finish(&mut object);
         let spent = count_down(&mut object, attempt.spent);
-        Self { object, left_out, spent }
+        Self { object, left_out, spent, begun }
+    }
+
+    /// Tokens that are left of the limit.
+    pub(crate) fn left(&self) -> Option<u64> {
+        LIMITS.iter().find_map(|name| limit(&self.object, name))
+    }
+
+    /// Allows `tokens` above the limit: they are no part of the answer.
+    pub(crate) fn allow(&mut self, tokens: u64) {
+        for name in LIMITS {
+            if let Some(limit) = limit(&self.object, name) {
+                self.object.set(name, &(limit + tokens));
+            }
+        }
     }
 
     /// The same with the name of the limit that a refusal asks for; `None` if it asks for none.
@@ -99,29 +116,32 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
     }
 }
 
-fn messages(dialect: Dialect<'_>, attempt: &Attempt, body: &mut Object, own: bool) {
-    let begun = !attempt.so_far.is_empty();
+/// Edits the messages; the beginning of the answer that is sent with them.
+fn messages(dialect: Dialect<'_>, attempt: &Attempt, body: &mut Object, own: bool) -> String {
+    let begun = is_begun(attempt);
     let adjust = dialect.adjust;
     let role = adjust.system_role.as_deref();
     let role = role.or((!dialect.is_openai).then_some("system")).filter(|role| *role != "keep");
     let join = adjust.join_system.unwrap_or(!dialect.is_openai);
-    let Some(raw) = body.get("messages") else { return };
+    let mut sent = String::new();
+    let Some(raw) = body.get("messages") else { return sent };
     // Nothing in it is to be changed: it need not be taken apart.
     let instructs = (role.is_some() || join) && has_instructions(raw);
     let plain = own && !begun && !instructs;
-    let Some(mut list) = list(raw).filter(|_| !plain) else { return };
+    let Some(mut list) = list(raw).filter(|_| !plain) else { return sent };
     if !own {
         list = merged(list);
     }
     list = instructions(list, Instructions { role, join });
     if begun {
-        continued(&mut list, dialect.continuation, attempt);
+        sent = continued(&mut list, dialect.continuation, attempt);
         if dialect.continuation == Continuation::Prefix {
             body.set("continue_final_message", &true);
             body.set("add_generation_prompt", &false);
         }
     }
     body.set("messages", &list);
+    sent
 }
 
 fn has_instructions(messages: &str) -> bool {
@@ -132,6 +152,11 @@ fn list(messages: &str) -> Option<Vec<Object>> {
     serde_json::from_str(messages).ok()
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+fn limit(body: &Object, name: &str) -> Option<u64> {
+    Some(body.read::<Value>(name)?.as_f64()? as u64)
+}
+
 /// Takes what was said off the limit of the answer; true if nothing is left.
 fn count_down(body: &mut Object, said: u64) -> bool {
     if said == 0 {
@@ -139,11 +164,7 @@ fn count_down(body: &mut Object, said: u64) -> bool {
     }
     let mut spent = false;
     for name in LIMITS {
-        let Some(limit) = body.read::<Value>(name).and_then(|value| value.as_f64()) else {
-            continue;
-        };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        let limit = limit as u64;
+        let Some(limit) = limit(body, name) else { continue };
         body.set(name, &limit.saturating_sub(said).max(1));
         spent |= limit <= said;
     }

@@ -71,16 +71,24 @@ pub(crate) fn merged(messages: Vec<Object>) -> Vec<Object> {
     out
 }
 
-/// Adds the text so far as the beginning of the answer. It joins a trailing message of the
-/// assistant, which is one with it, or becomes a new message.
-pub(crate) fn continued(messages: &mut Vec<Object>, continuation: Continuation, attempt: &Attempt) {
+/// Adds the text so far as the beginning of the answer: to the assistant's message that is last
+/// already, which is one with it, or as a new one. Returns that beginning as it is sent.
+pub(crate) fn continued(
+    messages: &mut Vec<Object>,
+    continuation: Continuation,
+    attempt: &Attempt,
+) -> String {
     let text = attempt.so_far.as_str();
     let mut said = Object::of(&json!({ "role": "assistant", "content": text }));
     if let Some(last) = messages.last_mut().filter(|last| role(last) == "assistant") {
-        let content = join(last, &said, "");
+        let content = match last.read::<String>("content") {
+            Some(own) if overlap::is_echoed(&own, text) => copy(&said),
+            Some(_) | None => join(last, &said, ""),
+        };
         last.set("content", &content);
         said = messages.pop().unwrap_or_default();
     }
+    let sent = said.read("content").unwrap_or_else(|| text.to_owned());
     if continuation == Continuation::Prefix {
         said.set("prefix", &true);
         if !attempt.reasoning.is_empty() {
@@ -94,6 +102,7 @@ pub(crate) fn continued(messages: &mut Vec<Object>, continuation: Continuation, 
         let instruction = overlap::instruction(text);
         messages.push(Object::of(&json!({ "role": "user", "content": instruction })));
     }
+    sent
 }
 
 /// The content of a message.

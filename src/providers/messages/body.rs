@@ -35,6 +35,8 @@ pub(crate) struct Body {
     pub(crate) left_out: Vec<String>,
     /// Whether the limit of the answer is used up.
     pub(crate) spent: bool,
+    /// The beginning of the answer that goes up with it.
+    pub(crate) begun: String,
 }
 
 impl Body {
@@ -44,7 +46,8 @@ impl Body {
         object.set("model", &wanted.model);
         object.set("stream", &true);
         let mut messages: Vec<Object> = object.read("messages").unwrap_or_default();
-        if continued(&mut messages, wanted.continuation, &attempt.so_far) {
+        let begun = continued(&mut messages, wanted.continuation, &attempt.so_far);
+        if begun.is_some() {
             object.set("messages", &messages);
         }
         if !object.has(LIMIT) {
@@ -57,7 +60,19 @@ impl Body {
             object.set(LIMIT, &limit.saturating_sub(attempt.spent).max(1));
         }
         let spent = limit.is_some_and(|limit| limit <= attempt.spent);
-        Self { object, left_out, spent }
+        Self { object, left_out, spent, begun: begun.unwrap_or_default() }
+    }
+
+    /// Tokens that are left of the limit.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.object.read(LIMIT)
+    }
+
+    /// Allows `tokens` above the limit: they are no part of the answer.
+    pub(crate) fn allow(&mut self, tokens: u64) {
+        if let Some(limit) = self.left() {
+            self.object.set(LIMIT, &(limit + tokens));
+        }
     }
 
     /// The same without an effort that the model does not have; `None` if that was not refused.
@@ -106,19 +121,25 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     (body, left_out)
 }
 
-/// Adds the text so far; false if nothing is to be changed. The API refuses a beginning that ends
-/// in white space, so that is cut off. Behind a turn of the assistant an answer is only begun where
-/// the model goes on exactly.
-fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &str) -> bool {
+/// Adds the text so far; the beginning of the answer as it is sent, `None` if nothing is to be
+/// changed. An answer is not begun with white
+/// space at its end, which is refused, and behind a turn of the assistant only where the model
+/// goes on exactly.
+fn continued(
+    messages: &mut Vec<Object>,
+    continuation: Continuation,
+    so_far: &str,
+) -> Option<String> {
     let is_assistant = |m: &Object| m.read::<String>("role").as_deref() == Some("assistant");
     let ends = messages.last().is_some_and(is_assistant);
     if !ends && so_far.trim_end().is_empty() {
-        return false;
+        return None;
     }
     let last = if ends { messages.pop() } else { None };
     let mut text = so_far.to_owned();
     let mut said = json!({ "role": "assistant" });
     match last.as_ref().map(|last| last.read::<String>("content")) {
+        Some(Some(own)) if overlap::is_echoed(&own, so_far) => {}
         Some(Some(own)) => text = own + so_far,
         Some(None) => {
             let mut blocks: Vec<Box<RawValue>> =
@@ -131,7 +152,7 @@ fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &st
             turn.set("content", &blocks);
             messages.push(turn);
             ask_on(messages, continuation, so_far);
-            return true;
+            return Some(so_far.trim_end().to_owned());
         }
         None => {}
     }
@@ -140,7 +161,7 @@ fn continued(messages: &mut Vec<Object>, continuation: Continuation, so_far: &st
         messages.push(Object::of(&said));
         ask_on(messages, continuation, &text);
     }
-    true
+    Some(text.trim_end().to_owned())
 }
 
 fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {

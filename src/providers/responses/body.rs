@@ -36,6 +36,8 @@ pub(crate) struct Body {
     pub(crate) left_out: Vec<String>,
     /// Whether the limit of the answer is used up.
     pub(crate) spent: bool,
+    /// The beginning of the answer that goes up with it.
+    pub(crate) begun: String,
 }
 
 impl Body {
@@ -58,12 +60,30 @@ impl Body {
             input.extend(to_raw_value(&tools::text(Role::User, instruction)));
             object.set("input", &input);
         }
+        let mut begun = String::new();
+        if wanted.continuation == Continuation::Prefix && !attempt.so_far.is_empty() {
+            let mut input = items(&object);
+            begun = tools::begin(&mut input, &attempt.so_far);
+            object.set("input", &input);
+        }
         if let Some(limit) = wanted.adjust.max_output_tokens.filter(|_| !object.has(LIMIT)) {
             object.set(LIMIT, &limit);
         }
         wanted.adjust.finish(&mut object);
         let spent = count_down(&mut object, attempt.spent);
-        Self { object, left_out, spent }
+        Self { object, left_out, spent, begun }
+    }
+
+    /// Tokens that are left of the limit.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.object.read::<Value>(LIMIT)?.as_u64()
+    }
+
+    /// Allows `tokens` above the limit: they are no part of the answer.
+    pub(crate) fn allow(&mut self, tokens: u64) {
+        if let Some(limit) = self.left() {
+            self.object.set(LIMIT, &(limit + tokens));
+        }
     }
 }
 

@@ -110,6 +110,8 @@ impl Replay {
                 | Delta::Usage(_)
                 | Delta::Background(_)
                 | Delta::Forgotten
+                | Delta::Repeated(_)
+                | Delta::AskedAgain
                 | Delta::Finish { .. }),
             ) => Some(other),
             Err(loss) => return Ok(vec![Err(loss)]),

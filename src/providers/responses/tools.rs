@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice};
+use crate::providers::upstream::overlap;
 
 /// One item of the input.
 #[derive(Debug, Serialize)]
@@ -62,6 +64,38 @@ pub(crate) fn items(message: &Message) -> Vec<Item<'_>> {
     let silent = message.content.is_empty() && message.images.is_empty();
     let said = (!silent || message.tool_calls.is_empty()).then(|| turn(message));
     said.into_iter().chain(calls).collect()
+}
+
+/// Adds the text so far as an unfinished message of the assistant, one with a turn of the assistant
+/// that is last already; the text of that message. vLLM 0.32 and llama.cpp 11434 go on behind it.
+pub(crate) fn begin(input: &mut Vec<Box<RawValue>>, so_far: &str) -> String {
+    let own = input.last().and_then(|last| assistant_text(last));
+    if own.is_some() {
+        input.pop();
+    }
+    let own = own.filter(|own| !overlap::is_echoed(own, so_far)).unwrap_or_default();
+    let text = own + so_far;
+    let item = json!({
+        "type": "message", "role": "assistant", "status": "incomplete",
+        "content": [{ "type": "output_text", "text": text, "annotations": [] }],
+    });
+    input.extend(to_raw_value(&item));
+    text
+}
+
+/// What a turn of the assistant says, if it is one and text alone.
+fn assistant_text(item: &RawValue) -> Option<String> {
+    let item: Value = serde_json::from_str(item.get()).ok()?;
+    if item.get("role")? != "assistant" {
+        return None;
+    }
+    match item.get("content")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => {
+            parts.iter().map(|part| part.get("text")?.as_str().map(str::to_owned)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
 }
 
 fn turn(message: &Message) -> Item<'_> {

@@ -1,5 +1,7 @@
 //! Model servers on this machine: looked for on the loopback only, with no key, through no proxy
 //! and behind no redirect.
+mod windows;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use crate::ports::Continuation;
 
 /// How long a look may take in all: it stands before the server's start.
 const WITHIN: Duration = Duration::from_millis(300);
+/// How long what a server that was found tells elsewhere may take.
+const MORE_WITHIN: Duration = Duration::from_millis(200);
 /// The longest list of models that is read, in bytes.
 const MAX_LIST: usize = 1 << 20;
 /// Both names of the loopback: some servers listen on one of them only.
@@ -51,6 +55,8 @@ pub struct Found {
     pub continuation: Continuation,
     /// Tokens of its window.
     pub context_tokens: Option<NonZeroU32>,
+    /// Whether its grammars run over a text that is sent, and thoughts that broke off are gone on with.
+    pub continues_all: bool,
 }
 
 /// The result of a look.
@@ -92,7 +98,10 @@ async fn look_for(http: &reqwest::Client, candidate: &Candidate) -> Look {
     let looks = HOSTS.map(|host| async move {
         let address = format!("http://{host}:{}", candidate.port);
         match timeout(WITHIN, list(http, &address, candidate)).await {
-            Ok(Some(models)) => Look::Found { base_url: format!("{address}/v1"), models },
+            Ok(Some(mut models)) => {
+                add(http, &address, candidate, &mut models).await;
+                Look::Found { base_url: format!("{address}/v1"), models }
+            }
             Ok(None) => Look::Absent,
             Err(_) => Look::Silent,
         }
@@ -109,7 +118,28 @@ async fn look_for(http: &reqwest::Client, candidate: &Candidate) -> Look {
 
 /// Its models, if it is what it is taken for: any server may sit on such a port.
 async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> Option<Vec<Found>> {
-    let response = http.get(format!("{address}{}", candidate.list)).send().await.ok()?;
+    let listed = body(http.get(format!("{address}{}", candidate.list))).await?;
+    models(&listed, candidate)
+}
+
+/// Adds what a server tells elsewhere, as far as it does in time.
+async fn add(http: &reqwest::Client, address: &str, candidate: &Candidate, all: &mut [Found]) {
+    let _as_far_as_it_came = timeout(MORE_WITHIN, async {
+        if !candidate.is_shared() {
+            windows::fill(http, address, all).await;
+        }
+        if all.iter().any(|model| model.continues_all) && has_streams(http, address).await {
+            for model in all.iter_mut().filter(|model| model.continues_all) {
+                model.continuation = Continuation::ProviderResume;
+            }
+        }
+    })
+    .await;
+}
+
+/// The JSON of an answer, if it is one of bounded size.
+async fn body(request: reqwest::RequestBuilder) -> Option<Value> {
+    let response = request.send().await.ok()?;
     if !response.status().is_success() {
         return None;
     }
@@ -121,7 +151,14 @@ async fn list(http: &reqwest::Client, address: &str, candidate: &Candidate) -> O
             return None;
         }
     }
-    models(&serde_json::from_slice(&body).ok()?, candidate)
+    serde_json::from_slice(&body).ok()
+}
+
+/// Whether it keeps answers: llama.cpp from 2026 on lists those of the names that it is given.
+async fn has_streams(http: &reqwest::Client, address: &str) -> bool {
+    let asked = http.post(format!("{address}/v1/streams/lookup"));
+    let asked = asked.json(&serde_json::json!({ "conversation_ids": [] }));
+    body(asked).await.is_some_and(|listed| listed.is_array())
 }
 
 fn models(body: &Value, candidate: &Candidate) -> Option<Vec<Found>> {
@@ -151,7 +188,8 @@ fn found(name: &str, item: &Value) -> Found {
     let window = ["/max_model_len", "/meta/n_ctx"];
     let window = window.iter().find_map(|path| item.pointer(path)?.as_u64());
     let context_tokens = window.and_then(|n| NonZeroU32::new(u32::try_from(n).ok()?));
-    Found { name: name.to_owned(), server, continuation, context_tokens }
+    let continues_all = server == Some("llama.cpp");
+    Found { name: name.to_owned(), server, continuation, context_tokens, continues_all }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::ports::{Continuation, Delta, Deltas, ProviderError};
 const TAIL: usize = 200;
 /// Shorter repetitions are taken for chance, in characters: `Hel` is rightly followed by `lo`.
 const CHANCE: usize = 8;
+/// Shorter texts at the beginning of an answer are no echo of the request, in characters.
+const ECHO: usize = 4;
 /// How much of the text's end the instruction quotes, in characters.
 const QUOTE: usize = 100;
 
@@ -35,10 +37,10 @@ pub(crate) fn clean(deltas: Deltas, continuation: Continuation, so_far: &str) ->
     }
 }
 
-/// The deltas behind a text from whose end `blank` was taken off, because the upstream refuses
-/// it: the model says it again.
-pub(crate) fn without_blank(deltas: Deltas, blank: &str) -> Deltas {
-    if blank.is_empty() { deltas } else { without_overlap(deltas, Overlap::new(blank, 1)) }
+/// Whether the answer `so_far` repeats the beginning that the client itself gave it, as some
+/// servers do: then it stands for both.
+pub(crate) fn is_echoed(own: &str, so_far: &str) -> bool {
+    own.trim().chars().count() >= ECHO && so_far.starts_with(own)
 }
 
 /// An answer whose limit is used up: there is nothing to ask for.
@@ -101,6 +103,8 @@ impl Overlap {
                 | Delta::Usage(_)
                 | Delta::Notice { .. }
                 | Delta::Background(_)
+                | Delta::Repeated(_)
+                | Delta::AskedAgain
                 | Delta::Forgotten,
             ) => vec![item],
             Ok(Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. }) | Err(_) => {
@@ -200,12 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn white_space_that_was_taken_off_is_not_said_twice() {
-        let mut overlap = Overlap::new("\n\n", 1);
-        assert_eq!(overlap.text("\n".into()), "");
-        assert_eq!(overlap.text("\nB".into()), "B");
-        let mut overlap = Overlap::new(" ", 1);
-        assert_eq!(overlap.text("b".into()), "b");
+    fn an_answer_that_begins_with_the_clients_own_words_stands_for_both() {
+        assert!(is_echoed("Blue an", "Blue and"));
+        assert!(!is_echoed("Blue an", "d green"));
+        assert!(!is_echoed("1", "11"), "too short to tell");
     }
 
     #[test]

@@ -42,8 +42,8 @@ fn names(events: &[Received]) -> Vec<&str> {
 async fn a_cut_answer_goes_on_in_a_sibling() {
     let script = vec![
         Answer::sse().text("It is c").usage(9, 3).finish("length").done(),
-        Answer::sse().text("ut sh").usage(12, 2).finish("length").done(),
-        Answer::sse().text("ort.").complete(),
+        Answer::sse().text(" cut sh").usage(12, 2).finish("length").done(),
+        Answer::sse().text(" short.").complete(),
     ];
     let (app, upstream) = prefix(script).await;
     let talk = Talk::open(&app.client, &json!({"system": "be kind"})).await;
@@ -61,9 +61,9 @@ async fn a_cut_answer_goes_on_in_a_sibling() {
     assert_eq!(text(&talk.end(&third).await), "It is cut short.");
 
     let told = &upstream.requests()[1].body;
-    assert_eq!(told["max_tokens"], 3, "a limit of its own");
+    assert_eq!(told["max_tokens"], 4, "a limit of its own, and the word that is said again");
     let messages = told["messages"].as_array().unwrap();
-    assert_eq!(messages.last().unwrap()["content"], "It is c", "{told}");
+    assert_eq!(messages.last().unwrap()["content"], "It is", "{told}");
     assert_eq!(messages[0]["content"], "be kind");
     let again: Vec<Received> = talk.end(&first).await;
     assert_eq!(names(&again), names(&before), "nothing was added behind its ending");

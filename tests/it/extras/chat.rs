@@ -170,7 +170,8 @@ async fn numbers_keep_their_form_and_a_native_reader_has_the_fields() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_continuation_doubles_nothing() {
     let cut = Answer::sse().data(&says("Hel")).data(&says("lo, what a day")).cut();
-    let more = Answer::sse().data(&says(" it")).data(&says(" is")).complete();
+    // Sent without its last word, the text is gone on with from that word.
+    let more = Answer::sse().data(&says(" day")).data(&says(" it")).data(&says(" is")).complete();
     let again =
         Answer::sse().data(&says("what a day")).data(&says(" it")).data(&says(" is")).complete();
     for (continuation, rest) in [("prefix", more), ("instruct", again)] {

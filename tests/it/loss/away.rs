@@ -37,7 +37,7 @@ async fn a_server_that_starts_again_is_waited_for_by_time() {
         let body = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
         Answer::status(503).raw(body)
     };
-    let script = vec![cut(), loading(), loading(), loading(), whole("three")];
+    let script = vec![cut(), loading(), loading(), loading(), whole(" two three")];
     let (app, _upstream) = app(script, "max_attempts = 2").await;
     let client = Client::new(app.address);
     let id = client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
@@ -91,6 +91,30 @@ async fn a_server_that_refuses_to_go_on_begins_anew_and_is_remembered() {
     app.stop().await;
 }
 
+/// llama.cpp, vLLM and transformers say `length` at the end of the window, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_window_is_told_from_the_limit_of_the_answer() {
+    for (more, asked, reason) in [
+        ("context_tokens = 20", json!({}), "context_window"),
+        ("context_tokens = 20", json!({ "max_output_tokens": 13 }), "length"),
+        ("context_tokens = 40", json!({}), "length"),
+        ("", json!({}), "length"),
+    ] {
+        let answer = Answer::sse().text("One").finish("length").usage(7, 13).done();
+        let (app, _upstream) = app(answer, more).await;
+        let mut body = json!({ "model": "scripted", "prompt": "go" });
+        body.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        let id = app.client.start(&body).await;
+        let events = app.client.all(&id, 0).await;
+        let done = events.last().unwrap().json();
+        assert_eq!(
+            (&done["status"], &done["finish_reason"]),
+            (&json!("incomplete"), &json!(reason))
+        );
+        app.stop().await;
+    }
+}
+
 /// vLLM 0.32 begins its grammar anew in a continuation: two beginnings of one object.
 #[tokio::test(flavor = "multi_thread")]
 async fn structured_output_is_said_anew() {
@@ -106,7 +130,7 @@ async fn structured_output_is_said_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_continuation_gets_what_is_left_of_the_limit() {
-    let (app, upstream) = app(vec![cut(), whole("three")], "max_attempts = 2").await;
+    let (app, upstream) = app(vec![cut(), whole(" two three")], "max_attempts = 2").await;
     let client = Client::new(app.address);
     let body = json!({ "model": "scripted", "prompt": "count", "max_output_tokens": 12 });
     let id = client.start(&body).await;
@@ -114,6 +138,7 @@ async fn a_continuation_gets_what_is_left_of_the_limit() {
     assert_eq!(text(&events), "One two three");
     let limits =
         upstream.requests().iter().map(|r| r.body["max_tokens"].clone()).collect::<Vec<_>>();
-    assert_eq!(limits, [json!(12), json!(10)]);
+    // Of 12 tokens 10 are left; the two of "two " are said again.
+    assert_eq!(limits, [json!(12), json!(12)]);
     app.stop().await;
 }

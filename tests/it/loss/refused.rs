@@ -24,9 +24,7 @@ async fn fallbacks_that_lead_nowhere_are_refused() {
     let one = one.replace("too", "two");
     assert!(matches!(refused(&[&one, two]).await, ModelsError::FallbackCycle(_)));
     for (settings, why) in [
-        ("provider = 'openai'\ncontinuation = 'provider_resume'", "with wire = \"responses\""),
-        ("provider = 'anthropic'\ncontinuation = 'provider_resume'", "with wire = \"responses\""),
-        ("provider = 'openai'\nwire = 'responses'\ncontinuation = 'prefix'", "wire = \"chat\""),
+        ("provider = 'anthropic'\ncontinuation = 'provider_resume'", "needs provider = \"openai\""),
         ("provider = 'demo'\nwire = 'chat'", "for provider = \"openai\" only"),
     ] {
         let refusal = refused(&[&format!("name = 'a'\nbase_url = 'http://a'\n{settings}")]).await;

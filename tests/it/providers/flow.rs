@@ -63,18 +63,18 @@ async fn the_request() {
         "model": "llama",
         "messages": [
             { "role": "user", "content": "hi" },
-            { "role": "assistant", "content": "Once upon", "prefix": true },
+            { "role": "assistant", "content": "Once", "prefix": true },
         ],
         "stream": true,
         "stream_options": { "include_usage": true },
-        "max_tokens": 9, "temperature": 0.5, "top_p": 0.9, "stop": ["END"], "seed": 7,
+        "max_tokens": 11, "temperature": 0.5, "top_p": 0.9, "stop": ["END"], "seed": 7,
         "continue_final_message": true, "add_generation_prompt": false,
     });
     assert_eq!(request.body, expected);
 
     let keyless = Settings { api_key: None, ..settings(&upstream) };
     drain(OpenAi::new(keyless).unwrap().start(attempt("hi", "")).await).await;
-    let request = upstream.requests().remove(1);
+    let request = upstream.requests().pop().unwrap();
     assert_eq!(request.header("authorization"), None);
     let plain = json!({
         "model": "llama", "messages": [{ "role": "user", "content": "hi" }],

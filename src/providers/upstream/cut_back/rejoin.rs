@@ -1,0 +1,181 @@
+//! The deltas of a continuation without what they repeat. Where the model says something else
+//! than before, it is asked once more, behind the whole text.
+use std::collections::VecDeque;
+
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+
+use super::{Found, Rejoin};
+use crate::domain::event::FinishReason;
+use crate::domain::extra::{Extra, Spot};
+use crate::ports::{Delta, Deltas, ProviderError};
+
+/// More text than this in one piece of a model is more than one token, in bytes.
+const TOKEN_BYTES: u64 = 16;
+
+/// A continuation that was asked for.
+pub(crate) struct Continued {
+    /// What the model says.
+    pub(crate) deltas: Deltas,
+    /// What of it is known.
+    pub(crate) rejoin: Rejoin,
+    /// Tokens that the answer may still have.
+    pub(crate) left: Option<u64>,
+    /// Whether it goes on inside the thoughts and not in the text.
+    pub(crate) thinks: bool,
+}
+
+/// Asks once more, behind the whole text.
+type Again = Box<dyn FnOnce() -> BoxFuture<'static, Result<Continued, ProviderError>> + Send>;
+
+/// The new deltas of `continued`; `again` asks where the model says something else.
+pub(crate) fn rejoined(continued: Continued, again: Option<Again>) -> Deltas {
+    let joining = Joining {
+        continued,
+        again,
+        is_open: true,
+        held: String::new(),
+        extras: Vec::new(),
+        ready: VecDeque::new(),
+        is_over: false,
+    };
+    stream::unfold(joining, Joining::next).boxed()
+}
+
+struct Joining {
+    continued: Continued,
+    again: Option<Again>,
+    /// Whether it is still to be seen what is repeated.
+    is_open: bool,
+    held: String,
+    /// What came with the held text.
+    extras: Vec<Extra>,
+    ready: VecDeque<Result<Delta, ProviderError>>,
+    is_over: bool,
+}
+
+impl Joining {
+    async fn next(mut self) -> Option<(Result<Delta, ProviderError>, Self)> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some((item, self));
+            }
+            if self.is_over {
+                return None;
+            }
+            let item = self.continued.deltas.next().await?;
+            if self.take(item) {
+                continue;
+            }
+            let Some(again) = self.again.take() else { continue };
+            let repeated = self.held.len();
+            self.held.clear();
+            self.extras.clear();
+            self.ready.extend([Ok(Delta::Repeated(repeated)), Ok(Delta::AskedAgain)]);
+            match again().await {
+                Ok(continued) => self.continued = continued,
+                Err(error) => {
+                    self.is_over = true;
+                    self.ready.push_back(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Takes what the model says; false if it is something else than before.
+    fn take(&mut self, item: Result<Delta, ProviderError>) -> bool {
+        match item {
+            Ok(Delta::Text(text)) if self.is_open && !self.continued.thinks => {
+                self.held.push_str(&text);
+                self.look(false)
+            }
+            Ok(Delta::Reasoning(text)) if self.is_open && self.continued.thinks => {
+                self.held.push_str(&text);
+                self.look(false)
+            }
+            Ok(Delta::Extra(extra)) if self.is_open => {
+                self.extras.push(extra);
+                true
+            }
+            Ok(Delta::Text(_) | Delta::Refusal(_) | Delta::ToolCall(_) | Delta::Finish { .. })
+                if self.is_open =>
+            {
+                if !self.look(true) {
+                    return false;
+                }
+                self.pass(item);
+                true
+            }
+            // What was held is not new for certain: the next attempt says it again.
+            Err(error) => {
+                let held = std::mem::take(&mut self.held);
+                if !held.is_empty() {
+                    self.ready.push_back(Ok(Delta::Repeated(held.len())));
+                }
+                self.ready.push_back(Err(error));
+                true
+            }
+            Ok(_) => {
+                self.pass(item);
+                true
+            }
+        }
+    }
+
+    /// Looks whether it is clear by now what is repeated; false if it is something else.
+    fn look(&mut self, ended: bool) -> bool {
+        let new = match self.continued.rejoin.find(&self.held, ended) {
+            Found::Open => return true,
+            Found::New(new) => new,
+            Found::Other if self.again.is_some() => return false,
+            // It has seen all of the text, so it is what follows.
+            Found::Other => 0,
+        };
+        self.is_open = false;
+        let text = self.held.split_off(new.min(self.held.len()));
+        if !self.held.is_empty() {
+            self.ready.push_back(Ok(Delta::Repeated(self.held.len())));
+            // The tokens of what is repeated were told.
+            self.extras.retain(|extra| extra.at != Spot::Choice);
+        }
+        self.held.clear();
+        let extras = std::mem::take(&mut self.extras);
+        self.ready.extend(extras.into_iter().map(|extra| Ok(Delta::Extra(extra))));
+        if !text.is_empty() {
+            let delta = if self.continued.thinks { Delta::Reasoning } else { Delta::Text };
+            self.pass(Ok(delta(text)));
+        }
+        true
+    }
+
+    /// Passes it on, within what is left of the answer's limit: what was said again came on top.
+    fn pass(&mut self, item: Result<Delta, ProviderError>) {
+        let tokens = match &item {
+            Ok(Delta::Text(text) | Delta::Reasoning(text) | Delta::Refusal(text)) => {
+                (text.len() as u64).div_ceil(TOKEN_BYTES).max(1)
+            }
+            Ok(Delta::ToolCall(call)) => (call.arguments.len() as u64).div_ceil(TOKEN_BYTES),
+            Ok(
+                Delta::Extra(_)
+                | Delta::Usage(_)
+                | Delta::Background(_)
+                | Delta::Forgotten
+                | Delta::Repeated(_)
+                | Delta::AskedAgain
+                | Delta::Notice { .. }
+                | Delta::Finish { .. },
+            )
+            | Err(_) => 0,
+        };
+        if let Some(left) = &mut self.continued.left {
+            if tokens > 0 && *left == 0 {
+                self.is_over = true;
+                let finish = Delta::Finish { reason: FinishReason::Length, raw: None };
+                self.ready.push_back(Ok(finish));
+                return;
+            }
+            *left = left.saturating_sub(tokens);
+        }
+        self.ready.push_back(item);
+    }
+}
