@@ -38,7 +38,9 @@ pub use auth::{InvalidOrigin, Origins, guard};
 pub use body::{Bodies, most as most_of_a_body};
 pub use connections::{ConnectionPermit, Connections, Encrypted};
 pub use cors::cors;
-use request::{EngineData, address, caller, conversation_at, proper_id, tenant, while_allowed};
+use request::{
+    EngineData, address, caller, conversation_at, conversation_id, proper_id, tenant, while_allowed,
+};
 use routes::endpoint;
 
 /// The table of routes, for the app and its tests.

@@ -16,8 +16,8 @@ mod upkeep;
 
 pub use carried::Carried;
 pub use conversations::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Search,
-    SharedConversation,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Placed,
+    Search, SharedConversation,
 };
 pub use events::{Append, Events, LogWriter, RowChange, Tail};
 pub use generations::{Created, Deleted, Filter, Generations};

@@ -9,6 +9,7 @@ pub mod embedded;
 mod endings;
 mod events;
 mod generations;
+mod items;
 mod keys;
 mod lane;
 mod leases;

@@ -158,6 +158,12 @@ export class Answer {
   }
 }
 
+/** Whether a message is for people: not what tools and programs say to each other. @param {any} message */
+export function isSaid(message) {
+  if (message.role === 'system' || message.role === 'tool') return false;
+  return message.role !== 'assistant' || Boolean(message.generation_id) || textOf(message.content) !== '';
+}
+
 /** The text of a message's content, which may come in parts. @param {any} content @returns {string} */
 export function textOf(content) {
   if (typeof content === 'string') return content;

@@ -9,7 +9,7 @@
  * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, from?: string, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
  * @typedef {{ id: string, element: HTMLElement }} View
  */
-import { Answer, textOf } from './answer.js';
+import { Answer, isSaid, textOf } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
 import { byId, whenIdle } from './dom.js';
 import { Scroller } from './scroller.js';
@@ -121,7 +121,7 @@ export class Conversation {
 
   /** @param {{ messages?: Message[], data?: Message[], running?: { generation: string, parent_id: string | null }[] }} branch */
   take(branch) {
-    this.messages = (branch.data ?? branch.messages ?? []).filter((m) => m.role !== 'system');
+    this.messages = (branch.data ?? branch.messages ?? []).filter(isSaid);
     for (const { generation, parent_id } of branch.running ?? []) this.follow(generation, parent_id);
     this.sync();
   }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of conversations: search, rename, delete, export, share. */
 import { byId, download, h, icon, iconButton } from './dom.js';
-import { textOf } from './answer.js';
+import { isSaid, textOf } from './answer.js';
 import { Refused, api, tell } from './store.js';
 import { titled } from './titles.js';
 
@@ -186,7 +186,7 @@ export class Sidebar {
   async exportMarkdown(info) {
     const { data } = await api.messages(info.id);
     const title = info.title || 'Conversation';
-    const parts = data.map((/** @type {any} */ m) => `## ${m.role === 'user' ? 'You' : (m.model ?? 'Answer')}\n\n${textOf(m.content)}\n`);
+    const parts = data.filter(isSaid).map((/** @type {any} */ m) => `## ${m.role === 'user' ? 'You' : (m.model ?? 'Answer')}\n\n${textOf(m.content)}\n`);
     download(`${fileName(title)}.md`, 'text/markdown', [`# ${title}\n`, ...parts].join('\n'));
   }
 

@@ -2,7 +2,7 @@
 /**
  * What the page asks of the server, and what it keeps in the browser.
  *
- * @typedef {{ id: string, title: string | null, system: string | null, metadata: any, active_leaf: string | null, created_at: string, updated_at: string, running: string[] }} Conversation
+ * @typedef {{ id: string, title: string | null, system: string | null, metadata: any, active_leaf: string | null, created_at: number, updated_at: string, running: string[] }} Conversation
  * @typedef {{ id: string, parent_id: string | null, role: string, content: any, reasoning?: string, refusal?: string, tool_calls?: any[], status?: string, generation_id?: string, model?: string, usage?: any, siblings: string[], created_at: string, finish_reason?: string, error?: any }} Message
  */
 

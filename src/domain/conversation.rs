@@ -8,7 +8,7 @@ use super::event::{Failure, FinishReason, Status, Usage};
 use super::generation::Idempotency;
 use super::id::{ConversationId, GenerationId, MessageId, Tenant};
 use super::json::JsonObject;
-use super::prompt::Role;
+use super::prompt::{self, Role};
 use super::transcript::{Answer, ToolCall};
 
 /// Where in a conversation a generation belongs.
@@ -78,10 +78,13 @@ pub struct NewConversation {
     pub metadata: JsonObject,
     /// The key that makes a repeated opening the same one.
     pub idempotency: Option<Idempotency>,
+    /// What was said before, each below the one before.
+    pub messages: Vec<(MessageId, NewMessage)>,
 }
 
-/// A conversation as it is shown.
+/// A conversation as it is shown: what OpenAI's has, and what ours has beside it.
 #[derive(Clone, Debug, Serialize)]
+#[serde(tag = "object", rename = "conversation")]
 pub struct Conversation {
     /// The id.
     pub id: ConversationId,
@@ -93,8 +96,8 @@ pub struct Conversation {
     pub metadata: JsonObject,
     /// The message that the active branch ends in.
     pub active_leaf: Option<MessageId>,
-    /// RFC 3339.
-    #[serde(with = "time::serde::rfc3339")]
+    /// Seconds since 1970, as OpenAI has it.
+    #[serde(with = "time::serde::timestamp")]
     pub created_at: OffsetDateTime,
     /// RFC 3339.
     #[serde(with = "time::serde::rfc3339")]
@@ -127,7 +130,10 @@ pub struct Message {
     pub role: Role,
     /// The content.
     pub content: Content,
-    /// The further facts about an answer.
+    /// All of it, where it is more than a text: calls of tools, a tool's result, pictures.
+    #[serde(skip)]
+    pub said: Option<Box<prompt::Message>>,
+    /// What else there is to know of an answer.
     #[serde(flatten)]
     pub answer: Option<Box<AnswerDetails>>,
     /// All messages with the same parent, this one included, in their order.
@@ -211,6 +217,17 @@ pub struct NewMessage {
     pub role: Role,
     /// The content.
     pub content: Content,
+    /// All of it, where it is more than a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<Box<prompt::Message>>,
+}
+
+impl NewMessage {
+    /// A message that is text and nothing else.
+    #[must_use]
+    pub fn text(role: Role, content: Content) -> Self {
+        Self { role, content, said: None }
+    }
 }
 
 /// A turn as it is stored, together with its generation.

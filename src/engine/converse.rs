@@ -1,6 +1,7 @@
 //! Conversations: what a client sees of them and changes in them. [`turn`] starts generations in
 //! them.
 mod continued;
+mod items;
 mod links;
 mod turn;
 

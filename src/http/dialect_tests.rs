@@ -126,6 +126,52 @@ fn chat() -> impl Dialect {
     openai_chat::of(&row(), true)
 }
 
+fn completion() -> impl Dialect {
+    openai::completions::of(&row(), true)
+}
+
+#[test]
+fn completion_whole() {
+    let events = eventful();
+    let cut = told(&events, completion(), Frames::after(None));
+    assert_is("completion_superseded", &cut);
+    let error = u64::try_from(frames_of(&cut).len() - 1).unwrap();
+    assert_is("completion", &told(&events, completion(), Frames::after(Some(error))));
+}
+
+/// Counts before the end go with every chunk, and begin again when an attempt is void.
+#[test]
+fn usage_is_told_before_the_end_where_it_is_asked_for() {
+    let mut row = row();
+    row.request.echo.insert("continuous_usage_stats".into(), true.into());
+    let events = [
+        eventful().remove(0),
+        Event::Reasoning { text: "12345678".into() },
+        Event::Delta { text: "1234".into() },
+        Event::Superseded { after: Seq(1), reason: LossReason::Upstream },
+        Event::Delta { text: "12345".into() },
+        done(Status::Completed, Some(FinishReason::Stop), None),
+    ];
+    let counts = |said: &str| -> Vec<(u64, bool)> {
+        let frames = said.lines().filter_map(|line| line.strip_prefix("data: {"));
+        let frames = frames.map(|rest| serde_json::from_str(&format!("{{{rest}")).unwrap());
+        let usages = frames.filter_map(|mut frame: serde_json::Value| {
+            let usage = frame["usage"].take();
+            Some((usage["completion_tokens"].as_u64()?, usage["prompt_tokens"] == 1))
+        });
+        usages.collect()
+    };
+    // The last is the model's own count.
+    let chat = told(&events, openai::chat::of(&row, true), Frames::after(Some(3)));
+    assert_eq!(counts(&chat), [(0, true), (2, true), (2, true), (5, false)], "{chat}");
+    let text = told(&events, openai::completions::of(&row, true), Frames::after(Some(1)));
+    assert_eq!(counts(&text), [(2, true), (2, true), (5, false)], "{text}");
+    let first = told(&events[..3], openai::completions::of(&row, true), Frames::after(None));
+    assert_eq!(counts(&first), [(3, true)], "what it thought counts: {first}");
+    let none = told(&events, openai::completions::of(&row, false), Frames::after(Some(1)));
+    assert!(!none.contains("usage"), "{none}");
+}
+
 #[test]
 fn responses_whole() {
     let said = told(&eventful(), responses(), Frames::after(None));
@@ -173,7 +219,8 @@ fn a_loss_and_a_continuation_in_every_dialect() {
 fn a_resume_is_the_rest_wherever_it_begins() {
     let events = eventful();
     let all = frames_of(&told(&events, responses(), Frames::after(None)));
-    for n in 0..all.len() {
+    // The last is no event: it says that nothing follows.
+    for n in 0..all.len() - 1 {
         let rest = told(&events, responses(), Frames::after(Some(n as u64)));
         assert_eq!(rest, all[n + 1..].concat(), "after {n}");
     }
@@ -186,10 +233,14 @@ fn a_resume_is_the_rest_wherever_it_begins() {
         Frames::after(None),
     );
     let all = frames_of(&all);
+    let without: Vec<Event> = std::iter::once(&events[0]).chain(&events[6..]).cloned().collect();
     for n in 0..all.len() - 1 {
-        let without: Vec<Event> =
-            std::iter::once(&events[0]).chain(&events[6..]).cloned().collect();
         let rest = told(&without, chat(), Frames::after(Some(n as u64)));
+        assert_eq!(rest, all[n + 1..].concat(), "after {n}");
+    }
+    let all = frames_of(&told(&without, completion(), Frames::after(None)));
+    for n in 0..all.len() - 1 {
+        let rest = told(&without, completion(), Frames::after(Some(n as u64)));
         assert_eq!(rest, all[n + 1..].concat(), "after {n}");
     }
 }
@@ -219,6 +270,7 @@ fn every_ending_in_every_dialect() {
         for all in [
             told(&events, responses(), Frames::after(Some(5))),
             told(&events, chat(), Frames::after(Some(1))),
+            told(&events, completion(), Frames::after(Some(0))),
             told(&events, ai_sdk::encoder::UiMessage::of(&row()), Frames::after(Some(3))),
         ] {
             said.push_str(&all);

@@ -91,6 +91,7 @@ fn paths() -> Value {
         .chain(service::operations())
         .chain(admin::operations())
         .chain(dialects::operations())
+        .chain(dialects::texts())
         .chain(dialects::without_model())
         .chain(dialects::others())
         .chain(anthropic::operations());

@@ -244,6 +244,20 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        let object = self.object();
+        self.head().content_type("application/problem+json").body(object.to_string())
+    }
+}
+
+impl Problem {
+    /// A problem that has OpenAI's `error`, too: for routes that both kinds of clients ask.
+    pub(super) fn both(&self) -> HttpResponse {
+        let mut object = self.object();
+        object["error"] = self.openai_error().1;
+        self.head().content_type("application/problem+json").body(object.to_string())
+    }
+
+    fn object(&self) -> Value {
         let mut object = json!({
             "type": format!("urn:lastword:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Error"),
@@ -254,7 +268,7 @@ impl ResponseError for Problem {
         if let Some(object) = object.as_object_mut() {
             object.extend((*self.more).clone());
         }
-        self.head().content_type("application/problem+json").body(object.to_string())
+        object
     }
 }
 

@@ -2,7 +2,8 @@
 //! its routes.
 //!
 //! - `native`: generations, conversations, shared links, models
-//! - `openai_chat`, `openai_responses`: OpenAI's two APIs; `openai` is what both have
+//! - `openai_chat`, `openai_responses`, `openai_completions`: OpenAI's APIs; `openai` is what they
+//!   have in common
 //! - `anthropic`: the Messages API
 //! - `ai_sdk`: the chat of the AI SDK
 //! - `durable_streams`: a generation as a stream of that protocol
@@ -13,6 +14,7 @@ pub(super) mod durable_streams;
 pub(super) mod native;
 pub(super) mod openai;
 pub(super) mod openai_chat;
+pub(super) mod openai_completions;
 pub(super) mod openai_responses;
 pub(super) mod websocket;
 

@@ -50,7 +50,7 @@ pub(super) fn repeat(
     DELIVERY.iter().for_each(|name| drop(body.remove(*name)));
     let key = caller(request)?.key().map(|key| key.0.to_string()).unwrap_or_default();
     let mut hash = Sha256::new();
-    for part in [tenant(request).as_str(), &key, &format!("{:?}", source.protocol)] {
+    for part in [tenant(request).as_str(), &key, request.path()] {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
@@ -119,5 +119,17 @@ mod tests {
         assert_ne!(first, hash(r#"{"model":"m","messages":[{"role":"user","content":"hj"}]}"#));
         let spelled_out = r#"{"model":"m","n":1,"messages":[{"role":"user","content":"hi"}]}"#;
         assert_ne!(first, hash(spelled_out), "a default that is spelled out is another body");
+    }
+
+    #[test]
+    fn another_route_is_another_request() {
+        let hash = |path: &str| {
+            let request = TestRequest::post().uri(path).to_http_request();
+            request.extensions_mut().insert(Caller::anonymous());
+            let source =
+                Source { protocol: WireProtocol::OpenaiChat, body: "{}".into(), betas: Vec::new() };
+            repeat(&request, Some(&source), false).unwrap().unwrap().hash
+        };
+        assert_ne!(hash("/v1/completions"), hash("/v1/chat/completions"));
     }
 }

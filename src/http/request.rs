@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, web};
 
 use super::auth;
 use super::problem::Problem;
-use crate::domain::id::Tenant;
+use super::protocols::openai::ids;
+use crate::domain::id::{ConversationId, Tenant};
 use crate::engine::{Caller, Engine};
 use crate::ports::{Address, ConversationAt};
 
@@ -45,9 +46,17 @@ pub(super) fn address(request: &HttpRequest) -> Result<Address, Problem> {
 
 /// The conversation in the path.
 pub(super) fn conversation_at(request: &HttpRequest) -> Result<ConversationAt, Problem> {
-    let id = request.match_info().get("id").and_then(proper_id);
+    let id = request.match_info().get("id").and_then(conversation_id);
     let id = id.ok_or_else(Problem::no_such_conversation)?;
     Ok(ConversationAt { tenant: tenant(request), id })
+}
+
+/// The id of a conversation: ours, or the same as OpenAI writes them (`conv_…`).
+pub(super) fn conversation_id(text: &str) -> Option<ConversationId> {
+    match text.strip_prefix("conv_") {
+        Some(_) => ids::parse("conv_", text).map(|id| ConversationId(id.0)),
+        None => proper_id(text),
+    }
 }
 
 /// An id in the one spelling in which we give them out.

@@ -5,8 +5,7 @@ use super::auth::speaks_openai;
 use super::problem::Problem;
 
 /// Parts of OpenAI's API that are not here, each with what to use in their place.
-const ELSEWHERE: [(&str, &str); 10] = [
-    ("/v1/completions", "POST /v1/chat/completions or /v1/responses instead"),
+const ELSEWHERE: [(&str, &str); 9] = [
     ("/v1/embeddings", "ask the server that has the embedding model"),
     ("/v1/files", "put pictures into the request as `data:` URLs"),
     ("/v1/moderations", "ask the provider"),
@@ -17,8 +16,8 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("/v1/threads", "use /v1/responses, or /v1/conversations with /v1/generations"),
     ("/v1/realtime", "use /v1/responses, or the WebSocket at /v1/ws"),
 ];
-/// The paths of base URLs without their `/v1`.
-const WITHOUT_VERSION: [&str; 3] = ["/chat/completions", "/responses", "/models"];
+/// What base URLs without their `/v1` lead to.
+const WITHOUT_VERSION: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/models"];
 
 /// 404, in OpenAI's shape for its clients.
 pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {

@@ -4,7 +4,9 @@ use time::OffsetDateTime;
 
 use super::generations::Created;
 use super::log::{Address, LogError};
-use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
+use crate::domain::conversation::{
+    Change, Conversation, Message, NewConversation, NewMessage, Running, Turn,
+};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::prompt;
@@ -62,6 +64,21 @@ pub trait Conversations: Send + Sync + 'static {
         leaf: MessageId,
         bytes: u64,
     ) -> Result<Option<Context>, LogError>;
+
+    /// Adds messages below the active leaf, which then is the last of them.
+    async fn add(
+        &self,
+        at: &ConversationAt,
+        messages: &[(MessageId, NewMessage)],
+    ) -> Result<Placed, LogError>;
+
+    /// Leaves `rest` of a message, or nothing: what was said below it moves up then.
+    async fn take(
+        &self,
+        at: &ConversationAt,
+        id: MessageId,
+        rest: Option<&prompt::Message>,
+    ) -> Result<Placed, LogError>;
 
     /// Stores a turn and its generation with its first events, in one transaction. Repeating it
     /// with the same generation's id changes nothing.
@@ -133,6 +150,17 @@ pub enum Changed {
     NoConversation,
     /// The new leaf is no message of it.
     NoMessage,
+}
+
+/// The result of adding or taking messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It is so.
+    Done,
+    /// This generation is answering there.
+    Busy(GenerationId),
+    /// The tenant has none of that id.
+    NoConversation,
 }
 
 /// The result of an erasure.

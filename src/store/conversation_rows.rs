@@ -22,7 +22,7 @@ pub(super) const CONVERSATION: &str = "c.id, c.title, c.system, c.metadata::text
 pub(super) const MESSAGE: &str = "m.id, m.parent_id, m.role, m.created_at, \
     coalesce(m.content::text, to_json(coalesce(g.text, m.text))::text) as content, \
     g.id as generation, g.model, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, \
-    g.done::text as done, g.status, m.text, \
+    g.done::text as done, g.status, m.text, m.said::text as said, \
     array(select s.id from messages s where s.conversation_id = m.conversation_id and \
       coalesce(s.parent_id, s.conversation_id) = coalesce(m.parent_id, m.conversation_id) \
       order by s.id) as siblings";
@@ -76,6 +76,7 @@ fn message(row: &PgRow, unreadable: &mut Why) -> Result<Message, LogError> {
         parent_id: parent.map(MessageId),
         role: role(row)?,
         content: content(row, unreadable)?,
+        said: whole(row)?.map(Box::new),
         answer: generation.map(|id| answer(row, id, unreadable).map(Box::new)).transpose()?,
         siblings: siblings.into_iter().map(MessageId).collect(),
         created_at: row.try_get("created_at").map_err(error)?,
@@ -113,8 +114,20 @@ fn answer(row: &PgRow, id: Uuid, unreadable: &mut Why) -> Result<AnswerDetails, 
 
 /// A message as a model gets it.
 pub(super) fn said(row: &PgRow) -> Result<prompt::Message, LogError> {
+    if let Some(whole) = whole(row)? {
+        return Ok(whole);
+    }
     let text: String = row.try_get("text").map_err(error)?;
-    Ok(prompt::Message::text(role(row)?, text))
+    let calls: Option<&str> = row.try_get("tool_calls").map_err(error)?;
+    let mut message = prompt::Message::text(role(row)?, text);
+    message.tool_calls = calls.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+    Ok(message)
+}
+
+/// A message that is more than a text. If it cannot be read, its text is all there is.
+fn whole(row: &PgRow) -> Result<Option<prompt::Message>, LogError> {
+    let whole: Option<&str> = row.try_get("said").map_err(error)?;
+    Ok(whole.and_then(|whole| serde_json::from_str(whole).ok()))
 }
 
 fn role(row: &PgRow) -> Result<Role, LogError> {

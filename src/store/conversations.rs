@@ -6,12 +6,16 @@ use uuid::Uuid;
 use super::conversation_rows::CONVERSATION;
 use super::postgres::PgLog;
 use super::rows::{answered, checked_json, error};
-use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running, Turn};
+use super::turns::{insert_messages, move_leaf};
+use crate::domain::conversation::{
+    Change, Conversation, Message, NewConversation, NewMessage, Running, Turn, title_of,
+};
 use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
+use crate::domain::prompt::{self, Role};
 use crate::ports::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LogError, Made, Page,
-    Search, SharedConversation,
+    Placed, Search, SharedConversation,
 };
 
 /// Conversations in the database of the log.
@@ -81,6 +85,23 @@ impl Conversations for PgConversations {
         answered(self.fetch_context(at, leaf, bytes)).await
     }
 
+    async fn add(
+        &self,
+        at: &ConversationAt,
+        messages: &[(MessageId, NewMessage)],
+    ) -> Result<Placed, LogError> {
+        answered(self.add_messages(at, messages)).await
+    }
+
+    async fn take(
+        &self,
+        at: &ConversationAt,
+        id: MessageId,
+        rest: Option<&prompt::Message>,
+    ) -> Result<Placed, LogError> {
+        answered(self.take_message(at, id, rest)).await
+    }
+
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError> {
         answered(self.store_turn(new, turn)).await
     }
@@ -114,18 +135,32 @@ impl PgConversations {
                (id, tenant, title, system, metadata, idempotency_key, fingerprint) \
              values ($1, $2, $3, $4, $5::json, $6, $7) on conflict do nothing returning {CONVERSATION}"
         );
+        let at = ConversationAt { tenant: new.tenant.clone(), id: ConversationId::random() };
+        let mut transaction = self.log.workers.begin().await.map_err(error)?;
         let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(ConversationId::random().0)
+            .bind(at.id.0)
             .bind(new.tenant.as_str())
             .bind(&new.title)
             .bind(&new.system)
             .bind(checked_json(&new.metadata)?)
             .bind(key.map(|k| k.key.as_str()))
             .bind(key.map(|k| k.fingerprint.as_slice()))
-            .fetch_optional(&self.log.workers)
+            .fetch_optional(&mut *transaction)
             .await
             .map_err(error)?;
+        if let Some((leaf, _)) = new.messages.last().filter(|_| row.is_some()) {
+            insert_messages(&mut transaction, &at, None, &new.messages).await?;
+            let first = new.messages.iter().find(|(_, message)| message.role == Role::User);
+            let title = first.and_then(|(_, message)| title_of(&message.content.text()));
+            move_leaf(&mut transaction, &at, *leaf, title.as_deref()).await?;
+        }
+        transaction.commit().await.map_err(error)?;
         match (row, key) {
+            (Some(_), _) if !new.messages.is_empty() => {
+                let gone = || LogError::Unavailable("the conversation was just erased".into());
+                let made = self.fetch(&at).await?.ok_or_else(gone)?;
+                Ok(Made::New(Box::new(made)))
+            }
             (Some(row), _) => Ok(Made::New(Box::new(self.conversation_in(&row)?))),
             (None, Some(key)) => self.opened_by(&new.tenant, key).await,
             (None, None) => Err(LogError::Broken("a new conversation's id is taken".into())),

@@ -111,18 +111,21 @@ impl PgConversations {
     ) -> Result<Option<Context>, LogError> {
         let rows = sqlx::query(
             "with recursive up as (\
-               select id, parent_id, role, 1 as depth, octet_length(text)::bigint as size, \
-                 octet_length(text)::bigint as total from messages \
+               select id, parent_id, role, 1 as depth, \
+                 octet_length(coalesce(said::text, text))::bigint as size, \
+                 octet_length(coalesce(said::text, text))::bigint as total from messages \
                where id = $3 and conversation_id = $1 and tenant = $2 \
                union all select m.id, m.parent_id, m.role, up.depth + 1, \
-                 octet_length(m.text)::bigint, up.total + octet_length(m.text) from up \
+                 octet_length(coalesce(m.said::text, m.text))::bigint, \
+                 up.total + octet_length(coalesce(m.said::text, m.text)) from up \
                join messages m on m.id = up.parent_id \
                where m.conversation_id = $1 and m.tenant = $2), \
              chosen as (select *, depth = 1 or total <= $4 or role in ('system', 'developer') \
                as kept from up) \
-             select m.role, m.text, \
+             select m.role, m.text, m.said::text as said, g.tool_calls::text as tool_calls, \
                (select count(*) from chosen where not kept and size > 0) as missing \
              from chosen join messages m on m.id = chosen.id \
+             left join generations g on g.id = m.id and g.tenant = m.tenant \
              where chosen.kept order by chosen.depth desc",
         )
         .bind(at.id.0)

@@ -7,10 +7,12 @@ use super::append;
 use super::conversations::PgConversations;
 use super::rows::{GENERATION, checked_json, error};
 use super::starts::insert_generation;
-use crate::domain::conversation::{Turn, TurnPosition};
+use crate::domain::conversation::{NewMessage, Turn};
 use crate::domain::generation::NewGeneration;
-use crate::domain::id::{ConversationId, Epoch, GenerationId, Seq};
-use crate::ports::{Address, Append, Begun, Created, Events, Generations, LogError, RowChange};
+use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq};
+use crate::ports::{
+    Address, Append, Begun, ConversationAt, Created, Events, Generations, LogError, RowChange,
+};
 
 /// The state that a start finds, once nobody else can start in its conversation.
 struct Found {
@@ -66,7 +68,10 @@ impl PgConversations {
             return self.repeated_turn(new, turn).await;
         };
         let mut entries = vec![first];
-        insert_messages(&mut transaction, new, turn, place).await?;
+        let at = ConversationAt { tenant: new.tenant.clone(), id: place.conversation };
+        insert_messages(&mut transaction, &at, turn.parent, &turn.messages).await?;
+        // The one that is answered.
+        move_leaf(&mut transaction, &at, place.parent, turn.title.as_deref()).await?;
         let append = Append {
             at: Address { tenant: new.tenant.clone(), id: new.id },
             epoch: Epoch::FIRST,
@@ -134,41 +139,52 @@ async fn look(
     })
 }
 
-/// One below the other; the active branch ends in the one that is answered.
-async fn insert_messages(
+/// One below the other.
+pub(super) async fn insert_messages(
     connection: &mut PgConnection,
-    new: &NewGeneration,
-    turn: &Turn,
-    place: TurnPosition,
+    at: &ConversationAt,
+    mut parent: Option<MessageId>,
+    messages: &[(MessageId, NewMessage)],
 ) -> Result<(), LogError> {
-    let mut parent = turn.parent;
-    for (id, said) in &turn.messages {
+    for (id, said) in messages {
         let text = said.content.text();
         let content = said.content.is_parts().then(|| checked_json(&said.content)).transpose()?;
         sqlx::query(
-            "insert into messages (id, tenant, conversation_id, parent_id, role, content, text) \
-             values ($1, $2, $3, $4, $5, $6::json, $7)",
+            "insert into messages \
+               (id, tenant, conversation_id, parent_id, role, content, text, said) \
+             values ($1, $2, $3, $4, $5, $6::json, $7, $8::json)",
         )
         .bind(id.0)
-        .bind(new.tenant.as_str())
-        .bind(place.conversation.0)
+        .bind(at.tenant.as_str())
+        .bind(at.id.0)
         .bind(parent.map(|id| id.0))
         .bind(said.role.as_str())
         .bind(content)
         .bind(&text)
+        .bind(said.said.as_deref().map(checked_json).transpose()?)
         .execute(&mut *connection)
         .await
         .map_err(error)?;
         parent = Some(*id);
     }
+    Ok(())
+}
+
+/// The active branch ends in `leaf` now; `title` fills an empty place.
+pub(super) async fn move_leaf(
+    connection: &mut PgConnection,
+    at: &ConversationAt,
+    leaf: MessageId,
+    title: Option<&str>,
+) -> Result<(), LogError> {
     sqlx::query(
         "update conversations set active_leaf = $3, title = coalesce(title, $4), \
          updated_at = clock_timestamp() where id = $1 and tenant = $2",
     )
-    .bind(place.conversation.0)
-    .bind(new.tenant.as_str())
-    .bind(place.parent.0)
-    .bind(&turn.title)
+    .bind(at.id.0)
+    .bind(at.tenant.as_str())
+    .bind(leaf.0)
+    .bind(title)
     .execute(connection)
     .await
     .map(drop)

@@ -267,8 +267,10 @@ async fn one_log_whoever_started_it_and_whoever_reads_it() {
         let told = [
             of_native(&frames(&native)),
             of_messages(&read(format!("/v1/messages/msg_{short}?stream=true")).await),
-            of_responses(&read(format!("/v1/responses/resp_{short}?stream=true")).await),
-            of_chat(&chat_frames(
+            of_responses(&without_done(
+                &get(&app, &format!("/v1/responses/resp_{short}?stream=true")).await,
+            )),
+            of_chat(&without_done(
                 &get(&app, &format!("/v1/chat/completions/chatcmpl-{id}?stream=true")).await,
             )),
         ];
@@ -286,7 +288,7 @@ async fn one_log_whoever_started_it_and_whoever_reads_it() {
     app.stop().await;
 }
 
-fn chat_frames(answer: &Bytes) -> Vec<Value> {
+fn without_done(answer: &Bytes) -> Vec<Value> {
     let text = std::str::from_utf8(&answer.body).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()

@@ -198,6 +198,8 @@ async fn the_openai_routes_refuse_in_openais_words() {
         "GET /v1/responses/x/input_items",
         "POST /v1/chat/completions",
         "DELETE /v1/chat/completions/x",
+        "POST /v1/completions",
+        "DELETE /v1/completions/x",
         "GET /v1/models/demo",
     ] {
         refused(line, "", 401, "unauthenticated").await;

@@ -5,6 +5,7 @@ mod continued;
 mod crash;
 mod cut;
 mod followed;
+mod items;
 mod list;
 mod opening;
 mod pages;
@@ -67,7 +68,7 @@ async fn a_conversation_is_told_whole_to_its_model() {
 
     let conversation = talk.get("").await;
     let expected = json!({
-        "id": talk.id, "title": "Why is the sky blue?", "system": "be kind",
+        "object": "conversation", "id": talk.id, "title": "Why is the sky blue?", "system": "be kind",
         "metadata": {"a": 1}, "active_leaf": second.id, "running": [],
         "created_at": conversation["created_at"], "updated_at": conversation["updated_at"],
     });
@@ -222,7 +223,7 @@ async fn erased_is_erased() {
     assert_eq!((status, &problem["code"]), (409, &json!("generation_running")));
     assert_eq!(problem["generation"], running.id.as_str());
     app.client.cancel(&running.id).await;
-    assert_eq!(talk.delete().await.0, 204);
+    assert_eq!(talk.delete().await.0, 200);
     assert_eq!(talk.delete().await.0, 404);
     assert_eq!(app.client.get(&format!("/v1/generations/{}", running.id)).await.status(), 404);
     for table in ["conversations", "generations"] {

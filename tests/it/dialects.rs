@@ -88,6 +88,7 @@ async fn what_is_no_longer_retained_is_told_by_every_dialect() {
     for (path, field) in [
         (format!("/v1/responses/resp_{short}"), "/delta"),
         (format!("/v1/chat/completions/chatcmpl-{id}"), "/choices/0/delta/content"),
+        (format!("/v1/completions/cmpl-{id}"), "/choices/0/text"),
     ] {
         let streamed = get(&app, &format!("{path}?stream=true")).await;
         assert_eq!(joined(&frames(&streamed), field), text, "{path}: all of it");
@@ -175,7 +176,7 @@ async fn earlier_items_are_named_counted_and_compacted() {
     let asked = json!({ "model": "demo", "input": [named(item["id"].as_str().unwrap()), user] });
     let second = post(&app, "/v1/responses", "", &asked).await.json();
     let id = second["id"].as_str().unwrap();
-    let items = get(&app, &format!("/v1/responses/{id}/input_items")).await.json();
+    let items = get(&app, &format!("/v1/responses/{id}/input_items?order=asc")).await.json();
     assert_eq!(items["data"][0]["content"][0]["text"], item["content"][0]["text"]);
     let unknown = format!("msg_{}_0", "0".repeat(32));
     for bad in [unknown.as_str(), "x"] {
@@ -202,7 +203,7 @@ async fn earlier_items_are_named_counted_and_compacted() {
     assert_eq!(third.status, 200, "{}", third.json());
     let third = third.json();
     let id = third["id"].as_str().unwrap();
-    let items = get(&app, &format!("/v1/responses/{id}/input_items")).await.json();
+    let items = get(&app, &format!("/v1/responses/{id}/input_items?order=asc")).await.json();
     assert_eq!(items["data"][1]["content"][0]["text"], item["content"][0]["text"]);
     app.stop().await;
 }

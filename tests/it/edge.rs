@@ -222,7 +222,7 @@ async fn paths_that_are_written_oddly_are_understood_or_explained() {
     for (path, said) in [
         ("/v1/v1/chat/completions", "/v1/chat/completions"),
         ("/chat/completions", "/v1/chat/completions"),
-        ("/v1/completions", "/v1/chat/completions"),
+        ("/completions", "/v1/completions"),
         ("/v1/embeddings", "not served"),
         ("/v1/files", "data:"),
         ("/v1/files/file-1/content", "data:"),

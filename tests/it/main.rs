@@ -20,6 +20,8 @@ mod check;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod conversation;

@@ -1,4 +1,4 @@
-//! The clients that people use, as they are published: `openai`, `anthropic` (PyPI and npm), LangChain, the
+//! The clients that people use, as they are published: `openai`, `anthropic` (PyPI and npm), openai-agents, LangChain, the
 //! AI SDK, Durable Streams; each against two instances behind a proxy that knows nothing.
 //! `scripts/setup test` installs them from tests/sdk.
 mod pair;
@@ -6,6 +6,7 @@ mod pair;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -115,6 +116,34 @@ async fn openai_and_langchain_from_pypi() {
     let mut pair = Pair::start(&models.toml()).await;
     run(&mut pair, python("openai_python.py")).await;
     run(&mut pair, python("langchain_python.py")).await;
+}
+
+/// A model that calls the tool whenever somebody asks, and says what a tool has told it.
+fn agent() -> Script {
+    Script::with(|request, number| {
+        let last = request.body["messages"].as_array().and_then(|messages| messages.last());
+        if last.is_some_and(|message| message["role"] == "tool") {
+            return Answer::sse().text("It: the answer is 42.").complete();
+        }
+        let function = json!({ "name": "look_up", "arguments": "{\"what\":\"it\"}" });
+        let call = json!({ "index": 0, "id": format!("call_{number}"), "type": "function",
+            "function": function });
+        Answer::sse().delta(&json!({ "tool_calls": [call] })).finish("tool_calls").done()
+    })
+}
+
+/// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat completions.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_with_their_default_model() {
+    let upstream = Upstream::start(agent()).await;
+    let toml = format!(
+        "[[models]]\nname = 'gpt-5.6-luna'\nprovider = 'openai'\nbase_url = '{}'\n",
+        upstream.base_url()
+    );
+    let mut pair = Pair::start(&toml).await;
+    run(&mut pair, python("agents_python.py")).await;
+    run(&mut pair, node("agents_node.cjs")).await;
+    run(&mut pair, node("ai_sdk_openai.cjs")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

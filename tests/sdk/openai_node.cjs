@@ -111,6 +111,43 @@ const cases = {
     assert.equal(final.choices[0].message.tool_calls[0].function.name, "look_up");
   },
 
+  async completions_of_a_prompt() {
+    const ask = { model: "demo", prompt: "/demo tokens=20 tps=0 seed=4 unicode" };
+    const whole = await client.completions.create(ask);
+    const options = { include_usage: true, continuous_usage_stats: true };
+    const chunks = await all(
+      await client.completions.create({ ...ask, stream: true, stream_options: options }),
+    );
+    assert.equal(chunks.map((chunk) => chunk.choices[0]?.text ?? "").join(""), whole.choices[0].text);
+    assert.equal(whole.object, "text_completion");
+    assert.equal(whole.choices[0].finish_reason, "stop");
+    assert.deepEqual(chunks.at(-1).usage, whole.usage);
+    assert.ok(chunks.every((chunk) => chunk.usage.total_tokens > 0));
+    const refused = await rejects(OpenAI.BadRequestError, client.completions.create({ ...ask, suffix: "x" }));
+    assert.equal(refused.param, "suffix");
+    await rejects(OpenAI.RateLimitError, client.completions.create({ ...ask, model: "limited" }));
+    const broken = client.completions.create({ ...ask, model: "broken", stream: true }).then(all);
+    assert.equal((await rejects(OpenAI.APIError, broken)).code, "upstream_unavailable");
+  },
+
+  async a_conversation_is_kept_and_gone_on_with() {
+    const items = [{ type: "message", role: "user", content: "one" }];
+    const made = await client.conversations.create({ items, metadata: { a: "b" } });
+    assert.equal(made.object, "conversation");
+    const ask = { model: "demo", conversation: made.id, input: "/demo tokens=3 tps=0" };
+    const response = await client.responses.create(ask);
+    assert.equal(response.conversation.id, made.id);
+    const kept = [];
+    for await (const item of client.conversations.items.list(made.id, { order: "asc", limit: 2 })) kept.push(item);
+    assert.deepEqual(kept.map((item) => item.role), ["user", "user", "assistant"]);
+    assert.equal(kept[2].content[0].text, response.output_text);
+    await client.conversations.items.delete(kept[2].id, { conversation_id: made.id });
+    const rest = await client.conversations.items.list(made.id);
+    assert.deepEqual(rest.data.map((item) => item.id), [kept[1].id, kept[0].id]);
+    assert.equal((await client.conversations.delete(made.id)).deleted, true);
+    await rejects(OpenAI.NotFoundError, client.conversations.retrieve(made.id));
+  },
+
   async errors_have_their_class() {
     const messages = [{ role: "user", content: "hi" }];
     const ask = (more) => client.chat.completions.create({ model: "demo", messages, ...more });

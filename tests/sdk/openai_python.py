@@ -65,8 +65,63 @@ def responses_in_one_piece():
     assert response.temperature == 0.5 and response.max_output_tokens == 100
     again = client.responses.retrieve(response.id)
     assert again == response, (again, response)
-    items = client.responses.input_items.list(response.id).data
-    assert [item.role for item in items] == ["system", "user"]
+    items = client.responses.input_items.list(response.id)
+    assert [item.role for item in items] == ["user", "system"], "the newest first"
+    first = client.responses.input_items.list(response.id, order="asc", limit=1)
+    assert first.data[0].role == "system" and first.has_more
+    # The SDK's own pager asks by `after` until it has all.
+    assert [item.role for item in first] == ["system", "user"]
+
+
+def completions_of_a_prompt():
+    ask = {"model": "demo", "prompt": "/demo tokens=20 tps=0 seed=4 unicode"}
+    whole = client.completions.create(**ask)
+    assert whole.object == "text_completion" and whole.choices[0].finish_reason == "stop", whole
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = list(client.completions.create(**ask, stream=True, stream_options=options))
+    said = "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+    assert said == whole.choices[0].text and said, (said, whole)
+    assert chunks[-1].usage == whole.usage, (chunks[-1], whole)
+    assert all(chunk.usage.total_tokens > 0 for chunk in chunks)
+    refused = raises(openai.BadRequestError, lambda: client.completions.create(**ask, suffix="x"))
+    assert refused.param == "suffix", refused.body
+    if MODELS:
+        ask["model"] = "limited"
+        raises(openai.RateLimitError, lambda: client.completions.create(**ask))
+
+
+def a_conversation_is_kept_and_gone_on_with():
+    message = {"type": "message", "role": "user", "content": "one"}
+    made = client.conversations.create(items=[message], metadata={"a": "b"})
+    assert made.object == "conversation" and made.metadata == {"a": "b"}, made
+    assert isinstance(made.created_at, int)
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    added = client.conversations.items.create(made.id, items=[call, output])
+    assert [item.type for item in added.data] == ["function_call", "function_call_output"]
+    ask = {"model": "demo", "conversation": made.id, "input": "/demo tokens=3 tps=0 reasoning seed=1"}
+    response = client.responses.create(**ask)
+    assert response.conversation.id == made.id and response.output_text, response
+    streamed = list(client.responses.create(**{**ask, "input": "/demo tokens=2 tps=0"}, stream=True))
+    assert streamed[-1].type == "response.completed"
+    kinds = ["message", "function_call", "function_call_output", "message", "reasoning", "message"]
+    kinds += ["message", "message"]
+    # The SDK's own pager, by `after`.
+    items = list(client.conversations.items.list(made.id, order="asc", limit=2))
+    assert [item.type for item in items] == kinds, items
+    assert items[5].content[0].text == response.output_text
+    assert client.conversations.items.retrieve(items[5].id, conversation_id=made.id) == items[5]
+    client.conversations.items.delete(items[-1].id, conversation_id=made.id)
+    newest = client.conversations.items.list(made.id, limit=1)
+    assert newest.data[0].id == items[-2].id and newest.has_more
+    assert client.conversations.update(made.id, metadata={"c": "d"}).metadata == {"c": "d"}
+    assert client.conversations.retrieve(made.id).metadata == {"c": "d"}
+    gone = client.conversations.delete(made.id)
+    assert gone.deleted and gone.object == "conversation.deleted"
+    error = raises(openai.NotFoundError, lambda: client.conversations.retrieve(made.id))
+    assert error.code == "not_found" and "conversation" in error.message, error
+    error = raises(openai.NotFoundError, lambda: client.responses.create(**ask))
+    assert error.param == "conversation", error.body
 
 
 def responses_streamed_and_resumed_anywhere():
@@ -243,10 +298,10 @@ def a_turn_goes_on_below_another():
         tools=tools,
     )
     assert second.previous_response_id == first.id and second.output_text
-    kinds = [item.type for item in client.responses.input_items.list(second.id).data]
+    kinds = [item.type for item in client.responses.input_items.list(second.id, order="asc").data]
     assert kinds == ["message", "message", "function_call", "function_call_output", "message"], kinds
     error = raises(
-        openai.NotFoundError,
+        openai.BadRequestError,
         lambda: client.responses.create(model="demo", input="x", previous_response_id="resp_1"),
     )
     assert error.param == "previous_response_id", error
@@ -324,8 +379,8 @@ def errors_have_their_class():
     error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, functions=[{"name": "f"}]))
     assert error.param == "functions" and error.type == "invalid_request_error", error
     error = raises(
-        openai.BadRequestError,
-        lambda: client.responses.create(model="demo", input="x", extra_body={"conversation": "c"}),
+        openai.NotFoundError,
+        lambda: client.responses.create(model="demo", input="x", conversation="c"),
     )
     assert error.param == "conversation", error
     error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, temperature=9))
@@ -423,6 +478,8 @@ cases = [
     responses_over_a_socket,
     chat_in_one_piece_and_streamed,
     chat_is_resumed,
+    completions_of_a_prompt,
+    a_conversation_is_kept_and_gone_on_with,
     errors_have_their_class,
     a_start_is_idempotent,
 ]

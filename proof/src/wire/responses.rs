@@ -34,6 +34,10 @@ impl Wire for Responses {
     }
 
     fn read(&self, frame: &Frame, reading: &mut Reading) -> Vec<Event> {
+        // Behind the ending, where a server sends it.
+        if frame.data.trim() == "[DONE]" {
+            return Vec::new();
+        }
         let mut event = event(frame);
         let data = parsed(frame);
         if let Some(n) = data["sequence_number"].as_u64() {

@@ -78,7 +78,8 @@ impl Engine {
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
         new.place = Some(TurnPosition { conversation: at.id, parent: answered });
         let said = asked.messages.iter().map(as_prompt);
-        let branch = ground.context.messages.into_iter().chain(said).collect();
+        let mut branch: Vec<Message> = ground.context.messages.into_iter().chain(said).collect();
+        without_open_calls(&mut branch);
         let system = asked.system.clone().or(ground.system);
         let context = fit(system, branch, ground.context.missing, room);
         new.request.prompt.messages = context.messages;
@@ -149,7 +150,16 @@ impl Engine {
 }
 
 fn as_prompt(said: &NewMessage) -> Message {
-    Message::text(said.role, said.content.text())
+    let whole = said.said.as_deref().cloned();
+    whole.unwrap_or_else(|| Message::text(said.role, said.content.text()))
+}
+
+/// Takes out the calls that no tool has answered: no model's server takes these.
+fn without_open_calls(branch: &mut [Message]) {
+    let answered: Vec<String> = branch.iter().filter_map(|m| m.tool_call_id.clone()).collect();
+    for message in branch {
+        message.tool_calls.retain(|call| answered.contains(&call.id));
+    }
 }
 
 /// The notice that a context was cut.

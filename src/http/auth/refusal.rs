@@ -41,6 +41,8 @@ pub(super) fn response(request: &HttpRequest, problem: &Problem) -> HttpResponse
         problem.anthropic(&anthropic::new_request_id())
     } else if speaks_openai(request) {
         problem.openai()
+    } else if path(request).starts_with("/v1/conversations") {
+        problem.both()
     } else {
         problem.error_response()
     };

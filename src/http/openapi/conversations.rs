@@ -11,14 +11,20 @@ const HERE: &str = "the conversation";
 
 pub(super) fn operations() -> Vec<Row> {
     let [list, create] = many();
-    let [get, change, delete] = one();
+    let [get, change, post, delete] = one();
+    let [items, add, item, take] = self::items();
     let [share, revoke, shared, follow] = links();
     vec![
         ("get", "/v1/conversations", list),
         ("post", "/v1/conversations", create),
         ("get", "/v1/conversations/{id}", get),
         ("patch", "/v1/conversations/{id}", change),
+        ("post", "/v1/conversations/{id}", post),
         ("delete", "/v1/conversations/{id}", delete),
+        ("get", "/v1/conversations/{id}/items", items),
+        ("post", "/v1/conversations/{id}/items", add),
+        ("get", "/v1/conversations/{id}/items/{item}", item),
+        ("delete", "/v1/conversations/{id}/items/{item}", take),
         ("get", "/v1/conversations/{id}/messages", messages()),
         ("post", "/v1/conversations/{id}/shares", share),
         ("delete", "/v1/conversations/{id}/shares", revoke),
@@ -51,22 +57,50 @@ fn many() -> [Operation; 2] {
     ]
 }
 
-fn one() -> [Operation; 3] {
+fn one() -> [Operation; 4] {
+    let change = |id: &str, summary: &str| {
+        Operation::new(TAG, id, summary)
+            .says("What is absent stays, `null` takes away.")
+            .id(HERE)
+            .body("ConversationChange", json!({ "title": "Colours" }), most_bytes())
+            .answers(200, "as it is now", "Conversation")
+            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"])
+    };
     [
         Operation::new(TAG, "getConversation", "A conversation as it stands").id(HERE).answers(
             200,
             HERE,
             "Conversation",
         ),
-        Operation::new(TAG, "changeConversation", "Change a conversation")
-            .says("What is absent stays, `null` takes away.")
-            .id(HERE)
-            .body("ConversationChange", json!({ "title": "Colours" }), most_bytes())
-            .answers(200, "as it is now", "Conversation")
-            .refuses(422, &["prompt_empty", "prompt_too_long", "metadata_too_large"]),
+        change("changeConversation", "Change a conversation"),
+        change("updateConversation", "The same, as OpenAI's SDKs ask for it"),
         Operation::new(TAG, "deleteConversation", "Erase it with messages, generations and links")
             .id(HERE)
-            .empty(204, "it is gone")
+            .answers(200, "it is gone", "Object")
+            .refuses(409, &["generation_running"]),
+    ]
+}
+
+/// OpenAI's items.
+fn items() -> [Operation; 4] {
+    let example = json!({ "items": [{ "type": "message", "role": "user", "content": "hi" }] });
+    let new = |id: &str, summary: &str| Operation::new(TAG, id, summary).id(HERE);
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 });
+    [
+        new("listItems", "The active branch as OpenAI's items")
+            .query("order", super::schemas::words(["asc", "desc"]), "`desc`: the newest first")
+            .query("limit", limit, "the most to show")
+            .query("after", json!({ "type": "string" }), "behind the item of this id")
+            .answers(200, "a page", "Object"),
+        new("addItems", "Add items at the end of the active branch")
+            .body("Object", example, most_bytes())
+            .answers(200, "the new items", "Object")
+            .refuses(409, &["generation_running"])
+            .refuses(422, &["prompt_empty", "prompt_too_long"]),
+        new("getItem", "One item").place("item", "its id").answers(200, "the item", "Object"),
+        new("deleteItem", "Take an item out")
+            .place("item", "its id")
+            .answers(200, "the conversation", "Conversation")
             .refuses(409, &["generation_running"]),
     ]
 }

@@ -144,7 +144,8 @@ pub(super) fn operations() -> Vec<Row> {
                 "OpenAI's Responses",
                 json!({ "model": "demo", "input": prompt }),
             )
-            .refuses(404, &["previous_response_not_found"]),
+            .refuses(400, &["previous_response_not_found"])
+            .refuses(409, &["conversation_busy"]),
         ),
         ("get", "/v1/responses/{id}", retrieve("getResponse", "A response")),
         ("delete", "/v1/responses/{id}", erase("deleteResponse", "Erase an ended response")),
@@ -157,13 +158,7 @@ pub(super) fn operations() -> Vec<Row> {
                 "Object",
             ),
         ),
-        (
-            "get",
-            "/v1/responses/{id}/input_items",
-            openai("listInputItems", "What a response was asked")
-                .id("its id")
-                .answers(200, "as items", "Object"),
-        ),
+        ("get", "/v1/responses/{id}/input_items", input_items()),
         (
             "post",
             "/v1/chat/completions",
@@ -192,13 +187,46 @@ pub(super) fn operations() -> Vec<Row> {
     ]
 }
 
-/// The operations that ask no model.
+fn input_items() -> Operation {
+    openai("listInputItems", "What a response was asked")
+        .id("its id")
+        .query("order", super::schemas::words(["asc", "desc"]), "`desc`: the newest first")
+        .query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100 }), "20")
+        .query("after", json!({ "type": "string" }), "behind the item of this id")
+        .answers(200, "as items", "Object")
+}
+
+/// `/v1/completions`.
+pub(super) fn texts() -> Vec<Row> {
+    let body = json!({ "model": "demo", "prompt": "/demo tokens=2 tps=0" });
+    let create = create("createTextCompletion", "OpenAI's completions, older than chat", body)
+        .header(
+            "Lastword-On-Disconnect",
+            super::schemas::words(["continue", "cancel"]),
+            "what happens when the client goes away",
+        )
+        .refuses(400, &["invalid_header"]);
+    let get = retrieve("getTextCompletion", "A text completion").query(
+        "include_usage",
+        flag(),
+        "a chunk with the usage",
+    );
+    let path = "/v1/completions/{id}";
+    vec![
+        ("post", "/v1/completions", create),
+        ("get", path, get),
+        ("delete", path, erase("deleteTextCompletion", "Erase an ended text completion")),
+    ]
+}
+
+/// What no model is asked for.
 pub(super) fn without_model() -> Vec<Row> {
     let row = |path, id, summary, answer| {
         let operation = openai(id, summary)
             .body("Object", json!({ "model": "demo", "input": "hi" }), most_bytes())
             .answers(200, answer, "Object")
-            .refuses(404, &["model_not_found", "not_found", "previous_response_not_found"])
+            .refuses(400, &["previous_response_not_found"])
+            .refuses(404, &["model_not_found", "not_found"])
             .refuses(409, &["generation_running"]);
         ("post", path, operation)
     };

@@ -6,6 +6,7 @@ use super::schemas::{
     Named, closed, id, list, metadata, object, or_null, page, status, string, time, words,
 };
 use crate::http::protocols::native::conversations::SHORT;
+use crate::http::protocols::openai::conversations::MOST;
 
 fn title() -> Value {
     or_null(json!({ "type": "string", "minLength": 1, "maxLength": SHORT }))
@@ -21,7 +22,12 @@ fn content() -> Value {
 
 pub(super) fn schemas() -> Vec<Named> {
     let notes = || or_null(metadata());
-    let new = object([], [("title", title()), ("system", system()), ("metadata", notes())]);
+    let items =
+        json!({ "type": ["array", "null"], "maxItems": MOST, "items": { "type": "object" } });
+    let new = object(
+        [],
+        [("title", title()), ("system", system()), ("metadata", notes()), ("items", items)],
+    );
     let change = object(
         [],
         [
@@ -33,12 +39,13 @@ pub(super) fn schemas() -> Vec<Named> {
     );
     let conversation = object(
         [
+            ("object", json!({ "const": "conversation" })),
             ("id", id()),
             ("title", or_null(string())),
             ("system", or_null(string())),
             ("metadata", metadata()),
             ("active_leaf", or_null(id())),
-            ("created_at", time()),
+            ("created_at", json!({ "type": "integer", "description": "seconds since 1970" })),
             ("updated_at", time()),
             ("running", list(id())),
         ],

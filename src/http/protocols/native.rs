@@ -11,8 +11,10 @@ pub(crate) mod prompt;
 pub(crate) mod shares;
 
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::web;
 
+use super::openai::{conversations as items, error};
 use crate::http::routes::endpoint;
 
 /// The routes.
@@ -24,17 +26,22 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(endpoint("/v1/generations/{id}/events").stream(events::read))
         .service(endpoint("/v1/generations/{id}/cancel").post(generation::cancel))
         .service(endpoint("/v1/generations/{id}/continue").post(continued::start))
-        .service(endpoint("/v1/conversations").get(conversations::list).post(conversations::create))
-        .service(
-            endpoint("/v1/conversations/{id}")
-                .get(conversation::get)
-                .on(Method::PATCH, conversation::change)
-                .delete(conversation::delete),
-        )
-        .service(endpoint("/v1/conversations/{id}/messages").get(conversation::messages))
-        .service(
-            endpoint("/v1/conversations/{id}/shares").post(shares::create).delete(shares::revoke),
-        )
         .service(endpoint("/v1/shared/{token}").get(shares::get))
         .service(endpoint("/v1/shared/{token}/events").stream(shares::follow));
+    // OpenAI's clients know these paths, too.
+    let shared = [
+        endpoint("/v1/conversations").get(conversations::list).post(conversations::create),
+        endpoint("/v1/conversations/{id}")
+            .get(conversation::get)
+            .on(Method::PATCH, conversation::change)
+            .post(conversation::change)
+            .delete(conversation::delete),
+        endpoint("/v1/conversations/{id}/items").get(items::items).post(items::add),
+        endpoint("/v1/conversations/{id}/items/{item}").get(items::item).delete(items::take),
+        endpoint("/v1/conversations/{id}/messages").get(conversation::messages),
+        endpoint("/v1/conversations/{id}/shares").post(shares::create).delete(shares::revoke),
+    ];
+    for route in shared {
+        config.service(route.into_resource().wrap(from_fn(error::in_both_shapes)));
+    }
 }

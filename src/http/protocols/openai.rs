@@ -1,19 +1,22 @@
 //! OpenAI's APIs over the same log.
+pub(super) mod allowed;
+pub(crate) mod conversations;
 pub(super) mod elsewhere;
 pub(super) mod error;
 pub(super) mod fields;
-pub(super) mod ids;
+pub(crate) mod ids;
 mod models;
 pub(super) mod query;
 pub(super) mod start;
 pub(super) mod texts;
+pub(super) mod usage;
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web;
 
 use super::websocket;
-use super::{openai_chat, openai_responses};
+use super::{openai_chat, openai_completions, openai_responses};
 use crate::domain::generation::Generation;
 use crate::engine::Engine;
 use crate::http::dialect::Frames;
@@ -35,6 +38,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         endpoint("/v1/responses/{id}/input_items").get(openai_responses::input_items),
         endpoint("/v1/chat/completions").post(openai_chat::create),
         endpoint("/v1/chat/completions/{id}").stream(openai_chat::get).delete(openai_chat::delete),
+        endpoint("/v1/completions").post(openai_completions::create),
+        endpoint("/v1/completions/{id}")
+            .stream(openai_completions::get)
+            .delete(openai_completions::delete),
     ];
     for route in routes {
         config.service(route.into_resource().wrap(from_fn(error::in_openais_shape)));

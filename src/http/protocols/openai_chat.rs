@@ -1,7 +1,7 @@
 //! `/v1/chat/completions`: OpenAI's chat completions, and what they cannot do: be resumed.
-mod encoder;
-mod extras;
-mod request;
+pub(super) mod encoder;
+pub(super) mod extras;
+pub(super) mod request;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
@@ -12,6 +12,7 @@ use super::openai::error::of_ending;
 use super::openai::ids::completion_id;
 use super::openai::query::retrieve;
 use super::openai::start::{address, start};
+use super::openai::usage::INCLUDE_USAGE;
 use crate::domain::generation::{Generation, OnDisconnect};
 use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
@@ -20,7 +21,7 @@ use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::{EngineData, body, repeats, sse, while_allowed};
 use encoder::Chat;
-use request::{Asked, INCLUDE_USAGE};
+use request::Asked;
 
 /// The fate of the answer when the client goes away: `continue`, or `cancel` as with OpenAI.
 const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
@@ -51,7 +52,7 @@ pub(super) async fn create(
     let Asked { request: mut asked, stream, elsewhere } = asked;
     asked.source =
         Some(Source { protocol: WireProtocol::OpenaiChat, body: text, betas: Vec::new() });
-    let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;
+    let (row, repeatable) = start(&engine, &request, (asked, None), elsewhere).await?;
     if stream {
         let chat = of(&row, includes_usage(&row));
         let reader = Reader::open(&engine, &row, chat, Frames::after(None)).await?;
@@ -113,7 +114,7 @@ fn whole(row: &Generation, object: Value) -> HttpResponse {
     response.json(object)
 }
 
-fn includes_usage(row: &Generation) -> bool {
+pub(super) fn includes_usage(row: &Generation) -> bool {
     row.request.echo.contains_key(INCLUDE_USAGE)
 }
 

@@ -2,8 +2,10 @@
 mod compaction;
 mod count;
 mod encoder;
-mod input;
+mod in_conversation;
+pub(super) mod input;
 mod item;
+pub(super) mod items;
 mod object;
 mod references;
 mod request;
@@ -43,11 +45,11 @@ pub(super) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
-    let Asked { request: mut asked, stream, background, elsewhere } =
+    let Asked { request: mut asked, turn, stream, background, elsewhere } =
         request::asked(&engine, &tenant(&request), body, Known::default()).await?;
     asked.source =
         Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
-    let (row, repeatable) = start(&engine, &request, asked, elsewhere).await?;
+    let (row, repeatable) = start(&engine, &request, (asked, turn), elsewhere).await?;
     if stream {
         let reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
@@ -102,18 +104,14 @@ pub(super) async fn delete(
     Ok(HttpResponse::Ok().json(json!({ "id": id, "object": "response", "deleted": true })))
 }
 
-/// Answers with its input, as items.
+/// What it was asked, as items, a page at a time.
 pub(super) async fn input_items(
     engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request, PREFIX)?).await?;
-    let data = input::items(row.id, &row.request.prompt.messages);
-    let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
-    Ok(HttpResponse::Ok().json(json!({
-        "object": "list", "first_id": id(data.first()), "last_id": id(data.last()),
-        "has_more": false, "data": data,
-    })))
+    let items = input::items(row.id, &row.request.prompt.messages);
+    Ok(HttpResponse::Ok().json(items::page(request.query_string(), items)?))
 }
 
 async fn streamed(

@@ -46,6 +46,8 @@ impl Body {
         object.set("stream", &true);
         let mut options: Object = object.read("stream_options").unwrap_or_default();
         options.set("include_usage", &true);
+        // Usage before the end is told here, and costs the upstream a report with every token.
+        options.remove("continuous_usage_stats");
         object.set("stream_options", &options);
         let begun = messages(dialect, attempt, &mut object, own);
         let usual = dialect.adjust.max_output_tokens;

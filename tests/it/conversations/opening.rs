@@ -78,6 +78,7 @@ async fn a_key_is_its_tenants_own() {
         title: None,
         system: None,
         metadata: JsonObject::default(),
+        messages: Vec::new(),
         idempotency: Some(Idempotency { key: "k".into(), fingerprint: vec![1] }),
     };
     let mut ids = Vec::new();

@@ -144,14 +144,19 @@ async fn what_does_not_exist_looks_the_same() {
             (Method::GET, path(""), None),
             (Method::DELETE, path(""), None),
             (Method::PATCH, path(""), Some(&body)),
+            (Method::POST, path(""), Some(&body)),
+            (Method::GET, path("/items"), None),
             (Method::GET, path("/messages"), None),
             (Method::GET, path("/messages?leaf=x"), None),
             (Method::POST, path("/shares"), None),
             (Method::DELETE, path("/shares"), None),
         ];
         for (method, path, body) in routes {
-            let (status, problem) = told(request(&app.client, method, &path, body).await).await;
+            let (status, mut problem) = told(request(&app.client, method, &path, body).await).await;
             assert_eq!(status, 404, "{path}: {problem}");
+            // The same for OpenAI's SDKs, which a generation's start has no place for.
+            let error = problem.as_object_mut().unwrap().remove("error").unwrap_or_default();
+            assert_eq!(error["message"], problem["detail"], "{path}");
             bodies.push(problem);
         }
         let start = json!({"prompt": "hi", "conversation_id": id});
@@ -167,7 +172,9 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let one = format!("/v1/conversations/{UNKNOWN}");
     let routes = [
         ("/v1/conversations".to_owned(), "GET, HEAD, POST"),
-        (one.clone(), "GET, HEAD, PATCH, DELETE"),
+        (one.clone(), "GET, HEAD, PATCH, POST, DELETE"),
+        (format!("{one}/items"), "GET, HEAD, POST"),
+        (format!("{one}/items/x"), "GET, HEAD, DELETE"),
         (format!("{one}/messages"), "GET, HEAD"),
         (format!("{one}/shares"), "POST, DELETE"),
         ("/v1/shared/x".to_owned(), "GET, HEAD"),

@@ -23,7 +23,7 @@ fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
         parent,
         concurrent: true,
         system: None,
-        messages: vec![NewMessage { role: Role::User, content: Content::Text(text.into()) }],
+        messages: vec![NewMessage::text(Role::User, Content::Text(text.into()))],
         earlier: None,
     };
     let request = Request {
@@ -92,6 +92,7 @@ async fn another_tenant_sees_and_changes_nothing() {
             title: None,
             system: None,
             metadata: JsonObject::default(),
+            messages: Vec::new(),
             idempotency: None,
         })
         .await

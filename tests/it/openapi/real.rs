@@ -213,7 +213,15 @@ async fn conversations(s: &mut Samples) {
     s.ask("GET", "/v1/shared/{token}/events", &followed, None, 204).await;
     s.ask("DELETE", "/v1/conversations/{id}/shares", &format!("{path}/shares"), None, 204).await;
     s.ask("GET", "/v1/shared/{token}", &link, None, 404).await;
-    s.ask("DELETE", "/v1/conversations/{id}", &path, None, 204).await;
+    let items = format!("{path}/items");
+    let item = json!({ "items": [{ "role": "user", "content": "more" }] });
+    let added = s.ask("POST", "/v1/conversations/{id}/items", &items, Some(item), 200).await;
+    s.ask("GET", "/v1/conversations/{id}/items", &items, None, 200).await;
+    let one = format!("{items}/{}", added["first_id"].as_str().unwrap());
+    s.ask("GET", "/v1/conversations/{id}/items/{item}", &one, None, 200).await;
+    s.ask("DELETE", "/v1/conversations/{id}/items/{item}", &one, None, 200).await;
+    s.ask("POST", "/v1/conversations/{id}", &path, Some(json!({ "metadata": {} })), 200).await;
+    s.ask("DELETE", "/v1/conversations/{id}", &path, None, 200).await;
     s.ask("GET", "/v1/conversations/{id}", &path, None, 404).await;
 }
 

@@ -34,7 +34,7 @@ const RETRIEVE: &[(&str, &str, u16)] = &[
     ("?stream=true&starting_after=9999", "", 404),
 ];
 const NAMED: &[(&str, &str, u16)] = &[
-    ("", r#"{"model":"demo","input":"hi","previous_response_id":"resp_{generation}"}"#, 404),
+    ("", r#"{"model":"demo","input":"hi","previous_response_id":"resp_{generation}"}"#, 400),
     ("", r#"{"model":"demo","input":[{"type":"item_reference","id":"msg_{generation}_0"}]}"#, 404),
 ];
 
@@ -62,6 +62,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("GET /v1/conversations", "the caller's own"),
     nothing("POST /v1/conversations", "a new one"),
     nothing("POST /v1/chat/completions", "takes no id"),
+    nothing("POST /v1/completions", "takes no id"),
     // What has ended behind it is only a place in one's own list.
     alike("GET /v1/generations", &[("?cursor={generation}", "", 200)]),
     alike(
@@ -110,7 +111,15 @@ pub(super) const ROWS: &[Row] = &[
         "PATCH /v1/conversations/{id}",
         &[("", r#"{"title":"x"}"#, 404), ("", r#"{"active_leaf":"{message}"}"#, 404)],
     ),
+    alike("POST /v1/conversations/{id}", &[("", r#"{"metadata":{}}"#, 404)]),
     alike("DELETE /v1/conversations/{id}", PLAIN),
+    alike("GET /v1/conversations/{id}/items", &[("", "", 404), ("?limit=1", "", 404)]),
+    alike(
+        "POST /v1/conversations/{id}/items",
+        &[("", r#"{"items":[{"role":"user","content":"x"}]}"#, 404)],
+    ),
+    alike("GET /v1/conversations/{id}/items/{item}", PLAIN),
+    alike("DELETE /v1/conversations/{id}/items/{item}", PLAIN),
     alike(
         "GET /v1/conversations/{id}/messages",
         &[("", "", 404), ("?all=true", "", 404), ("?leaf={message}", "", 404)],
@@ -125,12 +134,13 @@ pub(super) const ROWS: &[Row] = &[
             (
                 "",
                 r#"{"model":"demo","input":"hi","previous_response_id":"resp_{generation}"}"#,
-                404,
+                400,
             ),
+            ("", r#"{"model":"demo","input":"hi","conversation":"{conversation}"}"#, 404),
             (
                 "",
                 r#"{"model":"demo","input":"hi","stream":true,"previous_response_id":"resp_{generation}"}"#,
-                404,
+                400,
             ),
             (
                 "",
@@ -147,6 +157,8 @@ pub(super) const ROWS: &[Row] = &[
     alike("GET /v1/responses/{id}/input_items", PLAIN),
     alike("GET /v1/chat/completions/{id}", RETRIEVE),
     alike("DELETE /v1/chat/completions/{id}", PLAIN),
+    alike("GET /v1/completions/{id}", RETRIEVE),
+    alike("DELETE /v1/completions/{id}", PLAIN),
     nothing("POST /v1/messages", "its body holds the whole conversation and names nothing stored"),
     nothing("POST /v1/messages/count_tokens", "its body holds all that is counted"),
     nothing("GET /v1/messages/batches", "always refused"),
@@ -172,6 +184,7 @@ pub(super) fn own(operation: &str) -> String {
         [_, "responses", "{id}"] => "resp_{generation}",
         [_, "messages", "{id}"] => "msg_{generation}",
         [_, "chat", "completions"] => "chatcmpl-{generation}",
+        [_, "completions", "{id}"] => "cmpl-{generation}",
         ["api", "chat", "{id}"] => "{chat}",
         _ => "",
     };

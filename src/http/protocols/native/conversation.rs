@@ -1,6 +1,7 @@
 //! `/v1/conversations/{id}`: look at one, change it, erase it; its messages.
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::conversations::{check_system, check_title, most_bytes};
 use super::generations::limit;
@@ -16,7 +17,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
     Ok(HttpResponse::Ok().json(engine.conversation(&conversation_at(&request)?).await?))
 }
 
-/// `PATCH /v1/conversations/{id}`: `null` takes away, what is absent stays.
+/// `PATCH /v1/conversations/{id}`, or `POST` as OpenAI has it: `null` takes away, what is absent stays.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeBody {
@@ -69,8 +70,10 @@ pub(super) async fn delete(
     engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    engine.erase_conversation(&conversation_at(&request)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let at = conversation_at(&request)?;
+    engine.erase_conversation(&at).await?;
+    Ok(HttpResponse::Ok()
+        .json(json!({ "id": at.id, "object": "conversation.deleted", "deleted": true })))
 }
 
 /// The most messages of one answer, and the default. Hardly any conversation comes in pieces, and

@@ -6,17 +6,19 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::generations::{REPLAYED, fingerprint, idempotency_key, page_limit};
 use super::prompt::check_metadata;
 use crate::domain::conversation::NewConversation;
 use crate::domain::generation::Idempotency;
-use crate::domain::id::ConversationId;
+use crate::domain::id::{ConversationId, MessageId};
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::PromptError;
 use crate::engine::{Engine, StartError};
 use crate::http::problem::Problem;
+use crate::http::protocols::openai;
 use crate::http::{EngineData, body, proper_id, tenant};
 use crate::ports::{Made, Page, Search};
 
@@ -30,6 +32,7 @@ struct NewBody {
     title: Option<String>,
     system: Option<String>,
     metadata: Option<JsonObject>,
+    items: Option<Box<RawValue>>,
 }
 
 /// Opens a conversation, or finds what the client's key has opened.
@@ -38,14 +41,21 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body: NewBody = body::json(&request, payload, most_bytes(&engine)).await?;
+    let body: NewBody = body::json(&request, payload, body::limit(&engine)).await?;
     body.title.as_deref().map_or(Ok(()), check_title)?;
     body.system.as_deref().map_or(Ok(()), |s| check_system(&engine, s))?;
     let metadata = body.metadata.unwrap_or_default();
     check_metadata(&metadata)?;
+    let items = body.items.filter(|items| items.get() != "null");
+    let said = items.as_deref().map(|items| openai::conversations::messages(&engine, items));
+    let said = said.transpose()?.unwrap_or_default();
     let idempotency = idempotency_key(&request)?.map(|key| Idempotency {
         key,
-        fingerprint: fingerprint(&(&body.title, &body.system, &metadata.canonical())),
+        fingerprint: match said.as_slice() {
+            // As it was before there were items.
+            [] => fingerprint(&(&body.title, &body.system, &metadata.canonical())),
+            said => fingerprint(&(&body.title, &body.system, &metadata.canonical(), said)),
+        },
     });
     let new = NewConversation {
         tenant: tenant(&request),
@@ -53,6 +63,7 @@ pub(super) async fn create(
         system: body.system,
         metadata,
         idempotency,
+        messages: said.into_iter().map(|message| (MessageId::random(), message)).collect(),
     };
     let (mut response, conversation) = match engine.new_conversation(&new).await? {
         Made::New(conversation) => (HttpResponse::Created(), conversation),

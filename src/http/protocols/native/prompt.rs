@@ -194,7 +194,7 @@ fn said(
             Err(Problem::unprocessable("missing_field", detail).with("field", "prompt"))
         }
         (Some(prompt), None) => {
-            let said = NewMessage { role: Role::User, content: Content::Text(prompt) };
+            let said = NewMessage::text(Role::User, Content::Text(prompt));
             Ok((vec![said], vec!["prompt".to_owned()]))
         }
         (None, Some(wire)) if wire.is_empty() => {
@@ -205,7 +205,7 @@ fn said(
             let names = (0..wire.len()).map(inside).collect();
             let said: Vec<NewMessage> = wire
                 .into_iter()
-                .map(|Object(m)| NewMessage { role: m.role, content: m.content.content() })
+                .map(|Object(m)| NewMessage::text(m.role, m.content.content()))
                 .collect();
             if let Some(n) = said.iter().position(|m| m.role == Role::Tool) {
                 let detail = "answers of tools come over the OpenAI-compatible routes";

@@ -87,6 +87,10 @@ fn shown(message: Message) -> Option<SharedMessage> {
         Role::User | Role::Assistant => {}
         Role::System | Role::Developer | Role::Tool => return None,
     }
+    // A call that a client stored by itself.
+    if message.said.is_some() && message.content.text().is_empty() {
+        return None;
+    }
     let answer = message.answer;
     let of = |text: fn(&AnswerDetails) -> String| answer.as_deref().map(text).unwrap_or_default();
     Some(SharedMessage {

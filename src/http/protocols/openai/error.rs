@@ -18,6 +18,23 @@ pub(super) async fn in_openais_shape<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    reshaped(request, next, Problem::openai).await
+}
+
+/// The same beside ours: for conversations, which the page and OpenAI's SDKs share.
+pub(in crate::http) async fn in_both_shapes<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    reshaped(request, next, Problem::both).await
+}
+
+async fn reshaped<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+    shape: fn(&Problem) -> HttpResponse,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let shaped = |error: &Error| error.as_error::<Problem>().map(shape);
     match next.call(request).await {
         Ok(response) => {
             let shaped = response.response().error().and_then(shaped);
@@ -35,13 +52,9 @@ pub(super) async fn in_openais_shape<B: MessageBody + 'static>(
     }
 }
 
-fn shaped(error: &Error) -> Option<HttpResponse> {
-    error.as_error::<Problem>().map(Problem::openai)
-}
-
-/// Holds the head of a streamed answer until the model's server has accepted the prompt. A refusal
-/// is then a status, as from the server itself. `of` is the generation, and whether a repeat would
-/// be the same start.
+/// Holds the head of a streamed answer until the model's server has taken the prompt: what it
+/// refuses is then a status, as it is from the server itself. `of` is the generation, and whether
+/// a repeat would be the same start.
 pub(crate) async fn held<D: Dialect>(
     engine: &Engine,
     request: &HttpRequest,

@@ -18,6 +18,11 @@ pub(crate) fn completion_id(id: GenerationId) -> String {
     format!("chatcmpl-{id}")
 }
 
+/// `cmpl-…`.
+pub(crate) fn text_completion_id(id: GenerationId) -> String {
+    format!("cmpl-{id}")
+}
+
 /// The generation of an id with `prefix`, with hyphens or without.
 pub(in crate::http) fn parse(prefix: &str, text: &str) -> Option<GenerationId> {
     let id = text.strip_prefix(prefix)?;

@@ -3,9 +3,11 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::allowed;
 use super::elsewhere::Elsewhere;
 use super::fields::{Fields, unsupported};
 use super::texts::TextOr;
+use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
@@ -17,21 +19,22 @@ use crate::http::protocols::native::prompt::check_metadata;
 use crate::http::{caller, repeats, tenant, trace};
 use crate::ports::Address;
 
-/// Starts `asked`; the row, and whether a repeat under the same key would be the same start.
+/// Starts what is asked, in a conversation where there is a turn; the row, and whether a repeat
+/// under the same key would be the same start.
 pub(crate) async fn start(
     engine: &Engine,
     request: &HttpRequest,
-    asked: Request,
+    (asked, turn): (Request, Option<TurnAsked>),
     elsewhere: Elsewhere,
 ) -> Result<(Generation, bool), Problem> {
     check(engine, &asked, elsewhere)?;
     let key = idempotency_key(request)?;
-    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let idempotency = key.map(|key| idempotency(key, &asked, turn.as_ref()));
     let repeatable = idempotency.is_some();
     let asked = Request { trace: trace::of(request), ..asked };
     let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
     let is_repeatable_by_body = repeat.is_some();
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
+    let start = Start { caller: caller(request)?, request: asked, idempotency, turn, repeat };
     let Started { generation, attached, .. } = engine.start(start).await?;
     if is_repeatable_by_body {
         repeats::begin(engine, request, &super::at(&generation), attached);
@@ -91,9 +94,10 @@ pub(crate) fn tooling(
     fields: &mut Fields,
     elsewhere: &mut Elsewhere,
 ) -> Result<Parameters, Problem> {
-    let tools = tools(fields)?;
+    let mut tools = tools(fields)?;
+    let tool_choice = tool_choice(fields, &mut tools, elsewhere)?;
     let none = tools.is_empty();
-    let tool_choice = tool_choice(fields, &tools, elsewhere)?.filter(|_| !none);
+    let tool_choice = tool_choice.filter(|_| !none);
     let parallel_tool_calls = fields.take("parallel_tool_calls")?.filter(|_: &bool| !none);
     Ok(Parameters { tools, tool_choice, parallel_tool_calls, ..Parameters::default() })
 }
@@ -115,10 +119,17 @@ fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
 /// own body goes up.
 fn tool_choice(
     fields: &mut Fields,
-    tools: &[Tool],
+    tools: &mut Vec<Tool>,
     elsewhere: &mut Elsewhere,
 ) -> Result<Option<ToolChoice>, Problem> {
     let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
+    if let Some(mode) = allowed::restrict(&value, tools)? {
+        if mode == ToolChoice::Required && tools.is_empty() {
+            let why = "this model gets none of the tools that are allowed";
+            elsewhere.refuse(unsupported("tool_choice", why));
+        }
+        return Ok(Some(mode));
+    }
     let kind = value.get("type").and_then(Value::as_str);
     let named = ["/function/name", "/custom/name", "/name"].map(|at| value.pointer(at));
     let named = named.into_iter().flatten().find_map(Value::as_str);

@@ -11,6 +11,7 @@ use crate::domain::generation::Generation;
 use crate::domain::transcript::{Answer, ToolCall};
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::ids::completion_id;
+use crate::http::protocols::openai::usage::Running;
 
 /// The fold.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(in crate::http) struct Chat {
     id: String,
     created: i64,
     model: String,
-    include_usage: bool,
+    usage: Running,
     /// The upstream's indices of the calls, in the order in which they came.
     calls: Vec<u32>,
     extras: Extras,
@@ -32,7 +33,6 @@ struct Chunk<'a, D: Serialize> {
     created: i64,
     model: &'a str,
     choices: [Choice<'a, D>; 1],
-    /// `null`, as OpenAI sends it with every chunk but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
     sequence_number: u64,
@@ -81,15 +81,19 @@ impl Dialect for Chat {
         match said {
             DialectEvent::Started => self.opening(frames),
             DialectEvent::Text(text) => {
+                self.usage.add(text);
                 self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames)
             }
             DialectEvent::Reasoning(text) => {
+                self.usage.add(text);
                 self.chunk(Piece { reasoning_content: Some(text), ..NOTHING }, None, frames);
             }
             DialectEvent::Refusal(text) => {
+                self.usage.add(text);
                 self.chunk(Piece { refusal: Some(text), ..NOTHING }, None, frames);
             }
             DialectEvent::Call(call) => {
+                self.usage.add(&call.arguments);
                 let delta = json!({ "tool_calls": [self.call(call)] });
                 self.chunk(delta, None, frames);
             }
@@ -102,7 +106,7 @@ impl Dialect for Chat {
     /// Without it a client would take what it has for all there is.
     fn cut(&self, frames: &mut Frames) {
         let message = format!(
-            "the stream broke off and the answer goes on: GET /v1/chat/completions/{}?stream=true \
+            "the stream broke off and the answer goes on: GET /v1/chat/completions/{}?stream=true\
              &starting_after=N, with the sequence_number of your last chunk",
             self.id
         );
@@ -116,7 +120,7 @@ impl Chat {
             id: completion_id(row.id),
             created: row.created_at.unix_timestamp(),
             model: row.request.model.clone(),
-            include_usage,
+            usage: Running::of(row, include_usage),
             calls: Vec::new(),
             extras: Extras::default(),
         }
@@ -139,7 +143,7 @@ impl Chat {
             created: self.created,
             model: &self.model,
             choices: [choice],
-            usage: self.include_usage.then_some(Value::Null),
+            usage: self.usage.field(),
             sequence_number: frames.number(),
             more: std::mem::take(&mut self.extras.chunk),
             lasting: &self.extras.lasting,
@@ -178,6 +182,7 @@ impl Chat {
     /// again behind this frame, any other begins there.
     fn void(&mut self, frames: &mut Frames) {
         self.calls.clear();
+        self.usage.reset();
         self.extras = Extras::default();
         let number = frames.number();
         let message = format!(
@@ -204,7 +209,7 @@ impl Chat {
         }
         let delta = self.late_calls();
         self.chunk(delta, Some(finish_reason(done.finish_reason)), frames);
-        if self.include_usage {
+        if self.usage.is_wanted() {
             let mut json = json!({
                 "id": self.id, "object": "chat.completion.chunk", "created": self.created,
                 "model": self.model, "choices": [],
@@ -273,7 +278,7 @@ impl Chat {
 }
 
 /// The ending as an error, unless it is an answer's.
-fn failure(done: &Done) -> Option<Value> {
+pub(crate) fn failure(done: &Done) -> Option<Value> {
     let error_of = || done.error.as_ref();
     match done.status {
         Status::Completed | Status::Incomplete => None,
@@ -304,12 +309,12 @@ fn failure(done: &Done) -> Option<Value> {
     }
 }
 
-fn error(message: &str, code: &str) -> Value {
+pub(crate) fn error(message: &str, code: &str) -> Value {
     json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } })
 }
 
 /// OpenAI's word for why the model stopped.
-fn finish_reason(reason: Option<FinishReason>) -> &'static str {
+pub(crate) fn finish_reason(reason: Option<FinishReason>) -> &'static str {
     match reason {
         Some(FinishReason::ToolCalls) => "tool_calls",
         Some(FinishReason::ContentFilter) => "content_filter",
@@ -324,7 +329,7 @@ fn finish_reason(reason: Option<FinishReason>) -> &'static str {
 }
 
 /// The tokens of all attempts, in the upstream's own report of the last where it says more.
-fn usage(usage: &Usage, reported: Option<Value>) -> Value {
+pub(crate) fn usage(usage: &Usage, reported: Option<Value>) -> Value {
     let mut json = reported.filter(Value::is_object).unwrap_or_else(|| json!({}));
     let counts = [&json["prompt_tokens"], &json["completion_tokens"]].map(Value::as_u64);
     if counts != [Some(usage.input_tokens), Some(usage.output_tokens)] {
@@ -349,7 +354,7 @@ fn usage(usage: &Usage, reported: Option<Value>) -> Value {
     json
 }
 
-fn set(json: &mut Value, fields: Fields) {
+pub(crate) fn set(json: &mut Value, fields: Fields) {
     for (name, value) in fields.0 {
         json[name] = serde_json::from_str(value.get()).unwrap_or_default();
     }

@@ -13,18 +13,18 @@ const GROWING: [&str; 5] = ["text", "summary", "data", "arguments", "transcript"
 
 /// The fields for the next chunk.
 #[derive(Debug, Default)]
-pub(super) struct Extras {
+pub(crate) struct Extras {
     /// Fields of every chunk from now on.
-    pub(super) lasting: Fields,
-    pub(super) chunk: Fields,
-    pub(super) choice: Fields,
-    pub(super) message: Fields,
+    pub(crate) lasting: Fields,
+    pub(crate) chunk: Fields,
+    pub(crate) choice: Fields,
+    pub(crate) message: Fields,
     calls: Vec<(u32, Fields)>,
-    pub(super) usage: Option<Value>,
+    pub(crate) usage: Option<Value>,
 }
 
 impl Extras {
-    pub(super) fn add(&mut self, extra: &Extra) {
+    pub(crate) fn add(&mut self, extra: &Extra) {
         if extra.protocol != WireProtocol::OpenaiChat {
             return;
         }
@@ -52,7 +52,7 @@ impl Extras {
     }
 
     /// The fields of a call that were not said yet.
-    pub(super) fn take_call(&mut self, index: u32) -> Fields {
+    pub(crate) fn take_call(&mut self, index: u32) -> Fields {
         let place = self.calls.iter().position(|(known, _)| *known == index);
         place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
     }
@@ -60,16 +60,16 @@ impl Extras {
 
 /// All of an answer's fields, for the completion in one piece.
 #[derive(Debug, Default)]
-pub(super) struct Whole {
-    pub(super) chunk: Map<String, Value>,
-    pub(super) choice: Map<String, Value>,
-    pub(super) message: Map<String, Value>,
+pub(crate) struct Whole {
+    pub(crate) chunk: Map<String, Value>,
+    pub(crate) choice: Map<String, Value>,
+    pub(crate) message: Map<String, Value>,
     calls: Vec<(u32, Map<String, Value>)>,
-    pub(super) usage: Option<Value>,
+    pub(crate) usage: Option<Value>,
 }
 
 impl Whole {
-    pub(super) fn of(extras: &[Placed]) -> Self {
+    pub(crate) fn of(extras: &[Placed]) -> Self {
         let mut whole = Self::default();
         for Placed { extra, .. } in extras {
             if extra.protocol == WireProtocol::OpenaiChat
@@ -99,7 +99,7 @@ impl Whole {
     }
 
     /// The fields of a call.
-    pub(super) fn take_call(&mut self, index: usize) -> Map<String, Value> {
+    pub(crate) fn take_call(&mut self, index: usize) -> Map<String, Value> {
         let is = |known: u32| usize::try_from(known) == Ok(index);
         let place = self.calls.iter().position(|(known, _)| is(*known));
         place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()

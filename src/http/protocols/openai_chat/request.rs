@@ -10,23 +10,23 @@ use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
 use crate::http::protocols::openai::start::{Content, metadata, tooling};
 use crate::http::protocols::openai::texts::{Arguments, TextOr};
-
-/// A resume needs it from the first request, to make the same frames.
-pub(super) const INCLUDE_USAGE: &str = "include_usage";
+use crate::http::protocols::openai::usage::{CONTINUOUS, INCLUDE_USAGE};
 
 /// A checked request, and how it wants its answer.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) request: Request,
-    pub(super) stream: bool,
-    /// The parts that a model of another protocol refuses.
-    pub(super) elsewhere: Elsewhere,
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) stream: bool,
+    /// What a model of another protocol refuses.
+    pub(crate) elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
+    #[serde(default)]
+    continuous_usage_stats: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +61,7 @@ struct WireFunction {
 }
 
 /// Checks a body; `default` is the model when none is named.
-pub(super) fn parse(
+pub(crate) fn parse(
     body: Body,
     default: &str,
     prompt_bytes: usize,
@@ -85,6 +85,9 @@ pub(super) fn parse(
     let mut echo = Map::new();
     if options.include_usage {
         echo.insert(INCLUDE_USAGE.into(), true.into());
+    }
+    if options.continuous_usage_stats {
+        echo.insert(CONTINUOUS.into(), true.into());
     }
     let prompt = Prompt::parse(messages, parameters, prompt_bytes)?;
     let request = Request {

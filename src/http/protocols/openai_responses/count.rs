@@ -11,11 +11,12 @@ use crate::domain::prompt::{Message, Role, estimate_tokens};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::unknown_model;
+use crate::http::protocols::openai::fields::unsupported;
 use crate::http::protocols::openai::ids::short;
 use crate::http::{EngineData, body, tenant};
 
 /// The tokens of an input, by our estimate.
-pub(in crate::http::protocols) async fn input_tokens(
+pub(crate) async fn input_tokens(
     engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
@@ -27,7 +28,7 @@ pub(in crate::http::protocols) async fn input_tokens(
 }
 
 /// The user's messages, and the rest as one item.
-pub(in crate::http::protocols) async fn compact(
+pub(crate) async fn compact(
     engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
@@ -68,7 +69,11 @@ async fn asked(
     payload: web::Payload,
 ) -> Result<Request, Problem> {
     let body = body::json(request, payload, body::limit(engine)).await?;
-    let asked = request::asked(engine, &tenant(request), body, Known::default()).await?.request;
+    let asked = request::asked(engine, &tenant(request), body, Known::default()).await?;
+    if asked.turn.is_some() {
+        return Err(unsupported("conversation", "send what is said as `input`"));
+    }
+    let asked = asked.request;
     match engine.models().find(Some(&asked.model)) {
         Some(_) => Ok(asked),
         None => Err(unknown_model(engine, &asked.model)),

@@ -251,6 +251,8 @@ impl Responses {
             | Status::Cancelling => "response.incomplete",
         };
         self.lifecycle(kind, done.status, frames);
+        // OpenAI's own stream just ends; the Open Responses specification wants it.
+        frames.raw(b"data: [DONE]\n\n");
     }
 }
 

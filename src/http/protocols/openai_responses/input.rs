@@ -23,7 +23,7 @@ pub(super) type Input = TextOr<Item>;
 
 /// An item, in all of its kinds: what a field holds depends on the kind.
 #[derive(Debug, Deserialize)]
-pub(super) struct Item {
+pub(crate) struct Item {
     #[serde(rename = "type")]
     kind: Option<String>,
     id: Option<Box<RawValue>>,
@@ -57,7 +57,7 @@ pub(super) fn read(
         Input::Text(text) => messages.push(Message::text(Role::User, text)),
         Input::List(items) => {
             for (n, item) in items.into_iter().enumerate() {
-                self::item(n, item, messages, elsewhere)?;
+                self::item(&format!("input[{n}]"), item, messages, elsewhere)?;
             }
         }
     }
@@ -69,13 +69,14 @@ fn need<T: DeserializeOwned>(field: &str, value: Option<&RawValue>) -> Result<T,
     fields::read(field, value.ok_or_else(|| missing(field))?)
 }
 
-fn item(
-    n: usize,
+/// Adds what an item says to `messages`; `at` is its place in the request.
+pub(crate) fn item(
+    at: &str,
     item: Item,
     messages: &mut Vec<Message>,
     elsewhere: &mut Elsewhere,
 ) -> Result<(), Problem> {
-    let field = |name: &str| format!("input[{n}].{name}");
+    let field = |name: &str| format!("{at}.{name}");
     match item.kind.as_deref() {
         None | Some("message") => {
             let role: Role = need(&field("role"), item.role.as_deref())?;
@@ -87,7 +88,7 @@ fn item(
             let (text, images) = content.read(&field("content"), elsewhere)?;
             messages.push(Message { images, ..Message::text(role, text) });
         }
-        Some("function_call" | "custom_tool_call") => call(n, &item, messages)?,
+        Some("function_call" | "custom_tool_call") => call(at, &item, messages)?,
         Some("function_call_output" | "custom_tool_call_output") => {
             let id = need(&field("call_id"), item.call_id.as_deref())?;
             let output: Content = need(&field("output"), item.output.as_deref())?;
@@ -114,8 +115,8 @@ fn item(
 }
 
 /// A call of a function, or of a tool that takes a text. The calls of one turn are one message.
-fn call(n: usize, item: &Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
-    let field = |name: &str| format!("input[{n}].{name}");
+fn call(at: &str, item: &Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
+    let field = |name: &str| format!("{at}.{name}");
     let arguments = if item.kind.as_deref() == Some("custom_tool_call") {
         let input: String = need(&field("input"), item.input.as_deref())?;
         json!({ "input": input }).to_string()
@@ -158,7 +159,8 @@ pub(super) fn items(generation: GenerationId, messages: &[Message]) -> Vec<Value
     items
 }
 
-fn parts(message: &Message) -> Vec<Value> {
+/// The content of a message.
+pub(crate) fn parts(message: &Message) -> Vec<Value> {
     let assistant = message.role == Role::Assistant;
     let text = if assistant {
         json!({ "type": "output_text", "text": message.content, "annotations": [] })

@@ -6,12 +6,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::input::Input;
-use super::{PREFIX, input, references};
+use super::{PREFIX, in_conversation, input, references};
+use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::id::Tenant;
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::allowed;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
 use crate::http::protocols::openai::start::{metadata, tooling};
@@ -36,6 +38,8 @@ const SHOWN: [&str; 11] = [
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
+    /// What it adds to which conversation.
+    pub(super) turn: Option<TurnAsked>,
     pub(super) stream: bool,
     pub(super) background: bool,
     /// The parts that a model of another protocol refuses.
@@ -69,13 +73,15 @@ pub(super) async fn asked(
     known: Known,
 ) -> Result<Asked, Problem> {
     let mut fields = Fields::new(body);
-    let echo = echo(&fields);
+    let mut echo = echo(&fields);
     let model = fields.take("model")?;
     let model = model.unwrap_or_else(|| engine.models().default_name().to_owned());
     let mut messages = Vec::new();
-    if let Some(instructions) = fields.take::<String>("instructions")? {
-        messages.push(Message::text(Role::System, instructions));
+    let instructions = fields.take::<String>("instructions")?;
+    if let Some(instructions) = &instructions {
+        messages.push(Message::text(Role::System, instructions.as_str()));
     }
+    let conversation = in_conversation::named(engine, tenant, &mut fields).await?;
     if let Some(id) = fields.take::<String>("previous_response_id")? {
         match known.before {
             Some(before) => messages.extend_from_slice(&before),
@@ -91,13 +97,21 @@ pub(super) async fn asked(
     let background = fields.take("background")?.unwrap_or(false);
     let parameters = parameters(&mut fields, &mut elsewhere)?;
     let metadata = metadata(&mut fields)?;
-    // Its messages are at OpenAI and not here.
-    fields.only("conversation", &[])?;
     if fields.has("prompt") {
         elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
     }
     let parse = if known.may_be_empty { Prompt::parse_turn } else { Prompt::parse };
     let prompt = parse(messages, parameters, engine.limits().prompt_bytes)?;
+    let turn = match conversation {
+        None => None,
+        Some((_, _)) if known.may_be_empty => {
+            return Err(unsupported("conversation", "nothing is said in it without a model"));
+        }
+        Some((conversation, shown)) => {
+            echo.insert("conversation".into(), shown);
+            Some(in_conversation::turn(conversation, instructions, &prompt.messages))
+        }
+    };
     // Nobody's going away ends a response: that is what makes each of them resumable.
     let on_disconnect = OnDisconnect::Continue;
     let request = Request {
@@ -112,7 +126,7 @@ pub(super) async fn asked(
         trace: None,
         source: None,
     };
-    Ok(Asked { request, stream, background, elsewhere })
+    Ok(Asked { request, turn, stream, background, elsewhere })
 }
 
 fn echo(fields: &Fields) -> Map<String, Value> {
@@ -120,7 +134,15 @@ fn echo(fields: &Fields) -> Map<String, Value> {
         let value = fields.peek(name)?;
         Some(((*name).to_owned(), value))
     });
-    shown.collect()
+    let mut echo: Map<String, Value> = shown.collect();
+    // What is parsed has only the tools that are allowed.
+    if let Some(choice) =
+        fields.peek("tool_choice").filter(|choice| choice["type"] == allowed::KIND)
+    {
+        echo.insert("tool_choice".into(), choice);
+        echo.extend(fields.peek("tools").map(|tools| ("tools".into(), tools)));
+    }
+    echo
 }
 
 fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
@@ -158,7 +180,7 @@ fn format(format: Value) -> Option<Value> {
 async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Message>, Problem> {
     let unknown = || {
         let detail = "there is no response of that `previous_response_id`";
-        Problem::new(StatusCode::NOT_FOUND, "previous_response_not_found", detail)
+        Problem::new(StatusCode::BAD_REQUEST, "previous_response_not_found", detail)
             .with("field", "previous_response_id")
     };
     let id = crate::http::protocols::openai::ids::parse(PREFIX, id).ok_or_else(unknown)?;

@@ -42,12 +42,12 @@ pub(in crate::http) async fn create(
 ) -> Result<Generation, Problem> {
     let source = source(&body);
     let known = Known { before, may_be_empty: false };
-    let Asked { mut request, elsewhere, .. } =
+    let Asked { mut request, turn, elsewhere, .. } =
         request::asked(engine, caller.tenant(), body, known).await?;
     request.source = Some(source);
     start::check(engine, &request, elsewhere)?;
     let request = Request { trace, ..request };
-    let start = Start { caller, request, idempotency: None, turn: None, repeat: None };
+    let start = Start { caller, request, idempotency: None, turn, repeat: None };
     let Started { generation, .. } = engine.start(start).await?;
     Ok(generation)
 }
