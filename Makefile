@@ -21,9 +21,9 @@ check: ## Format, lints, docs, licences and advisories, as CI does
 	  echo "skipped the types of static/: scripts/setup test installs their checker"; fi
 	@scripts/audit
 
-agents: ## Run Claude Code through the program, over scripted models, with a kill in the middle
+agents: ## Run Codex, Claude Code, opencode and pi through the program, with kills in the middle; ARGS="codex" chooses
 	@scripts/setup run
-	@scripts/agents
+	@scripts/agents $(ARGS)
 
 assets: ## Fetch the chat page's libraries into static/vendor
 	@scripts/assets

@@ -16,9 +16,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::domain::key::SigningKey;
 use crate::engine::{Access, Engine, Leaves};
 use crate::http::{InvalidOrigin, Origins};
-use crate::ports::{Log, LogError, Signals, Silence};
+use crate::ports::{Keys, Log, LogError, Signals, Silence};
 use crate::store::embedded::EmbeddedError;
 use crate::store::{ConnectError, Pace, PgLog, PgSignals};
 use crate::tasks::Tasks;
@@ -148,6 +149,9 @@ impl App {
         access.learn().await.map_err(AppError::Keys)?;
         let leaves = Leaves { log: around(log.log()), signals, models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
+        let signing = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()));
+        let signing = Keys::signing_key(&log, signing.map_err(AppError::Keys)?);
+        engine.sign_with(signing.await.map_err(AppError::Keys)?);
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));

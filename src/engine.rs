@@ -40,7 +40,7 @@ mod wake_batch;
 mod window;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use access::{Access, Anonymous, Caller, Denied, Ended, SESSION, TICKET};
@@ -50,7 +50,7 @@ pub use converse::{
 };
 pub use generate::chance;
 pub use limits::{Limits, SocketLimits};
-pub use models::{Model, Models, OnLoss, Recovery};
+pub use models::{DisconnectPolicy, Model, Models, OnLoss, Recovery};
 pub use open::Opened;
 pub use overview::{Here, MOMENTS, Overview};
 pub use poll_gate::{Alarm, PollGate};
@@ -68,6 +68,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::generation::{Generation, View};
 use crate::domain::id::{InstanceId, Seq, Tenant};
+use crate::domain::key::SigningKey;
 use crate::domain::room::Participant;
 use crate::domain::transcript::{Answer, Transcript};
 use crate::metrics::Metrics;
@@ -120,7 +121,8 @@ struct Inner {
     /// Unfinished generations with events of a newer version.
     foreign: Foreign,
     request_reads: request_reads::Queue,
-    /// The operators' last view.
+    signing: OnceLock<SigningKey>,
+    /// What operators saw last.
     picture: Mutex<Option<Picture>>,
 }
 
@@ -171,11 +173,23 @@ impl Engine {
             metrics,
             foreign: Foreign::default(),
             request_reads,
+            signing: OnceLock::new(),
             picture: Mutex::new(None),
         };
         let engine = Self { inner: Arc::new(inner) };
         engine.note_request_reads(ends);
         engine
+    }
+
+    /// Signs with `key` from now on; only the first one counts.
+    pub fn sign_with(&self, key: SigningKey) {
+        self.inner.signing.get_or_init(|| key);
+    }
+
+    /// What is signed with that clients carry back unread.
+    #[must_use]
+    pub fn signing_key(&self) -> SigningKey {
+        self.inner.signing.get().copied().unwrap_or_default()
     }
 
     /// The models that prompts can name now.

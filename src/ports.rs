@@ -27,6 +27,6 @@ pub use log::{Address, Doubled, Log, LogError};
 pub use operations::Operations;
 pub use ownership::{Claim, Claimed, Orphan, Orphans, Ownership};
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
-pub use request_reads::{Attachment, ReadEnd, RequestReads};
+pub use request_reads::{Attachment, ReadEnd, RequestReads, Sought};
 pub use signals::{Received, Signal, Signals, Silence, To};
 pub use upkeep::{Condition, Holder, Pool, Upkeep};

@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 23] = [
+const OWNERS: [(&str, &[&str]); 24] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_openai", &["providers"]),
@@ -48,6 +48,7 @@ const OWNERS: [(&str, &[&str]); 23] = [
     ("getrandom", &["domain/key", "domain/share"]),
     ("governor", &["engine/access"]),
     ("subtle", &["domain/key"]),
+    ("ring", &["http/anthropic/signature"]),
     ("prometheus_client", &["metrics"]),
     ("opentelemetry", &["telemetry/otel"]),
 ];

@@ -92,6 +92,7 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
         fallback: None,
         context_tokens: None,
         recovery: lastword::engine::Recovery::default(),
+        disconnect: lastword::engine::DisconnectPolicy::default(),
     };
     let models = Models::new(vec![demo], "demo".into());
     let leaves = Leaves { log: log.log(), signals: Arc::new(signals), models };

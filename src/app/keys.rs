@@ -86,6 +86,8 @@ async fn create(keys: &dyn Keys, flags: NewKeyFlags) -> Result<Told, KeysError> 
             prompt_bytes: flags.max_prompt_bytes,
             output_tokens: flags.max_output_tokens,
             wall_s: flags.max_wall_s,
+            disconnect_grace_s: flags.disconnect_grace_s,
+            attach_after_close: flags.attach_after_close.then_some(true),
         },
     };
     let note = format!(

@@ -8,7 +8,7 @@ use crate::config::{
     ThinkTagsWord, WireWord, variable,
 };
 use crate::domain::nearest;
-use crate::engine::{Model, Models, OnLoss, Recovery};
+use crate::engine::{DisconnectPolicy, Model, Models, OnLoss, Recovery};
 use crate::ports::{Continuation, Provider};
 use crate::providers::chat::OpenAi;
 use crate::providers::demo::Demo;
@@ -185,7 +185,12 @@ fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
     let fallback = config.fallback.clone();
     let model = model(name, provider, config.on_loss.into(), config.max_attempts.max(1));
     let recovery = recovery(config)?;
-    Ok(Model { fallback, context_tokens: config.context_tokens, recovery, ..model })
+    let grace_s = config.disconnect_grace_s;
+    if grace_s.is_some_and(|seconds| seconds > 86_400) {
+        return Err(ModelsError::Wait(name.into(), "disconnect_grace_s"));
+    }
+    let disconnect = DisconnectPolicy { grace_s, attach_after_close: config.attach_after_close };
+    Ok(Model { fallback, context_tokens: config.context_tokens, recovery, disconnect, ..model })
 }
 
 /// How an answer of the model outlives its server.
@@ -362,5 +367,6 @@ pub(super) fn model(
         fallback: None,
         context_tokens: None,
         recovery: Recovery::default(),
+        disconnect: DisconnectPolicy::default(),
     }
 }

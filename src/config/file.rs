@@ -98,6 +98,10 @@ pub struct ModelConfig {
     /// Whether it goes on inside thoughts that broke off.
     #[serde(default)]
     pub continues_thoughts: bool,
+    /// Seconds that an answer goes on without a reader, over the vendors' protocols.
+    pub disconnect_grace_s: Option<u32>,
+    /// Whether the same request takes the answer over also where its client had closed by itself.
+    pub attach_after_close: Option<bool>,
     /// Seconds that a server that cannot be reached is waited for, once an answer has begun.
     pub reconnect_for_s: Option<f64>,
     /// The same where there is a fallback.

@@ -120,6 +120,29 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What the server signs with that clients carry back unread. `Debug` does not show it; the default is
+/// of an engine without a database, whose signatures are checksums.
+#[derive(Clone, Copy, Default)]
+pub struct SigningKey(pub [u8; 32]);
+
+impl SigningKey {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut key = Self::default();
+        getrandom::fill(&mut key.0).map_err(|_| NoRandomness)?;
+        Ok(key)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(…)")
+    }
+}
+
 /// SHA-256 of a secret. Compared in a time that does not depend on where two differ.
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Digest(pub [u8; 32]);
@@ -195,6 +218,10 @@ pub struct KeyLimits {
     pub output_tokens: Option<u32>,
     /// A generation's time, in seconds.
     pub wall_s: Option<u32>,
+    /// How long an answer goes on without a reader, in seconds.
+    pub disconnect_grace_s: Option<u32>,
+    /// Whether the same request takes the answer over also where the client had closed by itself.
+    pub attach_after_close: Option<bool>,
 }
 
 /// A key without its secret.

@@ -23,7 +23,7 @@ use super::pace::Pace;
 use super::policy::{self, Facts, Next};
 use super::presence::Answering;
 use super::recorder::Writer;
-use super::request_reads::WINDOW;
+use super::request_reads::{FIRST_READER, WINDOW};
 use super::spans::{self, Span};
 use super::stop_conditions::{Stop, StopConditions};
 use super::waiting::{self, Unheard, Waiting};
@@ -87,9 +87,10 @@ impl Generation {
             tail: Arc::clone(&self.tail),
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
-            coming_back: match self.taken_over && self.request.source.is_some() {
-                true => WINDOW,
-                false => Duration::ZERO,
+            coming_back: match (self.taken_over, self.request.source.is_some()) {
+                (true, true) => WINDOW,
+                (false, true) => FIRST_READER,
+                (_, false) => Duration::ZERO,
             },
             leaving: self.engine.inner.live.leaving().clone(),
             instance: self.engine.inner.instance,

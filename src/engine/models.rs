@@ -36,6 +36,17 @@ pub struct Model {
     pub context_tokens: Option<NonZeroU32>,
     /// How an answer outlives its server.
     pub recovery: Recovery,
+    /// What becomes of an answer whose client goes away.
+    pub disconnect: DisconnectPolicy,
+}
+
+/// What becomes of an answer whose client goes away, where its key says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DisconnectPolicy {
+    /// How long it goes on, in seconds; `None` is as its protocol has it.
+    pub grace_s: Option<u32>,
+    /// Whether the same request takes it over also where the client had closed by itself.
+    pub attach_after_close: Option<bool>,
 }
 
 /// How an answer outlives its model's server.

@@ -9,10 +9,12 @@ use tokio::time::{sleep, timeout};
 use super::Engine;
 use super::start::{Start, StartError, Started};
 use crate::domain::id::GenerationId;
-use crate::ports::{Address, Attachment, ReadEnd};
+use crate::ports::{Address, Attachment, ReadEnd, Sought};
 
 /// After a cut a repeat takes the answer over for this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(120);
+/// The reader of a request comes within this time after its start, even where the grace is shorter.
+pub(super) const FIRST_READER: Duration = Duration::from_secs(10);
 /// Readers whose end waits to be noted; more are not noted.
 const QUEUE: usize = 4096;
 /// Delivered answers are noted together: nobody waits for it.
@@ -34,6 +36,9 @@ pub struct Repeat {
     pub hash: Vec<u8>,
     /// Whether the client says that it tries again.
     pub is_retry: bool,
+    /// The hash without what the unfinished answer has said, where the client sends that along; and
+    /// whose answer it is, if that shows. It is then a retry.
+    pub said: Option<(Vec<u8>, Option<GenerationId>)>,
 }
 
 /// The reader of the answer to a request. Dropped, it notes how the reading ended.
@@ -106,10 +111,20 @@ impl Engine {
     /// A client that tries again has closed just before: until that is noted, its answer looks
     /// read.
     async fn taken(&self, repeat: &Repeat) -> Option<GenerationId> {
+        if let Some((hash, of)) = &repeat.said {
+            let sought = Sought { hash, is_retry: true, of: *of };
+            if let Some(id) = self.sought(sought).await {
+                return Some(id);
+            }
+        }
+        self.sought(Sought { hash: &repeat.hash, is_retry: repeat.is_retry, of: None }).await
+    }
+
+    async fn sought(&self, sought: Sought<'_>) -> Option<GenerationId> {
         let log = &self.inner.log.request_reads;
         let mut pauses = NOTICED.iter();
         loop {
-            match log.attach(&repeat.hash, repeat.is_retry, WINDOW).await {
+            match log.attach(sought, WINDOW).await {
                 Ok(Attachment::Taken(id)) => return Some(id),
                 Ok(Attachment::Read) => sleep(*pauses.next()?).await,
                 Ok(Attachment::None) | Err(_) => return None,

@@ -158,6 +158,16 @@ impl Frames {
         self.out.clear();
     }
 
+    /// How much was made and not yet taken, in bytes.
+    pub(super) fn made(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Forgets what was made behind the first `made` bytes.
+    pub(super) fn forget_behind(&mut self, made: usize) {
+        self.out.truncate(made);
+    }
+
     /// All that is ready.
     pub(super) fn take(&mut self) -> Bytes {
         self.out.split().freeze()

@@ -101,9 +101,13 @@ impl<D: Dialect> Reader<D> {
         self
     }
 
-    fn delivered(&mut self) {
-        if self.replay.done().is_some() {
-            self.read.iter_mut().for_each(RequestRead::delivered);
+    /// Notes that the stream is over. Before its generation's end that is a cut, whoever made it:
+    /// also where the model began again and this protocol cannot take back what was sent.
+    fn over(&mut self) {
+        match (self.replay.done(), &mut self.read) {
+            (Some(_), Some(read)) => read.delivered(),
+            (None, Some(read)) => read.cut().store(true, Ordering::Relaxed),
+            (_, None) => {}
         }
     }
 
@@ -137,7 +141,7 @@ impl<D: Dialect> Reader<D> {
     /// Waits for the end; the ending, or `None` if the reading ended before the generation did.
     pub(super) async fn finish(&mut self) -> Option<&Done> {
         while self.step().await {}
-        self.delivered();
+        self.over();
         self.replay.done()
     }
 
@@ -198,7 +202,7 @@ impl<D: Dialect> Reader<D> {
                     return Some((Ok(ready), reader));
                 }
                 if !reader.step().await {
-                    reader.delivered();
+                    reader.over();
                     return None;
                 }
             }

@@ -174,8 +174,51 @@ fn usage_is_told_before_the_end_where_it_is_asked_for() {
 
 #[test]
 fn responses_whole() {
-    let said = told(&eventful(), responses(), Frames::after(None));
-    assert_is("responses", &said);
+    let events = eventful();
+    // What a client gets that was there when a call was lost: a failure, and nothing more.
+    let cut = told(&events, responses(), Frames::after(None));
+    assert_is("responses_superseded", &cut);
+    // What it resumes with, behind that failure.
+    let failure = u64::try_from(frames_of(&cut).len() - 1).unwrap();
+    assert_is("responses", &told(&events, responses(), Frames::after(Some(failure))));
+}
+
+#[test]
+fn who_comes_later_is_told_of_no_void_item() {
+    let (mut dialect, mut frames) = (openai::responses::of(&row()), Frames::after(None));
+    let mut replay = EventReplay::default();
+    for entry in entries(&eventful()) {
+        replay.tell(&entry, &mut dialect, &mut frames).unwrap();
+    }
+    let all = String::from_utf8(frames.take().to_vec()).unwrap();
+    assert!(!all.contains("Once") && !all.contains("response.failed"), "{all}");
+    let data = all.lines().filter_map(|line| line.strip_prefix("data: "));
+    let said: Vec<serde_json::Value> = data.map(|d| serde_json::from_str(d).unwrap()).collect();
+    assert_eq!(said[0]["type"], "response.created");
+    let added = said.iter().filter(|frame| frame["type"] == "response.output_item.added");
+    let places: Vec<u64> = added.map(|frame| frame["output_index"].as_u64().unwrap()).collect();
+    assert_eq!(places, (0..places.len() as u64).collect::<Vec<_>>());
+    assert_eq!(said.last().unwrap()["type"], "response.completed");
+}
+
+#[test]
+fn a_call_is_done_before_the_next_one_begins() {
+    let mut events = eventful();
+    let ending = events.pop().unwrap();
+    events.truncate(1);
+    events.extend([call(0, Some("c1"), "{\"a\":1"), call(0, None, "}"), call(1, Some("c2"), "{")]);
+    events.extend([call(0, None, "\n"), call(1, None, "}"), ending]);
+    let said = told(&events, responses(), Frames::after(None));
+    let kinds: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let added: Vec<usize> = kinds
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| **kind == "response.output_item.added")
+        .map(|(n, _)| n)
+        .collect();
+    let done = kinds.iter().position(|kind| *kind == "response.output_item.done").unwrap();
+    assert!(added[0] < done && done < added[1], "{kinds:?}");
+    assert_eq!(added.len(), 2, "what comes behind a whole call is no call: {kinds:?}");
 }
 
 #[test]
@@ -218,9 +261,16 @@ fn a_loss_and_a_continuation_in_every_dialect() {
 #[test]
 fn a_resume_is_the_rest_wherever_it_begins() {
     let events = eventful();
-    let all = frames_of(&told(&events, responses(), Frames::after(None)));
+    let mut all = frames_of(&told(&events, responses(), Frames::after(None)));
+    let failure = all.len() - 1;
+    let behind = told(&events, responses(), Frames::after(Some(failure as u64)));
+    for n in 0..failure {
+        let rest = told(&events, responses(), Frames::after(Some(n as u64)));
+        assert_eq!(rest, all[n + 1..].concat(), "after {n}");
+    }
+    all.extend(frames_of(&behind));
     // The last is no event: it says that nothing follows.
-    for n in 0..all.len() - 1 {
+    for n in failure..all.len() - 1 {
         let rest = told(&events, responses(), Frames::after(Some(n as u64)));
         assert_eq!(rest, all[n + 1..].concat(), "after {n}");
     }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::LogError;
 use crate::domain::id::KeyId;
-use crate::domain::key::{Digest, Key, SecretKind};
+use crate::domain::key::{Digest, Key, SecretKind, SigningKey};
 
 /// The keys of one database, and their sessions and tickets. It knows hashes only.
 #[async_trait]
@@ -19,6 +19,9 @@ pub trait Keys: Send + Sync + 'static {
 
     /// Ends a key; `false` if there is none of that id that is not yet revoked.
     async fn revoke(&self, id: KeyId) -> Result<bool, LogError>;
+
+    /// What all instances sign with: `new` where there is none yet.
+    async fn signing_key(&self, new: SigningKey) -> Result<SigningKey, LogError>;
 
     /// Whether there is a key that opens anything.
     async fn any(&self) -> Result<bool, LogError>;

@@ -11,19 +11,25 @@ use crate::domain::id::GenerationId;
 pub trait RequestReads: Send + Sync + 'static {
     /// Takes over the oldest answer to the same request whose reader was cut within `window`, and
     /// which nobody took over yet. Of several callers at a time each gets another one, or none.
-    async fn attach(
-        &self,
-        hash: &[u8],
-        is_retry: bool,
-        window: Duration,
-    ) -> Result<Attachment, LogError>;
+    async fn attach(&self, sought: Sought<'_>, window: Duration) -> Result<Attachment, LogError>;
 
     /// Notes how readers of this process ended. A lost note costs one attachment too many, or one
     /// too few.
     async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError>;
 }
 
-/// The result of an attempt to take an answer over.
+/// An answer to be taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    /// Of its request.
+    pub hash: &'a [u8],
+    /// Whether it may be one whose client closed by itself.
+    pub is_retry: bool,
+    /// That one and no other.
+    pub of: Option<GenerationId>,
+}
+
+/// What came of an attempt to take an answer over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// The caller reads this answer now.

@@ -1,6 +1,8 @@
 //! The built-in model "demo (no AI)": deterministic text at a real pace. Anyone can watch a resume,
 //! a cancel or a crash without a key and a network, and benches have a source of load.
 mod directives;
+mod partner;
+mod schema;
 mod script;
 mod text;
 

@@ -9,7 +9,7 @@ use super::postgres::PgLog;
 use super::rows::{answered, error, json};
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{KeyId, Tenant};
-use crate::domain::key::{Digest, Key, Scope, SecretKind};
+use crate::domain::key::{Digest, Key, Scope, SecretKind, SigningKey};
 use crate::ports::{Found, KeyRow, Keys, LogError, NewKey};
 
 /// A key's and a session's credential alike. A session ends with its key at the latest.
@@ -74,6 +74,20 @@ impl Keys for PgLog {
             .await
             .map(|done| done.rows_affected() > 0)
             .map_err(error)
+        })
+        .await
+    }
+
+    async fn signing_key(&self, new: SigningKey) -> Result<SigningKey, LogError> {
+        answered(async {
+            let made = "insert into signing_key (key) values ($1) on conflict do nothing";
+            let made = sqlx::query(made).bind(new.0.as_slice()).execute(&self.workers);
+            made.await.map_err(error)?;
+            // A statement of its own: of two that start at once, the later one sees the other's.
+            let key = sqlx::query_scalar("select key from signing_key");
+            let key: Vec<u8> = key.fetch_one(&self.workers).await.map_err(error)?;
+            let key = key.try_into();
+            key.map(SigningKey).map_err(|_| LogError::Broken("the signing key is not one".into()))
         })
         .await
     }

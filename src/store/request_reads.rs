@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::postgres::PgLog;
 use super::rows::{answered, error};
 use crate::domain::id::GenerationId;
-use crate::ports::{Attachment, LogError, ReadEnd, RequestReads};
+use crate::ports::{Attachment, LogError, ReadEnd, RequestReads, Sought};
 
 /// A reader is gone when it was noted as cut, when the lease of its process expired, or when its
 /// process has no append session. Append sessions end with their process.
@@ -16,7 +16,7 @@ with free as ( \
   select r.generation_id from request_reads r \
   join generations g on g.id = r.generation_id \
   left join instances i on i.process = r.reader \
-  where r.hash = $1 and g.status in ('queued', 'running', 'completed', 'incomplete') \
+  where r.hash = $1 and ($5::uuid is null or r.generation_id = $5) and g.status in ('queued', 'running', 'completed', 'incomplete') \
     and case when r.cut_at is not null \
       then r.cut_at > clock_timestamp() - make_interval(secs => $2) and ($3 or not r.client_left) \
       else i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
@@ -30,22 +30,20 @@ from free where r.generation_id = free.generation_id returning r.generation_id";
 
 const READ: &str = "select exists (select from request_reads r \
     join generations g on g.id = r.generation_id \
-    where r.hash = $1 and r.cut_at is null and g.status in ('queued', 'running'))";
+    where r.hash = $1 and ($2::uuid is null or r.generation_id = $2) and r.cut_at is null and g.status in ('queued', 'running'))";
 
 #[async_trait]
 impl RequestReads for PgLog {
-    async fn attach(
-        &self,
-        hash: &[u8],
-        is_retry: bool,
-        window: Duration,
-    ) -> Result<Attachment, LogError> {
+    async fn attach(&self, sought: Sought<'_>, window: Duration) -> Result<Attachment, LogError> {
+        let Sought { hash, is_retry, of } = sought;
+        let of = of.map(|id| id.0);
         answered(async {
             let id: Option<Uuid> = sqlx::query_scalar(ATTACH)
                 .bind(hash)
                 .bind(window.as_secs_f64())
                 .bind(is_retry)
                 .bind(self.process)
+                .bind(of)
                 .fetch_optional(&self.workers)
                 .await
                 .map_err(error)?;
@@ -56,6 +54,7 @@ impl RequestReads for PgLog {
             let read = is_retry
                 && sqlx::query_scalar(READ)
                     .bind(hash)
+                    .bind(of)
                     .fetch_one(&self.workers)
                     .await
                     .map_err(error)?;

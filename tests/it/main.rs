@@ -76,6 +76,8 @@ mod kept;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;
@@ -104,6 +106,8 @@ mod otel;
 mod outage;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod partner;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
@@ -142,6 +146,8 @@ mod settings;
 mod signals;
 #[cfg(test)]
 mod simulators;
+#[cfg(test)]
+mod six_readers;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
+use lastword::config::{ModelConfig, OnLossWord};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -158,4 +159,32 @@ async fn after_a_kill_each_repeat_takes_one_answer_over() {
     assert_eq!((of(true).len(), of(false).len()), (TWINS, 2));
     assert!(of(true).is_disjoint(&of(false)));
     assert!(server.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_ends_because_the_model_began_again_counts_as_cut() {
+    let (said, end) = (Gate::default(), Gate::default());
+    let lost = Answer::sse().text("Once").wait(&said).cut();
+    let second = Answer::sse().text("Hel").wait(&end).text("lo").complete();
+    let script =
+        Script::with(move |_, number| if number == 0 { lost.clone() } else { second.clone() });
+    let (app, upstream) = TestApp::scripted(script, |config| {
+        let model = config.models.pop().unwrap();
+        config.models.push(ModelConfig { max_attempts: 2, on_loss: OnLossWord::Restart, ..model });
+    })
+    .await;
+    let mut first = RawStream::of(app.address, &chat("q", true, "")).await;
+    first.until("Once", 1).await;
+    said.open();
+    first.end().await;
+    assert!(String::from_utf8_lossy(&first.answer().body).contains("superseded"));
+    app.until_cut(1).await;
+    // No sign of a retry: the end was the server's.
+    let mut again = RawStream::of(app.address, &chat("q", true, "")).await;
+    again.until("Hel", 1).await;
+    end.open();
+    again.end().await;
+    assert!(is_attached(&again.answer()) && whole(&again.answer()), "{:?}", again.answer());
+    assert_eq!(upstream.requests().len(), 2, "the model's first answer and its second");
+    app.stop().await;
 }

@@ -158,6 +158,7 @@ async fn anthropic_from_pypi() {
     let models = Misbehaving::start().await;
     let mut pair = Pair::start(&models.toml()).await;
     run(&mut pair, python("anthropic_python.py")).await;
+    run(&mut pair, python("langchain_anthropic_python.py")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,6 +166,7 @@ async fn anthropic_from_npm() {
     let models = Misbehaving::start().await;
     let mut pair = Pair::start(&models.toml()).await;
     run(&mut pair, node("anthropic_node.cjs")).await;
+    run(&mut pair, node("ai_sdk_anthropic_node.mjs")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

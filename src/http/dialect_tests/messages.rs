@@ -2,10 +2,11 @@
 use serde_json::Value;
 
 use super::*;
+use crate::domain::key::SigningKey;
 use crate::http::protocols::anthropic::events::Messages;
 
 fn messages() -> Messages {
-    Messages::of(&row(), false)
+    Messages::of(&row(), false, &SigningKey::default())
 }
 
 /// The data of `all`'s frames.
@@ -123,7 +124,7 @@ fn calls_by_turns_come_one_after_the_other() {
         (&json!("{\"x\":1}"), &json!("{}"), &json!("and"))
     );
     assert_eq!((&blocks[1]["id"], &blocks[4]["id"]), (&json!("a"), &json!("a_4")), "each its own");
-    let mut whole = Messages::of(&row(), true);
+    let mut whole = Messages::of(&row(), true, &SigningKey::default());
     let mut replay = EventReplay::default();
     for entry in entries(&events) {
         replay.tell(&entry, &mut whole, &mut Frames::none()).unwrap();
@@ -218,7 +219,11 @@ fn usage_is_counted_as_anthropic_does() {
     });
     let mut row = row();
     row.request.prompt.parameters.stop = vec!["END".into()];
-    let all = told(&[started(), done], Messages::of(&row, false), Frames::after(Some(0)));
+    let all = told(
+        &[started(), done],
+        Messages::of(&row, false, &SigningKey::default()),
+        Frames::after(Some(0)),
+    );
     let last = &data(&all)[0];
     assert_eq!(
         last["usage"],

@@ -221,6 +221,8 @@ fn access() -> Vec<Named> {
             ("prompt_bytes", most()),
             ("output_tokens", most()),
             ("wall_s", most()),
+            ("disconnect_grace_s", most()),
+            ("attach_after_close", or_null(json!({ "type": "boolean" }))),
         ],
         [],
     );

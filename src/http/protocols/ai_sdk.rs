@@ -12,10 +12,12 @@ use super::websocket;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::{Seq, Tenant};
 use crate::domain::trace::TraceParent;
-use crate::engine::{Caller, Engine, Start};
+use crate::engine::{Caller, Engine, RequestRead, Start, Started};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
+use crate::http::repeats;
+use crate::http::repeats::Sent;
 use crate::http::routes::endpoint;
 use crate::http::{EngineData, body, caller, sse, tenant, trace};
 use crate::ports::Address;
@@ -45,10 +47,32 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body: ChatBody = body::json(&request, payload, body::limit(&engine)).await?;
-    let (key, trace) = (idempotency_key(&request)?, trace::of(&request));
-    let row = begin(&engine, caller(&request)?, body, (key, trace)).await?;
-    streamed(&engine, &row, Seq::ZERO).await
+    let (body, text): (ChatBody, _) =
+        body::json_and_text(&request, payload, body::limit(&engine)).await?;
+    let key = idempotency_key(&request)?;
+    let asked = Request { trace: trace::of(&request), ..asked(&engine, body)? };
+    let sent = Sent { protocol: "AiSdk", model: &asked.model, body: &text };
+    let repeat = repeats::repeat(&engine, &request, Some(sent), key.is_some())?;
+    let may_repeat = repeat.is_some();
+    let idempotency = key.map(|key| idempotency(key, &asked, None));
+    let start =
+        Start { caller: caller(&request)?, request: asked, idempotency, turn: None, repeat };
+    let Started { generation: row, attached, .. } = engine.start(start).await?;
+    if may_repeat {
+        let at = Address { tenant: row.tenant.clone(), id: row.id };
+        repeats::begin(&engine, &request, &at, attached);
+    }
+    streamed(&engine, &row, Seq::ZERO, repeats::reader(&request)).await
+}
+
+/// What a chat asks.
+fn asked(engine: &Engine, body: ChatBody) -> Result<Request, Problem> {
+    let models = engine.models();
+    let asked = body.check(models.default_name(), engine.limits().prompt_bytes)?;
+    if models.find(Some(&asked.model)).is_none() {
+        return Err(unknown_model(engine, &asked.model));
+    }
+    Ok(asked)
 }
 
 /// Starts the answer to a chat's messages, or finds the one that its key has started.
@@ -58,11 +82,7 @@ pub(super) async fn begin(
     body: ChatBody,
     (key, trace): (Option<String>, Option<TraceParent>),
 ) -> Result<Generation, Problem> {
-    let models = engine.models();
-    let asked = body.check(models.default_name(), engine.limits().prompt_bytes)?;
-    if models.find(Some(&asked.model)).is_none() {
-        return Err(unknown_model(engine, &asked.model));
-    }
+    let asked = asked(engine, body)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let request = Request { trace, ..asked };
     let start = Start { caller, request, idempotency, turn: None, repeat: None };
@@ -84,7 +104,7 @@ async fn resume(engine: EngineData, request: HttpRequest) -> Result<HttpResponse
             let detail = "`after` is ahead of the answer";
             Err(Problem::bad_request("cursor_ahead", detail).with("field", "after"))
         }
-        Some(row) => streamed(&engine, &row, after).await,
+        Some(row) => streamed(&engine, &row, after, None).await,
         None => Ok(HttpResponse::NoContent().finish()),
     }
 }
@@ -119,9 +139,15 @@ pub(super) async fn running(
     Ok(row.filter(|row| !row.status.is_ended()))
 }
 
-async fn streamed(engine: &Engine, row: &Generation, after: Seq) -> Result<HttpResponse, Problem> {
+async fn streamed(
+    engine: &Engine,
+    row: &Generation,
+    after: Seq,
+    read: Option<RequestRead>,
+) -> Result<HttpResponse, Problem> {
     let frames = Frames::after(None);
     let reader = Reader::open_after(engine, row, UiMessage::of(row), frames, after).await?;
+    let reader = reader.answering(read);
     let (name, version) = VERSION;
     Ok(sse::streaming(row.id, reader.into_body(), vec![(name, version.to_owned())]))
 }

@@ -4,7 +4,6 @@ pub(super) mod extras;
 pub(super) mod request;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
@@ -18,16 +17,14 @@ use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
+use crate::http::leaving::ON_DISCONNECT;
 use crate::http::problem::Problem;
 use crate::http::{EngineData, body, repeats, sse, while_allowed};
 use encoder::Chat;
 use request::Asked;
 
-/// The fate of the answer when the client goes away: `continue`, or `cancel` as with OpenAI.
-const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
-
-/// A plain client's generation is cancelled so many seconds after it went away. A retry can still
-/// find it, and an unread answer costs little.
+/// A plain client's generation is cancelled so many seconds after it went away: long enough for
+/// a retry to find it, short enough not to pay for what nobody reads.
 const GRACE_S: u32 = 10;
 
 const PREFIX: &str = "chatcmpl-";

@@ -2,6 +2,7 @@
 use std::str::SplitInclusive;
 
 use super::directives::Directives;
+use super::partner::{Call, Wanted, wanted};
 use super::text::{Chance, DemoText, Style, seed_of};
 use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta, Usage};
 use crate::ports::{Attempt, Delta, ProviderError};
@@ -62,6 +63,10 @@ pub(crate) struct Script {
     /// Of these, the tokens that another generation has said: a limit does not count them.
     given: u64,
     max_tokens: Option<u64>,
+    /// The call that its client wants.
+    call: Option<Call>,
+    /// The text is JSON, and over where that is.
+    json: bool,
     usage: Usage,
     spoken: u32,
     chance: Chance,
@@ -83,9 +88,21 @@ impl Script {
         let seed = directives.seed.or_else(|| prompt.parameters.seed.map(i64::cast_unsigned));
         let seed = seed.unwrap_or_else(|| seed_of(prompt));
         let topics = if Directives::are_in(asked) { "" } else { asked };
+        let (mut call, mut json, mut text) = (None, false, DemoText::new(seed, style, topics));
+        match wanted(prompt) {
+            Some(Wanted::Call(wanted)) => call = Some(wanted),
+            Some(Wanted::Json(form)) => {
+                json = true;
+                text = text.behind(form);
+            }
+            Some(Wanted::Lead(lead)) => text = text.behind(lead),
+            None => {}
+        }
         let mut script = Self {
             phase: Phase::Answer,
-            text: DemoText::new(seed, style, topics),
+            text,
+            call,
+            json,
             reasoning: REASONING.split_inclusive(' '),
             refusal: REFUSAL.split_inclusive(' '),
             head: None,
@@ -127,7 +144,7 @@ impl Script {
                     Some(word) => return Some(self.speak(Delta::Refusal(word.into()))),
                     None => self.phase = Phase::Usage,
                 },
-                Phase::ToolCall { fragment } => match tool_call(fragment) {
+                Phase::ToolCall { fragment } => match self.fragment(fragment) {
                     Some(call) => {
                         self.phase = Phase::ToolCall { fragment: fragment + 1 };
                         return Some(self.speak(Delta::ToolCall(call)));
@@ -173,7 +190,18 @@ impl Script {
     }
 
     fn answer_phase(&self) -> Phase {
-        if self.directives.refusal { Phase::Refusal } else { Phase::Answer }
+        match (self.directives.refusal, &self.call) {
+            (true, _) => Phase::Refusal,
+            (false, Some(_)) => Phase::ToolCall { fragment: 0 },
+            (false, None) => Phase::Answer,
+        }
+    }
+
+    fn fragment(&self, number: usize) -> Option<ToolCallDelta> {
+        match &self.call {
+            Some(call) => call.piece(number),
+            None => tool_call(number),
+        }
     }
 
     fn answer(&mut self) -> Option<DemoStep> {
@@ -201,6 +229,10 @@ impl Script {
     }
 
     fn is_over(&self) -> bool {
+        if self.json {
+            let said = self.head.is_none() && self.text.is_at_end_of_block();
+            return (said && self.answered > 0) || self.is_cut();
+        }
         let enough = match self.directives.tokens {
             Some(tokens) if self.directives.length => self.answered - self.given >= tokens,
             Some(tokens) => self.answered >= tokens,
@@ -244,7 +276,7 @@ impl Script {
             FinishReason::Refusal
         } else if d.length || (self.is_cut() && d.tokens.is_none_or(|n| self.answered < n)) {
             FinishReason::Length
-        } else if d.tool_call {
+        } else if d.tool_call || self.call.is_some() {
             FinishReason::ToolCalls
         } else {
             FinishReason::Stop

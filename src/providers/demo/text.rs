@@ -39,6 +39,11 @@ impl DemoText {
         }
     }
 
+    /// The same behind `lead`, which stands in place of what the demo says of itself.
+    pub(crate) fn behind(self, lead: String) -> Self {
+        Self { block: lead, blocks: 1, ..self }
+    }
+
     /// The next token: white space and the word behind it. Never empty.
     pub(crate) fn next_token(&mut self) -> &str {
         if self.at >= self.block.len() {

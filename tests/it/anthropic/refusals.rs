@@ -46,7 +46,7 @@ fn rows() -> Vec<(Value, u16, &'static str, &'static str)> {
         bad(with("tool_choice", json!({ "type": "tool", "name": "f" })), "unsupported_value"),
         bad(with("tool_choice", json!({ "type": "any" })), "unsupported_value"),
         bad(
-            with("output_config", json!({ "format": { "type": "json_schema", "schema": {} } })),
+            with("output_config", json!({ "format": { "type": "json_schema" } })),
             "unsupported_value",
         ),
         bad(with("metadata", json!({ "user_id": "x".repeat(17_000) })), "metadata_too_large"),

@@ -31,7 +31,7 @@ pub(super) struct Text {
 }
 
 /// A thinking block's signature.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Thinking {
     signer: Signer,
     /// The vendor's own.
@@ -41,6 +41,11 @@ pub(super) struct Thinking {
 }
 
 impl Thinking {
+    /// One whose text `signer` signs.
+    pub(super) fn new(signer: Signer) -> Self {
+        Self { signer, signature: None, sealed: false }
+    }
+
     /// The vendor's signature, or ours.
     pub(super) fn signature(&self) -> String {
         self.signature.clone().unwrap_or_else(|| self.signer.signature())

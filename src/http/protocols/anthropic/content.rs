@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::document::{document, image, search_result};
 use super::signature::{Worth, check};
+use crate::domain::key::SigningKey;
 use crate::domain::prompt::{Image, Message, Role};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
@@ -113,6 +114,8 @@ pub(super) struct Reading<'a> {
     /// The model's vendor gets the body itself: what only it understands is not refused.
     pub(super) native: bool,
     pub(super) told: &'a mut Told,
+    /// What thinking of ours is signed with.
+    pub(super) signing: SigningKey,
 }
 
 /// The parts of a message.
@@ -249,7 +252,7 @@ impl Reading<'_> {
 
     fn thinking(&mut self, block: &Block) {
         let text = block.thinking.as_deref().unwrap_or_default();
-        match check(text, block.signature.as_deref().unwrap_or_default()) {
+        match check(&self.signing, text, block.signature.as_deref().unwrap_or_default()) {
             // The log has it, and no protocol but its own takes it back.
             Worth::Ours => {}
             Worth::Broken => self.told.left_out("messages.thinking"),

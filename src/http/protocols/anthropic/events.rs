@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::blocks::{Block, Call, Kind, Text, Thinking};
 use super::error::{failure, in_stream};
+use super::signature::Signer;
 use crate::domain::event::{Done, Event, FinishReason, ToolCallDelta, Usage};
 use crate::domain::generation::Generation;
+use crate::domain::key::SigningKey;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::ids::short;
 use extras::{More, delta_of, extend};
@@ -31,6 +33,7 @@ pub(in crate::http) struct Messages {
     open: usize,
     refused: bool,
     more: More,
+    signer: Signer,
 }
 
 #[derive(Serialize)]
@@ -128,14 +131,11 @@ impl Dialect for Messages {
 
 impl Messages {
     /// The fold for one generation; `whole` keeps the texts for [`Messages::object`].
-    pub(in crate::http) fn of(row: &Generation, whole: bool) -> Self {
-        let [stop] = &row.request.prompt.parameters.stop[..] else {
-            return Self::new(row, None, whole);
+    pub(in crate::http) fn of(row: &Generation, whole: bool, signing: &SigningKey) -> Self {
+        let stop = match &row.request.prompt.parameters.stop[..] {
+            [stop] => Some(stop.clone()),
+            _ => None,
         };
-        Self::new(row, Some(stop.clone()), whole)
-    }
-
-    fn new(row: &Generation, stop: Option<String>, whole: bool) -> Self {
         Self {
             id: format!("msg_{}", short(row.id)),
             model: row.request.model.clone(),
@@ -146,6 +146,7 @@ impl Messages {
             open: 0,
             refused: false,
             more: More::default(),
+            signer: Signer::new(signing),
         }
     }
 
@@ -168,7 +169,7 @@ impl Messages {
             Some(Block { kind: Kind::Thinking(thinking), .. }) if !thinking.sealed => {
                 self.blocks.len() - 1
             }
-            Some(_) | None => self.add(Kind::Thinking(Thinking::default()), frames),
+            Some(_) | None => self.add(Kind::Thinking(Thinking::new(self.signer.clone())), frames),
         }
     }
 

@@ -9,6 +9,7 @@ use super::context;
 use super::tools::{WireChoice, WireTool, choice, tools};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::json::JsonObject;
+use crate::domain::key::SigningKey;
 use crate::domain::prompt::{
     BYTES_PER_TOKEN, Message, OpenAiOnly, Parameters, Prompt, PromptError,
 };
@@ -54,6 +55,8 @@ pub(super) struct Asked<'a> {
     pub(super) prompt_bytes: usize,
     /// The fate of the generation when its reader goes away.
     pub(super) on_disconnect: OnDisconnect,
+    /// What thinking of ours is signed with.
+    pub(super) signing: SigningKey,
 }
 
 /// A checked request, how it wants its answer, and what the model is not told.
@@ -94,7 +97,7 @@ pub(super) fn parse(body: Body, asked: Asked<'_>) -> Result<Parsed, Problem> {
 pub(super) fn prompt(body: Body, asked: Asked<'_>, told: &mut Told) -> Result<Prompt, Problem> {
     let native = asked.provider == "anthropic";
     let turns = body.messages.ok_or_else(|| missing("messages"))?;
-    let mut reading = Reading { native, told };
+    let mut reading = Reading { native, told, signing: asked.signing };
     let mut messages: Vec<Message> = Vec::with_capacity(turns.len() + 1);
     if let Some(system) = body.system {
         messages.extend(reading.system(system)?);
@@ -146,7 +149,7 @@ fn output(
     match (provider, schema) {
         ("anthropic", _) => Ok(OpenAiOnly::default()),
         (_, None) => Err(unsupported("output_config.format", "a `json_schema` with its `schema`")),
-        (provider, Some(schema)) if provider.starts_with("openai") => {
+        (provider, Some(schema)) if provider.starts_with("openai") || provider == "demo" => {
             let named = json!({ "name": "answer", "schema": schema, "strict": true });
             let format = json!({ "type": "json_schema", "json_schema": named });
             Ok(OpenAiOnly { response_format: Some(format), ..OpenAiOnly::default() })

@@ -19,7 +19,8 @@ use crate::http::protocols::openai::ids;
 use crate::http::protocols::openai::query::retrieve;
 use crate::http::protocols::openai::{frames_after, not_ahead};
 use crate::http::protocols::openai_chat::on_disconnect;
-use crate::http::{EngineData, body, caller, repeats, sse, tenant, trace, while_allowed};
+use crate::http::repeats::Sent;
+use crate::http::{EngineData, body, caller, leaving, repeats, sse, tenant, trace, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -44,7 +45,7 @@ pub(super) async fn create(
     let (row, repeatable) = start(&engine, &request, asked).await?;
     let tokens = row.request.prompt.estimated_input();
     if stream {
-        let messages = Messages::of(&row, false);
+        let messages = Messages::of(&row, false, &engine.signing_key());
         let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         let at = Address { tenant: row.tenant.clone(), id: row.id };
@@ -55,7 +56,13 @@ pub(super) async fn create(
         }
         return Ok(body_of(&row, reader, &told));
     }
-    let reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let reader = Reader::open(
+        &engine,
+        &row,
+        Messages::of(&row, true, &engine.signing_key()),
+        Frames::none(),
+    )
+    .await?;
     let mut reader = reader.answering(repeats::reader(&request));
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_whole(done.as_ref(), repeatable, tokens) {
@@ -88,7 +95,13 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         let frames = frames_after(&row, query.starting_after)?;
         return streamed(&engine, &row, frames, &Told::default()).await;
     }
-    let reader = Reader::open(&engine, &row, Messages::of(&row, true), Frames::none()).await?;
+    let reader = Reader::open(
+        &engine,
+        &row,
+        Messages::of(&row, true, &engine.signing_key()),
+        Frames::none(),
+    )
+    .await?;
     let mut object = reader.dialect.object(reader.replay.done());
     // Anthropic keeps no message, and so has no word for one that is not at its end.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();
@@ -109,7 +122,8 @@ fn model(engine: &Engine, body: &Body) -> Result<Model, Problem> {
 
 fn about<'a>(engine: &Engine, model: &'a Model, on_disconnect: OnDisconnect) -> Asked<'a> {
     let prompt_bytes = engine.limits().prompt_bytes;
-    Asked { model: &model.name, provider: model.provider.name(), prompt_bytes, on_disconnect }
+    let (name, provider) = (&model.name, model.provider.name());
+    Asked { model: name, provider, prompt_bytes, on_disconnect, signing: engine.signing_key() }
 }
 
 /// The trial features that the client names, for an upstream of the same protocol.
@@ -129,8 +143,9 @@ async fn start(
     let key = idempotency_key(request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let repeatable = idempotency.is_some();
-    let asked = Request { trace: trace::of(request), ..asked };
-    let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
+    let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
+    let sent = Sent::of(asked.source.as_ref(), &asked.model);
+    let repeat = repeats::repeat(engine, request, sent, repeatable)?;
     let may_repeat = repeat.is_some();
     let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
     match engine.start(start).await {
@@ -152,7 +167,8 @@ async fn streamed(
     frames: Frames,
     told: &Told,
 ) -> Result<HttpResponse, Problem> {
-    let reader = Reader::open(engine, row, Messages::of(row, false), frames).await?;
+    let reader =
+        Reader::open(engine, row, Messages::of(row, false, &engine.signing_key()), frames).await?;
     not_ahead(&reader.frames)?;
     Ok(body_of(row, reader, told))
 }

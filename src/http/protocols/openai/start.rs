@@ -16,7 +16,8 @@ use crate::engine::{Engine, Start, Started};
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
 use crate::http::protocols::native::prompt::check_metadata;
-use crate::http::{caller, repeats, tenant, trace};
+use crate::http::repeats::Sent;
+use crate::http::{caller, leaving, repeats, tenant, trace};
 use crate::ports::Address;
 
 /// Starts what is asked, in a conversation where there is a turn; the row, and whether a repeat
@@ -31,8 +32,9 @@ pub(crate) async fn start(
     let key = idempotency_key(request)?;
     let idempotency = key.map(|key| idempotency(key, &asked, turn.as_ref()));
     let repeatable = idempotency.is_some();
-    let asked = Request { trace: trace::of(request), ..asked };
-    let repeat = repeats::repeat(request, asked.source.as_ref(), repeatable)?;
+    let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
+    let sent = Sent::of(asked.source.as_ref(), &asked.model);
+    let repeat = repeats::repeat(engine, request, sent, repeatable)?;
     let is_repeatable_by_body = repeat.is_some();
     let start = Start { caller: caller(request)?, request: asked, idempotency, turn, repeat };
     let Started { generation, attached, .. } = engine.start(start).await?;
@@ -56,7 +58,8 @@ pub(crate) fn check(engine: &Engine, asked: &Request, elsewhere: Elsewhere) -> R
 /// A field that would change the meaning if it was left out is refused.
 fn only_for_openai(parameters: &Parameters, provider: &str) -> Result<(), Problem> {
     let format = parameters.openai.response_format.as_ref();
-    let Some(format) = format.filter(|_| !provider.starts_with("openai")) else { return Ok(()) };
+    let has_it = provider.starts_with("openai") || provider == "demo";
+    let Some(format) = format.filter(|_| !has_it) else { return Ok(()) };
     if provider == "anthropic" && format["type"] == "json_schema" {
         return Ok(());
     }

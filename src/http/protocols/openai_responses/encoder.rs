@@ -17,6 +17,10 @@ pub(in crate::http) struct Responses {
     head: Head,
     items: Vec<Item>,
     done: Option<Done>,
+    /// Where the frames of the opening end, for a reader that has none of the others yet.
+    opened: usize,
+    /// The items before this one are not known to the reader.
+    base: usize,
 }
 
 /// The frames of a text are many: they are written without a detour.
@@ -47,10 +51,7 @@ impl Dialect for Responses {
             DialectEvent::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
             DialectEvent::Call(call) => self.call(call, frames),
             DialectEvent::Extra(_) => {}
-            DialectEvent::Void => {
-                self.close(|_| true, State::Void, frames);
-                self.items.iter_mut().for_each(|item| item.state = State::Void);
-            }
+            DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
     }
@@ -58,7 +59,7 @@ impl Dialect for Responses {
 
 impl Responses {
     pub(in crate::http) fn new(head: Head) -> Self {
-        Self { head, items: Vec::new(), done: None }
+        Self { head, items: Vec::new(), done: None, opened: 0, base: 0 }
     }
 
     /// Its id.
@@ -91,13 +92,48 @@ impl Responses {
         (!message.is_empty()).then_some(message)
     }
 
-    fn started(&self, frames: &mut Frames) {
+    /// What is void stays in the stream of who has it, but for a call: an agent runs each call that it
+    /// was told of. It is told to ask again, and who has nothing yet gets nothing of it.
+    fn void(&mut self, frames: &mut Frames) {
+        let is_call = |item: &Item| matches!(item.kind, ItemKind::Call { .. });
+        let called = self.items.iter().any(|item| item.state != State::Void && is_call(item));
+        self.close(|_| true, State::Void, frames);
+        self.items.iter_mut().for_each(|item| item.state = State::Void);
+        let number = frames.number();
+        if called {
+            let response = self.superseded(number);
+            let kind = "response.failed";
+            let json = json!({ "type": kind, "sequence_number": number, "response": response });
+            frames.frame(Some(kind), &json);
+        }
+        if frames.backlog && !frames.has_cursor() {
+            frames.forget_behind(self.opened);
+            self.base = self.items.len();
+        } else if called && frames.wants(number) {
+            frames.over = true;
+        }
+    }
+
+    fn superseded(&self, number: u64) -> Value {
+        let mut response = self.object(Status::Running);
+        let message = format!(
+            "the model lost a tool call and begins again: send the request again, or GET \
+             /v1/responses/{}?stream=true&starting_after={number}",
+            self.id()
+        );
+        response["status"] = "failed".into();
+        response["error"] = json!({ "code": "server_error", "message": message });
+        response
+    }
+
+    fn started(&mut self, frames: &mut Frames) {
         let first = if self.head.is_background() { Status::Queued } else { Status::Running };
         self.lifecycle("response.created", first, frames);
         if first == Status::Queued {
             self.lifecycle("response.queued", first, frames);
         }
         self.lifecycle("response.in_progress", Status::Running, frames);
+        self.opened = frames.made();
     }
 
     fn lifecycle(&self, kind: &str, status: Status, frames: &mut Frames) {
@@ -159,14 +195,15 @@ impl Responses {
         delta(name, item, [Some(at), None], text, frames);
     }
 
-    /// A call stays open to the end: fragments of several may come by turns.
+    /// A call ends where another begins, as clients expect it, if it is complete by then; else it stays
+    /// open, since fragments of several may come by turns.
     fn call(&mut self, fragment: &ToolCallDelta, frames: &mut Frames) {
         let place = self.items.iter().position(|item| {
             let ItemKind::Call { upstream, .. } = &item.kind else { return false };
-            item.state == State::Open && *upstream == fragment.index
+            item.state != State::Void && *upstream == fragment.index
         });
         let place = place.unwrap_or_else(|| {
-            self.close(is_text, State::Completed, frames);
+            self.close(|kind| is_text(kind) || is_complete(kind), State::Completed, frames);
             let kind = ItemKind::Call {
                 upstream: fragment.index,
                 call_id: self.call_id(fragment.id.as_deref()),
@@ -175,7 +212,8 @@ impl Responses {
             };
             self.add(kind, frames)
         });
-        let Some(item) = self.items.get_mut(place) else { return };
+        let open = self.items.get_mut(place).filter(|item| item.state == State::Open);
+        let Some(item) = open else { return };
         if let ItemKind::Call { name, arguments, .. } = &mut item.kind {
             if name.is_empty() {
                 name.push_str(fragment.name.as_deref().unwrap_or_default());
@@ -201,6 +239,7 @@ impl Responses {
     /// Announces a new item; its place.
     fn add(&mut self, kind: ItemKind, frames: &mut Frames) -> usize {
         let item = Item::new(self.head.generation, self.items.len(), kind);
+        let item = Item { index: item.index - self.base, ..item };
         let fields = [("item", item.announced())];
         let kind = "response.output_item.added";
         let number = frames.number();
@@ -221,6 +260,11 @@ impl Responses {
                     about("response.reasoning_summary_part.done", Some(item), part, frames);
                 }
                 ItemKind::Message(_) => part_done(item, frames),
+                // An agent runs a call that is done, whatever its status says.
+                ItemKind::Call { .. } if state == State::Void => {
+                    item.state = state;
+                    continue;
+                }
                 ItemKind::Call { name, arguments, .. } => {
                     let (name, arguments) = (name.as_str().into(), arguments.as_str().into());
                     let fields = [("name", name), ("arguments", arguments)];
@@ -261,6 +305,16 @@ fn is_text(kind: &ItemKind) -> bool {
     match kind {
         ItemKind::Reasoning(_) | ItemKind::Message(_) => true,
         ItemKind::Call { .. } => false,
+    }
+}
+
+/// A call whose arguments are whole.
+fn is_complete(kind: &ItemKind) -> bool {
+    match kind {
+        ItemKind::Reasoning(_) | ItemKind::Message(_) => false,
+        ItemKind::Call { arguments, .. } => {
+            serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_ok()
+        }
     }
 }
 

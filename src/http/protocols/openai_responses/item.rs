@@ -8,7 +8,7 @@ use crate::http::protocols::openai::ids::short;
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) id: String,
-    /// Its place among all items that the stream has named, void ones included.
+    /// Its place among all items that the reader was told of, void ones included.
     pub(super) index: usize,
     pub(super) kind: ItemKind,
     pub(super) state: State,
