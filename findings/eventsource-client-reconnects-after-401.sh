@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # An EventSource gives up at a status such as 401 or 404. One expects so of eventsource-client 1.2.0, "modern
-# EventSource client", by the author of `eventsource`, or an error at least. It reconnects for ever, after each
-# status but 204; `onConnect` is called for each, `readyState` says "open" in between, and no callback is told the
-# status unless `fetch` is wrapped. A client whose key was revoked keeps asking every few seconds. Wrap `fetch` and
-# close at 4xx.
+# EventSource client", by the author of `eventsource`, or an error at least. It reconnects for ever, and calls
+# `onConnect` each time; only 204 ends it. No callback is told the status, unless `fetch` is wrapped. A client whose
+# key was revoked keeps asking every few seconds. Wrap `fetch` and close at 4xx.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Ollama tells of an error in mid answer by a line `{"error":"…"}`. One expects a provider of the AI SDK to make an
 # error of it, as ai-sdk-ollama 4.3.0 does. ollama-ai-provider-v2 4.0.1 prints the line to the console as one that
-# it cannot parse and goes on: the answer ends as half a text with the finish reason "other", no error part, and
-# `onError` is not called. A body that just ends is the same. Take "other" for a failure.
+# it cannot parse and goes on: the answer ends as half a text with the finish reason "other" and no error part. A
+# body that just ends is the same. Take "other" for a failure.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -13,8 +13,8 @@ cat >"$dir/finding.py" <<'PY'
 import http.server, json, sys, threading
 
 
-def serve(pieces, asked=None):
-    """An upstream that answers every request with these pieces, and notes each request in `asked`."""
+def serve(pieces, kind="text/event-stream"):
+    """An upstream that answers every request with these pieces."""
 
     class Stub(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -24,10 +24,8 @@ def serve(pieces, asked=None):
 
         def do_POST(self):
             self.rfile.read(int(self.headers.get("content-length") or 0))
-            if asked is not None:
-                asked.append(self.path)
             self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
+            self.send_header("content-type", kind)
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             for piece in pieces:
