@@ -62,4 +62,4 @@ verdict('["Hello world.", "complete"] in all', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

@@ -54,4 +54,4 @@ verdict('the same parts, and "incomplete" for the stopped one', seen, {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

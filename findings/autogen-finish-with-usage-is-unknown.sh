@@ -92,4 +92,4 @@ verdict("('stop', 2) and ('length', 2), twice", asyncio.run(main()), {
     "with the reason": [("unknown", 2), ("unknown", 2)],
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

@@ -54,4 +54,4 @@ verdict('8 events twice', { http: await read('http'), fetch: await read('fetch')
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

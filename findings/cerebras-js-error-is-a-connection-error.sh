@@ -65,4 +65,4 @@ verdict('an error with the message twice', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

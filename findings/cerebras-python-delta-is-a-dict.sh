@@ -85,4 +85,4 @@ verdict(f"{CHUNK} five times", [
     ask(chunk({"tool_calls": [REST]}, system_fingerprint="fp")),
 ], [CHUNK, ("ChatCompletionResponse", "dict"), ("ChatCompletionResponse", "dict"), CHUNK, ("ChatCompletionResponse", "dict")])
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

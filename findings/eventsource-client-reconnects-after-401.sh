@@ -57,4 +57,4 @@ verdict('["2 requests", "onConnect 1"] in all three', { 204: await read(204), 40
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

@@ -71,4 +71,4 @@ verdict('"/ 2" eight times', seen, {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

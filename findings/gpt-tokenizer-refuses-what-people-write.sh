@@ -43,4 +43,4 @@ verdict('true fifteen times', seen, {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

@@ -114,4 +114,4 @@ verdict(f"{SIZE} six times", {
     "mcp, SSE, no limit": SIZE,
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

@@ -61,4 +61,4 @@ verdict('["AIMessageChunk", 1, 7] in all three', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

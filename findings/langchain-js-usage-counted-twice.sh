@@ -55,4 +55,4 @@ verdict('[7, 7] twice', {
 }, { 'in a chunk of its own': [7, 7], 'with the finish reason': [7, 14] });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

@@ -58,4 +58,4 @@ verdict('"values:one values:two" in all four', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

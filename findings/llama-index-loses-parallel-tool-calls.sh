@@ -94,4 +94,4 @@ verdict(f"{BOTH} three times", {
     "in turns": [("send", {}), ("wipe", {}), ("", {"to": "Ann"}), ("", {"disk": "b"})],
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

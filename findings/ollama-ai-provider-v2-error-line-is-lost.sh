@@ -71,4 +71,4 @@ verdict('an error in all four', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

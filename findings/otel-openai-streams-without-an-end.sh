@@ -123,4 +123,4 @@ verdict("a finish reason for all but the cut one, and a span for the one that wa
     "import with 1.3b0": "ModuleNotFoundError: No module named 'opentelemetry.util.genai.instruments'",
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

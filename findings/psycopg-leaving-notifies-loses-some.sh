@@ -81,4 +81,4 @@ verdict("(['one'], ['two']) for the last two", {
     "stop_after=1": (["one", "two"], []),
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

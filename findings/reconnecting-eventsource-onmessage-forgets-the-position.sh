@@ -64,4 +64,4 @@ verdict('the position 2 in the second and the third request, both times', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

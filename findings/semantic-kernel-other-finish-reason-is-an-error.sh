@@ -91,4 +91,4 @@ verdict("('Hello world.', None) three times", [asyncio.run(ask(finish)) for fini
     ("Hello world.", "ValueError: 'eos' is not a valid FinishReason"),
 ])
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

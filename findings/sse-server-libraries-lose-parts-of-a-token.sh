@@ -82,4 +82,4 @@ verdict(`${JSON.stringify(tokens.slice(0, 4))} of all, CR as LF`, seen, {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

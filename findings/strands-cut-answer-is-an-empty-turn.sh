@@ -81,4 +81,4 @@ verdict("for the second an error, or its text", [ask(*half, chunk({}, "stop"), D
     {"shown": "Do not", "result": "", "stop": "end_turn", "kept": []},
 ])
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

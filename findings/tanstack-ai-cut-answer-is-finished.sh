@@ -69,4 +69,4 @@ verdict('an error for the last two', { whole: await ask(whole), 'ended early': a
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

@@ -72,4 +72,4 @@ verdict('["Hello world.", 3] in all three', {
 });
 JS
 cd "$dir"
-timeout 60 node --no-warnings finding.mjs || exit 1
+timeout 120 node --no-warnings finding.mjs || exit 1

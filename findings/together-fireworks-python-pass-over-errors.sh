@@ -93,4 +93,4 @@ verdict("the error six times", {name: [ask(client, None), ask(client, "error")] 
     "fireworks": [("Do not", None), ("Do not", None)],
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

@@ -86,4 +86,4 @@ verdict("two pieces when recorded, and none of one for two", seen, {
     "played, two, with the body": "CannotOverwriteExistingCassetteException",
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1

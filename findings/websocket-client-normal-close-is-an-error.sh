@@ -63,4 +63,4 @@ verdict("([(1000, 'over')], 'once') twice, and the code 4000 told", {
     "4000, reconnect": ([], "again"),
 })
 PY
-PYTHONPATH="$dir/site" timeout 120 python3 -s -W ignore "$dir/finding.py" || exit 1
+PYTHONPATH="$dir/site" timeout 300 python3 -s -W ignore "$dir/finding.py" || exit 1
