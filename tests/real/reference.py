@@ -1,0 +1,77 @@
+"""The undisturbed text of a prompt at temperature 0, with its tokens and what else the model would have said there."""
+
+import http.client
+import json
+from dataclasses import dataclass, field
+
+import sse
+
+
+@dataclass
+class Token:
+    start: int  # in bytes of the text
+    end: int
+    others: list = field(default_factory=list)  # (bytes, how much less likely than the best one, in nats)
+
+
+@dataclass
+class Reference:
+    prompt: str
+    text: str
+    tokens: list
+    finish: str
+    # Undisturbed, too, and not the same text: near ties fall otherwise with a cold cache.
+    others: list = field(default_factory=list)
+
+    def beside(self, text, at):
+        """The undisturbed text that begins as `text` does up to the character `at`, or None."""
+        return next((r for r in (self, *self.others) if r.text[:at] == text[:at]), None)
+
+    def borders(self):
+        """Characters of the text at which a token ends and nothing of a character is left over."""
+        data, found = self.text.encode(), set()
+        for token in self.tokens[:-1]:
+            try:
+                found.add(len(data[: token.end].decode()))
+            except UnicodeDecodeError:
+                pass
+        return found
+
+
+def ask(port, path, body):
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    link.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+    return link.getresponse()
+
+
+def take(port, prompt, limit, model="real", more=None):
+    """Asks the model's server itself. The list of other tokens is what `top_logprobs` gives."""
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "seed": 1}
+    body |= {"max_tokens": limit, "stream": True, "logprobs": True, "top_logprobs": 20, **(more or {})}
+    text, tokens, at, finish = "", [], 0, None
+    for _, data in sse.events(ask(port, "/v1/chat/completions", body)):
+        event = json.loads(data) if data.startswith("{") else {}
+        for choice in event.get("choices", []):
+            text += choice["delta"].get("content") or ""
+            finish = choice.get("finish_reason") or finish
+            for entry in ((choice.get("logprobs") or {}).get("content")) or []:
+                size = len(bytes_of(entry))
+                best = max([o["logprob"] for o in entry["top_logprobs"]] + [entry["logprob"]])
+                others = [(bytes_of(o), best - o["logprob"]) for o in entry["top_logprobs"] if o["token"] != entry["token"]]
+                tokens.append(Token(at, at + size, others))
+                at += size
+    return Reference(prompt, text, tokens, finish)
+
+
+def bytes_of(entry):
+    return bytes(entry["bytes"]) if entry.get("bytes") is not None else entry["token"].encode()
+
+
+def undisturbed(port, prompt, limit):
+    """What the server says when nothing happens: with its cache, and as a server that has just started."""
+    cold = {"cache_prompt": False}
+    first, *more = [take(port, prompt, limit, more=m) for m in ({}, {}, {}, cold)]
+    for other in more:
+        if other.text not in {first.text, *(o.text for o in first.others)}:
+            first.others.append(other)
+    return first
