@@ -74,9 +74,10 @@ def once(rig, point, reference):
     generation = rig.lastword.begin(reference.prompt, max_output_tokens=texts.LIMIT)
     for event in rig.lastword.follow(generation):
         answer.apply(event)
-        if not acted and (len(answer.text) >= point.at or answer.done):
+        if not acted and not answer.done and len(answer.text) >= point.at:
             acted = True
             outcome.how = act(rig, point, hold)
+    rig.server.wait()
     finish(rig, outcome, answer, reference)
     outcome.seconds = round(time.monotonic() - began, 2)
     return outcome

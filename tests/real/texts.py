@@ -10,7 +10,7 @@ PROMPTS = {
     "html": "Write an HTML page with a nested list of fruits and vegetables.",
     "markdown": "List five tips for better sleep in Markdown, with a bold title for each.",
     "emoji": REPEAT + "🎉 Party at 8 pm! 👩‍👩‍👧 Bring cake 🍰, juice 🧃 and a smile 😀👍🏽.\nLove, Zoë & Jürgen — naïve café, 20 €.",
-    "chinese": REPEAT + "北京是中国的首都。东京是日本的首都。",
+    "chinese": REPEAT + "我喜欢猫和狗。你喜欢什么动物？\n- 猫\n- 狗",
     "japanese": REPEAT + "東京は日本の首都です。人口は多い。",
 }
 
