@@ -16,7 +16,8 @@ SCRUBBED = ("LASTWORD_", "OPENAI_", "ANTHROPIC_", "DATABASE_URL", "HTTP_PROXY", 
 class Lastword:
     def __init__(self, binary, models, into, limits=""):
         self.dir = Path(into)
-        self.dir.mkdir(parents=True, exist_ok=True)
+        # The private database runs as another user.
+        self.dir.chmod(0o755)
         self.port = free_port()
         (self.dir / "lastword.toml").write_text(limits + models)
         env = {k: v for k, v in os.environ.items() if not k.upper().startswith(SCRUBBED)}

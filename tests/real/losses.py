@@ -43,16 +43,17 @@ class Outcome:
 def points(references, loss, number, seed):
     """`number` places, half of them at token borders, spread over the prompts; the same for the same seed."""
     chance = random.Random(f"{seed} {loss}")
-    chosen = []
-    names = sorted(references)
-    for i in range(number):
-        name = names[i // 2 % len(names)]
-        reference, border = references[name], i % 2 == 0
+    places = {True: {}, False: {}}
+    for name, reference in sorted(references.items()):
         borders = reference.borders()
-        within = range(2, len(reference.text) - 4)
-        places = [at for at in within if (at in borders) == border]
-        at = chance.choice(places)
-        chosen.append(Point(loss, name, at, border, texts.kind(reference.text, at)))
+        for at in range(2, len(reference.text) - 4):
+            places[at in borders].setdefault(name, []).append(at)
+    chosen = []
+    for i in range(number):
+        border = i % 2 == 0
+        name = list(places[border])[i // 2 % len(places[border])]
+        at = chance.choice(places[border][name])
+        chosen.append(Point(loss, name, at, border, texts.kind(references[name].text, at)))
     return sorted(chosen, key=lambda p: p.prompt)
 
 

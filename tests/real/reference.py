@@ -24,8 +24,8 @@ class Reference:
     others: list = field(default_factory=list)
 
     def beside(self, text, at):
-        """The undisturbed text that begins as `text` does up to the character `at`, or None."""
-        return next((r for r in (self, *self.others) if r.text[:at] == text[:at]), None)
+        """The undisturbed texts that begin as `text` does up to the character `at`."""
+        return [r for r in (self, *self.others) if r.text[:at] == text[:at]]
 
     def borders(self):
         """Characters of the text at which a token ends and nothing of a character is left over."""

@@ -1,6 +1,8 @@
 """What is driven: a model server, the proxy before it, and lastword before that, in the ways that lastword can speak to it."""
 
 import json
+import shutil
+import tempfile
 import urllib.request
 from dataclasses import dataclass
 
@@ -35,7 +37,7 @@ class Rig:
         self.direct = direct or server.port
         self.proxy = Proxy(server.port)
         settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
-        self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), install.work_dir() / "run" / name)
+        self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), tempfile.mkdtemp(prefix="lastword-real-"))
 
     def __enter__(self):
         for process in (*self.behind, self.server):
@@ -47,6 +49,7 @@ class Rig:
         self.lastword.process.stop()
         for process in (self.server, *self.behind):
             process.kill()
+        shutil.rmtree(self.lastword.dir, ignore_errors=True)
 
     def count(self, text):
         """Tokens of a text, as llama.cpp counts them."""

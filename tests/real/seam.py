@@ -29,14 +29,15 @@ MARKS = [
 
 def judge(reference, text, at):
     """For the joint at the character `at` of `text`: `equal`, `near tie`, `fault`, or `drifted`: it went another way before."""
-    reference = reference.beside(text, at)
-    if not reference:
-        return "drifted"
-    want = reference.text
-    after, wanted = text[at : at + WINDOW], want[at : at + WINDOW]
+    verdicts = {compare(one, text, at) for one in reference.beside(text, at)}
+    return next((v for v in ("equal", "near tie", "fault") if v in verdicts), "drifted")
+
+
+def compare(reference, text, at):
+    after, wanted = text[at : at + WINDOW], reference.text[at : at + WINDOW]
     if reference.finish == "length" and len(after) < WINDOW:
         wanted = wanted[: len(after)]
-    if text[max(0, at - WINDOW) : at] + after == want[max(0, at - WINDOW) : at] + wanted:
+    if after == wanted:
         return "equal"
     return "near tie" if near_tie(reference, text) and not marked(reference, text, at) else "fault"
 
