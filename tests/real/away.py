@@ -39,7 +39,7 @@ def away(rig, references):
     names = sorted(references, key=lambda n: -len(references[n].tokens))[: AT_ONCE // 4]
     wanted = [references[names[i % len(names)]] for i in range(AT_ONCE)]
     readers = Readers(rig, wanted)
-    while readers.begun() < AT_ONCE and not all(a.done for a in readers.answers if a.text):
+    while readers.begun() < AT_ONCE and not any(a.done for a in readers.answers):
         time.sleep(0.05)
     begun, ended = readers.begun(), sum(bool(a.done) for a in readers.answers)
     rig.proxy.away()
@@ -48,6 +48,7 @@ def away(rig, references):
     rig.server.start(wait=False)
     rig.proxy.back_when_it_listens()
     readers.join()
+    rig.server.wait()
     return summary(rig, wanted, readers.answers, f"{begun} had text, {ended} had ended")
 
 

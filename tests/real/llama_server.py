@@ -13,6 +13,8 @@ params.hostnames, params.port = ["127.0.0.1"], port
 params.n_ctx, params.n_parallel = context, slots
 params.use_jinja, params.warmup, params.endpoint_slots = True, False, True
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+# A prompt that is read in other portions gives other near ties: without the cache each answer is the same, also by a new process.
+params.cache_prompt = False
 server = xllamacpp.Server(params)
 print("listening", server.listening_address, flush=True)
 threading.Event().wait()

