@@ -1,6 +1,7 @@
 """What is driven: a model server, the proxy before it, and lastword before that, in the ways that lastword can speak to it."""
 
 import json
+import os
 import shutil
 import tempfile
 import urllib.request
@@ -91,7 +92,8 @@ def litellm(name, setting):
     config.write_text(json.dumps({"model_list": [{"model_name": "real", "litellm_params": params}], "general_settings": alone}))
     port = free_port()
     command = [python.replace("bin/python", "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    server = Process(command, port, "/health/liveliness", install.work_dir() / "litellm.log", nice=setting.nice)
+    env = dict(os.environ, LITELLM_LOCAL_MODEL_COST_MAP="True")  # or it asks for a list of prices
+    server = Process(command, port, "/health/liveliness", install.work_dir() / "litellm.log", nice=setting.nice, env=env)
     return Rig(name, setting, server, versions | install.versions(python, ["litellm"]), basis=versions, direct=behind.port, behind=[behind])
 
 
