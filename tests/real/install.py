@@ -30,15 +30,6 @@ def model_file(python):
     return str(next(where.glob("*.gguf")))
 
 
-def dense(python):
-    """The same model in the form of transformers, float32; half a gigabyte, made once."""
-    into = ROOT / "dense"
-    if not (into / "model.safetensors").exists():
-        folder, file = model_file(python).rsplit("/", 1)
-        subprocess.run([python, HERE / "dense.py", folder, file, into], check=True)
-    return str(into)
-
-
 def versions(python, names):
     code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     return json.loads(subprocess.check_output([python, "-c", code, *names], text=True))

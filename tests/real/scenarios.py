@@ -57,10 +57,10 @@ def cancel(rig, references):
 
 def overflow(rig, references):
     """A prompt beyond the window is refused by name, and an answer that fills it ends as such."""
-    body = {"model": "real", "messages": [{"role": "user", "content": "word " * 6000}], "max_tokens": 20}
+    body = {"model": "real", "messages": [{"role": "user", "content": "word " * 3000}], "max_tokens": 20}
     status, answer = rig.lastword.ask("POST", "/v1/chat/completions", body)
     code = (answer.get("error") or {}).get("code") if isinstance(answer, dict) else answer
-    long = rig.lastword.begin("word " * 1900 + "\nRepeat the text above.", max_output_tokens=4000)
+    long = rig.lastword.begin(texts.ENDLESS, max_output_tokens=2000)
     done = answer_of(rig, long).done
     why = (done.get("error") or {}).get("message", "")
     fine = (status, code) == (400, "context_length_exceeded") and done["status"] == "incomplete"

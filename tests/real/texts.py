@@ -14,6 +14,9 @@ PROMPTS = {
     "japanese": REPEAT + "東京は日本の首都です。人口は多い。",
 }
 
+# Its answer goes round in circles until something ends it.
+ENDLESS = "Translate to Chinese: I like cats and dogs."
+
 LIMIT = 300
 
 SCHEMA = {
