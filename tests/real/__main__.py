@@ -35,7 +35,7 @@ def options():
 def main():
     args = options()
     args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice)
-    results = install.work_dir() / "results" / f"{time.strftime('%Y-%m-%dT%H%M%S')}.jsonl"
+    results = install.work_dir() / "results" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
     fine = True
     with open(results, "a") as out:
 
