@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz proof agents assets screenshots bare engines dist
+.PHONY: help run test check bench chaos fuzz proof agents assets screenshots bare engines dist real
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench: ## Measure everything, also beside others, in 25 minutes at most; SCENARI
 chaos: ## Break things for ten minutes; ARGS="--minutes 1 --seed 7 --at-once 20" passes options on
 	@scripts/setup run
 	cargo test --release --test chaos -- $(ARGS)
+
+real: ## Lose answers of real model servers at many places; POINTS=200 SERVERS=llama.cpp,litellm for more
+	@scripts/setup run
+	@scripts/real $(ARGS)
 
 fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 framer" passes options on
 	@scripts/fuzz $(ARGS)

