@@ -79,7 +79,7 @@ fn lies_of_the_log() -> Vec<Lie> {
             "contradicts itself",
         ),
         ("another's log", |h| h.log[0] = event(1, "started", json!({})), "another generation's"),
-        ("empty", |h| h.log.clear(), "0 endings"),
+        ("empty", |h| h.log.clear(), "ending.one"),
     ]
 }
 
@@ -163,7 +163,7 @@ fn lies_of_answers() -> Vec<Lie> {
             "nobody had asked",
         ),
         ("two generations", |h| h.starts[1].id = "another".into(), "several generations"),
-        ("two starts", |h| h.starts[1].replayed = false, "several starts"),
+        ("two starts", |h| h.starts[1].replayed = false, "one key, 2 starts"),
         ("a word too few", |h| h.text = Some("Hello!".into()), "ending.true"),
         (
             "a word twice",
