@@ -26,15 +26,25 @@ need_pip() {
 
 # serve PORT COMMAND: in the background, until the port answers.
 serve() {
-  port=$1
+  local port=$1
   (cd "$dir" && exec sh -c "$2") >>"$dir/log" 2>&1 &
   pid=$!
   started+=("$pid")
-  for _ in $(seq 600); do
+  for _ in $(seq 1500); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
     kill -0 "$pid" 2>/dev/null || { tail "$dir/log" >&2; exit 3; }
     sleep 0.2
   done
   echo "nothing answers at port $port" >&2
+  exit 3
+}
+
+# answers URL: until it answers with 200.
+answers() {
+  for _ in $(seq 300); do
+    curl -sf --noproxy '*' -o /dev/null "$1" && return
+    sleep 0.4
+  done
+  echo "$1 does not answer" >&2
   exit 3
 }

@@ -111,6 +111,9 @@ pub(crate) struct Load {
     /// Seconds of silence after which a reader leaves
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) silence_s: u64,
+    /// Seconds that the server may take to start, and to be gone after a kill
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) start_within_s: u64,
     /// Seconds that the upstream may stay open after a cancel
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) cancel_within_s: u64,

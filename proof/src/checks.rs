@@ -6,46 +6,60 @@ use crate::history::{Ending, History, Run, Scenario};
 mod breaks;
 mod calls;
 mod endings;
+mod facts;
 mod resume;
+mod watched;
+
+pub use facts::facts;
 
 /// What a rule says of one run: nothing, if it has no say in it.
-pub(crate) type Word = Option<Result<(), String>>;
+type Word = Option<Result<(), String>>;
 
 /// A rule.
-pub(crate) struct Check {
-    pub(crate) id: &'static str,
-    pub(crate) sentence: &'static str,
+pub struct Check {
+    /// Its name, such as `resume.gap`.
+    pub id: &'static str,
+    /// What it demands.
+    pub sentence: &'static str,
     /// Where the rule comes from.
-    pub(crate) source: &'static str,
+    pub source: &'static str,
     judge: fn(&History, &Run) -> Word,
 }
 
+/// What a check says of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// Some run was judged by it, and none broke it.
     Pass,
+    /// A run broke it.
     Fail,
+    /// No run had what it is about.
     NotOffered,
 }
 
 /// A check's verdict over all runs.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Finding {
-    pub(crate) id: &'static str,
-    pub(crate) sentence: &'static str,
-    pub(crate) source: &'static str,
-    pub(crate) verdict: Verdict,
+pub struct Finding {
+    /// As in [`Check`].
+    pub id: &'static str,
+    /// As in [`Check`].
+    pub sentence: &'static str,
+    /// As in [`Check`].
+    pub source: &'static str,
+    /// Over all runs.
+    pub verdict: Verdict,
     /// Runs that the rule had a say in.
-    pub(crate) runs: usize,
+    pub runs: usize,
     /// The runs that broke it.
-    pub(crate) violations: Vec<String>,
+    pub violations: Vec<String>,
 }
 
 const OURS: &str = "no protocol says it; a reader relies on it";
 const SSE: &str = "WHATWG HTML, server-sent events: the last event ID";
 
 /// All checks, in the order of the table.
-pub(crate) const ALL: [Check; 23] = [
+pub const ALL: [Check; 26] = [
     Check {
         id: "ending.one",
         sentence: "an undisturbed stream ends in exactly one ending",
@@ -72,9 +86,21 @@ pub(crate) const ALL: [Check; 23] = [
     },
     Check {
         id: "usage.told",
-        sentence: "a success says what was used",
+        sentence: "where one success says what was used, each does",
         source: "OpenAI `stream_options.include_usage`, `response.completed`; Anthropic `message_delta`",
         judge: endings::usage,
+    },
+    Check {
+        id: "usage.true",
+        sentence: "the output tokens that a success tells are those that the model told",
+        source: "the same",
+        judge: endings::used,
+    },
+    Check {
+        id: "events.numbered",
+        sentence: "the numbers of events go up by one",
+        source: "OpenAI Responses: `sequence_number`; else ours",
+        judge: watched::numbered,
     },
     Check {
         id: "resume.gap",
@@ -137,6 +163,12 @@ pub(crate) const ALL: [Check; 23] = [
         judge: resume::instances,
     },
     Check {
+        id: "views.true",
+        sentence: "what the server says of a stream when asked is what the stream says, and stays so",
+        source: "OpenAI: the retrieved response; else ours",
+        judge: watched::views,
+    },
+    Check {
         id: "cancel.receipt",
         sentence: "what a cancel's receipt says is how the stream ends",
         source: "OpenAI: the cancelled response; else ours",
@@ -187,19 +219,19 @@ pub(crate) const ALL: [Check; 23] = [
 ];
 
 /// The verdict of each check.
-pub(crate) fn judge(history: &History) -> Vec<Finding> {
+pub fn judge(history: &History) -> Vec<Finding> {
     ALL.iter().map(|check| finding(check, history)).collect()
 }
 
 fn finding(check: &Check, history: &History) -> Finding {
     let mut violations = Vec::new();
     let mut runs = 0;
-    for run in &history.runs {
+    for run in history.runs.iter().filter(|run| run.problem.is_none()) {
         match (check.judge)(history, run) {
             None => continue,
             Some(Ok(())) => {}
             Some(Err(violation)) => {
-                let word = crate::scenarios::word(run.scenario);
+                let word = word(run.scenario);
                 violations.push(format!("{word} {}: {violation}", run.n + 1));
             }
         }
@@ -233,49 +265,10 @@ fn undisturbed(run: &Run) -> bool {
         | Scenario::Kill
         | Scenario::UpstreamReset
         | Scenario::UpstreamTruncated
-        | Scenario::UpstreamBack => false,
+        | Scenario::UpstreamBack
+        | Scenario::Idle
+        | Scenario::Watched => false,
     }
-}
-
-/// Figures for information: no rule is behind them.
-pub(crate) fn facts(history: &History) -> Vec<(&'static str, String)> {
-    let mut facts = Vec::new();
-    let mut first: Vec<u64> = history
-        .runs
-        .iter()
-        .filter(|run| run.scenario == Scenario::Whole)
-        .flat_map(|run| run.readers.iter().flat_map(|reader| &reader.connections))
-        .filter_map(|connection| connection.first_ms)
-        .collect();
-    first.sort_unstable();
-    if let Some(median) = first.get(first.len() / 2) {
-        facts.push(("first event after", format!("{median} ms")));
-    }
-    for run in &history.runs {
-        if let Some(closed) = run.cancel.as_ref().and_then(|cancel| cancel.upstream_closed_ms) {
-            let how = if run.cancellable { "a cancel" } else { "the reader went away" };
-            facts.push(("upstream closed", format!("{closed} ms after {how}")));
-        }
-        if run.scenario == Scenario::Kill {
-            facts.push(("killed", breaks::outcome(run).into()));
-        }
-        if let (Scenario::Retry, Some(saw)) = (run.scenario, run.upstream) {
-            facts.push(("a request sent twice", format!("{} at the upstream", saw.requests)));
-        }
-        let upstream = run.scenario == Scenario::UpstreamReset
-            || run.scenario == Scenario::UpstreamTruncated
-            || run.scenario == Scenario::UpstreamBack;
-        if let (true, Some(reader)) = (upstream, run.readers.last()) {
-            let ending = reader.last().and_then(crate::history::Connection::ending);
-            let word = ending.map_or("no ending", ending_word);
-            facts.push(("upstream", format!("{}: {word}", crate::scenarios::word(run.scenario))));
-        }
-        if let Some(problem) = &run.problem {
-            let word = crate::scenarios::word(run.scenario);
-            facts.push(("could not be done", format!("{word}: {problem}")));
-        }
-    }
-    facts
 }
 
 fn ending_word(ending: Ending) -> &'static str {
@@ -285,4 +278,10 @@ fn ending_word(ending: Ending) -> &'static str {
         Ending::Failed => "failed",
         Ending::Cancelled => "cancelled",
     }
+}
+
+/// The scenario's name, as the history file has it.
+pub(crate) fn word(scenario: Scenario) -> String {
+    let json = serde_json::to_value(scenario).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
 }

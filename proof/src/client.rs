@@ -1,21 +1,22 @@
 //! Asks a target and records what comes, until its end or until it is time to leave.
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::history::{Closed, Connection};
-use crate::sse::Framer;
-use crate::wire::{Ask, Reading, Wire};
+use crate::history::{Closed, Connection, Event};
+use crate::sse::{Frame, Framer};
+use crate::wire::{Ask, Reading, SOCKET, Wire};
+
+mod socket;
 
 /// How a connection is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
     /// Leave after so many events.
     pub(crate) leave_after: Option<usize>,
-    /// Stop reading for so long after ten events.
-    pub(crate) pause: Duration,
     /// Silence that ends a connection.
     pub(crate) silence: Duration,
 }
@@ -25,6 +26,12 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection's events are recorded up to this number.
 const MOST_EVENTS: usize = 100_000;
+
+/// A body is read up to this number of bytes, and an answer in one piece up to a quarter of it.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Of an answer that is not a stream, so much is kept for people.
+const MOST_SAID: usize = 300;
 
 /// What a reader has seen so far, for those who wait for it.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Value,
+    /// The beginning of it, for people.
+    pub(crate) said: String,
 }
 
 /// Sends requests to targets.
@@ -76,8 +85,8 @@ impl Client {
     }
 
     async fn send(&self, target: &str, ask: &Ask) -> Result<reqwest::Response, String> {
-        let method =
-            reqwest::Method::from_bytes(ask.method.as_bytes()).map_err(|e| e.to_string())?;
+        let method = reqwest::Method::from_bytes(ask.method.as_bytes());
+        let method = method.map_err(|_| format!("{} is no method", ask.method))?;
         let mut request = self.http.request(method, format!("{target}{}", ask.path));
         for (name, value) in self.headers.iter().chain(&ask.headers) {
             request = request.header(name, value);
@@ -86,21 +95,21 @@ impl Client {
             request = request.json(body);
         }
         let sent = tokio::time::timeout(self.silence, request.send()).await;
-        sent.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())
+        sent.map_err(|_| "no answer".to_owned())?.map_err(|error| cause(&error))
     }
 
     /// Asks for an answer in one piece.
     ///
     /// # Errors
-    /// No answer came.
+    /// No answer came, or one that is too large.
     pub(crate) async fn ask(&self, target: &str, ask: &Ask) -> Result<Answer, String> {
         let response = self.send(target, ask).await?;
         let status = response.status().as_u16();
         let headers = headers(&response);
-        let bytes = tokio::time::timeout(self.silence, response.bytes()).await;
-        let bytes = bytes.map_err(|_| "no body".to_owned())?.map_err(|error| error.to_string())?;
+        let bytes = tokio::time::timeout(self.silence, whole(response, MOST_BYTES / 4)).await;
+        let bytes = bytes.map_err(|_| "no end of the answer".to_owned())??;
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, said: said(&bytes) })
     }
 
     /// Reads a stream; `seen` tells others how far it is.
@@ -112,71 +121,170 @@ impl Client {
         seen: &watch::Sender<Seen>,
     ) -> Connection {
         let begun = Instant::now();
-        let mut connection = Connection::default();
-        match self.send(target, ask).await {
-            Ok(response) => {
-                connection.status = response.status().as_u16();
-                connection.replayed = says_replayed(&headers(&response));
-                if connection.let_in() {
-                    body(wire, response, how, (&mut connection, seen), begun).await;
-                }
-            }
-            Err(_) => connection.closed = Closed::Refused,
-        }
+        let mut connection = if ask.method == SOCKET {
+            socket::follow(self, wire, (target, ask), how, seen).await
+        } else {
+            self.follow_body(wire, (target, ask), how, seen).await
+        };
         connection.took_ms = millis(begun.elapsed());
         seen.send_modify(|seen| seen.over = true);
         connection
     }
+
+    async fn follow_body(
+        &self,
+        wire: &dyn Wire,
+        (target, ask): (&str, &Ask),
+        how: How,
+        seen: &watch::Sender<Seen>,
+    ) -> Connection {
+        let begun = Instant::now();
+        let mut recorder = Recorder::new(wire, how, ask, seen);
+        let response = match self.send(target, ask).await {
+            Ok(response) => response,
+            Err(why) => {
+                recorder.connection.closed = Closed::Refused;
+                recorder.connection.said = Some(why);
+                return recorder.connection;
+            }
+        };
+        recorder.connection.status = response.status().as_u16();
+        recorder.connection.replayed = says_replayed(&headers(&response));
+        if !recorder.connection.let_in() {
+            let body = tokio::time::timeout(how.silence, whole(response, MOST_SAID * 8)).await;
+            recorder.connection.said = body.ok().and_then(Result::ok).map(|body| said(&body));
+            return recorder.connection;
+        }
+        let kind = response.headers().get("content-type").cloned();
+        read(response, how, &mut recorder, begun).await;
+        let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
+        if recorder.connection.events.is_empty() && recorder.connection.status != 204 {
+            recorder.connection.said = Some(kind.unwrap_or_else(|| "no content type".into()));
+        }
+        recorder.connection
+    }
 }
 
-async fn body(
-    wire: &dyn Wire,
-    response: reqwest::Response,
+/// The error and what caused it, in one line.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// A body, up to a number of bytes.
+async fn whole(response: reqwest::Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = response.bytes_stream();
+    let mut body = Vec::new();
+    while let Some(piece) = bytes.next().await {
+        body.extend_from_slice(&piece.map_err(|error| cause(&error))?);
+        if body.len() > most {
+            body.truncate(most);
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// The beginning of an answer, in one line.
+fn said(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(MOST_SAID).collect()
+}
+
+/// Makes events of frames, and tells others how far it is.
+struct Recorder<'a> {
+    wire: &'a dyn Wire,
+    seen: &'a watch::Sender<Seen>,
+    reading: Reading,
+    named: bool,
     how: How,
-    (connection, seen): (&mut Connection, &watch::Sender<Seen>),
-    begun: Instant,
-) {
+    count: usize,
+    connection: Connection,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(wire: &'a dyn Wire, how: How, ask: &Ask, seen: &'a watch::Sender<Seen>) -> Self {
+        let id = seen.borrow().id.clone();
+        let named = id.is_some();
+        let reading = Reading { id, from: ask.from.clone(), ..Reading::default() };
+        Self { wire, seen, reading, named, how, count: 0, connection: Connection::default() }
+    }
+
+    fn ended(&self) -> bool {
+        self.connection.events.iter().any(|event| event.ending.is_some())
+    }
+
+    /// True: it is time to leave.
+    fn take(&mut self, frames: impl Iterator<Item = Frame>) -> bool {
+        let at_us = now_us();
+        for frame in frames {
+            let mut events = self.wire.read(&frame, &mut self.reading);
+            events.iter_mut().for_each(|event| event.at_us = at_us);
+            self.count += events.iter().filter(|event| !event.transient).count();
+            self.connection.events.extend(events);
+        }
+        if !self.named {
+            self.connection.id.clone_from(&self.reading.id);
+        }
+        self.seen.send_modify(|seen| {
+            seen.events = self.count;
+            seen.id.clone_from(&self.reading.id);
+        });
+        if self.how.leave_after.is_some_and(|most| self.count >= most) {
+            self.connection.closed = Closed::Reader;
+            return true;
+        }
+        if self.connection.events.len() > MOST_EVENTS {
+            self.connection.closed = Closed::TooMuch;
+            return true;
+        }
+        false
+    }
+}
+
+async fn read(response: reqwest::Response, how: How, recorder: &mut Recorder<'_>, begun: Instant) {
     let mut bytes = response.bytes_stream();
     let mut framer = Framer::default();
-    let mut reading = Reading { id: seen.borrow().id.clone(), ..Reading::default() };
-    let named = reading.id.is_some();
-    let mut count = 0;
-    let mut paused = how.pause.is_zero();
+    let (mut length, mut last_event) = (0, Instant::now());
     loop {
-        let ended = connection.events.iter().any(|event| event.ending.is_some());
-        let silence = if ended { how.silence.min(CLOSES_WITHIN) } else { how.silence };
-        let piece = match tokio::time::timeout(silence, bytes.next()).await {
+        let silence = if recorder.ended() { how.silence.min(CLOSES_WITHIN) } else { how.silence };
+        // Comments alone keep a connection open for three times as long.
+        let most = (3 * silence).saturating_sub(last_event.elapsed());
+        let piece = match tokio::time::timeout(silence.min(most), bytes.next()).await {
             Err(_) => {
-                connection.closed = Closed::Silent;
-                break;
+                recorder.connection.closed = Closed::Silent;
+                return;
             }
-            Ok(None) => break,
+            Ok(None) => {
+                if let Some(last) = recorder.wire.closed(&mut recorder.reading) {
+                    recorder.connection.events.push(Event { at_us: now_us(), ..last });
+                }
+                return;
+            }
             Ok(Some(Err(_))) => {
-                connection.closed = Closed::Broken;
-                break;
+                recorder.connection.closed = Closed::Broken;
+                return;
             }
             Ok(Some(Ok(piece))) => piece,
         };
-        connection.first_ms.get_or_insert_with(|| millis(begun.elapsed()));
-        for frame in framer.feed(&piece) {
-            let events = wire.read(&frame, &mut reading);
-            count += events.iter().filter(|event| !event.transient).count();
-            connection.events.extend(events);
+        recorder.connection.first_ms.get_or_insert_with(|| millis(begun.elapsed()));
+        length += piece.len();
+        let frames = framer.feed(&piece);
+        if !frames.is_empty() {
+            last_event = Instant::now();
         }
-        if !named {
-            connection.id.clone_from(&reading.id);
+        if recorder.take(frames.into_iter()) {
+            return;
         }
-        seen.send_modify(|seen| {
-            seen.events = count;
-            seen.id.clone_from(&reading.id);
-        });
-        if how.leave_after.is_some_and(|most| count >= most) || count > MOST_EVENTS {
-            connection.closed = Closed::Reader;
-            break;
-        }
-        if !paused && count >= 10 {
-            paused = true;
-            tokio::time::sleep(how.pause).await;
+        if length > MOST_BYTES {
+            recorder.connection.closed = Closed::TooMuch;
+            return;
         }
     }
 }
@@ -191,4 +299,11 @@ fn headers(response: &reqwest::Response) -> Vec<(String, String)> {
 /// Whole milliseconds.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since the program's start.
+pub(crate) fn now_us() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,12 @@
 //! The commands: each returns whether all that is offered passed.
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -44,11 +45,12 @@ pub(crate) async fn run(args: Run) -> Result<bool, Failure> {
         begun_at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
         cancel_within_ms: millis(lab.settings.cancel_within),
         expected: args.expect.clone(),
-        runs: Vec::new(),
+        ..History::default()
     };
     let limit = Duration::from_secs(args.load.time_limit_s);
     let tell = |what: &str| eprintln!("{what}");
     let in_time = scenarios::all(&mut lab, &mut history, &only, limit, &tell).await;
+    history.memory = lab.memory;
     if let Some(file) = &args.history {
         write(file, &serde_json::to_string(&history).unwrap_or_default())?;
     }
@@ -56,9 +58,7 @@ pub(crate) async fn run(args: Run) -> Result<bool, Failure> {
         run.readers.iter().flat_map(|r| &r.connections).any(|c| !c.events.is_empty())
     };
     if !history.runs.iter().any(spoke) {
-        let problem = history.runs.iter().find_map(|run| run.problem.clone());
-        let why = problem.unwrap_or_else(|| "the target gave no stream".into());
-        return Err(Failure::Impossible(why));
+        return Err(Failure::Impossible(silence(&history)));
     }
     let passed = show(&history, &args.output)?;
     let undone = history.runs.iter().find_map(|run| run.problem.as_ref());
@@ -69,6 +69,21 @@ pub(crate) async fn run(args: Run) -> Result<bool, Failure> {
         return Ok(passed);
     }
     Err(Failure::Impossible(format!("not all was done within {} s", args.load.time_limit_s)))
+}
+
+/// Why there was no stream, as far as it was said.
+fn silence(history: &History) -> String {
+    let problem = history.runs.iter().find_map(|run| run.problem.clone());
+    let first = history.runs.iter().flat_map(|run| &run.readers).find_map(|reader| reader.last());
+    let answered = first.map(|connection| {
+        let said = connection.said.as_deref().unwrap_or("nothing");
+        match connection.status {
+            0 => said.to_owned(),
+            status => format!("{status}, {said}"),
+        }
+    });
+    let why = problem.or(answered).unwrap_or_else(|| "nothing was asked".into());
+    format!("the target gave no stream: {why}")
 }
 
 async fn lab(args: &Run, seed: u64, now: u64) -> Result<Lab, Failure> {
@@ -83,16 +98,9 @@ async fn lab(args: &Run, seed: u64, now: u64) -> Result<Lab, Failure> {
     let headers = headers.ok_or_else(|| refused("a header is NAME: VALUE".into()))?;
     let load = &args.load;
     let silence = Duration::from_secs(load.silence_s);
-    let upstream = match &args.upstream_listen {
-        Some(listen) => {
-            Some(Upstream::start(listen).await.map_err(|e| refused(format!("{listen}: {e}")))?)
-        }
-        None => None,
-    };
-    let hooks = args.start.clone().map(|start| {
-        let hooks = Commands::new(args.kill.clone(), args.pid, start, &args.target[0]);
-        Arc::new(hooks) as Arc<dyn Hooks>
-    });
+    let upstream = listening(args.upstream_listen.as_deref(), args.allow_remote).await?;
+    let hooks =
+        args.start.clone().map(|start| Arc::new(Commands::new(args, start)) as Arc<dyn Hooks>);
     Ok(Lab {
         wire: Arc::from(wire),
         client: Client::new(headers, silence).map_err(Failure::Impossible)?,
@@ -116,6 +124,7 @@ async fn lab(args: &Run, seed: u64, now: u64) -> Result<Lab, Failure> {
         names: 0,
         resumable: false,
         events: 0,
+        memory: None,
     })
 }
 
@@ -127,21 +136,34 @@ fn template(file: &Path) -> Result<wire::Template, String> {
 
 /// A test breaks things: it is for this machine, unless somebody says otherwise.
 fn allowed(target: &str, remote: bool) -> Result<(), String> {
-    let (scheme, rest) = target.split_once("://").ok_or(format!("{target} is not a URL"))?;
-    if !matches!(scheme, "http" | "https") {
+    let url = reqwest::Url::parse(target).map_err(|error| format!("{target}: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("{target} is not an http URL"));
     }
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let with_port =
-        if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    let addresses = with_port.to_socket_addrs().map_err(|error| format!("{target}: {error}"))?;
-    let elsewhere = addresses.map(|address| address.ip()).find(|ip: &IpAddr| !ip.is_loopback());
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{target} has more than a path: routes go behind it"));
+    }
+    let addresses = url.socket_addrs(|| None).map_err(|error| format!("{target}: {error}"))?;
+    let elsewhere = addresses.into_iter().map(|a| a.ip()).find(|ip: &IpAddr| !ip.is_loopback());
     match elsewhere {
         Some(ip) if !remote => {
             Err(format!("{target} is {ip}, not this machine: --allow-remote tests it all the same"))
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The scripted upstream, where only this machine reaches it, unless somebody says otherwise.
+async fn listening(listen: Option<&str>, remote: bool) -> Result<Option<Upstream>, Failure> {
+    let Some(listen) = listen else { return Ok(None) };
+    let addresses =
+        listen.to_socket_addrs().map_err(|e| Failure::Refused(format!("{listen}: {e}")))?;
+    if !remote && addresses.into_iter().any(|address| !address.ip().is_loopback()) {
+        let why = format!("{listen} can be reached from elsewhere: --allow-remote listens there");
+        return Err(Failure::Refused(why));
+    }
+    let started = Upstream::start(listen).await;
+    started.map(Some).map_err(|error| Failure::Impossible(format!("{listen}: {error}")))
 }
 
 fn only(words: &[String]) -> Result<Vec<Scenario>, String> {
@@ -182,10 +204,12 @@ pub(crate) fn check(args: &Check) -> Result<bool, Failure> {
         Failure::Refused(format!("{}: {error}", args.file.display()))
     };
     let text = fs::read_to_string(&args.file).map_err(|error| of_file(&error))?;
-    let history: History = serde_json::from_str(&text).map_err(|error| of_file(&error))?;
-    if history.format != FORMAT {
-        return Err(of_file(&format!("format {} is not {FORMAT}", history.format)));
+    let json: Value = serde_json::from_str(&text).map_err(|error| of_file(&error))?;
+    if json["format"] != FORMAT {
+        let why = format!("its format is {}, not {FORMAT}", json["format"]);
+        return Err(of_file(&why));
     }
+    let history: History = serde_json::from_value(json).map_err(|error| of_file(&error))?;
     show(&history, &args.output)
 }
 

@@ -2,29 +2,55 @@
 //! can be judged again without the server.
 use serde::{Deserialize, Serialize};
 
+mod reading;
+
+pub use reading::text;
+
 /// The version of the file's format.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The raw bytes of an ending that no event says: the body ended by HTTP's rules.
+pub const SILENT_END: &str = "the end of the body";
 
 /// All that one test of one server saw.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct History {
-    pub(crate) format: u32,
-    pub(crate) protocol: String,
-    pub(crate) targets: Vec<String>,
-    pub(crate) seed: u64,
+pub struct History {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The name of the protocol, as `--protocol` has it.
+    pub protocol: String,
+    /// The base URLs.
+    pub targets: Vec<String>,
+    /// Decides where streams are cut.
+    pub seed: u64,
     /// When the test began, as RFC 3339.
-    pub(crate) begun_at: String,
+    pub begun_at: String,
     /// How long after a cancel the upstream may stay open, in milliseconds.
-    pub(crate) cancel_within_ms: u64,
+    pub cancel_within_ms: u64,
     /// Checks that count as failed where they are not offered.
-    pub(crate) expected: Vec<String>,
-    pub(crate) runs: Vec<Run>,
+    pub expected: Vec<String>,
+    /// In their order.
+    pub runs: Vec<Run>,
+    /// What idle readers cost, where the server's process is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+}
+
+/// The resident memory of the server's process, in KiB.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Memory {
+    /// How many readers waited for one stream.
+    pub readers: u32,
+    /// Before they came.
+    pub before: u64,
+    /// While they waited.
+    pub with: u64,
 }
 
 /// What one scenario did with one stream.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Scenario {
+pub enum Scenario {
     /// One reader, from the beginning to the end.
     Whole,
     /// A client that goes away several times and resumes.
@@ -53,61 +79,152 @@ pub(crate) enum Scenario {
     UpstreamBack,
     /// Each connection goes to the next target.
     RoundRobin,
+    /// Many readers of a stream that says next to nothing.
+    Idle,
+    /// Seen by another program, which did what it liked to the server.
+    Watched,
 }
 
 /// One stream, and what was done to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Run {
-    pub(crate) scenario: Scenario,
-    pub(crate) n: u32,
-    /// The whole answer, where the scripted upstream gave it.
-    pub(crate) expected: Option<String>,
-    /// The protocol's means in this run: whether there is a resume, and a cancel.
-    pub(crate) resumable: bool,
-    /// Whether a resume says everything again from the beginning.
-    pub(crate) replays: bool,
-    pub(crate) cancellable: bool,
-    pub(crate) readers: Vec<Reader>,
+pub struct Run {
+    /// What was done.
+    pub scenario: Scenario,
+    /// Counts the runs of a scenario, from 0.
+    pub n: u32,
+    /// The whole answer, where it is known.
+    pub expected: Option<String>,
+    /// Output tokens of the whole answer, where they are known.
+    #[serde(default)]
+    pub tokens: Option<u64>,
+    /// The protocol has a resume in this run.
+    pub resumable: bool,
+    /// A resume says everything again from the beginning.
+    pub replays: bool,
+    /// The protocol has a cancel.
+    pub cancellable: bool,
+    /// Cursors are numbers that go up by one.
+    #[serde(default)]
+    pub numbered: bool,
+    /// The server's store was set back meanwhile: readers may be told to forget.
+    #[serde(default)]
+    pub restored: bool,
+    /// When the slow reader did not read: microseconds since the program's start.
+    #[serde(default)]
+    pub paused_us: Option<(u64, u64)>,
+    /// Readers, each with its connections.
+    pub readers: Vec<Reader>,
     /// A reader from the beginning, after all the others.
-    pub(crate) replay: Option<Connection>,
-    pub(crate) cancel: Option<Cancelled>,
+    pub replay: Option<Connection>,
+    /// The answers to all starts with one idempotency key.
+    #[serde(default)]
+    pub starts: Vec<Start>,
+    /// What the server said of the stream when it was asked, in this order.
+    #[serde(default)]
+    pub views: Vec<View>,
+    /// The cancel, if there was one.
+    pub cancel: Option<Cancelled>,
     /// What the scripted upstream saw.
-    pub(crate) upstream: Option<UpstreamSaw>,
-    pub(crate) kills: u32,
+    pub upstream: Option<UpstreamSaw>,
+    /// How often the server was killed.
+    pub kills: u32,
     /// What kept the scenario from being done, if something did.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
+}
+
+impl Run {
+    /// A run of which nothing is known yet.
+    #[must_use]
+    pub fn new(scenario: Scenario, n: u32) -> Self {
+        Self {
+            scenario,
+            n,
+            expected: None,
+            tokens: None,
+            resumable: false,
+            replays: false,
+            cancellable: false,
+            numbered: false,
+            restored: false,
+            paused_us: None,
+            readers: Vec::new(),
+            replay: None,
+            starts: Vec::new(),
+            views: Vec::new(),
+            cancel: None,
+            upstream: None,
+            kills: 0,
+            problem: None,
+        }
+    }
+}
+
+/// The answer to a start.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Start {
+    /// The stream's id.
+    pub id: String,
+    /// The server says that it attached this start to an earlier one.
+    pub replayed: bool,
+}
+
+/// What the server said of a stream when it was asked for its state, or as a cancel's receipt.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// A receipt of a cancel.
+    #[serde(default)]
+    pub receipt: bool,
+    /// How the stream ended; none while it goes on.
+    pub ending: Option<Ending>,
+    /// The text so far.
+    pub text: Option<String>,
+    /// The cursor behind the last event that it covers.
+    pub place: Option<String>,
+    /// Output tokens, where it says them.
+    pub used: Option<u64>,
+    /// All of it: once a stream has ended, it stays the same.
+    pub raw: String,
 }
 
 /// One reader's connections, in their order.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Reader {
-    pub(crate) name: String,
-    pub(crate) connections: Vec<Connection>,
+pub struct Reader {
+    /// What it is there for.
+    pub name: String,
+    /// In their order.
+    pub connections: Vec<Connection>,
 }
 
 /// One connection: its question, its answer's status, and what came.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Connection {
-    pub(crate) target: usize,
+pub struct Connection {
+    /// The place of its server in [`History::targets`].
+    pub target: usize,
     /// The cursor that it resumed from; none from the beginning.
-    pub(crate) cursor: Option<String>,
-    pub(crate) status: u16,
+    pub cursor: Option<String>,
+    /// The answer's HTTP status; 0 without an answer.
+    pub status: u16,
     /// The stream's id, as the protocol has it.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
     /// The server says itself that it attached this start to an earlier one.
-    pub(crate) replayed: bool,
-    pub(crate) events: Vec<Event>,
-    pub(crate) closed: Closed,
+    pub replayed: bool,
+    /// In the order in which they came.
+    pub events: Vec<Event>,
+    /// How it ended.
+    pub closed: Closed,
+    /// What came in place of a stream: an error's first words, or the body's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
     /// From the request to the first byte of the body, in milliseconds.
-    pub(crate) first_ms: Option<u64>,
+    pub first_ms: Option<u64>,
     /// From the request to the end of the body, in milliseconds.
-    pub(crate) took_ms: u64,
+    pub took_ms: u64,
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Closed {
+pub enum Closed {
     /// The body was complete by HTTP's rules.
     #[default]
     Server,
@@ -119,28 +236,36 @@ pub(crate) enum Closed {
     Silent,
     /// There was no connection.
     Refused,
+    /// More came than is read.
+    TooMuch,
 }
 
 /// One event of a stream.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Event {
+pub struct Event {
     /// The bytes that readers have to agree in.
-    pub(crate) raw: String,
+    pub raw: String,
     /// The cursor behind this event, if the protocol gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cursor: Option<String>,
+    pub cursor: Option<String>,
+    /// What it adds to the answer.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) text: String,
+    pub text: String,
+    /// The stream's own word for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ending: Option<Ending>,
+    pub ending: Option<Ending>,
     /// What was shown before is void: the answer begins again, and readers are told.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) void: bool,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) usage: bool,
+    pub void: bool,
+    /// Output tokens, where it says them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// When it came: microseconds since the program's start.
+    #[serde(default)]
+    pub at_us: u64,
     /// Part of the protocol's frame that is not the same for each reader.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) transient: bool,
+    pub transient: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -151,86 +276,38 @@ fn is_false(value: &bool) -> bool {
 /// What a stream says of its own end.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Ending {
+pub enum Ending {
+    /// The answer is complete.
     Success,
     /// The answer met a limit, and says so.
     Incomplete,
+    /// It could not be given.
     Failed,
+    /// Somebody asked for it.
     Cancelled,
 }
 
 /// A cancel, and its receipt.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Cancelled {
+pub struct Cancelled {
     /// By a request, or by going away.
-    pub(crate) asked: bool,
-    pub(crate) status: u16,
+    pub asked: bool,
+    /// The HTTP status of the answer to that request.
+    pub status: u16,
     /// What the receipt says of the stream, if it says anything.
-    pub(crate) says: Option<Ending>,
+    pub says: Option<Ending>,
     /// From the cancel until the upstream was closed, in milliseconds; none: not within the wait.
-    pub(crate) upstream_closed_ms: Option<u64>,
+    pub upstream_closed_ms: Option<u64>,
     /// The upstream had not finished by itself when it was cancelled.
-    pub(crate) was_running: bool,
+    pub was_running: bool,
 }
 
 /// What the scripted upstream saw of a run.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct UpstreamSaw {
-    pub(crate) requests: u32,
-}
-
-impl Connection {
-    /// The events that all readers have to agree in.
-    pub(crate) fn lasting(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(|event| !event.transient)
-    }
-
-    pub(crate) fn ending(&self) -> Option<Ending> {
-        self.events.iter().find_map(|event| event.ending)
-    }
-
-    /// The text as a reader has it at the end of this connection alone.
-    pub(crate) fn text(&self) -> String {
-        text(self.lasting())
-    }
-
-    pub(crate) fn let_in(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-}
-
-/// The text of these events, without what was declared void.
-pub(crate) fn text<'a>(events: impl Iterator<Item = &'a Event>) -> String {
-    let mut text = String::new();
-    for event in events {
-        if event.void {
-            text.clear();
-        }
-        text.push_str(&event.text);
-    }
-    text
-}
-
-impl Reader {
-    /// What this reader has after all its connections: each goes on behind the cursor of the one
-    /// before; where a resume replays, the last connection that was let in counts alone.
-    pub(crate) fn assembled(&self, replays: bool) -> Vec<&Event> {
-        let mut have: Vec<&Event> = Vec::new();
-        for connection in self.connections.iter().filter(|c| c.let_in() && !c.events.is_empty()) {
-            match (&connection.cursor, replays) {
-                (None, _) | (_, true) => have.clear(),
-                (Some(cursor), false) => {
-                    let behind = have.iter().rposition(|e| e.cursor.as_ref() == Some(cursor));
-                    have.truncate(behind.map_or(0, |at| at + 1));
-                }
-            }
-            have.extend(&connection.events);
-        }
-        have.retain(|event| !event.transient);
-        have
-    }
-
-    pub(crate) fn last(&self) -> Option<&Connection> {
-        self.connections.last()
-    }
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct UpstreamSaw {
+    /// Requests for this answer.
+    pub requests: u32,
+    /// When each token of the first was sent: microseconds since the program's start.
+    #[serde(default)]
+    pub sent_us: Vec<u64>,
 }

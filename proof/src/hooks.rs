@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::args::Run;
+
 /// A kill or a start in progress.
 pub(crate) type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
@@ -17,6 +19,37 @@ pub(crate) trait Hooks: Send + Sync {
     fn kill(&self) -> Doing<'_>;
     /// Done when the server can be reached again.
     fn start(&self) -> Doing<'_>;
+    /// The server's process, if it is known.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// The resident memory of a process and its children, in KiB; none where `/proc` does not say it.
+pub(crate) fn memory(pid: u32) -> Option<u64> {
+    let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).ok();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let mut sum = field(&status(pid)?, "VmRSS:")?;
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let all: Vec<(u32, u64, u64)> = pids
+        .filter_map(|pid| {
+            let text = status(pid)?;
+            Some((pid, field(&text, "PPid:")?, field(&text, "VmRSS:").unwrap_or_default()))
+        })
+        .collect();
+    let mut family = vec![u64::from(pid)];
+    while let Some(parent) = family.pop() {
+        for (child, _, kib) in all.iter().filter(|(_, of, _)| *of == parent) {
+            sum += kib;
+            family.push(u64::from(*child));
+        }
+    }
+    Some(sum)
 }
 
 /// Hooks that are shell commands, or a process id at first.
@@ -25,13 +58,12 @@ pub(crate) struct Commands {
     start: String,
     /// `host:port` of the server.
     reached_at: String,
+    /// A server has this much time to start, and to be gone.
+    within: Duration,
     pid: Mutex<Option<u32>>,
     /// What `start` left running.
     child: Mutex<Option<Child>>,
 }
-
-/// A server has this much time to start.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 fn shell(command: &str) -> Command {
     let mut shell = Command::new("sh");
@@ -40,10 +72,21 @@ fn shell(command: &str) -> Command {
 }
 
 impl Commands {
-    pub(crate) fn new(kill: Option<String>, pid: Option<u32>, start: String, target: &str) -> Self {
-        let authority = target.split("://").nth(1).unwrap_or(target);
-        let reached_at = authority.split('/').next().unwrap_or(authority).to_owned();
-        Self { kill, start, reached_at, pid: Mutex::new(pid), child: Mutex::new(None) }
+    pub(crate) fn new(run: &Run, start: String) -> Self {
+        let target = &run.target[0];
+        let url = reqwest::Url::parse(target).ok();
+        let host = |url: &reqwest::Url| {
+            Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+        };
+        let reached_at = url.as_ref().and_then(host).unwrap_or_default();
+        Self {
+            kill: run.kill.clone(),
+            start,
+            reached_at,
+            within: Duration::from_secs(run.load.start_within_s),
+            pid: Mutex::new(run.pid),
+            child: Mutex::new(None),
+        }
     }
 
     fn victim(&self) -> Option<u32> {
@@ -57,6 +100,10 @@ impl Commands {
 }
 
 impl Hooks for Commands {
+    fn pid(&self) -> Option<u32> {
+        self.victim()
+    }
+
     fn kill(&self) -> Doing<'_> {
         Box::pin(async move {
             let command = match (&self.kill, self.victim()) {
@@ -68,7 +115,7 @@ impl Hooks for Commands {
             if !status.success() {
                 return Err(format!("`{command}` ended with {status}"));
             }
-            let by = Instant::now() + STARTS_WITHIN;
+            let by = Instant::now() + self.within;
             while self.reached().await {
                 if Instant::now() > by {
                     return Err("the server still answers after it was killed".into());
@@ -89,10 +136,10 @@ impl Hooks for Commands {
             if let Ok(mut slot) = self.child.lock() {
                 *slot = Some(child);
             }
-            let by = Instant::now() + STARTS_WITHIN;
+            let by = Instant::now() + self.within;
             while !self.reached().await {
                 if Instant::now() > by {
-                    return Err("the server was not back within 60 s".into());
+                    return Err(format!("the server was not back within {:?}", self.within));
                 }
                 sleep(Duration::from_millis(20)).await;
             }

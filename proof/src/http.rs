@@ -80,9 +80,19 @@ fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
 
 /// Answers with JSON and closes.
 pub(crate) async fn json(socket: &mut TcpStream, status: &str, body: &Value) -> io::Result<()> {
+    json_with(socket, status, "", body).await
+}
+
+/// The same with more header lines.
+pub(crate) async fn json_with(
+    socket: &mut TcpStream,
+    status: &str,
+    headers: &str,
+    body: &Value,
+) -> io::Result<()> {
     let body = body.to_string();
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
     socket.write_all((head + &body).as_bytes()).await?;

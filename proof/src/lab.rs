@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, How, Seen};
-use crate::history::{Closed, Connection, Run, Scenario, UpstreamSaw};
+use crate::history::{Closed, Connection, Memory, Run, Scenario, UpstreamSaw, View};
 use crate::hooks::Hooks;
 use crate::upstream::{Script, Upstream};
 use crate::wire::{Ask, Prompt, Wire};
@@ -65,6 +65,8 @@ pub(crate) struct Lab {
     pub(crate) resumable: bool,
     /// Lasting events of a whole answer.
     pub(crate) events: usize,
+    /// What idle readers cost.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// A stream that was asked for.
@@ -93,7 +95,7 @@ pub(crate) type Reading = JoinHandle<Connection>;
 
 impl Lab {
     pub(crate) fn how(&self, leave_after: Option<usize>) -> How {
-        How { leave_after, pause: Duration::ZERO, silence: self.settings.silence }
+        How { leave_after, silence: self.settings.silence }
     }
 
     /// The usual answer.
@@ -114,24 +116,32 @@ impl Lab {
 
     pub(crate) fn run(&self, scenario: Scenario, n: u32, script: &Script) -> Run {
         Run {
-            scenario,
-            n,
             expected: self.scripted().then(|| script.text()),
+            tokens: self.upstream.as_ref().and_then(|_| u64::try_from(script.tokens).ok()),
             resumable: self.resumable,
             replays: self.wire.replays(),
             cancellable: self.wire.cancel("id").is_some(),
-            readers: Vec::new(),
-            replay: None,
-            cancel: None,
-            upstream: None,
-            kills: 0,
-            problem: None,
+            numbered: self.wire.numbered(),
+            ..Run::new(scenario, n)
         }
+    }
+
+    /// The server's process, if it is known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.hooks.as_ref()?.pid()
+    }
+
+    /// What the server says of a stream, if it says anything.
+    pub(crate) async fn view(&self, id: Option<&str>, target: usize) -> Option<View> {
+        let ask = self.wire.view(id?)?;
+        let answer = self.client.ask(&self.targets[target], &ask).await.ok()?;
+        (answer.status == 200).then(|| self.wire.seen(&answer.body))
     }
 
     pub(crate) fn saw(&self, name: &str) -> Option<UpstreamSaw> {
         let upstream = self.upstream.as_ref()?;
-        Some(UpstreamSaw { requests: upstream.saw(name).requests })
+        let saw = upstream.saw(name);
+        Some(UpstreamSaw { requests: saw.requests, sent_us: saw.sent_us })
     }
 
     /// Asks for a stream at a target, with more headers if any are given.
@@ -151,7 +161,7 @@ impl Lab {
         for (name, value) in headers {
             first = first.header(name, value);
         }
-        let named = self.wire.named().then(|| script.name.clone());
+        let named = self.wire.named(&script.name);
         let name = script.name.clone();
         let mut stream = Stream { name, script, id: named, started: None, first, _writer: None };
         if self.wire.apart() {
@@ -164,7 +174,7 @@ impl Lab {
         let answer = self.client.ask(&self.targets[target], &stream.first).await?;
         let mut started = Connection { target, status: answer.status, ..Connection::default() };
         if !started.let_in() {
-            return Err(format!("the start was answered with {}", answer.status));
+            return Err(format!("the start was answered with {} {}", answer.status, answer.said));
         }
         let id = self.wire.id(&answer.headers, &answer.body);
         started.id.clone_from(&id);
@@ -227,6 +237,26 @@ impl Lab {
         Some(self.follow(ask, Some(id.to_owned()), (target, cursor), how))
     }
 
+    /// Reads from the beginning, by way of a relay to the first target.
+    pub(crate) fn resume_by(
+        &self,
+        base: &str,
+        id: Option<&str>,
+    ) -> Option<(Reading, watch::Receiver<Seen>)> {
+        let id = id?;
+        let mut ask = self.wire.resume(id, None)?;
+        let host = self.targets[0].split("://").nth(1)?.split('/').next()?;
+        ask = ask.header("host", host);
+        let (tell, seen) = watch::channel(Seen { id: Some(id.to_owned()), ..Seen::default() });
+        let (wire, client, how) = (self.wire.clone(), self.client.clone(), self.how(None));
+        let base = base.to_owned();
+        let reading =
+            tokio::spawn(
+                async move { client.follow(wire.as_ref(), (&base, &ask), how, &tell).await },
+            );
+        Some((reading, seen))
+    }
+
     /// The same, and waits for its end.
     pub(crate) async fn resumed(
         &self,
@@ -240,11 +270,12 @@ impl Lab {
 
     fn follow(
         &self,
-        ask: Ask,
+        mut ask: Ask,
         id: Option<String>,
         (target, cursor): (usize, Option<String>),
         how: How,
     ) -> (Reading, watch::Receiver<Seen>) {
+        ask.from.clone_from(&cursor);
         let (tell, seen) = watch::channel(Seen { id, ..Seen::default() });
         let (wire, client) = (self.wire.clone(), self.client.clone());
         let base = self.targets[target].clone();

@@ -44,19 +44,18 @@ impl Hooks for InProcess {
     }
 }
 
-/// A fault may be silence: then less patience finds it sooner.
-fn settings(fault: Option<Fault>) -> Settings {
+fn settings() -> Settings {
     Settings {
         model: "streamproof".into(),
         prompt: String::new(),
         tokens: 20,
-        gap_ms: 1,
+        gap_ms: 10,
         rounds: 4,
         kills: 2,
-        silence: Duration::from_secs(if fault.is_some() { 2 } else { 20 }),
+        silence: Duration::from_secs(20),
         cancel_within: Duration::from_millis(500),
         later: Duration::from_millis(20),
-        slow: Duration::from_millis(50),
+        slow: Duration::from_secs(1),
         prefix: "planted".into(),
     }
 }
@@ -78,16 +77,17 @@ async fn judged(seed: u64, fault: Option<Fault>) -> Vec<Finding> {
     let target = format!("http://{listen}");
     let mut lab = Lab {
         wire: Arc::from(wire::of("sse", Some(map)).expect("a protocol")),
-        client: Client::new(Vec::new(), settings(fault).silence).expect("a client"),
+        client: Client::new(Vec::new(), settings().silence).expect("a client"),
         // The same server twice is two instances that share all.
         targets: vec![target.clone(), target],
-        settings: settings(fault),
+        settings: settings(),
         upstream: Some(upstream),
         hooks: Some(Arc::new(hooks)),
         dice: Dice(seed),
         names: 0,
         resumable: false,
         events: 0,
+        memory: None,
     };
     let mut history = History {
         format: FORMAT,
@@ -144,28 +144,54 @@ async fn no_false_alarm_over_fifty_seeds() {
 }
 
 /// Each fault, the check that has to see it, and the scenario that shows it.
-const FAULTS: [(Fault, &str, Scenario); 12] = [
+const FAULTS: [(Fault, &str, Scenario); 24] = [
+    (Fault::TwoEndings, "ending.one", Scenario::Whole),
+    (Fault::AfterEnding, "ending.last", Scenario::Whole),
+    (Fault::OpenAfterEnd, "ending.closes", Scenario::Whole),
+    (Fault::LosesToken, "ending.true", Scenario::Whole),
+    (Fault::SometimesUsage, "usage.told", Scenario::Whole),
+    (Fault::WrongUsage, "usage.true", Scenario::Whole),
+    (Fault::Hole, "events.numbered", Scenario::Cut),
     (Fault::Gap, "resume.gap", Scenario::Cut),
     (Fault::Repeat, "resume.repeat", Scenario::Cut),
-    (Fault::LostAfterKill, "kill.shown", Scenario::Kill),
-    (Fault::TwoEndings, "ending.one", Scenario::Whole),
-    (Fault::TruncationAsSuccess, "upstream.cut", Scenario::UpstreamReset),
-    (Fault::LateClose, "cancel.upstream", Scenario::Cancel),
-    (Fault::WrongReceipt, "cancel.receipt", Scenario::Cancel),
-    (Fault::SecondGeneration, "retry.upstream", Scenario::Retry),
-    (Fault::OpenAfterEnd, "ending.closes", Scenario::Whole),
+    (Fault::RefusesResume, "resume.prefix", Scenario::Cut),
     (Fault::ForgetsEnded, "resume.after_end", Scenario::AfterEnd),
     (Fault::ReadersDiffer, "resume.later", Scenario::Later),
     (Fault::SilentCursor, "resume.impossible", Scenario::Impossible),
+    (Fault::StampsReaders, "readers.agree", Scenario::TwoReaders),
+    (Fault::RefusesResume, "instances.resume", Scenario::RoundRobin),
+    (Fault::StaleView, "views.true", Scenario::Cut),
+    (Fault::WrongReceipt, "cancel.receipt", Scenario::Cancel),
+    (Fault::CancelCompletes, "cancel.ending", Scenario::Cancel),
+    (Fault::LateClose, "cancel.upstream", Scenario::Cancel),
+    (Fault::FalseReplay, "retry.generation", Scenario::Retry),
+    (Fault::SecondGeneration, "retry.upstream", Scenario::Retry),
+    (Fault::LostAfterKill, "kill.shown", Scenario::Kill),
+    (Fault::KilledAsSuccess, "kill.ending", Scenario::Kill),
+    (Fault::TruncationAsSuccess, "upstream.cut", Scenario::UpstreamReset),
 ];
 
 async fn found(seeds: u64) {
     let each =
         |(fault, ..): (Fault, &str, Scenario)| (0..seeds).map(move |seed| (seed, Some(fault)));
+    let mut missed = Vec::new();
     for (seed, fault, findings) in all(FAULTS.into_iter().flat_map(each).collect()).await {
-        let id = FAULTS.iter().find(|(f, ..)| Some(*f) == fault).expect("the fault").1;
-        let finding = findings.iter().find(|finding| finding.id == id).expect("the check");
-        assert_eq!(finding.verdict, Verdict::Fail, "{fault:?}, seed {seed}: {findings:#?}");
+        for (_, id, _) in FAULTS.iter().filter(|(f, ..)| Some(*f) == fault) {
+            let finding = findings.iter().find(|finding| finding.id == *id).expect("the check");
+            if finding.verdict != Verdict::Fail {
+                missed.push((seed, fault, finding.clone()));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn there_is_a_fault_for_every_check_but_two() {
+    // What a slow reader does to a server is not seen reliably: the kernel's buffers hold too much.
+    let slow = ["readers.slow", "readers.held_up"];
+    for check in checks::ALL.iter().filter(|check| !slow.contains(&check.id)) {
+        assert!(FAULTS.iter().any(|(_, id, _)| *id == check.id), "{}", check.id);
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -16,6 +17,7 @@ use crate::http::{self, Request};
 
 mod generate;
 mod log;
+mod serve;
 
 use log::Log;
 
@@ -46,6 +48,32 @@ pub(crate) enum Fault {
     ReadersDiffer,
     /// A cursor that never was is answered with silence and an ending.
     SilentCursor,
+    /// Something follows the ending.
+    AfterEnding,
+    /// A token of the model's is lost.
+    LosesToken,
+    /// Two streams of three end without their usage.
+    SometimesUsage,
+    /// The usage is not the model's.
+    WrongUsage,
+    /// A number is left out.
+    Hole,
+    /// A stream's state lacks its last event.
+    StaleView,
+    /// A resume is answered with 500.
+    RefusesResume,
+    /// Each connection's events are its own.
+    StampsReaders,
+    /// A reader that was slow goes on at the newest event.
+    DropsSlow,
+    /// All readers wait for the slowest.
+    HoldsUp,
+    /// A cancelled answer is a success.
+    CancelCompletes,
+    /// A repeated start says that it is one generation, and begins another.
+    FalseReplay,
+    /// What the kill cut is a success after the restart.
+    KilledAsSuccess,
 }
 
 /// What the server is started with.
@@ -69,6 +97,9 @@ struct Shared {
     http: reqwest::Client,
     streams: Mutex<HashMap<String, Stream>>,
     keys: Mutex<HashMap<String, String>>,
+    /// Who writes to a reader, in the fault that lets all wait.
+    turn: tokio::sync::Mutex<()>,
+    readers: AtomicU64,
     /// The generations.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -108,6 +139,8 @@ impl Reference {
             http,
             streams: Mutex::default(),
             keys: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            readers: AtomicU64::default(),
             tasks: Mutex::default(),
         });
         for log in left {
@@ -139,11 +172,13 @@ async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
             let stream = shared.streams().get(*id).cloned();
             match stream {
                 Some(stream) => {
-                    read(socket, shared, &stream.log, request.header("last-event-id")).await
+                    let cursor = request.header("last-event-id");
+                    serve::read(socket, shared, &stream.log, cursor).await
                 }
                 None => refuse(&mut socket, "404 Not Found").await,
             }
         }
+        ("GET", ["streams", id, "state"]) => serve::state(&mut socket, shared, id).await,
         ("POST", ["streams", id, "cancel"]) => cancel(&mut socket, shared, id).await,
         _ => refuse(&mut socket, "404 Not Found").await,
     }
@@ -160,6 +195,11 @@ async fn start(socket: &mut TcpStream, shared: &Arc<Shared>, request: &Request) 
         let keys = shared.keys.lock().unwrap_or_else(PoisonError::into_inner);
         key.as_ref().and_then(|key| keys.get(key).cloned())
     };
+    if let Some(id) = known.as_ref().filter(|_| shared.has(Fault::FalseReplay)) {
+        let log = generate::start(shared, prompt)?;
+        let body = json!({ "id": log.id, "instead_of": id });
+        return http::json_with(socket, "200 OK", "idempotency-replayed: true\r\n", &body).await;
+    }
     if let Some(id) = known {
         if shared.has(Fault::SecondGeneration) {
             generate::ask_again(shared, prompt);
@@ -179,7 +219,8 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
         return refuse(socket, "404 Not Found").await;
     };
     // Only who ends the log has cancelled it; the ending comes first, then the receipt.
-    stream.log.end("cancelled", None);
+    let word = if shared.has(Fault::CancelCompletes) { "completed" } else { "cancelled" };
+    stream.log.end(word, None);
     if let Some(running) = stream.running.filter(|_| !shared.has(Fault::LateClose)) {
         running.abort();
     }
@@ -188,70 +229,6 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
         status => status,
     };
     http::json(socket, "200 OK", &json!({ "status": status })).await
-}
-
-/// Sends the events behind the cursor, and what comes, until the ending.
-async fn read(
-    mut socket: TcpStream,
-    shared: &Shared,
-    log: &Log,
-    cursor: Option<&str>,
-) -> io::Result<()> {
-    let mut changes = log.changes();
-    let Ok(mut at) = cursor.unwrap_or("0").parse::<usize>() else {
-        return refuse(&mut socket, "400 Bad Request").await;
-    };
-    let over = log.status().is_some();
-    if over && shared.has(Fault::ForgetsEnded) {
-        return refuse(&mut socket, "404 Not Found").await;
-    }
-    if at > log.events(0).len() {
-        if !shared.has(Fault::SilentCursor) {
-            return refuse(&mut socket, "400 Bad Request").await;
-        }
-        at = log.events(0).len().saturating_sub(1);
-    }
-    if at > 0 && shared.has(Fault::Gap) {
-        at += 1;
-    }
-    if at > 0 && shared.has(Fault::Repeat) {
-        at -= 1;
-    }
-    http::stream(&mut socket, "").await?;
-    loop {
-        for (kind, data) in log.events(at) {
-            at += 1;
-            let data = altered(shared, over, data);
-            let frame = format!("id: {at}\nevent: {kind}\ndata: {data}\n\n");
-            http::chunk(&mut socket, &frame).await?;
-            if kind == "done" {
-                return finish(socket, shared, &frame).await;
-            }
-        }
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return Ok(()) },
-            () = http::gone(&mut socket) => return Ok(()),
-        }
-    }
-}
-
-fn altered(shared: &Shared, late: bool, data: Value) -> Value {
-    if !late || !shared.has(Fault::ReadersDiffer) {
-        return data;
-    }
-    let mut data = data;
-    data["late"] = true.into();
-    data
-}
-
-async fn finish(mut socket: TcpStream, shared: &Shared, ending: &str) -> io::Result<()> {
-    if shared.has(Fault::TwoEndings) {
-        http::chunk(&mut socket, ending).await?;
-    }
-    if shared.has(Fault::OpenAfterEnd) {
-        http::gone(&mut socket).await;
-    }
-    http::end(&mut socket).await
 }
 
 /// What the readers of a log wait for.

@@ -2,6 +2,7 @@
 //! none judges.
 use std::time::{Duration, Instant};
 
+pub(crate) use crate::checks::word;
 use crate::history::{History, Reader, Run, Scenario};
 use crate::lab::{Lab, Stream, finished};
 use crate::upstream::Script;
@@ -11,7 +12,7 @@ mod calls;
 mod readers;
 
 /// All scenarios, in their order: those that may hurt the server for a while come last.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 15] = [
     Scenario::Whole,
     Scenario::Cut,
     Scenario::AfterEnd,
@@ -22,6 +23,7 @@ pub(crate) const ALL: [Scenario; 14] = [
     Scenario::Retry,
     Scenario::RoundRobin,
     Scenario::Later,
+    Scenario::Idle,
     Scenario::UpstreamReset,
     Scenario::UpstreamTruncated,
     Scenario::Kill,
@@ -36,7 +38,8 @@ pub(crate) async fn all(
     limit: Duration,
     tell: &(dyn Fn(&str) + Sync),
 ) -> bool {
-    let by = Instant::now() + limit;
+    let begun = Instant::now();
+    let by = begun + limit;
     for scenario in ALL {
         let wanted = only.is_empty() || only.contains(&scenario) || scenario == Scenario::Whole;
         let rounds = if wanted { rounds(lab, scenario) } else { 0 };
@@ -45,20 +48,23 @@ pub(crate) async fn all(
             if left.is_zero() {
                 return false;
             }
-            tell(&format!("{} {}/{rounds}", word(scenario), n + 1));
+            tell(&format!(
+                "{:>4} s  {} {}/{rounds}",
+                begun.elapsed().as_secs(),
+                word(scenario),
+                n + 1
+            ));
             match tokio::time::timeout(left, one(lab, scenario, n)).await {
-                Ok(run) => history.runs.extend(run),
+                Ok(run) => history.runs.push(run),
                 Err(_) => return false,
+            }
+            if lab.events == 0 {
+                // Nothing was streamed: all that follows would wait for it in vain.
+                return true;
             }
         }
     }
     true
-}
-
-/// The scenario's name, as the history file has it.
-pub(crate) fn word(scenario: Scenario) -> String {
-    let json = serde_json::to_value(scenario).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
 }
 
 /// How often a scenario is done; 0 where something that it needs is missing.
@@ -81,16 +87,22 @@ fn rounds(lab: &Lab, scenario: Scenario) -> u32 {
             if_so(upstream, 1)
         }
         Scenario::Kill => if_so(lab.hooks.is_some(), settings.kills),
+        Scenario::Idle => if_so(lab.resumable && lab.pid().is_some(), 1),
+        Scenario::Watched => 0,
     }
 }
 
-async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Option<Run> {
+async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Run {
     let mut script = lab.script();
     let half = script.tokens / 2;
     if scenario == Scenario::Slow {
         script.tokens = 100;
         script.gap_ms = 0;
         script.size = 10 * 1024;
+    }
+    if scenario == Scenario::Idle {
+        script.tokens = 10;
+        script.gap_ms = 1500;
     }
     if scenario == Scenario::Kill {
         // The reader is still there when the server dies.
@@ -112,12 +124,17 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Option<Run> {
         Scenario::Cancel => calls::cancel(lab, &mut run, script).await,
         Scenario::Retry => calls::retry(lab, &mut run, script).await,
         Scenario::Kill => breaks::kill(lab, &mut run, script).await,
+        Scenario::Idle => {
+            let memory = readers::idle(lab, script).await;
+            memory.map(|memory| lab.memory = memory)
+        }
+        Scenario::Watched => Ok(()),
         Scenario::UpstreamBack => calls::upstream_back(lab, &mut run, script).await,
     };
     run.problem = done.err();
     run.upstream = lab.saw(&name);
     run.resumable = lab.resumable;
-    Some(run)
+    run
 }
 
 /// One reader from the beginning to the end.

@@ -6,6 +6,8 @@ pub(crate) struct Frame {
     pub(crate) id: Option<String>,
     pub(crate) event: String,
     pub(crate) data: String,
+    /// Bytes from the beginning of the body to the end of this frame.
+    pub(crate) end: u64,
 }
 
 /// Takes bytes, gives frames. What is left over at the end is not a frame.
@@ -16,12 +18,14 @@ pub(crate) struct Framer {
     id: Option<String>,
     event: String,
     data: Option<String>,
+    read: u64,
 }
 
 impl Framer {
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &byte in bytes {
+            self.read += 1;
             let crlf = self.after_cr && byte == b'\n';
             self.after_cr = byte == b'\r';
             if crlf {
@@ -43,7 +47,7 @@ impl Framer {
             let data = self.data.take();
             let event = std::mem::take(&mut self.event);
             let id = self.id.take();
-            return data.map(|data| Frame { id, event, data });
+            return data.map(|data| Frame { id, event, data, end: self.read });
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -75,7 +79,7 @@ mod tests {
         let whole = Framer::default().feed(bytes);
         assert_eq!(
             whole[0],
-            Frame { id: Some("7".into()), event: "a".into(), data: "x\ny".into() }
+            Frame { id: Some("7".into()), event: "a".into(), data: "x\ny".into(), end: 42 }
         );
         assert_eq!((whole.len(), whole[1].data.as_str()), (2, "Grüße"));
         for at in 0..bytes.len() {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::client::now_us;
 use crate::http::{self, Request};
 
 /// What an answer is like. In a prompt: `[streamproof name=a tokens=40 gap_ms=5]`.
@@ -85,6 +86,8 @@ pub(crate) struct Saw {
     pub(crate) closed: Option<Instant>,
     /// An answer was given to its end.
     pub(crate) finished: bool,
+    /// When the tokens of the first answer were sent, as [`now_us`] counts.
+    pub(crate) sent_us: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -163,15 +166,19 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     let Some(script) = request.body["messages"].as_array().and_then(|all| directive(all)) else {
         // Somebody's probe: an answer of one word.
         let script = Script { name: "other".into(), tokens: 1, ..Script::default() };
-        return answer(&mut socket, &request, &script).await.map(drop);
+        return answer(&mut socket, &request, &script, &mut Vec::new()).await.map(drop);
     };
     shared.note(&script.name, |saw| {
         saw.requests += 1;
         saw.open += 1;
     });
-    let finished = answer(&mut socket, &request, &script).await;
+    let mut sent_us = Vec::new();
+    let finished = answer(&mut socket, &request, &script, &mut sent_us).await;
     shared.note(&script.name, |saw| {
         saw.open -= 1;
+        if saw.sent_us.is_empty() {
+            saw.sent_us = sent_us;
+        }
         match finished {
             Ok(true) => saw.finished = true,
             Ok(false) | Err(_) => saw.closed = Some(Instant::now()),
@@ -198,7 +205,12 @@ fn usage(script: &Script) -> Value {
 }
 
 /// Gives the answer. False: the client went away before its end.
-async fn answer(socket: &mut TcpStream, request: &Request, script: &Script) -> io::Result<bool> {
+async fn answer(
+    socket: &mut TcpStream,
+    request: &Request,
+    script: &Script,
+    sent_us: &mut Vec<u64>,
+) -> io::Result<bool> {
     if request.body["stream"] != true {
         let message = json!({ "role": "assistant", "content": script.text() });
         let choice = json!({ "index": 0, "message": message, "finish_reason": "stop" });
@@ -225,6 +237,7 @@ async fn answer(socket: &mut TcpStream, request: &Request, script: &Script) -> i
                 () = http::gone(socket) => return Ok(false),
             }
         }
+        sent_us.push(now_us());
         http::chunk(socket, &chunk(&json!({ "content": script.token(at) }), None)).await?;
     }
     let mut last = chunk(&json!({}), Some("stop"));

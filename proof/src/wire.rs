@@ -1,7 +1,7 @@
 //! The protocols, each as its own wire only: what is asked, and what the frames mean.
 use serde_json::Value;
 
-use crate::history::{Ending, Event};
+use crate::history::{Ending, Event, View};
 use crate::sse::Frame;
 
 mod chat;
@@ -18,11 +18,17 @@ pub(crate) use template::Template;
 /// A request, without the target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ask {
+    /// An HTTP method, or [`SOCKET`].
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<Value>,
+    /// The cursor that is resumed from.
+    pub(crate) from: Option<String>,
 }
+
+/// The method of a request over a WebSocket: its body is the first frame.
+pub(crate) const SOCKET: &str = "WEBSOCKET";
 
 impl Ask {
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -30,7 +36,7 @@ impl Ask {
     }
 
     pub(crate) fn post(path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method: "POST".into(), path: path.into(), headers: Vec::new(), body }
+        Self { method: "POST".into(), path: path.into(), body, ..Self::default() }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -55,8 +61,10 @@ pub(crate) struct Reading {
     pub(crate) id: Option<String>,
     /// How the answer ends, where a later frame is the ending itself.
     pub(crate) pending: Option<Ending>,
-    /// The stream has cursors: it says where each event is.
-    pub(crate) cursors: bool,
+    /// The stream has told its failure: what closes it says no more.
+    pub(crate) failed: bool,
+    /// The cursor that the connection was resumed from.
+    pub(crate) from: Option<String>,
 }
 
 /// A protocol.
@@ -76,13 +84,18 @@ pub(crate) trait Wire: Send + Sync {
         None
     }
 
-    /// The client's own name for the stream is its id.
-    fn named(&self) -> bool {
-        false
+    /// The id of a stream that its client named so.
+    fn named(&self, _name: &str) -> Option<String> {
+        None
     }
 
     /// One frame's events; the last ones have the cursor behind them.
     fn read(&self, frame: &Frame, reading: &mut Reading) -> Vec<Event>;
+
+    /// The event that a body's regular end stands for, where no event of its own says it.
+    fn closed(&self, _reading: &mut Reading) -> Option<Event> {
+        None
+    }
 
     /// Goes on behind the cursor, or reads from the beginning.
     fn resume(&self, id: &str, cursor: Option<&str>) -> Option<Ask>;
@@ -100,6 +113,21 @@ pub(crate) trait Wire: Send + Sync {
     /// A cursor that cannot exist.
     fn impossible(&self) -> Option<String> {
         None
+    }
+
+    /// Cursors are numbers that go up by one.
+    fn numbered(&self) -> bool {
+        false
+    }
+
+    /// Asks for the state of a stream.
+    fn view(&self, _id: &str) -> Option<Ask> {
+        None
+    }
+
+    /// What the answer to that says.
+    fn seen(&self, _body: &Value) -> View {
+        View::default()
     }
 
     fn cancel(&self, _id: &str) -> Option<Ask> {
@@ -126,7 +154,8 @@ pub(crate) trait Writes: Send + Sync {
 }
 
 /// The names of the protocols, as the command line has them.
-pub(crate) const PROTOCOLS: [&str; 6] = ["chat", "responses", "messages", "ui", "durable", "sse"];
+pub(crate) const PROTOCOLS: [&str; 7] =
+    ["chat", "responses", "responses-ws", "messages", "ui", "durable", "sse"];
 
 /// The protocol of this name; `sse` and `durable` take a mapping.
 ///
@@ -134,12 +163,16 @@ pub(crate) const PROTOCOLS: [&str; 6] = ["chat", "responses", "messages", "ui", 
 /// A name that is not known, or `sse` without a mapping.
 pub(crate) fn of(name: &str, map: Option<Template>) -> Result<Box<dyn Wire>, String> {
     match (name, map) {
+        (_, Some(_)) if !matches!(name, "durable" | "sse") => {
+            Err(format!("the protocol {name} has its own routes: --map is for sse and durable"))
+        }
         ("chat", _) => Ok(Box::new(chat::Chat)),
-        ("responses", _) => Ok(Box::new(responses::Responses)),
+        ("responses", _) => Ok(Box::new(responses::Responses { socket: false })),
+        ("responses-ws", _) => Ok(Box::new(responses::Responses { socket: true })),
         ("messages", _) => Ok(Box::new(messages::Messages)),
         ("ui", _) => Ok(Box::new(ui::Ui)),
         ("durable", map) => Ok(Box::new(durable::Durable { map })),
-        ("sse", Some(map)) => Ok(Box::new(map)),
+        ("sse", Some(map)) => map.checked().map(|map| Box::new(map) as Box<dyn Wire>),
         ("sse", None) => Err("the protocol sse needs --map FILE: see the README".into()),
         _ => Err(format!("no protocol is called {name}: {}", PROTOCOLS.join(", "))),
     }
@@ -158,4 +191,10 @@ pub(crate) fn json(frame: &Frame) -> Value {
 /// A text field, empty where there is none.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The output tokens of a report of usage, by the names that protocols give them.
+pub(crate) fn output_tokens(usage: &Value) -> Option<u64> {
+    let names = ["completion_tokens", "output_tokens", "outputTokens"];
+    usage.as_u64().or_else(|| names.iter().find_map(|name| usage[name].as_u64()))
 }

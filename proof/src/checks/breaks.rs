@@ -19,12 +19,26 @@ pub(super) fn shown(_: &History, run: &Run) -> Word {
         return Some(Err("the server never answered again".into()));
     }
     // Declared void by a 204 is a silent loss: there is nothing to show in its place.
-    if let Some(none) = reader.connections.iter().find(|c| c.status == 204) {
+    if reader.connections.iter().any(|connection| connection.status == 204) {
         let had = reader.connections[0].text().len();
-        let _ = none;
         return Some(Err(format!("{had} bytes were shown, and the stream is gone (204)")));
     }
-    Some(keeps_what_was_shown(reader, run.replays))
+    Some(keeps_what_was_shown(reader, run.replays).and_then(|()| has_it_still(run, reader)))
+}
+
+/// Who reads the stream from its beginning gets what was shown, too.
+fn has_it_still(run: &Run, reader: &Reader) -> Result<(), String> {
+    let Some(replay) = &run.replay else { return Ok(()) };
+    if !replay.let_in() {
+        return Err(format!("read again, and answered with {}", replay.status));
+    }
+    let had = text(reader.assembled(run.replays).into_iter());
+    let again = replay.text();
+    if again.starts_with(&had) {
+        return Ok(());
+    }
+    let shown = had.len();
+    Err(format!("{shown} bytes were shown, and read again it has {}", difference(&had, &again)))
 }
 
 pub(super) fn ending(_: &History, run: &Run) -> Word {
@@ -41,7 +55,7 @@ pub(super) fn ending(_: &History, run: &Run) -> Word {
     let said = text(events.iter().copied());
     match (ended, run.expected.as_deref()) {
         (Some(Ending::Success), Some(expected)) if said != expected => {
-            Some(Err(difference(expected, &said)))
+            Some(Err(format!("a success, but {}", difference(expected, &said))))
         }
         (Some(_), _) => Some(Ok(())),
         (None, _) if !run.resumable => Some(Ok(())),
@@ -84,11 +98,7 @@ pub(super) fn upstream_cut(_: &History, run: &Run) -> Word {
             let (had, all) = (said.len(), expected.len());
             Err(format!("a success with {had} of {all} bytes"))
         }
-        // Told that it is void, a reader knows that this was not all.
-        None if connection.events.last().is_some_and(|last| last.void) => Ok(()),
-        None if connection.let_in() && connection.closed == Closed::Server => {
-            Err("the body ends as if all were said, without an ending or an error".into())
-        }
+        // Without an ending it is no success: a reader can tell that something is missing.
         Some(_) | None => Ok(()),
     })
 }

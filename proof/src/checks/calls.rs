@@ -1,11 +1,14 @@
 //! Cancels and repeated requests.
-use super::{Word, ending_word};
+use super::{Word, ending_word, watched};
 use crate::history::{Cancelled, Connection, Ending, History, Run, Scenario};
 
 /// The cancel of a run that was still running, and how its stream ended for all we know.
 fn cancelled(run: &Run) -> Option<(&Cancelled, Option<Ending>)> {
     let cancel = run.cancel.as_ref()?;
-    let seen = run.readers.first()?.last()?.ending();
+    let last = run.readers.first()?.last()?;
+    // Where the stream only stops, its state says how.
+    let state = run.views.last().and_then(|view| view.ending).filter(|_| last.ended_silently());
+    let seen = state.or(last.ending());
     let replay = run.replay.as_ref().and_then(Connection::ending);
     (cancel.asked && cancel.was_running).then_some((cancel, seen.or(replay)))
 }
@@ -26,6 +29,15 @@ pub(super) fn receipt(_: &History, run: &Run) -> Word {
 }
 
 pub(super) fn ending(_: &History, run: &Run) -> Word {
+    if run.scenario == Scenario::Watched {
+        let ended = run.replay.as_ref()?.ending()?;
+        let unasked = ended == Ending::Cancelled && !run.views.iter().any(|view| view.receipt);
+        return Some(if unasked {
+            Err("cancelled, and nobody had asked for it".into())
+        } else {
+            Ok(())
+        });
+    }
     let (cancel, ended) = cancelled(run)?;
     if !(200..300).contains(&cancel.status) {
         return None;
@@ -49,7 +61,7 @@ pub(super) fn ending(_: &History, run: &Run) -> Word {
 /// Closed in time; going away is a cancel only for servers that take it as one.
 pub(super) fn upstream(history: &History, run: &Run) -> Word {
     let cancel = run.cancel.as_ref().filter(|cancel| cancel.was_running)?;
-    run.upstream?;
+    run.upstream.as_ref()?;
     let within = history.cancel_within_ms;
     match cancel.upstream_closed_ms {
         Some(_) => Some(Ok(())),
@@ -74,6 +86,9 @@ fn one_generation(run: &Run) -> Option<(&Connection, &Connection)> {
 }
 
 pub(super) fn generation(_: &History, run: &Run) -> Word {
+    if run.scenario == Scenario::Watched {
+        return watched::starts(run);
+    }
     let (first, second) = one_generation(run)?;
     let (before, after) = (first.text(), second.text());
     if first.id != second.id {
@@ -87,7 +102,7 @@ pub(super) fn generation(_: &History, run: &Run) -> Word {
 
 pub(super) fn asked_once(_: &History, run: &Run) -> Word {
     one_generation(run)?;
-    match run.upstream?.requests {
+    match run.upstream.as_ref()?.requests {
         0 | 1 => Some(Ok(())),
         more => Some(Err(format!("{more} requests at the upstream"))),
     }

@@ -18,6 +18,13 @@ pub(super) fn one(_: &History, run: &Run) -> Word {
     if let Some((name, two)) = connections(run).find(|(_, c)| endings(c) > 1) {
         return Some(Err(format!("{name}: {} endings", endings(two))));
     }
+    if run.scenario == Scenario::Watched {
+        let whole = run.replay.as_ref()?;
+        return Some(match endings(whole) {
+            0 => Err("the stream has no ending".into()),
+            _ => Ok(()),
+        });
+    }
     if !undisturbed(run) {
         return None;
     }
@@ -57,6 +64,7 @@ pub(super) fn closes(_: &History, run: &Run) -> Word {
         match connection.closed {
             Closed::Silent => return Some(Err(format!("{name}: still open after its ending"))),
             Closed::Broken => return Some(Err(format!("{name}: broken off after its ending"))),
+            Closed::TooMuch => return Some(Err(format!("{name}: more than is read"))),
             Closed::Server | Closed::Reader | Closed::Refused => seen = Some(Ok(())),
         }
     }
@@ -67,22 +75,38 @@ pub(super) fn closes(_: &History, run: &Run) -> Word {
 pub(super) fn whole(_: &History, run: &Run) -> Word {
     let expected = run.expected.as_deref()?;
     let mut seen = None;
-    for reader in run.readers.iter().filter(|reader| judged(reader)) {
+    if let (Scenario::Watched, Some(whole)) = (run.scenario, &run.replay) {
+        let said = whole.text();
+        return Some(if right(whole.ending(), expected, &said) {
+            Ok(())
+        } else {
+            Err(difference(expected, &said))
+        });
+    }
+    // What stops without a word stops so when it is cancelled, too.
+    let stopped = |reader: &Reader| {
+        run.cancel.is_some() && reader.last().is_some_and(Connection::ended_silently)
+    };
+    for reader in run.readers.iter().filter(|reader| judged(reader) && !stopped(reader)) {
         let events = reader.assembled(run.replays);
         let said = text(events.iter().copied());
         let ending = events.iter().find_map(|event| event.ending);
-        let right = match ending {
-            Some(Ending::Success) => said == expected,
-            Some(Ending::Incomplete | Ending::Failed | Ending::Cancelled) | None => {
-                expected.starts_with(&said)
-            }
-        };
-        if !right && !is_upstream_cut(run) {
+        if !right(ending, expected, &said) && !is_upstream_cut(run) {
             return Some(Err(format!("{}: {}", reader.name, difference(expected, &said))));
         }
         seen = Some(Ok(()));
     }
     seen
+}
+
+/// A success has all of the text; else it is a beginning of it.
+fn right(ending: Option<Ending>, expected: &str, said: &str) -> bool {
+    match ending {
+        Some(Ending::Success) => said == expected,
+        Some(Ending::Incomplete | Ending::Failed | Ending::Cancelled) | None => {
+            expected.starts_with(said)
+        }
+    }
 }
 
 /// What an upstream that broke off means is another check's.
@@ -94,12 +118,32 @@ fn judged(reader: &Reader) -> bool {
     reader.name != "impossible" && reader.name != "away"
 }
 
-pub(super) fn usage(_: &History, run: &Run) -> Word {
-    let whole = run.scenario == Scenario::Whole;
-    let connection = run.readers.first()?.last().filter(|_| whole)?;
-    let told = connection.events.iter().any(|event| event.usage);
-    // Nobody has to say it: a server that never does, does not offer it.
-    (connection.ending() == Some(Ending::Success) && told).then_some(Ok(()))
+/// Nobody has to say it: a server that never does, does not offer it.
+pub(super) fn usage(history: &History, run: &Run) -> Word {
+    let told = |connection: &Connection| connection.events.iter().any(|e| e.used.is_some());
+    let of_run = |run: &Run| successes(run).next().map(told);
+    let offered = history.runs.iter().any(|run| of_run(run) == Some(true));
+    let said = of_run(run).filter(|_| offered)?;
+    Some(if said { Ok(()) } else { Err("a success without its usage".into()) })
+}
+
+/// The last connections of readers from the beginning that saw an undisturbed success.
+fn successes(run: &Run) -> impl Iterator<Item = &Connection> {
+    let whole = run.readers.iter().filter(|r| undisturbed(run) && r.connections.len() == 1);
+    let last = whole.filter_map(Reader::last).filter(|c| c.cursor.is_none());
+    last.filter(|connection| connection.ending() == Some(Ending::Success))
+}
+
+pub(super) fn used(_: &History, run: &Run) -> Word {
+    let expected = run.tokens?;
+    let mut seen = None;
+    for used in successes(run).filter_map(|c| c.events.iter().find_map(|event| event.used)) {
+        if used != expected {
+            return Some(Err(format!("{used} output tokens, of {expected}")));
+        }
+        seen = Some(Ok(()));
+    }
+    seen
 }
 
 /// Where a text leaves the one that it should be.
@@ -107,7 +151,7 @@ pub(super) fn difference(expected: &str, said: &str) -> String {
     let at = expected.bytes().zip(said.bytes()).take_while(|(a, b)| a == b).count();
     let (all, have) = (expected.len(), said.len());
     if at == have && have < all {
-        return format!("a success with {have} of {all} bytes");
+        return format!("{have} of {all} bytes");
     }
     let rest = String::from_utf8_lossy(&said.as_bytes()[at..]).into_owned();
     format!("at byte {at} of {all} it says {}", shortened(&rest))

@@ -1,6 +1,6 @@
 //! Readers that come back, and readers side by side.
-use super::Word;
 use super::endings::{difference, shortened};
+use super::{Word, watched};
 use crate::history::{Connection, Event, History, Reader, Run, Scenario, text};
 
 /// How a reader's events differ from the stream's.
@@ -45,6 +45,9 @@ fn cut_readers(run: &Run) -> impl Iterator<Item = &Reader> {
 }
 
 pub(super) fn gap(_: &History, run: &Run) -> Word {
+    if run.scenario == Scenario::Watched {
+        return watched::readers(run);
+    }
     differs(run, |difference| match difference {
         Difference::Gap(place) | Difference::Other(place) => Some(place),
         Difference::Repeat(_) => None,
@@ -217,15 +220,25 @@ pub(super) fn slow(_: &History, run: &Run) -> Word {
     Some(same(first, second))
 }
 
+/// Held up is who gets nothing for the second half of the other one's pause, and the rest after it.
 pub(super) fn held_up(_: &History, run: &Run) -> Word {
     let (first, second) = two(run, Scenario::Slow)?;
-    let other = second.took_ms;
     if second.status == 204 {
         return None;
     }
-    let late = first.ending().is_none() || first.took_ms > other + 1000;
-    let word = format!("the fast reader took {} ms, the slow one {other} ms", first.took_ms);
-    Some(if late { Err(word) } else { Ok(()) })
+    let (from, to) = run.paused_us?;
+    let times: Vec<u64> = first.events.iter().map(|event| event.at_us).collect();
+    let after = times.iter().any(|at| *at >= to);
+    let quiet = from + (to - from) / 2;
+    let during = times.iter().any(|at| (quiet..to).contains(at));
+    let ms = (to - from) / 1000;
+    Some(if first.ending().is_none() {
+        Err("the fast reader has no ending".into())
+    } else if after && !during {
+        Err(format!("the slow reader paused for {ms} ms, and so had the fast one to"))
+    } else {
+        Ok(())
+    })
 }
 
 pub(super) fn instances(history: &History, run: &Run) -> Word {

@@ -32,6 +32,12 @@ pub(super) fn take_up(shared: &Arc<Shared>, log: Log) {
         shared.streams().insert(log.id.clone(), stream);
         return;
     }
+    if shared.has(Fault::KilledAsSuccess) {
+        log.end("completed", None);
+        let stream = Stream { log: log.clone(), running: None };
+        shared.streams().insert(log.id.clone(), stream);
+        return;
+    }
     log.append("void", json!({}));
     run(shared, &log);
 }
@@ -50,14 +56,21 @@ fn run(shared: &Arc<Shared>, log: &Arc<Log>) {
     let (http, log) = (shared.http.clone(), log.clone());
     let upstream = shared.options.upstream.clone();
     let truncation = shared.has(Fault::TruncationAsSuccess);
+    let loses = shared.has(Fault::LosesToken);
+    let silent = shared.has(Fault::SometimesUsage) && shared.streams().len() % 3 > 0;
+    let wrong = shared.has(Fault::WrongUsage);
     let of_task = log.clone();
     let running = spawn(shared, async move {
-        let (status, usage) = match ask(&http, &upstream, &of_task.prompt, Some(&of_task)).await {
+        let answer = ask(&http, &upstream, &of_task.prompt, Some((&of_task, loses))).await;
+        let (status, mut usage) = match answer {
             Ok((true, usage)) => ("completed", usage),
             Ok((false, _)) | Err(_) if truncation => ("completed", None),
             Ok((false, _)) | Err(_) => ("failed", None),
         };
-        of_task.end(status, usage);
+        if let Some(usage) = usage.as_mut().filter(|_| wrong) {
+            usage["completion_tokens"] = 1.into();
+        }
+        of_task.end(status, usage.filter(|_| !silent));
     });
     let stream = Stream { log: log.clone(), running: Some(running) };
     shared.streams().insert(log.id.clone(), stream);
@@ -72,12 +85,12 @@ pub(super) fn ask_again(shared: &Arc<Shared>, prompt: &str) {
     });
 }
 
-/// Asks for an answer. True: it came with a finish reason.
+/// Asks for an answer, for a log that may lose a token. True: it came with a finish reason.
 async fn ask(
     http: &reqwest::Client,
     upstream: &str,
     prompt: &str,
-    log: Option<&Log>,
+    log: Option<(&Log, bool)>,
 ) -> Result<(bool, Option<Value>), reqwest::Error> {
     let body = json!({
         "model": "streamproof",
@@ -93,7 +106,8 @@ async fn ask(
             let chunk: Value = serde_json::from_str(&frame.data).unwrap_or_default();
             let choice = &chunk["choices"][0];
             let text = choice["delta"]["content"].as_str().unwrap_or_default();
-            if let Some(log) = log.filter(|_| !text.is_empty()) {
+            let lost = text.starts_with("5:");
+            if let Some((log, _)) = log.filter(|(_, loses)| !text.is_empty() && !(*loses && lost)) {
                 log.append("delta", json!({ "text": text }));
             }
             finished |= choice["finish_reason"] == "stop";

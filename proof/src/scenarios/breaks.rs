@@ -17,6 +17,7 @@ pub(super) async fn cut(lab: &mut Lab, run: &mut Run, script: Script) -> Result<
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
     if lab.resumable {
         for n in 1..=cuts {
+            run.views.extend(lab.view(id.as_deref(), n % instances).await);
             let leave = (n < cuts).then(|| lab.dice.between(1, most));
             let place = (n % instances, connections.last().and_then(cursor));
             let Some(next) = lab.resumed(id.as_deref(), place, lab.how(leave)).await else { break };
@@ -29,6 +30,9 @@ pub(super) async fn cut(lab: &mut Lab, run: &mut Run, script: Script) -> Result<
     }
     run.readers.push(Reader { name: "reader".into(), connections });
     run.replay = replay(lab, id.as_deref(), cuts % instances).await;
+    for n in 0..2 {
+        run.views.extend(lab.view(id.as_deref(), n % instances).await);
+    }
     Ok(())
 }
 
@@ -80,19 +84,29 @@ pub(super) async fn impossible(lab: &mut Lab, run: &mut Run, script: Script) -> 
     Ok(())
 }
 
-/// Killed while a reader is at a random event; the reader resumes when the server is back.
+/// Killed while a reader is at a random event. With one target, the reader resumes when the server
+/// is back; with several, at once at the next one.
 pub(super) async fn kill(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
     let Some(hooks) = lab.hooks.clone() else { return Ok(()) };
     let at = lab.dice.between(1, lab.events.saturating_sub(4).max(1));
+    let several = lab.targets.len() > 1;
     let stream = lab.start(script, 0, &[]).await?;
     let (reading, mut seen) = lab.read(&stream, 0, lab.how(None));
     until(&mut seen, at).await;
     run.kills += 1;
     let killed = hooks.kill().await;
-    hooks.start().await?;
+    if !several {
+        hooks.start().await?;
+    }
     let connections = vec![finished(reading).await];
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
-    resume_killed(lab, run, connections, id.as_deref()).await;
+    let back = resume_killed(lab, run, connections, id.as_deref());
+    if several {
+        let (started, ()) = tokio::join!(hooks.start(), back);
+        started?;
+    } else {
+        back.await;
+    }
     run.replay = replay(lab, id.as_deref(), 0).await;
     killed
 }
@@ -110,8 +124,10 @@ async fn resume_killed(
 ) {
     let by = tokio::time::Instant::now() + COMES_BACK_FOR;
     let over = |all: &[Connection]| all.iter().any(|connection| connection.ending().is_some());
+    let mut target = 0;
     while lab.resumable && !over(&connections) {
-        let place = (0, connections.last().and_then(cursor));
+        target += 1;
+        let place = (target % lab.targets.len(), connections.last().and_then(cursor));
         let Some(next) = lab.resumed(id, place, lab.how(None)).await else { break };
         let busy = matches!(next.status, 0 | 502 | 503 | 504);
         let again = tokio::time::Instant::now() < by;

@@ -34,6 +34,7 @@ pub(super) async fn cancel(lab: &mut Lab, run: &mut Run, mut script: Script) -> 
     let connection = finished(reading).await;
     run.readers.push(Reader { name: "reader".into(), connections: vec![connection] });
     run.cancel = Some(cancelled);
+    run.views.extend(lab.view(id.as_deref(), 0).await);
     if asks && lab.resumable && !lab.wire.forgets_ended() {
         run.replay = lab.resumed(id.as_deref(), (0, None), lab.how(None)).await;
     }

@@ -2,7 +2,7 @@
 //! `sequence_number` and answer `GET …/{id}?stream=true&starting_after=N` are resumed by that.
 use serde_json::json;
 
-use super::{Ask, Prompt, Reading, Wire, event, json as parsed, text};
+use super::{Ask, Prompt, Reading, Wire, event, json as parsed, output_tokens, text};
 use crate::history::{Ending, Event};
 use crate::sse::Frame;
 
@@ -26,6 +26,10 @@ impl Wire for Chat {
     fn read(&self, frame: &Frame, reading: &mut Reading) -> Vec<Event> {
         let mut event = event(frame);
         if frame.data.trim() == "[DONE]" {
+            if reading.failed {
+                event.transient = true;
+                return vec![event];
+            }
             // `[DONE]` alone says nothing of a success: the finish reason does.
             event.ending = Some(reading.pending.take().unwrap_or(Ending::Incomplete));
             return vec![event];
@@ -37,6 +41,7 @@ impl Wire for Chat {
                 event.cursor = chunk["error"]["sequence_number"].as_u64().map(|n| n.to_string());
             } else {
                 event.ending = Some(Ending::Failed);
+                reading.failed = true;
             }
             return vec![event];
         }
@@ -44,12 +49,11 @@ impl Wire for Chat {
             reading.id = Some(id.to_owned());
         }
         if let Some(n) = chunk["sequence_number"].as_u64() {
-            reading.cursors = true;
             event.cursor = Some(n.to_string());
         }
         let choice = &chunk["choices"][0];
         event.text = text(&choice["delta"]["content"]);
-        event.usage = chunk["usage"].is_object();
+        event.used = output_tokens(&chunk["usage"]);
         if let Some(reason) = choice["finish_reason"].as_str() {
             reading.pending = Some(match reason {
                 "length" => Ending::Incomplete,

@@ -30,14 +30,13 @@ impl Wire for Durable {
         self.map.as_ref().and_then(|map| map.id(headers, body))
     }
 
-    fn named(&self) -> bool {
-        self.map.is_none()
+    fn named(&self, name: &str) -> Option<String> {
+        self.map.is_none().then(|| name.to_owned())
     }
 
     fn read(&self, frame: &Frame, reading: &mut Reading) -> Vec<Event> {
         let data = parsed(frame);
         if frame.event == "control" {
-            reading.cursors = true;
             let offset = Event {
                 raw: "control".into(),
                 cursor: data["streamNextOffset"].as_str().map(str::to_owned),
@@ -87,10 +86,10 @@ impl Durable {
         let frame = Frame { data: item.to_string(), ..Frame::default() };
         match &self.map {
             Some(map) => {
-                let read = map.meaning(&frame);
+                let read = map.meaning(&frame, &mut Reading::default());
                 event.text = read.text;
                 event.void = read.void;
-                event.usage = read.usage;
+                event.used = read.used;
                 // The stream's own closing follows; this says what it means.
                 reading.pending = read.ending.or(reading.pending);
             }
@@ -105,7 +104,7 @@ fn path(name: &str) -> String {
 }
 
 fn put(method: &str, name: &str, body: Option<Value>) -> Ask {
-    let ask = Ask { method: method.into(), path: path(name), headers: Vec::new(), body };
+    let ask = Ask { method: method.into(), path: path(name), body, ..Ask::default() };
     ask.header("content-type", "application/json")
 }
 

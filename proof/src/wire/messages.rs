@@ -2,7 +2,7 @@
 //! answer `GET /v1/messages/{id}?stream=true&starting_after=N` are resumed by that.
 use serde_json::json;
 
-use super::{Ask, Prompt, Reading, Wire, event, json as parsed, text};
+use super::{Ask, Prompt, Reading, Wire, event, json as parsed, output_tokens, text};
 use crate::history::{Ending, Event};
 use crate::sse::Frame;
 
@@ -27,14 +27,13 @@ impl Wire for Messages {
         let mut event = event(frame);
         let data = parsed(frame);
         if frame.id.is_some() {
-            reading.cursors = true;
             event.cursor.clone_from(&frame.id);
         }
         match data["type"].as_str().unwrap_or_default() {
             "message_start" => reading.id = data["message"]["id"].as_str().map(str::to_owned),
             "content_block_delta" => event.text = text(&data["delta"]["text"]),
             "message_delta" => {
-                event.usage = data["usage"].is_object();
+                event.used = output_tokens(&data["usage"]);
                 reading.pending = Some(match data["delta"]["stop_reason"].as_str() {
                     Some("max_tokens" | "model_context_window_exceeded" | "pause_turn") | None => {
                         Ending::Incomplete

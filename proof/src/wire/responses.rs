@@ -1,11 +1,16 @@
-//! OpenAI Responses over SSE: in the background, so that it can be resumed and cancelled.
+//! OpenAI Responses. Over SSE it is started in the background, so that it can be resumed and
+//! cancelled. Over a WebSocket it is started there, and resumed and cancelled over HTTP: OpenAI's
+//! WebSocket mode has no means of its own. The events of both have to be the same.
 use serde_json::{Value, json};
 
-use super::{Ask, Prompt, Reading, Wire, event, json as parsed, text};
-use crate::history::{Ending, Event};
+use super::{Ask, Prompt, Reading, SOCKET, Wire, json as parsed, output_tokens, text};
+use crate::history::{Ending, Event, View};
 use crate::sse::Frame;
 
-pub(crate) struct Responses;
+pub(crate) struct Responses {
+    /// Started over a WebSocket.
+    pub(crate) socket: bool,
+}
 
 fn ending(response: &Value) -> Option<Ending> {
     match response["status"].as_str()? {
@@ -19,10 +24,21 @@ fn ending(response: &Value) -> Option<Ending> {
 
 impl Wire for Responses {
     fn name(&self) -> &'static str {
-        "responses"
+        if self.socket { "responses-ws" } else { "responses" }
     }
 
     fn start(&self, prompt: &Prompt) -> Ask {
+        if self.socket {
+            let frame = json!({
+                "type": "response.create",
+                "model": prompt.model,
+                "input": prompt.text,
+                "store": true,
+            });
+            let mut ask = Ask::post("/v1/responses", Some(frame));
+            ask.method = SOCKET.into();
+            return ask;
+        }
         let body = json!({
             "model": prompt.model,
             "input": prompt.text,
@@ -38,10 +54,10 @@ impl Wire for Responses {
         if frame.data.trim() == "[DONE]" {
             return Vec::new();
         }
-        let mut event = event(frame);
+        // The event's name stands in its data, too; over a WebSocket it stands only there.
+        let mut event = Event { raw: frame.data.clone(), ..Event::default() };
         let data = parsed(frame);
         if let Some(n) = data["sequence_number"].as_u64() {
-            reading.cursors = true;
             event.cursor = Some(n.to_string());
         }
         if let Some(id) = data["response"]["id"].as_str() {
@@ -53,7 +69,7 @@ impl Wire for Responses {
             | "response.incomplete"
             | "response.failed"
             | "response.cancelled" => {
-                event.usage = data["response"]["usage"].is_object();
+                event.used = output_tokens(&data["response"]["usage"]);
                 event.ending = ending(&data["response"]).or(Some(Ending::Failed));
             }
             // An item that ends before its text is whole is void: a new one follows.
@@ -75,6 +91,30 @@ impl Wire for Responses {
 
     fn impossible(&self) -> Option<String> {
         Some("999999".into())
+    }
+
+    fn numbered(&self) -> bool {
+        true
+    }
+
+    fn view(&self, id: &str) -> Option<Ask> {
+        Some(Ask::get(format!("/v1/responses/{id}")))
+    }
+
+    fn seen(&self, body: &Value) -> View {
+        let messages = body["output"].as_array().into_iter().flatten();
+        let last = messages.filter(|item| item["type"] == "message").next_back();
+        let parts = last.and_then(|item| item["content"].as_array()).into_iter().flatten();
+        let said: String = parts.map(|part| text(&part["text"])).collect();
+        let ending = ending(body);
+        View {
+            ending,
+            // What is said of an answer that goes on is for the server to choose.
+            text: ending.is_some().then_some(said),
+            used: output_tokens(&body["usage"]),
+            raw: body.to_string(),
+            ..View::default()
+        }
     }
 
     fn cancel(&self, id: &str) -> Option<Ask> {

@@ -3,16 +3,15 @@ use super::{Reading, Wire, of};
 use crate::history::{Ending, Event};
 use crate::sse::Framer;
 
-fn read(wire: &dyn Wire, stream: &str) -> (Vec<Event>, Reading) {
+fn read(wire: &dyn Wire, stream: &str) -> Vec<Event> {
     let mut reading = Reading::default();
     let frames = Framer::default().feed(stream.as_bytes());
-    let events = frames.iter().flat_map(|frame| wire.read(frame, &mut reading)).collect();
-    (events, reading)
+    frames.iter().flat_map(|frame| wire.read(frame, &mut reading)).collect()
 }
 
 fn ending(protocol: &str, stream: &str) -> Option<Ending> {
     let wire = of(protocol, None).unwrap();
-    read(wire.as_ref(), stream).0.iter().find_map(|event| event.ending)
+    read(wire.as_ref(), stream).iter().find_map(|event| event.ending)
 }
 
 #[test]
@@ -25,6 +24,11 @@ fn done_without_a_finish_reason_is_no_success() {
     assert_eq!(ending("chat", &format!("{text}{stop}{done}")), Some(Ending::Success));
     let error = "data: {\"error\":{\"message\":\"away\"}}\n\n";
     assert_eq!(ending("chat", &format!("{text}{error}")), Some(Ending::Failed));
+    // Many servers close with [DONE] behind an error, too: that is no second ending.
+    let wire = of("chat", None).unwrap();
+    let events = read(wire.as_ref(), &format!("{text}{error}{done}"));
+    let lasting: Vec<_> = events.iter().filter(|event| !event.transient).collect();
+    assert_eq!(lasting.last().and_then(|event| event.ending), Some(Ending::Failed), "{lasting:?}");
 }
 
 #[test]
@@ -50,11 +54,11 @@ fn each_protocol_has_its_own_ending() {
 fn a_closed_durable_stream_ends_behind_its_last_offset() {
     let wire = of("durable", None).unwrap();
     let stream = "event: data\ndata: [{\"text\":\"Hel\"},{\"text\":\"lo\"}]\n\nevent: control\ndata: {\"streamNextOffset\":\"7\",\"streamClosed\":true}\n\n";
-    let (events, reading) = read(wire.as_ref(), stream);
+    let events = read(wire.as_ref(), stream);
     let cursors: Vec<_> = events.iter().map(|event| event.cursor.as_deref()).collect();
     assert_eq!(cursors, [None, None, Some("7"), None]);
     assert_eq!(events[3].ending, Some(Ending::Success));
-    assert!(reading.cursors && events[2].transient);
+    assert!(events[2].transient);
 }
 
 #[test]

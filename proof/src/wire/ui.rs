@@ -2,7 +2,7 @@
 //! the running answer again from its beginning, and is 204 when none runs.
 use serde_json::json;
 
-use super::{Ask, Prompt, Reading, Wire, event, json as parsed, text};
+use super::{Ask, Prompt, Reading, Wire, event, json as parsed, output_tokens, text};
 use crate::history::{Ending, Event};
 use crate::sse::Frame;
 
@@ -28,8 +28,8 @@ impl Wire for Ui {
         Ask::post("/api/chat", Some(body))
     }
 
-    fn named(&self) -> bool {
-        true
+    fn named(&self, name: &str) -> Option<String> {
+        Some(name.to_owned())
     }
 
     fn read(&self, frame: &Frame, reading: &mut Reading) -> Vec<Event> {
@@ -45,7 +45,7 @@ impl Wire for Ui {
             "error" => reading.pending = Some(Ending::Failed),
             "abort" => reading.pending = Some(Ending::Cancelled),
             "finish" => {
-                event.usage = part["messageMetadata"]["usage"].is_object();
+                event.used = output_tokens(&part["messageMetadata"]["usage"]);
                 let other = part["finishReason"].as_str();
                 reading.pending = reading.pending.or(Some(match other {
                     Some("length") => Ending::Incomplete,

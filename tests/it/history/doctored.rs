@@ -59,14 +59,14 @@ type Lie = (&'static str, fn(&mut History), &'static str);
 
 fn lies_of_the_log() -> Vec<Lie> {
     vec![
-        ("a hole", |h| drop(h.log.remove(2)), "a gap or a repeat in the log"),
-        ("a repeat", |h| h.log.insert(3, h.log[3].clone()), "a gap or a repeat in the log"),
-        ("no ending", |h| drop(h.log.pop()), "does not end in `done`"),
-        ("two endings", |h| h.log.push(event(6, "done", json!({}))), "2 endings"),
+        ("a hole", |h| drop(h.log.remove(2)), "events.numbered"),
+        ("a repeat", |h| h.log.insert(3, h.log[3].clone()), "events.numbered"),
+        ("no ending", |h| drop(h.log.pop()), "ending.one: watched 1: the stream has no ending"),
+        ("two endings", |h| h.log.push(event(6, "done", json!({}))), "ending.one"),
         (
             "a word behind the end",
             |h| h.log.push(event(6, "delta", json!({ "text": "!" }))),
-            "does not end in `done`",
+            "ending.last",
         ),
         (
             "a second start",
@@ -79,36 +79,44 @@ fn lies_of_the_log() -> Vec<Lie> {
             "contradicts itself",
         ),
         ("another's log", |h| h.log[0] = event(1, "started", json!({})), "another generation's"),
-        ("empty", |h| h.log.clear(), "0 endings"),
+        ("empty", |h| h.log.clear(), "ending.one"),
     ]
 }
 
 fn lies_of_readers() -> Vec<Lie> {
     vec![
-        ("a hole", |h| drop(h.readers[0][0].events.remove(2)), "4 follows 2"),
-        ("a repeat", |h| h.readers[1][2].events.insert(0, log()[1].clone()), "2 follows 2"),
-        ("a jump at the reconnect", |h| drop(h.readers[1][2].events.remove(0)), "4 follows 2"),
-        ("other bytes", |h| h.readers[0][0].events[1].data.push(' '), "differs from the log's"),
+        ("a hole", |h| drop(h.readers[0][0].events.remove(2)), "resume.gap: watched 1: reader"),
+        (
+            "a repeat",
+            |h| h.readers[1][2].events.insert(0, log()[1].clone()),
+            "resume.gap: watched 1: reader",
+        ),
+        (
+            "a jump at the reconnect",
+            |h| drop(h.readers[1][2].events.remove(0)),
+            "resume.gap: watched 1: reader",
+        ),
+        ("other bytes", |h| h.readers[0][0].events[1].data.push(' '), "resume.gap"),
         (
             "an event that nobody else has",
             |h| {
                 h.log.truncate(4);
                 h.log.push(event(5, "done", json!({ "status": "failed" })));
             },
-            "differs from the log's",
+            "resume.gap",
         ),
         (
             "an event beyond the log",
             |h| h.readers[0][0].events.push(event(6, "delta", json!({ "text": "!" }))),
-            "6 is not in the log",
+            "is not in the stream",
         ),
         (
             "a word behind the end",
             |h| h.readers[0][0].events.push(event(6, "delta", json!({ "text": "!" }))),
-            "something follows `done`",
+            "ending.last",
         ),
-        ("let in too early", |h| h.readers[1][3].after = 4, "204 No Content behind 4"),
-        ("turned away", |h| h.readers[1][1].status = StatusCode::NOT_FOUND, "404 Not Found"),
+        ("let in too early", |h| h.readers[1][3].after = 4, "204 behind 4"),
+        ("turned away", |h| h.readers[1][1].status = StatusCode::NOT_FOUND, "404 behind 2"),
         (
             "told to forget",
             |h| {
@@ -122,25 +130,25 @@ fn lies_of_readers() -> Vec<Lie> {
                 h.restored = true;
                 h.readers[0][0].events[1] = event(2, "snapshot", json!({ "text": "Hey" }));
             },
-            "not the log's text",
+            "a snapshot: ",
         ),
     ]
 }
 
 fn lies_of_answers() -> Vec<Lie> {
     vec![
-        ("another text", |h| h.view["text"] = "Hell".into(), "differ in their text"),
+        ("another text", |h| h.view["text"] = "Hell".into(), "views.true"),
         ("another status", |h| h.view["status"] = "failed".into(), "differ in status"),
         ("another usage", |h| h.view["usage"] = json!({}), "differ in usage"),
-        ("another length", |h| h.view["last_seq"] = 4.into(), "GET says 4 events"),
-        ("a view that went back", |h| h.views.swap(0, 1), "GET went back from 5 to 3"),
-        (
-            "a view ahead of the log",
-            |h| h.views[0]["text"] = "Hello".into(),
-            "what the log does not hold",
-        ),
+        ("another length", |h| h.view["last_seq"] = 4.into(), "views.true"),
+        ("a view that went back", |h| h.views.swap(0, 1), "went back from 5 to 3"),
+        ("a view ahead of the log", |h| h.views[0]["text"] = "Hello".into(), "views.true"),
         ("a view that changed", |h| h.views[1]["attempts"] = 1.into(), "changed after the end"),
-        ("a false receipt", |h| h.receipts[0]["last_seq"] = 4.into(), "not true"),
+        (
+            "a false receipt",
+            |h| h.receipts[0]["last_seq"] = 4.into(),
+            "a receipt of the whole stream is at",
+        ),
         (
             "a receipt of a cancel that was none",
             |h| h.receipts[0]["cancelled"] = true.into(),
@@ -155,14 +163,14 @@ fn lies_of_answers() -> Vec<Lie> {
             "nobody had asked",
         ),
         ("two generations", |h| h.starts[1].id = "another".into(), "several generations"),
-        ("two starts", |h| h.starts[1].replayed = false, "several starts"),
-        ("a word too few", |h| h.text = Some("Hello!".into()), "said something else"),
+        ("two starts", |h| h.starts[1].replayed = false, "one key, 2 starts"),
+        ("a word too few", |h| h.text = Some("Hello!".into()), "ending.true"),
         (
             "a word twice",
             |h| {
                 h.log[3] = event(4, "delta", json!({ "text": "Hello" }));
             },
-            "said something else",
+            "ending.true",
         ),
     ]
 }

@@ -1,0 +1,158 @@
+//! Streams of which more is known than their readers' connections: all of the stream, what the
+//! server said of it when it was asked, and the answers to its starts.
+use super::endings::{difference, shortened};
+use super::{Word, ending_word};
+use crate::history::{Connection, Event, History, Reader, Run, Scenario, View, text};
+
+/// Numbers go up by one, from the first on.
+pub(super) fn numbered(_: &History, run: &Run) -> Word {
+    if !run.numbered {
+        return None;
+    }
+    let whole = run.replay.as_ref().filter(|replay| replay.let_in())?;
+    let number = |event: &Event| event.cursor.as_ref()?.parse::<u64>().ok();
+    let mut numbers = whole.lasting().filter_map(|event| number(event));
+    let mut last = numbers.next()?;
+    if run.scenario == Scenario::Watched && last != 1 {
+        return Some(Err(format!("the first event is number {last}")));
+    }
+    for number in numbers {
+        if number != last + 1 {
+            return Some(Err(format!("{number} follows {last}")));
+        }
+        last = number;
+    }
+    Some(Ok(()))
+}
+
+/// Every connection has the stream's events behind its cursor, and nothing else.
+pub(super) fn readers(run: &Run) -> Word {
+    let whole: Vec<&Event> = run.replay.as_ref()?.lasting().collect();
+    let judged = run.readers.iter().map(|reader| reads(run, reader, &whole));
+    judged.reduce(Result::and)
+}
+
+fn reads(run: &Run, reader: &Reader, whole: &[&Event]) -> Result<(), String> {
+    let forgets = |c: &Connection| c.events.iter().any(|event| is_snapshot(event, whole));
+    let told = reader.connections.iter().rposition(forgets);
+    if told.is_some() && !run.restored {
+        return Err(format!("{}: told to forget what it had", reader.name));
+    }
+    for (n, connection) in reader.connections.iter().enumerate() {
+        let place = |what: String| format!("{}, connection {}: {what}", reader.name, n + 1);
+        if told.is_none_or(|last| n >= last) {
+            follows(connection, whole).map_err(place)?;
+        }
+        let last = whole.last().and_then(|event| event.cursor.as_ref());
+        match connection.status {
+            200 => {}
+            204 if connection.cursor.as_ref() == last => {}
+            other => {
+                let behind = connection.cursor.as_deref().unwrap_or("the beginning");
+                return Err(place(format!("{other} behind {behind}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An event that replaces what came before, and that the stream itself does not have.
+fn is_snapshot(event: &Event, whole: &[&Event]) -> bool {
+    event.void && !whole.iter().any(|other| other.raw == event.raw)
+}
+
+/// Each event right behind the one before, with the stream's own bytes.
+fn follows(connection: &Connection, whole: &[&Event]) -> Result<(), String> {
+    let place = |cursor: &Option<String>| {
+        let at = whole.iter().position(|event| &event.cursor == cursor);
+        at.map_or(0, |at| at + 1)
+    };
+    let mut next = place(&connection.cursor);
+    let snapshot = connection.events.iter().rposition(|event| is_snapshot(event, whole));
+    let events = &connection.events[snapshot.unwrap_or_default()..];
+    for event in events.iter().filter(|event| !event.transient) {
+        if is_snapshot(event, whole) {
+            next = place(&event.cursor);
+            let expected = text(whole[..next].iter().copied());
+            if event.text != expected {
+                return Err(format!("a snapshot: {}", difference(&expected, &event.text)));
+            }
+            continue;
+        }
+        let raw = shortened(&event.raw);
+        match whole.get(next) {
+            Some(expected) if expected.raw == event.raw => next += 1,
+            Some(expected) => return Err(format!("{raw} for {}", shortened(&expected.raw))),
+            None => return Err(format!("{raw} is not in the stream")),
+        }
+    }
+    Ok(())
+}
+
+/// What the server says of a stream is what the stream says.
+pub(super) fn views(_: &History, run: &Run) -> Word {
+    let whole = run.replay.as_ref().filter(|replay| replay.ending().is_some())?;
+    let mut last = 0;
+    let mut ended: Option<&View> = None;
+    for view in &run.views {
+        if let Err(violation) = says(run, view, whole) {
+            return Some(Err(violation));
+        }
+        let place = view.place.as_ref().and_then(|place| place.parse().ok()).unwrap_or(last);
+        // Receipts are asked for beside other questions: their order is not known.
+        if place < last && !run.restored && !view.receipt {
+            return Some(Err(format!("went back from {last} to {place}")));
+        }
+        last = if view.receipt { last } else { place };
+        if view.ending.is_some() {
+            if let Some(earlier) = ended.filter(|earlier| earlier.raw != view.raw) {
+                let (was, is) = (shortened(&earlier.raw), shortened(&view.raw));
+                return Some(Err(format!("changed after the end: {was}, then {is}")));
+            }
+            ended = Some(view);
+        }
+    }
+    (!run.views.is_empty()).then_some(Ok(()))
+}
+
+fn says(run: &Run, view: &View, whole: &Connection) -> Result<(), String> {
+    let what = if view.receipt { "a receipt" } else { "a view" };
+    let place = view.place.as_ref();
+    let behind = place.and_then(|p| whole.lasting().position(|e| e.cursor.as_ref() == Some(p)));
+    if let Some(said) = &view.text {
+        let all = whole.text();
+        let right = match (behind, view.ending) {
+            (Some(at), _) => *said == text(whole.lasting().take(at + 1)),
+            (None, Some(_)) => *said == all,
+            // What was void meanwhile may have been true then.
+            (None, None) => all.starts_with(said.as_str()) || whole.events.iter().any(|e| e.void),
+        };
+        if !right && !(run.restored && view.ending.is_none()) {
+            return Err(format!("{what}: {}", difference(&all, said)));
+        }
+    }
+    let (Some(says), Some(ended)) = (view.ending, whole.ending()) else { return Ok(()) };
+    if says != ended && !whole.ended_silently() {
+        let words = (ending_word(says), ending_word(ended));
+        return Err(format!("{what} says {}, the stream {}", words.0, words.1));
+    }
+    let last = whole.lasting().last().and_then(|event| event.cursor.as_ref());
+    if place.is_some() && place != last {
+        return Err(format!("{what} of the whole stream is at {place:?}, not at {last:?}"));
+    }
+    let used = whole.events.iter().find_map(|event| event.used);
+    if view.place.is_some() && used.is_some() && used != view.used {
+        return Err(format!("{what} says {:?} output tokens, the stream {used:?}", view.used));
+    }
+    Ok(())
+}
+
+/// One key, one generation.
+pub(super) fn starts(run: &Run) -> Word {
+    let first = run.starts.first()?;
+    if run.starts.iter().any(|start| start.id != first.id) {
+        return Some(Err(format!("one key, several generations: {:?}", run.starts)));
+    }
+    let anew = run.starts.iter().filter(|start| !start.replayed).count();
+    Some(if anew > 1 { Err(format!("one key, {anew} starts")) } else { Ok(()) })
+}
