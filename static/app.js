@@ -5,6 +5,7 @@ import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h } from './dom.js';
 import { Outbox } from './outbox.js';
+import { recent } from './recent.js';
 import { Sidebar } from './sidebar.js';
 import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
@@ -147,7 +148,8 @@ function show() {
   const line = conversation.stopping ? 'Stopping: waiting for the receipt…'
     : running && cut ? `Holding at event ${running.answer.seq}`
       : running ? running.view.summary()
-        : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.' : '';
+        : cut && conversation.asOf ? `The server cannot be reached. Shown as it was at ${new Date(conversation.asOf).toLocaleTimeString([], { timeStyle: 'short' })}.`
+          : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.' : '';
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
 }
@@ -174,6 +176,7 @@ function showState() {
     sidebar.load();
     // Opened without the server.
     if (!composer.known) composer.models();
+    if (recent.reader === null) who();
     if (!resumed) {
       announce('Back online.');
       tellNews('back online');
@@ -268,6 +271,7 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
+  if (chosen && recent.wanted && conversation.info) await recent.keep(conversation.info, conversation.messages);
   if (chosen && settings.get().notify) await attention.ask();
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
@@ -275,12 +279,16 @@ async function tune() {
 /** Who is signed in, where one has to be. */
 async function who() {
   // A refusal asks for no sign-in: who wants to see something is asked by then.
-  const me = await fetch('/v1/session').then((answer) => (answer.ok ? answer.json() : null), () => null);
+  const answer = await fetch('/v1/session').catch(() => null);
+  const me = answer?.ok ? await answer.json() : null;
+  if (me) await recent.enter(me);
+  else if (answer?.status === 401) await recent.leave();
   byId('who').hidden = !me?.key;
   byId('who-name').textContent = me?.name ?? '';
 }
 
 byId('sign-out').addEventListener('click', async () => {
+  await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
   // What was shown and kept in memory goes with the page.
   location.assign('/');
@@ -288,6 +296,7 @@ byId('sign-out').addEventListener('click', async () => {
 
 let asking = false;
 signIn.addEventListener('wanted', async () => {
+  recent.leave();
   if (asking) return;
   asking = true;
   const signedIn = await dialogs().then(({ signIn: ask }) => ask());

@@ -14,6 +14,8 @@ import { AnswerView, whole } from './answer-view.js';
 import { byId, whenIdle } from './dom.js';
 import { Scroller } from './scroller.js';
 import { PromptView, switcher } from './prompt-view.js';
+import { recent } from './recent.js';
+import { sentences } from './sentences.js';
 import { arrange } from './stretches.js';
 import { Refused, api, settings, tell } from './store.js';
 
@@ -21,8 +23,6 @@ import { Refused, api, settings, tell } from './store.js';
 const HEAVY = 8;
 /** So many messages are shown at once, the newest; the older ones follow so many at a time, when nothing else is to be done. */
 const AT_ONCE = 48;
-/** Sentences are read at most every so many ms, so that they do not cut each other off. */
-const SENTENCES_EVERY = 2000;
 
 export class Conversation {
   /**
@@ -39,6 +39,8 @@ export class Conversation {
     this.info = null;
     /** @type {Message[]} */
     this.messages = [];
+    /** When it was read, in ms since 1970, if the server is away and this browser's copy is shown; else 0. */
+    this.asOf = 0;
     /** So many messages at the beginning are not shown yet. */
     this.skipped = 0;
     /** @type {Map<string, Live>} */
@@ -81,7 +83,7 @@ export class Conversation {
     this.live.clear();
     this.views.clear();
     this.list.replaceChildren();
-    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0 });
+    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0, asOf: 0 });
     this.visit += 1;
     this.scroller.stick();
     if (id) this.stream.join(id);
@@ -99,6 +101,7 @@ export class Conversation {
       const [info, newest] = await Promise.all([api.conversation(id), api.page(id)]);
       if (visit !== this.visit) return;
       this.info = info;
+      this.asOf = 0;
       let { data, next_cursor: cursor } = newest;
       // Messages never change: what is above those that are known is known.
       const above = data[0]?.parent_id ? known.findIndex((m) => m.id === data[0].parent_id) : -1;
@@ -113,10 +116,22 @@ export class Conversation {
         this.skipped += older.data.length;
         this.take({ data });
       }
+      whenIdle(() => recent.keep(info, data));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (visit === this.visit && error.status !== 0 && !error.passing) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
+      if (error.passing) return this.remember(id, visit);
+      if (error.status === 404) recent.drop(id);
+      if (visit === this.visit) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
     }
+  }
+
+  /** Shows what this browser keeps of it, until the server is back. @param {string} id @param {number} visit */
+  async remember(id, visit) {
+    const copy = this.info ? undefined : await recent.find(id);
+    if (!copy || visit !== this.visit || this.info) return;
+    Object.assign(this, { info: copy.info, asOf: copy.at, skipped: Math.max(0, copy.messages.length - AT_ONCE) });
+    this.take({ data: copy.messages });
+    this.scroller.stick();
   }
 
   /** @param {{ messages?: Message[], data?: Message[], running?: { generation: string, parent_id: string | null }[] }} branch */
@@ -157,22 +172,11 @@ export class Conversation {
     this.sync();
   }
 
-  /** Whole sentences for who asked to hear them, some at a time: never tokens. @param {Live} live */
-  sentences(live) {
-    if (!this.aloud || (!live.answer.done && performance.now() - (live.spokenAt ?? 0) < SENTENCES_EVERY)) return '';
-    const rest = live.answer.said.text.slice(live.spoken ?? 0);
-    const end = /^[^]*[.!?…](?=\s)|^[^]*[.!?…]$/.exec(rest)?.[0];
-    if (!end) return '';
-    live.spoken = (live.spoken ?? 0) + end.length;
-    live.spokenAt = performance.now();
-    return `${end.replace(/[*_`#>|~]+/g, '').trim()} `;
-  }
-
   /** @param {string} generation @param {Live} live */
   ended(generation, live) {
     const { status } = live.answer.done ?? { status: 'completed' };
     const words = `${whole(live.answer.words)} words`;
-    const rest = this.sentences(live);
+    const rest = this.aloud ? sentences(live) : '';
     if (status === 'completed') this.page.announce(`${rest}Answer ready, ${words}.`);
     else if (status !== 'cancelled') this.page.announce(`${rest}The answer ended early, after ${words}.`);
     // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
@@ -369,8 +373,8 @@ export class Conversation {
       for (const live of this.live.values()) {
         if (live.view.over) continue;
         live.view.render();
-        const sentences = this.sentences(live);
-        if (sentences) this.page.announce(sentences);
+        const heard = this.aloud && sentences(live);
+        if (heard) this.page.announce(heard);
       }
       this.scroller.follow();
       this.page.changed();
