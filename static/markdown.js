@@ -13,6 +13,7 @@ import { decorate } from './decorate.js';
 import { h } from './dom.js';
 import { relaxed } from './emphasis.js';
 import { mathExtensions } from './math.js';
+import { noteExtensions } from './notes.js';
 
 /** @type {Marked | null} */
 let marked = null;
@@ -24,7 +25,7 @@ let inline = null;
 try {
   const path = './vendor/marked.esm.js';
   const { Lexer, Marked } = await import(path);
-  marked = { Lexer, options: new Marked({ gfm: true, extensions: mathExtensions }).defaults };
+  marked = { Lexer, options: new Marked({ gfm: true, extensions: [...mathExtensions, ...noteExtensions] }).defaults };
 } catch {
   marked = null;
 }
@@ -42,6 +43,8 @@ function held(tail, inCode) {
   if (inCode) return 0;
   // It would make a heading of the line above, until its text shows that it is a list or a rule.
   if (/^ {0,3}(-+|=+) *$/.test(line) && /\S[^\n]*\n$/.test(tail.slice(0, -line.length))) return line.length;
+  // A footnote, or a reference to one at the line's beginning.
+  if (/^ {0,3}\[\^\d{1,4}\]:?$/.test(line)) return line.length;
   // Behind a list and an empty line it may be the list's next item, which changes how the list looks.
   if (/^ {0,3}(\d{1,9}[.)]?|[-*+]) *$/.test(line)) return line.length;
   const formula = /(?:^|\n) {0,3}((?:\$\$|\\\[)(?:(?!\n\s*\n|\$\$|\\\])[^])*)$/.exec(tail);
