@@ -161,5 +161,5 @@ export class Answer {
 /** The text of a message's content, which may come in parts. @param {any} content @returns {string} */
 export function textOf(content) {
   if (typeof content === 'string') return content;
-  return (content ?? []).map((/** @type {any} */ part) => part.text ?? '').join('');
+  return (content ?? []).map((/** @type {any} */ part) => part.text ?? '').join('\n');
 }

@@ -27,12 +27,6 @@ let resumedTimer;
 
 const dialogs = () => import('./dialogs.js');
 
-/** @param {Event} event */
-function refuseFiles(event) {
-  event.preventDefault();
-  problem('Files and pictures cannot be sent here: paste their text.');
-}
-
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
   byId('status').textContent = text;
@@ -82,7 +76,7 @@ const conversation = new Conversation(stream, outbox, {
   changed: () => show(),
   ended: () => sidebar.load(),
   ready: (text, id) => attention.tell(titled(conversation.info?.title), text, id),
-  withdrawn: (text) => composer.fill(text),
+  withdrawn: (text, files) => composer.fill(text, files),
   // A reload shows again what still waits to be sent.
   opening: (key) => history.replaceState({ opening: key }, ''),
   moved: (id) => {
@@ -313,11 +307,6 @@ signIn.addEventListener('wanted', async () => {
 
 attention.watch(show);
 document.addEventListener('keydown', key);
-// A file that is dropped is not for the browser to open in the page's place.
-const files = (/** @type {DataTransfer | null} */ data) => Boolean(data?.types.includes('Files'));
-addEventListener('dragover', (event) => files(event.dataTransfer) && event.preventDefault());
-addEventListener('drop', (event) => files(event.dataTransfer) && refuseFiles(event));
-addEventListener('paste', (event) => files(event.clipboardData) && !event.clipboardData?.types.includes('text/plain') && refuseFiles(event));
 addEventListener('popstate', route);
 byId('home').addEventListener('click', (event) => {
   event.preventDefault();

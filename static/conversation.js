@@ -9,9 +9,10 @@
  * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, from?: string, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
  * @typedef {{ id: string, element: HTMLElement }} View
  */
-import { Answer, textOf } from './answer.js';
+import { Answer } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
 import { byId, whenIdle } from './dom.js';
+import { contentOf } from './files.js';
 import { Scroller } from './scroller.js';
 import { PromptView, switcher } from './prompt-view.js';
 import { recent } from './recent.js';
@@ -27,7 +28,7 @@ const AT_ONCE = 48;
 export class Conversation {
   /**
    * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
-   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string) => void }} page
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string, files: import('./files.js').TextFile[]) => void }} page
    */
   constructor(stream, outbox, page) {
     this.stream = stream;
@@ -207,7 +208,7 @@ export class Conversation {
       // Stands in until the server's list is read.
       const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
       const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);
-      this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: entry.text, siblings: [], created_at: '' }];
+      this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: contentOf(entry.text ?? '', entry.files ?? []), siblings: [], created_at: '' }];
     } else if (entry.parent) {
       this.messages = this.upTo(entry.continues ?? entry.parent);
     }
@@ -217,13 +218,13 @@ export class Conversation {
     this.page.changed();
   }
 
-  /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] */
-  send(text, options, parent) {
+  /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] @param {import('./files.js').TextFile[]} [files] */
+  send(text, options, parent, files) {
     const opening = this.id ? undefined : this.opening;
     const [before] = this.entries();
     // One conversation has one system message: that of the prompt that opens it.
     if (opening && before) options.system = before.options.system;
-    this.outbox.add({ conversation: this.id, opening, text, parent, options });
+    this.outbox.add({ conversation: this.id, opening, text, ...(files?.length && { files }), parent, options });
     if (opening) this.page.opening(opening);
     this.scroller.stick();
     this.sync();
@@ -310,13 +311,13 @@ export class Conversation {
     else if (live?.parent) path = this.upTo(live.parent);
     const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
     if (live && !turned && path.at(-1)?.id !== live.from) views.push(live.view);
-    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, e.text ?? '', e))];
+    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, contentOf(e.text ?? '', e.files ?? []), e))];
   }
 
   /** @param {Message} message @returns {AnswerView | PromptView} */
   viewOf(message) {
     if (message.role !== 'assistant') {
-      const view = this.prompt(message.id, textOf(message.content));
+      const view = this.prompt(message.id, message.content);
       view.parent = message.parent_id;
       switcher(view.switcher, message, (id) => this.branch(id));
       return view;
@@ -331,11 +332,11 @@ export class Conversation {
     return view;
   }
 
-  /** @param {string} key @param {string} text @param {Entry} [entry] */
-  prompt(key, text, entry) {
+  /** @param {string} key @param {any} content @param {Entry} [entry] */
+  prompt(key, content, entry) {
     let view = this.views.get(key);
     if (!(view instanceof PromptView)) {
-      view = new PromptView(key, text, this);
+      view = new PromptView(key, content, this);
       this.views.set(key, view);
     }
     view.mark(entry);
