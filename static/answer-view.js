@@ -35,6 +35,9 @@ const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke
 /** So long a thought, in ms, is worth telling. */
 const LONG_THOUGHT = 1000;
 
+/** A stored answer that is longer, in characters, is shown in pieces of this length: no task holds the page up. */
+const PIECE = 8000;
+
 /** @param {number} n */
 export const whole = (n) => Math.round(n).toLocaleString('en');
 
@@ -93,11 +96,19 @@ export class AnswerView {
       this.foldLabel.textContent = running && !said.text ? 'Thinking…' : to - from >= LONG_THOUGHT ? `Thought for ${span(to - from)}` : 'Thoughts';
       if (this.thinking.textContent !== said.reasoning) this.thinking.textContent = said.reasoning;
     }
-    this.markdown.write(said.text, !running);
+    if (done && !this.markdown.shown && said.text.length > 2 * PIECE) this.piece(PIECE);
+    else this.markdown.write(said.text, !running);
     this.caret.hidden = !running || Boolean(said.text);
     if (this.version !== this.answer.version || said.refusal !== this.refused || done) this.others();
     if (done && !this.over) this.finish();
     return running;
+  }
+
+  /** Shows so many characters of a stored answer, and soon the rest. @param {number} length */
+  piece(length) {
+    const { text } = this.answer.said;
+    this.markdown.write(text.slice(0, length), length >= text.length);
+    if (length < text.length) setTimeout(() => this.piece(length + PIECE));
   }
 
   /** @param {{ text: string, reason: string }} lost */

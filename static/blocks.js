@@ -94,6 +94,7 @@ function patch(node, token, before) {
       sync(node, flat(token.tokens), 1);
       return true;
     case 'paragraph':
+    case 'run':
     case 'strong':
     case 'em':
     case 'del':
@@ -166,6 +167,8 @@ function build(token) {
       return document.createTextNode(token.type === 'text' ? unescape(token.text ?? '') : (token.text ?? ''));
     case 'paragraph':
       return filled(h('p', { dir: 'auto' }), inside());
+    case 'run':
+      return filled(h('span', { class: 'run' }), inside());
     case 'heading':
       // The page has its own first and second heading.
       return filled(h(/** @type {'h3'} */ (`h${Math.min(6, token.depth + 2)}`), { dir: 'auto', class: `h${token.depth}` }), inside());

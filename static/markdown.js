@@ -14,6 +14,7 @@ import { h } from './dom.js';
 import { relaxed } from './emphasis.js';
 import { mathExtensions } from './math.js';
 import { noteExtensions } from './notes.js';
+import { Runs } from './runs.js';
 
 /** @type {Marked | null} */
 let marked = null;
@@ -78,6 +79,7 @@ export class Markdown {
     this.inCode = false;
     /** Where `[name]` leads. @type {Record<string, any>} */
     this.links = {};
+    this.runs = new Runs();
     this.late = false;
     this.reset();
   }
@@ -90,6 +92,7 @@ export class Markdown {
     this.shown = '';
     this.inCode = false;
     this.links = {};
+    this.runs = new Runs();
   }
 
   /** Shows `text`, which begins with what was shown before, or else everything anew. @param {string} text @param {boolean} [complete] */
@@ -137,6 +140,8 @@ export class Markdown {
     const { rules } = lexer.tokenizer;
     lexer.tokenizer.rules = { ...rules, inline: (inline ??= relaxed(rules.inline)) };
     Object.assign(lexer.tokens.links, this.links);
+    const inTokens = lexer.inlineTokens.bind(lexer);
+    lexer.inlineTokens = (/** @type {string} */ source, /** @type {Token[]} */ tokens = []) => this.runs.lex(source, tokens, inTokens);
     return lexer.lex(text);
   }
 
