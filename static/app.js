@@ -3,7 +3,7 @@
 import * as attention from './attention.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
-import { byId, copy, h } from './dom.js';
+import { byId, copy, h, late } from './dom.js';
 import { Outbox } from './outbox.js';
 import { recent } from './recent.js';
 import { Sidebar } from './sidebar.js';
@@ -25,7 +25,8 @@ let resumed;
 /** @type {any} */
 let resumedTimer;
 
-const dialogs = () => import('./dialogs.js');
+/** @returns {Promise<typeof import('./dialogs.js')>} */
+const dialogs = () => late('./dialogs.js');
 
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
@@ -52,7 +53,8 @@ const stream = new Stream({
   client: client(),
   transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
   onState: () => showState(),
-  onResume: (_, seq) => {
+  onResume: (generation, seq) => {
+    conversation.resumed(generation);
     tellNews(`resumed at ${seq}`);
     inspector?.resumed(seq);
     announce('Back online.');
@@ -130,6 +132,8 @@ function opening() {
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
+/** What to do next, before there is a conversation. */
+let hint = '';
 
 function show() {
   const title = titled(conversation.info?.title);
@@ -143,7 +147,8 @@ function show() {
     : running && cut ? `Holding at event ${running.answer.seq}`
       : running ? running.view.summary()
         : cut && conversation.asOf ? `The server cannot be reached. Shown as it was at ${new Date(conversation.asOf).toLocaleTimeString([], { timeStyle: 'short' })}.`
-          : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.' : '';
+          : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.'
+            : conversation.id ? '' : hint;
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
 }
@@ -225,7 +230,7 @@ function face(name) {
 async function inspect() {
   const open = !document.body.classList.contains('inspecting') || !inspector;
   if (open && !inspector) {
-    const { Inspector } = await import('./inspector.js');
+    const { Inspector } = await late('./inspector.js');
     inspector ??= new Inspector(stream, () => inspect());
   }
   document.body.classList.toggle('inspecting', open);
@@ -320,8 +325,15 @@ byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()
 byId('menu-button').addEventListener('click', () => document.body.classList.toggle('menu-open'));
 byId('veil').addEventListener('click', () => document.body.classList.remove('menu-open'));
 for (const example of byId('examples').querySelectorAll('button')) {
-  example.addEventListener('click', () => composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? ''));
+  example.addEventListener('click', async () => {
+    composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? '');
+    if (example.id !== 'kill' || !(await copy(example.querySelector('code')?.textContent ?? ''))) return;
+    hint = 'Copied. Send this, run it, start the server again.';
+    show();
+  });
 }
+// It can be tried by who is on the server's own machine.
+byId('kill').hidden = !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
 // A phone's keyboard that covers the page, where the browser does not make the page smaller by itself. Zoom is no keyboard.
 visualViewport?.addEventListener('resize', () => {
   const covered = visualViewport && visualViewport.scale === 1 ? Math.round(innerHeight - visualViewport.height) : 0;

@@ -155,6 +155,7 @@ export class Conversation {
     live.following = this.stream.follow(generation, {
       open: () => answer.connected(fresh),
       event: (event) => {
+        view.heard(event);
         answer.apply(event);
         // What it goes on from stands there until its text has come again.
         if (live.from && answer.said.text) {
@@ -171,6 +172,12 @@ export class Conversation {
       },
     });
     this.sync();
+  }
+
+  /** Its events come again after a cut. @param {string} generation */
+  resumed(generation) {
+    const live = this.live.get(generation);
+    if (live) live.view.wasCut = true;
   }
 
   /** @param {string} generation @param {Live} live */

@@ -81,6 +81,8 @@ export class Markdown {
     this.links = {};
     this.runs = new Runs();
     this.late = false;
+    /** What stands behind the block that is open now, once that is complete. @type {HTMLElement[]} */
+    this.marks = [];
     this.reset();
   }
 
@@ -158,6 +160,10 @@ export class Markdown {
     this.inGroup += 1;
     if (group) group.tokens = [];
     if (node instanceof HTMLElement) decorate(node);
+    for (const mark of this.marks.splice(0)) {
+      group?.insertBefore(mark, group.childNodes[this.inGroup] ?? null);
+      this.inGroup += 1;
+    }
   }
 
   /** Shows what is behind the complete blocks. @param {Token[]} tokens */

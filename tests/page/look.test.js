@@ -105,11 +105,11 @@ test('a model is chosen, kept, and what only the demo understands is suggested f
   const page = await openPage(server);
   assert.equal(await page.locator('#model').inputValue(), 'script');
   const examples = page.locator('#examples button').filter({ visible: true });
-  assert.equal(await examples.count(), 2);
+  assert.equal(await examples.count(), 3);
   await examples.first().click();
   assert.ok(!(await page.inputValue('#prompt')).includes('/demo'));
   await page.locator('#model').selectOption('demo');
-  assert.equal(await examples.count(), 3);
+  assert.equal(await examples.count(), 4);
   await page.reload();
   await page.locator('#model option').first().waitFor({ state: 'attached' });
   assert.equal(await page.locator('#model').inputValue(), 'demo');
