@@ -7,8 +7,8 @@
 /** So near to the end, in px, a reader is at the end. */
 const NEAR = 64;
 const ANCHORS = CSS.supports('overflow-anchor', 'auto');
-/** So soon after we scrolled, in ms, WebKit may take it back: it tells so by a scroll that nobody made. */
-const TAKEN_BACK = 1000;
+/** After we scrolled, WebKit may take it back, and tells so by a scroll that nobody made: on a busy machine so late, in ms. */
+const TAKEN_BACK = 5000;
 
 export class Scroller {
   /** @param {HTMLElement} box @param {HTMLElement} content @param {HTMLElement} jump */
@@ -18,7 +18,8 @@ export class Scroller {
     this.stuck = true;
     this.top = 0;
     this.setAt = 0;
-    /** The bar is in somebody's hand. */
+    /** When somebody last touched the box, and whether the bar is in their hand. */
+    this.touchedAt = 0;
     this.held = false;
     const leave = () => this.let();
     box.addEventListener('wheel', (event) => event.deltaY < 0 && leave(), { passive: true });
@@ -29,7 +30,10 @@ export class Scroller {
       if (selection && !selection.isCollapsed && content.contains(selection.anchorNode)) leave();
     });
     box.addEventListener('scroll', () => this.moved(), { passive: true });
-    box.addEventListener('pointerdown', ({ target }) => (this.held = target === box));
+    box.addEventListener('pointerdown', ({ target }) => {
+      this.touchedAt = performance.now();
+      this.held = target === box;
+    });
     document.addEventListener('pointerup', () => (this.held = false));
     jump.addEventListener('click', () => this.stick());
     new ResizeObserver(() => this.follow()).observe(content);
@@ -54,7 +58,7 @@ export class Scroller {
     const up = this.box.scrollTop < this.top - 1;
     this.top = this.box.scrollTop;
     // The engines without anchors are WebKit's.
-    if (!ANCHORS && up && this.stuck && !this.held && performance.now() - this.setAt < TAKEN_BACK) {
+    if (!ANCHORS && up && this.stuck && !this.held && this.setAt > this.touchedAt && performance.now() - this.setAt < TAKEN_BACK) {
       requestAnimationFrame(() => this.follow());
       return;
     }
