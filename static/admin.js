@@ -35,8 +35,9 @@ function problem(error) {
 
 const short = (/** @type {string} */ id) => h('code', { title: id }, id.slice(-8));
 const whole = (/** @type {number} */ n) => Math.round(n).toLocaleString('en');
+const NONE = 'no reader yet';
 /** The server counts by powers of two: this much at most. @param {number | null} ms */
-const lag = (ms) => (ms === null ? '–' : `≤ ${ms < 1 ? `${ms.toFixed(2)} ms` : span(ms)}`);
+const lag = (ms) => (ms === null ? NONE : `≤ ${ms < 1 ? `${ms.toFixed(2)} ms` : span(ms)}`);
 
 /** Replaces rows in place, so that a focus or a selection in the table survives. @param {string} table @param {[string, (Node | string)[]][]} rows */
 function fill(table, rows) {
@@ -69,7 +70,7 @@ function show(overview) {
     'tokens/s stored here': whole(here.appended_per_s), 'events/s read here': whole(here.delivered_per_s),
     'delivery lag, p50': lag(here.lag_p50_ms), 'delivery lag, p99': lag(here.lag_p99_ms),
   };
-  byId('figures').replaceChildren(...Object.entries(figures).map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value))));
+  byId('figures').replaceChildren(...Object.entries(figures).map(([name, value]) => h('div', null, h('dt', null, name), h('dd', { class: value === NONE ? 'none' : null }, value))));
   byId('figures').title = `Ended here since the start: ${ended}`;
   if (!fleet) return problem('The log does not answer: only this process is shown.');
   fill('instances', fleet.instances.map((instance) => {

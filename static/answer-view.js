@@ -32,8 +32,15 @@ const FAULTS = {
 /** @type {Record<string, string>} */
 const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke off' };
 
+/** A pause that is worth a mark, in ms: turns of tabs that share connections are none. */
+const LONG_PAUSE = 100;
+/** What comes so soon after a mark, in ms, came with it. */
+const SAME = 1000;
 /** So long a thought, in ms, is worth telling. */
 const LONG_THOUGHT = 1000;
+
+/** A stored answer that is longer, in characters, is shown in pieces of this length: no task holds the page up. */
+const PIECE = 8000;
 
 /** @param {number} n */
 export const whole = (n) => Math.round(n).toLocaleString('en');
@@ -52,8 +59,11 @@ export class AnswerView {
     this.version = -1;
     this.voidsShown = 0;
     this.voids = h('div', { class: 'voids' });
-    this.thinking = h('div', { class: 'thinking-text', dir: 'auto' });
+    this.thinking = h('div', { class: 'thinking-text', dir: 'auto', tabindex: '0', role: 'group', 'aria-label': 'Thoughts' });
     this.fold = h('details', { class: 'thinking', hidden: true }, h('summary', null, icon('chevron'), (this.foldLabel = h('span', null, 'Thinking'))), this.thinking);
+    /** Who reads has opened or closed it: it stays so. */
+    this.foldChosen = false;
+    this.fold.firstElementChild?.addEventListener('click', () => (this.foldChosen = true));
     this.text = h('div', { class: 'text' });
     this.caret = h('span', { class: 'caret', 'aria-hidden': 'true' });
     this.rest = h('div', { class: 'rest' });
@@ -70,6 +80,11 @@ export class AnswerView {
     this.markdown = new Markdown(this.text);
     this.again = () => actions?.again(this);
     this.mayAsk = Boolean(actions);
+    /** When something came last, by this page's clock. */
+    this.heardAt = 0;
+    this.wasCut = false;
+    /** The last mark. @type {{ element: HTMLElement, words: string, at: number } | undefined} */
+    this.seam = undefined;
     /** Says how it ended. @type {HTMLElement | undefined} */
     this.card = undefined;
     /** @type {HTMLElement | undefined} */
@@ -91,13 +106,40 @@ export class AnswerView {
       this.fold.hidden = false;
       const { from, to } = this.answer.thought;
       this.foldLabel.textContent = running && !said.text ? 'Thinking…' : to - from >= LONG_THOUGHT ? `Thought for ${span(to - from)}` : 'Thoughts';
+      // Open while they come, out of the way when the text does.
+      const open = running && !said.text;
+      if (!this.foldChosen && this.fold.open !== open) this.fold.open = open;
       if (this.thinking.textContent !== said.reasoning) this.thinking.textContent = said.reasoning;
     }
-    this.markdown.write(said.text, !running);
+    if (done && !this.markdown.shown && said.text.length > 2 * PIECE) this.piece(PIECE);
+    else this.markdown.write(said.text, !running);
     this.caret.hidden = !running || Boolean(said.text);
     if (this.version !== this.answer.version || said.refusal !== this.refused || done) this.others();
     if (done && !this.over) this.finish();
     return running;
+  }
+
+  /** An event came: where that was after a cut, or by another server, the text gets a mark. @param {import('./stream.js').Event} event */
+  heard({ type, reason }) {
+    const now = performance.now();
+    const replaced = type === 'resumed' && reason === 'takeover';
+    const pause = now - this.heardAt;
+    if (this.heardAt && this.answer.said.text && (replaced || this.wasCut) && pause > LONG_PAUSE) {
+      const words = `went on here, ${span(pause)} later`;
+      this.seam = { element: h('div', { class: 'seam', role: 'separator', 'aria-label': words }), words, at: now };
+      this.markdown.marks.push(this.seam.element);
+    }
+    // What was said before the loss may come first.
+    if (replaced && this.seam && now - this.seam.at < SAME) this.seam.element.setAttribute('aria-label', `the server was replaced: ${this.seam.words}`);
+    this.wasCut = false;
+    this.heardAt = performance.now();
+  }
+
+  /** Shows so many characters of a stored answer, and soon the rest. @param {number} length */
+  piece(length) {
+    const { text } = this.answer.said;
+    this.markdown.write(text.slice(0, length), length >= text.length);
+    if (length < text.length) setTimeout(() => this.piece(length + PIECE));
   }
 
   /** @param {{ text: string, reason: string }} lost */

@@ -3,8 +3,9 @@
 import * as attention from './attention.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
-import { byId, copy, h } from './dom.js';
+import { byId, copy, h, late } from './dom.js';
 import { Outbox } from './outbox.js';
+import { recent } from './recent.js';
 import { Sidebar } from './sidebar.js';
 import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
@@ -24,13 +25,8 @@ let resumed;
 /** @type {any} */
 let resumedTimer;
 
-const dialogs = () => import('./dialogs.js');
-
-/** @param {Event} event */
-function refuseFiles(event) {
-  event.preventDefault();
-  problem('Files and pictures cannot be sent here: paste their text.');
-}
+/** @returns {Promise<typeof import('./dialogs.js')>} */
+const dialogs = () => late('./dialogs.js');
 
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
@@ -57,7 +53,8 @@ const stream = new Stream({
   client: client(),
   transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
   onState: () => showState(),
-  onResume: (_, seq) => {
+  onResume: (generation, seq) => {
+    conversation.resumed(generation);
     tellNews(`resumed at ${seq}`);
     inspector?.resumed(seq);
     announce('Back online.');
@@ -81,7 +78,7 @@ const conversation = new Conversation(stream, outbox, {
   changed: () => show(),
   ended: () => sidebar.load(),
   ready: (text, id) => attention.tell(titled(conversation.info?.title), text, id),
-  withdrawn: (text) => composer.fill(text),
+  withdrawn: (text, files) => composer.fill(text, files),
   // A reload shows again what still waits to be sent.
   opening: (key) => history.replaceState({ opening: key }, ''),
   moved: (id) => {
@@ -135,6 +132,8 @@ function opening() {
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
+/** What to do next, before there is a conversation. */
+let hint = '';
 
 function show() {
   const title = titled(conversation.info?.title);
@@ -147,7 +146,9 @@ function show() {
   const line = conversation.stopping ? 'Stopping: waiting for the receipt…'
     : running && cut ? `Holding at event ${running.answer.seq}`
       : running ? running.view.summary()
-        : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.' : '';
+        : cut && conversation.asOf ? `The server cannot be reached. Shown as it was at ${new Date(conversation.asOf).toLocaleTimeString([], { timeStyle: 'short' })}.`
+          : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.'
+            : conversation.id ? '' : hint;
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
 }
@@ -174,6 +175,7 @@ function showState() {
     sidebar.load();
     // Opened without the server.
     if (!composer.known) composer.models();
+    if (recent.reader === null) who();
     if (!resumed) {
       announce('Back online.');
       tellNews('back online');
@@ -228,7 +230,7 @@ function face(name) {
 async function inspect() {
   const open = !document.body.classList.contains('inspecting') || !inspector;
   if (open && !inspector) {
-    const { Inspector } = await import('./inspector.js');
+    const { Inspector } = await late('./inspector.js');
     inspector ??= new Inspector(stream, () => inspect());
   }
   document.body.classList.toggle('inspecting', open);
@@ -268,6 +270,7 @@ async function tune() {
   const { id, info } = conversation;
   const chosen = await dialog(info?.system ?? null, Boolean(id));
   if (chosen && id && chosen.system !== (info?.system ?? '')) await api.change(id, { system: chosen.system || null }).then(() => conversation.load(), (error) => problem(error.message));
+  if (chosen && recent.wanted && conversation.info) await recent.keep(conversation.info, conversation.messages);
   if (chosen && settings.get().notify) await attention.ask();
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
@@ -275,12 +278,16 @@ async function tune() {
 /** Who is signed in, where one has to be. */
 async function who() {
   // A refusal asks for no sign-in: who wants to see something is asked by then.
-  const me = await fetch('/v1/session').then((answer) => (answer.ok ? answer.json() : null), () => null);
+  const answer = await fetch('/v1/session').catch(() => null);
+  const me = answer?.ok ? await answer.json() : null;
+  if (me) await recent.enter(me);
+  else if (answer?.status === 401) await recent.leave();
   byId('who').hidden = !me?.key;
   byId('who-name').textContent = me?.name ?? '';
 }
 
 byId('sign-out').addEventListener('click', async () => {
+  await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
   // What was shown and kept in memory goes with the page.
   location.assign('/');
@@ -288,6 +295,7 @@ byId('sign-out').addEventListener('click', async () => {
 
 let asking = false;
 signIn.addEventListener('wanted', async () => {
+  recent.leave();
   if (asking) return;
   asking = true;
   const signedIn = await dialogs().then(({ signIn: ask }) => ask());
@@ -304,11 +312,6 @@ signIn.addEventListener('wanted', async () => {
 
 attention.watch(show);
 document.addEventListener('keydown', key);
-// A file that is dropped is not for the browser to open in the page's place.
-const files = (/** @type {DataTransfer | null} */ data) => Boolean(data?.types.includes('Files'));
-addEventListener('dragover', (event) => files(event.dataTransfer) && event.preventDefault());
-addEventListener('drop', (event) => files(event.dataTransfer) && refuseFiles(event));
-addEventListener('paste', (event) => files(event.clipboardData) && !event.clipboardData?.types.includes('text/plain') && refuseFiles(event));
 addEventListener('popstate', route);
 byId('home').addEventListener('click', (event) => {
   event.preventDefault();
@@ -322,8 +325,15 @@ byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()
 byId('menu-button').addEventListener('click', () => document.body.classList.toggle('menu-open'));
 byId('veil').addEventListener('click', () => document.body.classList.remove('menu-open'));
 for (const example of byId('examples').querySelectorAll('button')) {
-  example.addEventListener('click', () => composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? ''));
+  example.addEventListener('click', async () => {
+    composer.fill((composer.isDemo ? example.dataset.demo : example.dataset.prompt) ?? '');
+    if (example.id !== 'kill' || !(await copy(example.querySelector('code')?.textContent ?? ''))) return;
+    hint = 'Copied. Send this, run it, start the server again.';
+    show();
+  });
 }
+// It can be tried by who is on the server's own machine.
+byId('kill').hidden = !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
 // A phone's keyboard that covers the page, where the browser does not make the page smaller by itself. Zoom is no keyboard.
 visualViewport?.addEventListener('resize', () => {
   const covered = visualViewport && visualViewport.scale === 1 ? Math.round(innerHeight - visualViewport.height) : 0;

@@ -7,6 +7,7 @@
  * @typedef {HTMLElement & { tokens?: Token[] }} Holder
  */
 import { h, icon, copy } from './dom.js';
+import { alertOf, withoutMark } from './notes.js';
 
 /** @type {Record<string, string>} */
 const ENTITIES = {
@@ -79,11 +80,21 @@ function patch(node, token, before) {
     case 'text':
       node.data = unescape(token.text ?? '');
       return true;
-    case 'blockquote':
+    case 'blockquote': {
+      const alert = alertOf(token);
+      if (alert !== alertOf(before)) return false;
       turn(node, token);
-      sync(node, flat(token.tokens));
+      if (alert) sync(node, withoutMark(flat(token.tokens)), 1);
+      else sync(node, flat(token.tokens));
+      return true;
+    }
+    case 'footnote':
+      if (token.text !== before.text) return false;
+      turn(node, token);
+      sync(node, flat(token.tokens), 1);
       return true;
     case 'paragraph':
+    case 'run':
     case 'strong':
     case 'em':
     case 'del':
@@ -156,6 +167,8 @@ function build(token) {
       return document.createTextNode(token.type === 'text' ? unescape(token.text ?? '') : (token.text ?? ''));
     case 'paragraph':
       return filled(h('p', { dir: 'auto' }), inside());
+    case 'run':
+      return filled(h('span', { class: 'run' }), inside());
     case 'heading':
       // The page has its own first and second heading.
       return filled(h(/** @type {'h3'} */ (`h${Math.min(6, token.depth + 2)}`), { dir: 'auto', class: `h${token.depth}` }), inside());
@@ -170,7 +183,14 @@ function build(token) {
     case 'hr':
       return h('hr');
     case 'blockquote':
-      return filled(h('blockquote', { dir: direction(token.raw) }), inside());
+      return quotation(token, inside());
+    case 'footnote': {
+      const note = h('div', { class: 'footnote', dir: direction(token.raw), 'data-note': token.text }, h('sup', null, token.text));
+      sync(note, inside(), 1);
+      return note;
+    }
+    case 'reference':
+      return reference(token.text ?? '');
     case 'code':
       return code(token);
     case 'list': {
@@ -204,9 +224,31 @@ function build(token) {
 }
 
 /** @param {Token} token @param {Token[]} inside */
+function quotation(token, inside) {
+  const alert = alertOf(token);
+  const box = h('blockquote', { dir: direction(token.raw), class: alert ? `alert ${alert}` : null });
+  if (!alert) return filled(box, inside);
+  box.append(h('strong', { class: 'alert-title' }, alert[0].toUpperCase() + alert.slice(1)));
+  sync(box, withoutMark(inside), 1);
+  return box;
+}
+
+/** Leads to its footnote in the same answer, once that is there. @param {string} number */
+function reference(number) {
+  const go = (/** @type {Event} */ { target }) => {
+    const answer = /** @type {HTMLElement} */ (target).closest('.markdown');
+    answer?.querySelector(`[data-note="${number}"]`)?.scrollIntoView({ block: 'center' });
+  };
+  return h('sup', null, h('button', { type: 'button', class: 'link', 'aria-label': `Footnote ${number}`, onclick: go }, number));
+}
+
+const SCHEME = /^\s*[a-z][a-z\d+.-]*:/i;
+
+/** @param {Token} token @param {Token[]} inside */
 function link(token, inside) {
   const href = safe(token.href ?? '');
-  if (!href) return filled(h('span', { class: 'dead-link', title: 'This link leads nowhere safe' }), inside);
+  const why = SCHEME.test(unescape(token.href ?? '')) ? 'This link leads nowhere safe' : `A link inside a project, which is not here: ${token.href}`;
+  if (!href) return filled(h('span', { class: 'dead-link', title: why }), inside);
   return filled(h('a', { href, target: '_blank', rel: 'noopener noreferrer', title: token.title }), inside);
 }
 

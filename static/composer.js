@@ -1,6 +1,7 @@
 // @ts-check
 /** Where prompts are written: draft, model, parameters, send and stop in one place, “is typing”. */
 import { byId, h } from './dom.js';
+import { Files, contentOf } from './files.js';
 import { composing, fit } from './grow.js';
 import { api, drafts, settings } from './store.js';
 
@@ -20,6 +21,7 @@ export class Composer {
     this.area = byId('prompt', HTMLTextAreaElement);
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
+    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem });
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
@@ -80,14 +82,16 @@ export class Composer {
     if (this.early) draft.set(this.early);
     this.early = '';
     this.area.value = draft.get();
+    this.files.set(drafts.files(this.conversation.id).get());
     this.typed = 0;
     fit(this.area);
     this.show();
   }
 
-  /** @param {string} text */
-  fill(text) {
+  /** @param {string} text @param {import('./files.js').TextFile[]} [files] those of a prompt that comes back */
+  fill(text, files) {
     this.area.value = text;
+    if (files?.length) this.files.set(files);
     this.area.focus();
     this.input();
   }
@@ -95,6 +99,7 @@ export class Composer {
   input() {
     fit(this.area);
     drafts.of(this.conversation.id).set(this.area.value || null);
+    drafts.files(this.conversation.id).set(this.files.files.length ? this.files.files : null);
     this.show();
     const { id } = this.conversation;
     if (!id || settings.get().silent) return;
@@ -118,7 +123,7 @@ export class Composer {
   key(event) {
     if (event.key === 'Enter' && !event.shiftKey && !composing(event)) {
       event.preventDefault();
-      if (this.area.value.trim()) this.send();
+      if (this.written) this.send();
     } else if (event.key === 'ArrowUp' && !this.area.value) {
       event.preventDefault();
       this.conversation.editLast();
@@ -128,18 +133,29 @@ export class Composer {
   /** The one button: it stops while an answer is made and nothing else is written. */
   press() {
     if (this.button.dataset.does === 'stop') this.conversation.stop();
-    else if (this.area.value.trim()) this.send();
+    else if (this.written) this.send();
+  }
+
+  /** Whether there is something to send. */
+  get written() {
+    return Boolean(this.area.value.trim() || this.files.files.length);
   }
 
   send() {
     const text = this.area.value.trim();
+    const { files } = this.files;
     const draft = drafts.of(this.conversation.id);
-    const bytes = new TextEncoder().encode(text).length;
+    const content = contentOf(text, files);
+    const parts = typeof content === 'string' ? [content] : content.map((part) => part.text);
+    const bytes = new TextEncoder().encode(parts.join('\n')).length;
     // Known before anything is opened for it, and the text stays where it can be cut.
     if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);
-    this.conversation.send(text, this.options());
+    const keptFiles = drafts.files(this.conversation.id);
+    this.conversation.send(text, this.options(), undefined, files);
     this.area.value = '';
+    this.files.set([]);
     draft.set(null);
+    keptFiles.set(null);
     fit(this.area);
     this.pause();
     this.show();
@@ -149,7 +165,7 @@ export class Composer {
   /** What the button would do now. */
   show() {
     const running = Boolean(this.conversation.running);
-    const written = Boolean(this.area.value.trim());
+    const { written } = this;
     const does = running && !written ? 'stop' : running ? 'queue' : 'send';
     const label = { stop: this.conversation.stopping ? 'Stopping…' : 'Stop', queue: 'Queue', send: 'Send' }[does];
     if (this.button.dataset.does !== does || this.button.title !== label) {

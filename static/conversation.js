@@ -9,11 +9,14 @@
  * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, from?: string, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
  * @typedef {{ id: string, element: HTMLElement }} View
  */
-import { Answer, isSaid, textOf } from './answer.js';
+import { Answer, isSaid } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
 import { byId, whenIdle } from './dom.js';
+import { contentOf } from './files.js';
 import { Scroller } from './scroller.js';
 import { PromptView, switcher } from './prompt-view.js';
+import { recent } from './recent.js';
+import { sentences } from './sentences.js';
 import { arrange } from './stretches.js';
 import { Refused, api, settings, tell } from './store.js';
 
@@ -21,13 +24,11 @@ import { Refused, api, settings, tell } from './store.js';
 const HEAVY = 8;
 /** So many messages are shown at once, the newest; the older ones follow so many at a time, when nothing else is to be done. */
 const AT_ONCE = 48;
-/** Sentences are read at most every so many ms, so that they do not cut each other off. */
-const SENTENCES_EVERY = 2000;
 
 export class Conversation {
   /**
    * @param {import('./stream.js').Stream} stream @param {import('./outbox.js').Outbox} outbox
-   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string) => void }} page
+   * @param {{ announce: (text: string) => void, changed: () => void, ended: () => void, moved: (id: string) => void, opening: (key: string) => void, problem: (text: string) => void, ready: (text: string, id: string) => void, withdrawn: (text: string, files: import('./files.js').TextFile[]) => void }} page
    */
   constructor(stream, outbox, page) {
     this.stream = stream;
@@ -39,6 +40,8 @@ export class Conversation {
     this.info = null;
     /** @type {Message[]} */
     this.messages = [];
+    /** When it was read, in ms since 1970, if the server is away and this browser's copy is shown; else 0. */
+    this.asOf = 0;
     /** So many messages at the beginning are not shown yet. */
     this.skipped = 0;
     /** @type {Map<string, Live>} */
@@ -81,7 +84,7 @@ export class Conversation {
     this.live.clear();
     this.views.clear();
     this.list.replaceChildren();
-    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0 });
+    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0, asOf: 0 });
     this.visit += 1;
     this.scroller.stick();
     if (id) this.stream.join(id);
@@ -99,6 +102,7 @@ export class Conversation {
       const [info, newest] = await Promise.all([api.conversation(id), api.page(id)]);
       if (visit !== this.visit) return;
       this.info = info;
+      this.asOf = 0;
       let { data, next_cursor: cursor } = newest;
       // Messages never change: what is above those that are known is known.
       const above = data[0]?.parent_id ? known.findIndex((m) => m.id === data[0].parent_id) : -1;
@@ -113,10 +117,22 @@ export class Conversation {
         this.skipped += older.data.length;
         this.take({ data });
       }
+      whenIdle(() => recent.keep(info, data));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (visit === this.visit && error.status !== 0 && !error.passing) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
+      if (error.passing) return this.remember(id, visit);
+      if (error.status === 404) recent.drop(id);
+      if (visit === this.visit) this.page.problem(error.status === 404 ? 'This conversation does not exist, or not any more.' : error.message);
     }
+  }
+
+  /** Shows what this browser keeps of it, until the server is back. @param {string} id @param {number} visit */
+  async remember(id, visit) {
+    const copy = this.info ? undefined : await recent.find(id);
+    if (!copy || visit !== this.visit || this.info) return;
+    Object.assign(this, { info: copy.info, asOf: copy.at, skipped: Math.max(0, copy.messages.length - AT_ONCE) });
+    this.take({ data: copy.messages });
+    this.scroller.stick();
   }
 
   /** @param {{ messages?: Message[], data?: Message[], running?: { generation: string, parent_id: string | null }[] }} branch */
@@ -139,6 +155,7 @@ export class Conversation {
     live.following = this.stream.follow(generation, {
       open: () => answer.connected(fresh),
       event: (event) => {
+        view.heard(event);
         answer.apply(event);
         // What it goes on from stands there until its text has come again.
         if (live.from && answer.said.text) {
@@ -157,22 +174,17 @@ export class Conversation {
     this.sync();
   }
 
-  /** Whole sentences for who asked to hear them, some at a time: never tokens. @param {Live} live */
-  sentences(live) {
-    if (!this.aloud || (!live.answer.done && performance.now() - (live.spokenAt ?? 0) < SENTENCES_EVERY)) return '';
-    const rest = live.answer.said.text.slice(live.spoken ?? 0);
-    const end = /^[^]*[.!?…](?=\s)|^[^]*[.!?…]$/.exec(rest)?.[0];
-    if (!end) return '';
-    live.spoken = (live.spoken ?? 0) + end.length;
-    live.spokenAt = performance.now();
-    return `${end.replace(/[*_`#>|~]+/g, '').trim()} `;
+  /** Its events come again after a cut. @param {string} generation */
+  resumed(generation) {
+    const live = this.live.get(generation);
+    if (live) live.view.wasCut = true;
   }
 
   /** @param {string} generation @param {Live} live */
   ended(generation, live) {
     const { status } = live.answer.done ?? { status: 'completed' };
     const words = `${whole(live.answer.words)} words`;
-    const rest = this.sentences(live);
+    const rest = this.aloud ? sentences(live) : '';
     if (status === 'completed') this.page.announce(`${rest}Answer ready, ${words}.`);
     else if (status !== 'cancelled') this.page.announce(`${rest}The answer ended early, after ${words}.`);
     // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
@@ -203,7 +215,7 @@ export class Conversation {
       // Stands in until the server's list is read.
       const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
       const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);
-      this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: entry.text, siblings: [], created_at: '' }];
+      this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: contentOf(entry.text ?? '', entry.files ?? []), siblings: [], created_at: '' }];
     } else if (entry.parent) {
       this.messages = this.upTo(entry.continues ?? entry.parent);
     }
@@ -213,13 +225,13 @@ export class Conversation {
     this.page.changed();
   }
 
-  /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] */
-  send(text, options, parent) {
+  /** @param {string} text @param {Record<string, any>} options @param {string | null} [parent] @param {import('./files.js').TextFile[]} [files] */
+  send(text, options, parent, files) {
     const opening = this.id ? undefined : this.opening;
     const [before] = this.entries();
     // One conversation has one system message: that of the prompt that opens it.
     if (opening && before) options.system = before.options.system;
-    this.outbox.add({ conversation: this.id, opening, text, parent, options });
+    this.outbox.add({ conversation: this.id, opening, text, ...(files?.length && { files }), parent, options });
     if (opening) this.page.opening(opening);
     this.scroller.stick();
     this.sync();
@@ -306,13 +318,13 @@ export class Conversation {
     else if (live?.parent) path = this.upTo(live.parent);
     const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
     if (live && !turned && path.at(-1)?.id !== live.from) views.push(live.view);
-    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, e.text ?? '', e))];
+    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, contentOf(e.text ?? '', e.files ?? []), e))];
   }
 
   /** @param {Message} message @returns {AnswerView | PromptView} */
   viewOf(message) {
     if (message.role !== 'assistant') {
-      const view = this.prompt(message.id, textOf(message.content));
+      const view = this.prompt(message.id, message.content);
       view.parent = message.parent_id;
       switcher(view.switcher, message, (id) => this.branch(id));
       return view;
@@ -327,11 +339,11 @@ export class Conversation {
     return view;
   }
 
-  /** @param {string} key @param {string} text @param {Entry} [entry] */
-  prompt(key, text, entry) {
+  /** @param {string} key @param {any} content @param {Entry} [entry] */
+  prompt(key, content, entry) {
     let view = this.views.get(key);
     if (!(view instanceof PromptView)) {
-      view = new PromptView(key, text, this);
+      view = new PromptView(key, content, this);
       this.views.set(key, view);
     }
     view.mark(entry);
@@ -369,8 +381,8 @@ export class Conversation {
       for (const live of this.live.values()) {
         if (live.view.over) continue;
         live.view.render();
-        const sentences = this.sentences(live);
-        if (sentences) this.page.announce(sentences);
+        const heard = this.aloud && sentences(live);
+        if (heard) this.page.announce(heard);
       }
       this.scroller.follow();
       this.page.changed();

@@ -1,6 +1,7 @@
 // @ts-check
 /** Dialogs; loaded when the first one opens. The browser's own `<dialog>` keeps the focus inside. */
 import { copy, h } from './dom.js';
+import { MOST, recent } from './recent.js';
 import { call, client, settings } from './store.js';
 
 /**
@@ -79,6 +80,7 @@ export async function tune(system, inConversation) {
   const name = h('input', { type: 'text', value: kept.name ?? '', placeholder: client().name, maxlength: '40' });
   const silent = h('input', { type: 'checkbox', checked: Boolean(kept.silent) });
   const notify = h('input', { type: 'checkbox', checked: Boolean(kept.notify) });
+  const keep = h('input', { type: 'checkbox', checked: recent.wanted });
   const aloud = h('input', { type: 'checkbox', checked: Boolean(kept.sentences) });
   const fields = [
     field('System prompt', text, inConversation ? 'For this conversation.' : 'For new conversations.'),
@@ -87,9 +89,11 @@ export async function tune(system, inConversation) {
     field('Your name', name, 'For the others in a shared conversation.'),
     check('Notify me when an answer is ready and I look elsewhere', notify),
     check('Do not tell others that I am typing', silent),
+    recent.reader === null ? '' : check(`Keep my last ${MOST} conversations on this device, to read them while the server is away`, keep),
     check('Read sentences of an answer to my screen reader as they come', aloud),
   ];
   if (!(await dialog('Settings', fields, 'Save'))) return null;
+  await recent.choose(keep.checked);
   settings.set({
     ...kept, stop: stop.value, temperature: temperature.value, top_p: topP.value, max_output_tokens: most.value, seed: seed.value,
     name: name.value.trim(), silent: silent.checked, notify: notify.checked, sentences: aloud.checked, ...(inConversation ? {} : { system: text.value.trim() }),

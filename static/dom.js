@@ -58,6 +58,13 @@ export function iconButton(name, label, onclick, props = {}) {
   return h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...props }, icon(name));
 }
 
+let failures = 0;
+
+/** A module that is loaded late. A browser remembers a failure for good, by the address: another try has another one. @param {string} path @returns {Promise<any>} */
+export function late(path) {
+  return import(path).catch(() => import(`${path}?${(failures += 1)}`));
+}
+
 /** When nothing else is to be done; Safari cannot tell. @param {() => void} work */
 export function whenIdle(work) {
   if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });

@@ -87,7 +87,7 @@ export class Inspector {
 
   show() {
     const { events, resumes, dropped } = this.counts;
-    const words = this.body.firstChild ? `${events} events · ${resumes} resumes · ${dropped} repeats dropped` : 'Send a message, and watch its events come.';
+    const words = this.body.firstChild ? `${events} events · ${resumes} ${resumes === 1 ? 'resume' : 'resumes'} · ${dropped} repeats dropped` : 'Send a message, and watch its events come.';
     if (this.sum.textContent !== words) this.sum.textContent = words;
     this.transport.textContent = this.stream.transport() === 'sse' ? 'Use a WebSocket' : 'Use SSE';
   }

@@ -13,6 +13,8 @@ import { decorate } from './decorate.js';
 import { h } from './dom.js';
 import { relaxed } from './emphasis.js';
 import { mathExtensions } from './math.js';
+import { noteExtensions } from './notes.js';
+import { Runs } from './runs.js';
 
 /** @type {Marked | null} */
 let marked = null;
@@ -24,7 +26,7 @@ let inline = null;
 try {
   const path = './vendor/marked.esm.js';
   const { Lexer, Marked } = await import(path);
-  marked = { Lexer, options: new Marked({ gfm: true, extensions: mathExtensions }).defaults };
+  marked = { Lexer, options: new Marked({ gfm: true, extensions: [...mathExtensions, ...noteExtensions] }).defaults };
 } catch {
   marked = null;
 }
@@ -42,6 +44,8 @@ function held(tail, inCode) {
   if (inCode) return 0;
   // It would make a heading of the line above, until its text shows that it is a list or a rule.
   if (/^ {0,3}(-+|=+) *$/.test(line) && /\S[^\n]*\n$/.test(tail.slice(0, -line.length))) return line.length;
+  // A footnote, or a reference to one at the line's beginning.
+  if (/^ {0,3}\[\^\d{1,4}\]:?$/.test(line)) return line.length;
   // Behind a list and an empty line it may be the list's next item, which changes how the list looks.
   if (/^ {0,3}(\d{1,9}[.)]?|[-*+]) *$/.test(line)) return line.length;
   const formula = /(?:^|\n) {0,3}((?:\$\$|\\\[)(?:(?!\n\s*\n|\$\$|\\\])[^])*)$/.exec(tail);
@@ -75,7 +79,10 @@ export class Markdown {
     this.inCode = false;
     /** Where `[name]` leads. @type {Record<string, any>} */
     this.links = {};
+    this.runs = new Runs();
     this.late = false;
+    /** What stands behind the block that is open now, once that is complete. @type {HTMLElement[]} */
+    this.marks = [];
     this.reset();
   }
 
@@ -87,6 +94,7 @@ export class Markdown {
     this.shown = '';
     this.inCode = false;
     this.links = {};
+    this.runs = new Runs();
   }
 
   /** Shows `text`, which begins with what was shown before, or else everything anew. @param {string} text @param {boolean} [complete] */
@@ -134,6 +142,8 @@ export class Markdown {
     const { rules } = lexer.tokenizer;
     lexer.tokenizer.rules = { ...rules, inline: (inline ??= relaxed(rules.inline)) };
     Object.assign(lexer.tokens.links, this.links);
+    const inTokens = lexer.inlineTokens.bind(lexer);
+    lexer.inlineTokens = (/** @type {string} */ source, /** @type {Token[]} */ tokens = []) => this.runs.lex(source, tokens, inTokens);
     return lexer.lex(text);
   }
 
@@ -150,6 +160,10 @@ export class Markdown {
     this.inGroup += 1;
     if (group) group.tokens = [];
     if (node instanceof HTMLElement) decorate(node);
+    for (const mark of this.marks.splice(0)) {
+      group?.insertBefore(mark, group.childNodes[this.inGroup] ?? null);
+      this.inGroup += 1;
+    }
   }
 
   /** Shows what is behind the complete blocks. @param {Token[]} tokens */

@@ -4,8 +4,9 @@
  * repeat the same start. Prompts for a conversation that is still to be opened share the key that opens it, so that
  * it is opened once. The tab that took a prompt sends it; when that tab is gone, another one does.
  *
- * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, parent?: string | null, continues?: string, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
+ * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, files?: import('./files.js').TextFile[], parent?: string | null, continues?: string, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
  */
+import { contentOf } from './files.js';
 import { Kept, Refused, api, keptNames, newKey, tell } from './store.js';
 
 /** How long after a failed attempt the next one comes, in ms. */
@@ -145,9 +146,11 @@ export class Outbox {
     }
     // Taken back meanwhile.
     if (!this.mine.has(entry.key)) return;
+    const content = contentOf(entry.text ?? '', entry.files ?? []);
+    const said = typeof content === 'string' ? { prompt: content } : { messages: [{ role: 'user', content }] };
     const body = {
       conversation_id: entry.conversation,
-      ...(entry.text === undefined ? {} : { prompt: entry.text }),
+      ...(entry.text === undefined ? {} : said),
       ...(entry.parent === undefined ? {} : { parent_id: entry.parent }),
       ...options,
     };

@@ -1,6 +1,7 @@
 // @ts-check
 /** A prompt on the page, its state on the way, and its other versions. */
 import { copy, h, iconButton } from './dom.js';
+import { folded, split } from './files.js';
 import { composing, fit } from './grow.js';
 
 /** @typedef {import('./outbox.js').Entry} Entry */
@@ -9,19 +10,19 @@ import { composing, fit } from './grow.js';
 const LONG = 1200;
 const LINES = 16;
 
-/** What somebody said; folded where it is long. @param {string} text */
-export function bubble(text) {
-  const said = h('div', { class: 'said', dir: 'auto' }, text);
-  const box = h('div', { class: 'bubble' }, said);
+/** What somebody said; folded where it is long. @param {string} text @param {import('./files.js').TextFile[]} files */
+export function bubble(text, files) {
+  const said = text || !files.length ? h('div', { class: 'said', dir: 'auto' }, text) : null;
+  const box = h('div', { class: 'bubble' }, said, folded(files));
   if (text.length <= LONG && text.split('\n', LINES + 1).length <= LINES) return box;
   const more = h('button', { type: 'button', class: 'link more', 'aria-expanded': 'false', onclick: () => {
-    const folded = box.classList.toggle('folded');
-    more.setAttribute('aria-expanded', String(!folded));
-    more.textContent = folded ? 'Show more' : 'Show less';
-    if (folded) box.scrollIntoView({ block: 'nearest' });
+    const short = box.classList.toggle('folded');
+    more.setAttribute('aria-expanded', String(!short));
+    more.textContent = short ? 'Show more' : 'Show less';
+    if (short) box.scrollIntoView({ block: 'nearest' });
   } }, 'Show more');
   box.classList.add('folded');
-  box.append(more);
+  said?.after(more);
   return box;
 }
 
@@ -29,10 +30,12 @@ export function bubble(text) {
 const FINAL = { prompt_too_long: '', not_found: 'This conversation was deleted, or is not yours.' };
 
 export class PromptView {
-  /** @param {string} id @param {string} text @param {import('./conversation.js').Conversation} conversation */
-  constructor(id, text, conversation) {
+  /** @param {string} id @param {any} content @param {import('./conversation.js').Conversation} conversation */
+  constructor(id, content, conversation) {
     this.id = id;
+    const { text, files } = split(content);
     this.text = text;
+    this.files = files;
     /** @type {string | null} */
     this.parent = null;
     this.conversation = conversation;
@@ -40,7 +43,7 @@ export class PromptView {
     this.marked = undefined;
     /** @type {string | undefined} */
     this.why = undefined;
-    this.bubble = bubble(text);
+    this.bubble = bubble(text, files);
     this.state = h('p', { class: 'queued', hidden: true });
     this.switcher = h('span', { class: 'switcher' });
     this.actions = h('div', { class: 'actions' },
@@ -78,7 +81,7 @@ export class PromptView {
   /** @param {Entry} entry */
   withdraw(entry) {
     this.conversation.outbox.change(entry.key, null);
-    this.conversation.page.withdrawn(this.text);
+    this.conversation.page.withdrawn(this.text, this.files);
     this.conversation.sync();
   }
 
@@ -97,7 +100,7 @@ export class PromptView {
     const send = () => {
       const text = area.value.trim();
       close();
-      if (text) this.conversation.send(text, this.conversation.options(), this.parent);
+      if (text || this.files.length) this.conversation.send(text, this.conversation.options(), this.parent, this.files);
     };
     area.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && !event.shiftKey && !composing(event)) {

@@ -7,6 +7,8 @@
 /** So near to the end, in px, a reader is at the end. */
 const NEAR = 64;
 const ANCHORS = CSS.supports('overflow-anchor', 'auto');
+/** After we scrolled, WebKit may take it back, and tells so by a scroll that nobody made: on a busy machine so late, in ms. */
+const TAKEN_BACK = 5000;
 
 export class Scroller {
   /** @param {HTMLElement} box @param {HTMLElement} content @param {HTMLElement} jump */
@@ -15,6 +17,10 @@ export class Scroller {
     this.jump = jump;
     this.stuck = true;
     this.top = 0;
+    this.setAt = 0;
+    /** When somebody last touched the box, and whether the bar is in their hand. */
+    this.touchedAt = 0;
+    this.held = false;
     const leave = () => this.let();
     box.addEventListener('wheel', (event) => event.deltaY < 0 && leave(), { passive: true });
     box.addEventListener('touchmove', leave, { passive: true });
@@ -24,6 +30,11 @@ export class Scroller {
       if (selection && !selection.isCollapsed && content.contains(selection.anchorNode)) leave();
     });
     box.addEventListener('scroll', () => this.moved(), { passive: true });
+    box.addEventListener('pointerdown', ({ target }) => {
+      this.touchedAt = performance.now();
+      this.held = target === box;
+    });
+    document.addEventListener('pointerup', () => (this.held = false));
     jump.addEventListener('click', () => this.stick());
     new ResizeObserver(() => this.follow()).observe(content);
     new ResizeObserver(() => this.follow()).observe(box);
@@ -46,6 +57,11 @@ export class Scroller {
   moved() {
     const up = this.box.scrollTop < this.top - 1;
     this.top = this.box.scrollTop;
+    // The engines without anchors are WebKit's.
+    if (!ANCHORS && up && this.stuck && !this.held && this.setAt > this.touchedAt && performance.now() - this.setAt < TAKEN_BACK) {
+      requestAnimationFrame(() => this.follow());
+      return;
+    }
     // Text that got shorter moves the end, not the reader.
     if (up && this.distance > 1) this.stuck = false;
     else if (!up && this.distance <= NEAR) this.stuck = true;
@@ -56,6 +72,7 @@ export class Scroller {
   follow() {
     if (this.stuck) {
       this.box.scrollTop = this.box.scrollHeight;
+      if (this.box.scrollTop > this.top) this.setAt = performance.now();
       this.top = this.box.scrollTop;
     }
     this.show();

@@ -1,8 +1,9 @@
 // @ts-check
 /** A shared conversation: read only, live while its answer is made, and nothing else is asked of the server. */
-import { Answer, textOf } from './answer.js';
+import { Answer } from './answer.js';
 import { AnswerView } from './answer-view.js';
 import { byId, h } from './dom.js';
+import { split } from './files.js';
 import { bubble } from './prompt-view.js';
 import { Scroller } from './scroller.js';
 import { Refused, call, drafts } from './store.js';
@@ -58,9 +59,9 @@ function gone() {
 /** @param {any} message @param {number} place */
 function shown(message, place) {
   if (message.role === 'user') {
-    const text = textOf(message.content);
+    const { text, files } = split(message.content);
     question ||= text;
-    return h('article', { class: 'message user' }, h('h2', { class: 'sr-only' }, 'Question'), bubble(text));
+    return h('article', { class: 'message user' }, h('h2', { class: 'sr-only' }, 'Question'), bubble(text, files));
   }
   if (message.model) models.add(message.model);
   const view = new AnswerView(String(place), Answer.of(message), null);

@@ -2,6 +2,7 @@
 /** The list of conversations: search, rename, delete, export, share. */
 import { byId, download, h, icon, iconButton } from './dom.js';
 import { isSaid, textOf } from './answer.js';
+import { recent } from './recent.js';
 import { Refused, api, tell } from './store.js';
 import { titled } from './titles.js';
 
@@ -22,6 +23,8 @@ export class Sidebar {
     /** @type {string | null} */
     this.cursor = null;
     this.turn = 0;
+    /** What is listed is what this browser keeps: the server is away. */
+    this.away = false;
     /** @type {any} */
     this.wait = undefined;
     this.search.addEventListener('input', () => {
@@ -66,14 +69,29 @@ export class Sidebar {
     try {
       const { data, next_cursor } = await api.conversations(q, null);
       if (turn !== this.turn) return;
+      this.away = false;
       this.shown = data;
       this.cursor = next_cursor;
       this.show();
       if (tellCount && q) this.page.announce(`${data.length} conversations found.`);
     } catch {
       // The list stays as it was; the connection's state says why.
-      if (!this.shown.length) byId('none').textContent = 'The list is shown when the server is back.';
+      if (turn === this.turn && (q || !this.shown.length || this.away)) await this.remember(q, turn);
     }
+  }
+
+  /** Lists what this browser keeps, until the server is back. @param {string} q @param {number} turn */
+  async remember(q, turn) {
+    const words = q.toLowerCase();
+    const copies = await recent.all();
+    if (turn !== this.turn) return;
+    const found = copies.filter(({ info, messages }) => [info.title ?? '', ...messages.map((m) => textOf(m.content))].some((text) => text.toLowerCase().includes(words)));
+    this.shown = found.map(({ info }) => ({ ...info, running: [] }));
+    this.cursor = null;
+    this.show();
+    this.away = true;
+    byId('none').hidden = false;
+    byId('none').textContent = found.length ? 'Kept on this device. The others are listed when the server is back.' : q ? 'Nothing found on this device.' : 'The list is shown when the server is back.';
   }
 
   async more() {
@@ -168,6 +186,7 @@ export class Sidebar {
     const first = running.length ? ' The answer that is being made is stopped first.' : '';
     if (!(await confirm('Delete this conversation?', `“${titled(info.title)}” and all its answers are erased for good.${first}`, first ? 'Stop and delete' : 'Delete'))) return;
     await stopAndErase(info.id);
+    await recent.drop(info.id);
     tell(info.id);
     this.page.announce('Deleted.');
     if (this.page.current() === info.id) this.page.open(null);

@@ -6,7 +6,13 @@
  * @typedef {import('./stream.js').Event} Event
  * @typedef {import('./stream.js').Follow} Follow
  */
-import { HEALTHY, PATIENCE, SILENCE } from './stream.js';
+
+/** A connection that lasted so long, in ms, was a good one: the next cut starts at the first pause. */
+export const HEALTHY = 10_000;
+/** No welcome, or no response's head, for so long, in ms: this attempt failed. */
+export const PATIENCE = 10_000;
+/** Three keep-alives were missed: the link is dead, although nobody says so. In ms. */
+export const SILENCE = 45_000;
 
 /** A browser opens six connections to a server over HTTP/1.1, for all its tabs: two stay free for the rest. */
 const AT_ONCE = 4;

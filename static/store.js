@@ -123,6 +123,8 @@ export const settings = new Kept('settings', {});
 export const drafts = {
   /** @param {string | null} conversation */
   of: (conversation) => new Kept(`draft.${conversation ?? 'new'}`, ''),
+  /** @param {string | null} conversation */
+  files: (conversation) => new Kept(`files.${conversation ?? 'new'}`, []),
 };
 
 /** Who we are to the others of a conversation: the same in all tabs of this browser. */

@@ -29,17 +29,11 @@
  * @property {(wire: Wire) => void} [onWire] everything that happens, for an inspector
  */
 
-import { read } from './sse.js';
+import { HEALTHY, PATIENCE, SILENCE, read } from './sse.js';
 
 /** Full jitter below a limit that doubles, in ms: a server that comes back is not run over. */
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 15_000;
-/** A connection that lasted so long, in ms, was a good one: the next cut starts at the first pause. */
-export const HEALTHY = 10_000;
-/** No welcome, or no response's head, for so long, in ms: this attempt failed. */
-export const PATIENCE = 10_000;
-/** Three keep-alives were missed: the link is dead, although nobody says so. In ms. */
-export const SILENCE = 45_000;
 /** A pong takes no longer, in ms, on a link that lives. */
 const PONG = 5_000;
 /** So many sockets fail while HTTP answers before SSE takes over: one could be chance. */

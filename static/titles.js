@@ -16,6 +16,8 @@ const DIRECTIVES = {
 /** A title for people: of a prompt to the built-in model, what it asks for. @param {string | null | undefined} title */
 export function titled(title) {
   if (!title) return 'New conversation';
+  const [, file] = /^<file name="([^"]*)/.exec(title) ?? [];
+  if (file) return file;
   const demo = /^\/demo(?:\s+(.*))?$/s.exec(title);
   if (!demo) return title;
   const words = (demo[1] ?? '').split(/\s+/).map((word) => word.split('='));

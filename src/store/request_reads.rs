@@ -92,12 +92,13 @@ impl RequestReads for PgLog {
 }
 
 impl PgLog {
-    /// Notes that this process is now the instance: readers of the process before were cut.
+    /// Notes that this process is now the instance, since now: readers of the process before were cut.
     pub(super) async fn replace_process(&self, instance: Uuid) -> Result<(), LogError> {
         sqlx::query(
             "with cut as (update request_reads r set cut_at = clock_timestamp() \
                from instances i where i.id = $1 and r.reader = i.process and r.cut_at is null) \
-             update instances set leaving = false, process = $2 where id = $1",
+             update instances set leaving = false, process = $2, started_at = clock_timestamp() \
+             where id = $1",
         )
         .bind(instance)
         .bind(self.process)

@@ -49,6 +49,22 @@ test('an operator finds any generation by its id, on a phone too', async () => {
   await page.done();
 });
 
+test('since when an instance runs, what no reader was there to measure, and that there is more beside', async () => {
+  const env = { DATABASE_URL: undefined };
+  let server = await Server.start({ env });
+  const since = async () => (await server.get('/v1/admin/overview')).fleet.instances[0].started_at;
+  const first = await since();
+  const page = await open(server, { viewport: { width: 360, height: 740 } });
+  await page.locator('#figures > div', { hasText: 'delivery lag, p50' }).locator('dd', { hasText: 'no reader yet' }).waitFor();
+  const edge = await page.locator('.scroll', { has: page.locator('#instances') }).evaluate((node) => [node.scrollWidth > node.clientWidth, getComputedStyle(node).backgroundAttachment]);
+  assert.deepEqual(edge, [true, 'local, local, scroll, scroll'], 'a shadow, where it goes on');
+  await page.done();
+  await server.kill({ keep: true });
+  server = await Server.start({ env, port: server.port, dir: server.dir });
+  assert.ok((await since()) > first, 'this process, not the first one of its data');
+  await server.kill();
+});
+
 test('the operator’s page asks for a key, and says which scope it lacks', async () => {
   const server = await Server.start({ keys: [['--name', 'reader'], ['--name', 'ops', '--scope', 'admin']] });
   for (const [key, ends] of [[server.keys[0], 'Your key has not the scope “admin”'], [server.keys[1], 'Nothing runs.']]) {

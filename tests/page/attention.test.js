@@ -77,7 +77,7 @@ test('a conversation that answers is stopped and deleted in one go', async () =>
   await page.done();
 });
 
-test('a file that is dropped stays out, an address that is none is a page', async () => {
+test('a file that is dropped is not opened, an address that is none is a page', async () => {
   const server = await servers.first();
   const page = await openPage(server);
   const prevented = await page.evaluate(() => {
@@ -86,7 +86,7 @@ test('a file that is dropped stays out, an address that is none is a page', asyn
     return ['dragover', 'drop'].map((type) => !document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true })));
   });
   assert.deepEqual(prevented, [true, true]);
-  await page.getByText('Files and pictures cannot be sent here').waitFor();
+  await page.locator('#files', { hasText: 'x.txt' }).waitFor();
   const response = await page.goto(`${server.base}/nothing/here`);
   assert.equal(response.status(), 404);
   await page.getByText('There is nothing at this address').waitFor();

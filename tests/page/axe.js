@@ -6,6 +6,12 @@ import { createRequire } from 'node:module';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
+/** What axe finds, by a page that evaluates expressions: WebDriver's. @param {{ value: (expression: string) => Promise<any> }} page */
+export async function found(page) {
+  await page.value(`(() => { ${AXE}; })()`);
+  return page.value(`window.axe.run(document, { runOnly: ${JSON.stringify(RULES)} }).then(({ violations }) => violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target).join(' ')))`);
+}
+
 /** No barrier that a machine can find. It runs by the debugger's hand, which no policy binds. */
 export async function audit(page, what) {
   await page.evaluate(AXE);

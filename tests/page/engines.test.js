@@ -1,8 +1,9 @@
 /** The page in the engines that are not Chromium's, each in a window: `PAGE_TESTS=engines node --test run.js`. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { found } from './axe.js';
 import { display } from './engines/display.js';
 import { FIREFOX, firefox } from './engines/firefox.js';
 import { DRIVER, webkit } from './engines/webkit.js';
@@ -32,8 +33,8 @@ async function ask(page, prompt) {
   await page.type(prompt + ENTER);
 }
 
-/** What people do, in one engine. @param {any} page @param {{ server: Server }} place */
-async function everyday(page, place) {
+/** What people do, in one engine. @param {any} page @param {{ server: Server }} place @param {string} name */
+async function everyday(page, place, name) {
   const { server } = place;
   await page.goto(`${server.base}/`);
   await ask(page, '/demo tokens=300 tps=30 seed=3');
@@ -63,6 +64,8 @@ async function everyday(page, place) {
   await until(page, `document.querySelectorAll('.message.assistant').length === 2 && ${TEXT}.length > 30`);
   await page.type(ESCAPE);
   assert.match(await until(page, `document.querySelector('.note:not([hidden])')?.innerText`), /Stopped at event \d+/);
+  // Who sends a prompt follows its answer.
+  await until(page, `(() => { const { scrollHeight, clientHeight, scrollTop } = document.getElementById('scroller'); return scrollHeight - clientHeight - scrollTop <= 1; })()`);
 
   // Lists from right to left have their numbers inside.
   const room = await page.value(`import('/static/markdown.js').then(({ Markdown }) => {
@@ -76,6 +79,10 @@ async function everyday(page, place) {
     return Math.round(room);
   })`);
   assert.equal(room, 24);
+
+  if (process.env.PICTURES) writeFileSync(`${process.env.PICTURES}/${name}.png`, await page.picture());
+  // Its own engine finds what Chromium's does not.
+  if (name === 'Firefox') assert.deepEqual(await found(page), []);
 
   const conversation = await page.value(`location.pathname.split('/')[2]`);
   await ask(page, '/demo tokens=200 tps=40 seed=5');
@@ -93,7 +100,7 @@ for (const [name, program, start] of /** @type {const} */ ([['Firefox', FIREFOX,
     const place = { server: await Server.start({ env: { DATABASE_URL: undefined } }) };
     const page = await start(screen.name);
     try {
-      await everyday(page, place);
+      await everyday(page, place, name);
     } finally {
       await page.end();
       await screen.end();

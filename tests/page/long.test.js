@@ -2,16 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPage } from './harness.js';
+import { messages } from './made-up.js';
 import { servers } from './servers.js';
-
-/** A conversation of so many turns, as the server would give it: prompts and answers in Markdown. */
-function messages(count) {
-  const id = (/** @type {number} */ n) => `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`;
-  return Array.from({ length: count }, (_, n) => ({
-    id: id(n + 1), parent_id: n ? id(n) : null, siblings: [id(n + 1)], created_at: '2026-01-01T00:00:00Z',
-    ...(n % 2 ? { role: 'assistant', status: 'completed', model: 'demo', usage: { output_tokens: 60, exact: true }, content: `## Answer ${n}\n\nA paragraph with **bold** words and \`code\`.\n\n- one\n- two\n- three\n\n\`\`\`js\nlet x = ${n};\n\`\`\`\n` } : { role: 'user', content: `Question ${n}?` }),
-  }));
-}
 
 /** Opens a real conversation whose older messages are made up. */
 async function open(count) {
@@ -78,5 +70,30 @@ test('on paper there is the whole conversation, and nothing to press', async () 
   await page.emulateMedia({ media: 'print' });
   for (const part of ['.sidebar', '.dock', '.bar', '.message footer']) assert.equal(await page.locator(part).filter({ visible: true }).count(), 0, part);
   assert.equal(await page.locator('.message').first().evaluate((node) => node.firstElementChild.checkVisibility({ contentVisibilityAuto: true })), true);
+  await page.done();
+});
+
+test('a long stored answer is shown in pieces, to its last word', async () => {
+  const server = await servers.first();
+  const { id } = await server.post('/v1/conversations', {});
+  const text = Array.from({ length: 900 }, (_, n) => `Paragraph **${n}** of an answer that is long enough to hold a page up, if it came at once.`).join('\n\n');
+  const [prompt, answer] = messages(2);
+  const page = await openPage(server);
+  await page.addInitScript(() => {
+    let before = 0;
+    window.steps = [];
+    new MutationObserver(() => {
+      const length = document.querySelector('.message.assistant .text')?.textContent?.length ?? 0;
+      if (length !== before) window.steps.push(length - before);
+      before = length;
+    }).observe(document, { childList: true, subtree: true });
+  });
+  await page.route(`**/v1/conversations/${id}/messages*`, (route) => route.fulfill({ json: { data: [prompt, { ...answer, content: text }], next_cursor: null, running: [] } }));
+  await page.goto(`${server.base}/c/${id}`);
+  await page.getByText('Paragraph 899').waitFor();
+  const steps = await page.evaluate(() => window.steps);
+  assert.ok(steps.length >= 8 && Math.max(...steps) < 20_000, `${steps}`);
+  assert.equal((await page.locator('.text p').allTextContents()).join('\n\n'), text.replace(/\*\*/g, ''));
+  assert.ok(await page.locator('#scroller').evaluate((node) => node.scrollHeight - node.clientHeight - node.scrollTop <= 1), 'at its end');
   await page.done();
 });

@@ -189,3 +189,21 @@ test('what became void is folded and struck', async () => {
   assert.equal(await page.locator('#voided .void del').textContent(), 'A first try');
   await page.done();
 });
+
+test('a dialogue that could not be loaded is loaded when it is wanted', async () => {
+  const page = await openPage(await servers.first());
+  let lost = 0;
+  await page.route('**/dialogs.js', (route) => {
+    lost += 1;
+    return route.abort();
+  });
+  await page.reload();
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  for (const end = Date.now() + 20_000; !lost && Date.now() < end; ) await page.evaluate(() => new Promise(requestAnimationFrame));
+  assert.ok(lost > 0, 'as when the network goes just then');
+  await page.unroute('**/dialogs.js');
+  page.wrong.splice(0, Infinity, ...page.wrong.filter((text) => !/ERR_FAILED/.test(text)));
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await page.getByRole('dialog').waitFor();
+  await page.done();
+});

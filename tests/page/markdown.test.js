@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Runs } from '../../static/runs.js';
 import { openPage } from './harness.js';
 import { servers } from './servers.js';
 import { CORPUS } from './xss.js';
 
 const DOCUMENTS = ['README.md', 'docs/protocol.md', 'docs/models.md', 'ARCHITECTURE.md'];
+const LONG = 'Rivers carry what **mountains** lose, grain by `grain`, and $5 * 3 or _more_ of [it](https://a.example). ';
 const HARD = [
   'Setext\n===\n\nand another\n---\n\ntext',
   '- a\n\n  b\n\n- c\n    1. d\n    2. e\n\ntext',
@@ -18,13 +20,14 @@ const HARD = [
   '[link](https://a.example "t") <https://b.example> https://c.example/d_e [ref]\n\n[ref]: https://d.example\n',
   'money: $5 and $6, but $x^2$ and \\(y\\)\n\n$$\n\\frac{1}{2}\n$$\n\nend',
   '> quote\n> goes on\n\n> another\n\n***\n\nשלום **עולם**\n',
+  'a[^1] b[^2]\n\n> [!NOTE]\n> c\n>\n> - d\n\n[^1]: e\n  f\n\n[^2]: g **h**\n\ni\n',
   'line one  \nline two\\\nline three\n\n    indented\n\n    code\n\ntext',
 ];
 
 test('text that comes in any pieces ends as text that came at once', async () => {
   const page = await openPage(await servers.first());
   const root = new URL('../../', import.meta.url);
-  const texts = [...HARD, ...DOCUMENTS.map((name) => readFileSync(new URL(name, root), 'utf8'))];
+  const texts = [...HARD, LONG.repeat(400), `a * b ${LONG.repeat(200)}`, `- ${LONG.repeat(60)}\n\n> ${'漢字'.repeat(6000)}`, ...DOCUMENTS.map((name) => readFileSync(new URL(name, root), 'utf8'))];
   const different = await page.evaluate(async (texts) => {
     const { Markdown } = await import('/static/markdown.js');
     const wrong = [];
@@ -37,7 +40,7 @@ test('text that comes in any pieces ends as text that came at once', async () =>
     for (const text of texts) {
       const whole = document.createElement('div');
       new Markdown(whole).write(text, true);
-      for (const step of text.length < 2000 ? [1, 2, 7] : [13, 101]) {
+      for (const step of text.length < 2000 ? [1, 2, 7] : text.includes('\n#') ? [13, 101] : [997]) {
         const pieces = document.createElement('div');
         const view = new Markdown(pieces);
         for (let end = step; end < text.length; end += step) view.write(text.slice(0, end));
@@ -51,13 +54,46 @@ test('text that comes in any pieces ends as text that came at once', async () =>
   await page.done();
 });
 
+test('a paragraph without a break costs a frame no more than its end', async () => {
+  const text = LONG.repeat(1000);
+  let lexed = 0;
+  const runs = new Runs();
+  const lex = (/** @type {string} */ raw, /** @type {any[]} */ tokens) => {
+    lexed += raw.length;
+    tokens.push({ type: 'text', raw });
+    return tokens;
+  };
+  const step = 500;
+  for (let end = step; end < text.length; end += step) runs.lex(text.slice(0, end), [], lex);
+  assert.ok(lexed < text.length * 10, `${lexed} characters for ${text.length}`);
+
+  const page = await openPage(await servers.first());
+  const found = await page.evaluate(async (text) => {
+    const { Markdown } = await import('/static/markdown.js');
+    const root = document.createElement('div');
+    const view = new Markdown(root);
+    view.write(text.slice(0, 100_000));
+    const blocks = [...root.querySelectorAll('.run')];
+    const touched = new Set();
+    const observer = new MutationObserver((list) => list.forEach(({ target }) => touched.add(blocks.findIndex((block) => block.contains(target)))));
+    observer.observe(root, { childList: true, characterData: true, subtree: true });
+    view.write(text.slice(0, 100_500));
+    await new Promise((resolve) => setTimeout(resolve));
+    return { blocks: blocks.length, touched: [...touched], whole: root.textContent.length, marks: /\*\*/.test(root.textContent) };
+  }, text);
+  assert.ok(found.blocks >= 6, `${found.blocks} blocks`);
+  assert.deepEqual(found.touched, [found.blocks - 1], 'only its end is touched');
+  assert.equal(found.marks, false);
+  await page.done();
+});
+
 test('nothing runs, loads or leaks, wherever the text is cut', async () => {
   const page = await openPage(await servers.first());
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
   const wrong = await page.evaluate(async (corpus) => {
     const { Markdown } = await import('/static/markdown.js');
-    const allowed = /^(DIV|SPAN|P|H[1-6]|UL|OL|LI|A|CODE|PRE|BLOCKQUOTE|STRONG|EM|DEL|BR|HR|TABLE|THEAD|TBODY|TR|TH|TD|INPUT|BUTTON|SVG|USE)$/i;
+    const allowed = /^(DIV|SPAN|P|H[1-6]|UL|OL|LI|A|CODE|PRE|BLOCKQUOTE|STRONG|EM|DEL|BR|HR|TABLE|THEAD|TBODY|TR|TH|TD|INPUT|BUTTON|SUP|SVG|USE)$/i;
     const wrong = [];
     const look = (root, text) => {
       for (const node of root.querySelectorAll('*')) {

@@ -36,6 +36,7 @@ await page.locator('.message.assistant').nth(2).waitFor();
 await page.grown(150);
 await page.getByText('Cut the connection').click();
 await page.getByText(/resumed at \d+/).waitFor();
+await page.locator('.seam').waitFor();
 
 await page.evaluate(() => {
   document.querySelector('.wire .cut').scrollIntoView({ block: 'center' });

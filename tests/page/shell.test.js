@@ -39,7 +39,7 @@ test('a reload while the server is dead: the shell opens, a prompt waits, the an
   await page.reload();
   await page.locator('#chip[data-phase="waiting"]').waitFor();
   await page.locator('#line', { hasText: 'The server cannot be reached.' }).waitFor();
-  await page.getByText('The list is shown when the server is back.').waitFor();
+  await page.locator('#none', { hasText: 'when the server is back.' }).waitFor();
   const other = await page.context().newPage();
   await other.goto(server.base + pathname);
   const strict = await other.evaluate(() => {

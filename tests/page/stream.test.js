@@ -1,5 +1,6 @@
 /** The stream reader alone, in Node, against the real server: what others import. */
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { Stream } from '../../static/stream.js';
 import { Answer } from '../../static/answer.js';
@@ -111,4 +112,21 @@ test('pauses grow, with jitter, to a limit', () => {
   assert.deepEqual([0, 1, 2, 5, 6, 20].map((tries) => stream.pause(tries)), [250, 500, 1000, 8000, 15000, 15000]);
   stream.options.random = () => 0;
   assert.equal(stream.pause(9), 0);
+});
+
+test('no file of the page needs itself', async () => {
+  const folder = new URL('../../static/', import.meta.url);
+  const names = readdirSync(folder).filter((name) => name.endsWith('.js'));
+  /** What each file imports at once, by name. */
+  const needs = new Map(names.map((name) => [name, [...readFileSync(new URL(name, folder), 'utf8').matchAll(/^import .*?'\.\/([\w-]+\.js)';$/gm)].map(([, other]) => other)]));
+  assert.ok(needs.get('app.js')?.includes('stream.js'), 'they are found');
+  const circles = [];
+  const walk = (/** @type {string[]} */ path) => {
+    for (const next of needs.get(path.at(-1)) ?? []) {
+      if (next === path[0]) circles.push([...path, next].join(' > '));
+      else if (!path.includes(next)) walk([...path, next]);
+    }
+  };
+  for (const name of names) walk([name]);
+  assert.deepEqual(circles, []);
 });

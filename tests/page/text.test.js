@@ -46,6 +46,37 @@ test('a break is one, a single tilde is none, and a shell’s variables are no f
   assert.match(table, /<td>1<br>2<\/td>/);
 });
 
+test('footnotes, GitHub’s alerts, and links of a project', async () => {
+  const ref = (/** @type {string} */ n) => `<sup><button type="button" aria-label="Footnote ${n}">${n}</button></sup>`;
+  const rows = [
+    ['Said[^1] and done[^12].\n\n[^1]: A **note**\n  of two lines\n[^12]: https://a.example', `<p>Said${ref('1')} and done${ref('12')}.</p><div data-note="1"><sup>1</sup><p>A <strong>note</strong>\nof two lines</p></div><div data-note="12"><sup>12</sup><p><a href="https://a.example/" target="_blank" rel="noopener noreferrer">https://a.example</a></p></div>`],
+    // A class of characters, and what a code says.
+    ['`[^1]` and [^abc]', '<p><code>[^1]</code> and [^abc]</p>'],
+    ['> [!WARNING]\n> Mind *this*\n>\n> and that', '<blockquote><strong>Warning</strong><p>Mind <em>this</em></p><p>and that</p></blockquote>'],
+    ['> [!note]\n> - x', '<blockquote><strong>Note</strong><ul><li>x</li></ul></blockquote>'],
+    ['> [!FOO]\n> x', '<blockquote><p>[!FOO]\nx</p></blockquote>'],
+    ['[a](./README.md) [b](#part) [c](javascript:x)', '<p><span title="A link inside a project, which is not here: ./README.md">a</span> <span title="A link inside a project, which is not here: #part">b</span> <span title="This link leads nowhere safe">c</span></p>'],
+  ];
+  assert.deepEqual(await shown(rows.map(([text]) => text)), rows.map(([, html]) => html));
+  const half = [['> [!NO', '<blockquote></blockquote>'], ['> [!TIP]\n> a', '<blockquote><strong>Tip</strong><p>a</p></blockquote>'], ['Said[^', '<p>Said</p>'], ['[^1]: A', '<div data-note="1"><sup>1</sup><p>A</p></div>']];
+  assert.deepEqual(await shown(half.map(([text]) => text), false), half.map(([, html]) => html));
+
+  const page = await openPage(await servers.first(), { viewport: { width: 800, height: 300 } });
+  await page.evaluate(async () => {
+    const { Markdown } = await import('/static/markdown.js');
+    document.documentElement.classList.remove('fresh');
+    const root = document.createElement('div');
+    document.getElementById('transcript').append(root);
+    new Markdown(root).write(`Said[^1].\n\n${'x\n\n'.repeat(60)}[^1]: There`, true);
+  });
+  await page.getByRole('button', { name: 'Footnote 1' }).click();
+  await page.waitForFunction(() => {
+    const { top, bottom } = document.querySelector('[data-note]').getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  await page.done();
+});
+
 test('what is half typed flashes nothing, and nothing is withheld for long', async () => {
   const rows = [
     ['A line\n-', '<p>A line</p>'],

@@ -36,6 +36,8 @@ export const CORPUS = [
   `<!--><img src=x onerror=${RUN}>-->`,
   `<![CDATA[<script>${RUN}</script>]]>`,
   `<?php echo '<script>${RUN}</script>' ?>`,
+  `a[^1]\n\n[^1]: <img src=x onerror=${RUN}> [x](javascript:${RUN})`,
+  `> [!NOTE]\n> <img src=x onerror=${RUN}> [x](javascript:${RUN})`,
   `[x](javascript:${RUN})`,
   `[x](JaVaScRiPt:${RUN})`,
   `[x](java\tscript:${RUN})`,

@@ -48,6 +48,8 @@ export async function firefox(display) {
       if (exceptionDetails) throw new Error(exceptionDetails.text);
       return result.value === undefined ? undefined : JSON.parse(result.value);
     },
+    /** A picture of the window, as PNG. @returns {Promise<Buffer>} */
+    picture: async () => Buffer.from((await call('browsingContext.captureScreenshot', { context })).data, 'base64'),
     /** Types, as fingers do. @param {string} text one character for each key */
     type: (text) => call('input.performActions', { context, actions: [{ type: 'key', id: 'keys', actions: [...text].flatMap((value) => [{ type: 'keyDown', value }, { type: 'keyUp', value }]) }] }),
     end: async () => {

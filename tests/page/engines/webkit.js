@@ -50,6 +50,7 @@ export async function webkit(display) {
       const text = await call('/execute/async', { script: `const done = arguments[0]; Promise.resolve().then(() => (${expression})).then((value) => done(JSON.stringify(value)), (error) => done(JSON.stringify({ error: String(error) })))`, args: [] });
       return text === null ? undefined : JSON.parse(text);
     },
+    picture: async () => Buffer.from(await send('GET', `/session/${sessionId}/screenshot`), 'base64'),
     type: (/** @type {string} */ text) => call('/actions', { actions: [{ type: 'key', id: 'keys', actions: [...text].flatMap((value) => [{ type: 'keyDown', value }, { type: 'keyUp', value }]) }] }),
     end: async () => {
       await send('DELETE', `/session/${sessionId}`).catch(() => {});
