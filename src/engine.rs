@@ -122,7 +122,7 @@ struct Inner {
     foreign: Foreign,
     request_reads: request_reads::Queue,
     signing: OnceLock<SigningKey>,
-    /// What operators saw last.
+    /// The operators' last view.
     picture: Mutex<Option<Picture>>,
 }
 
@@ -186,7 +186,7 @@ impl Engine {
         self.inner.signing.get_or_init(|| key);
     }
 
-    /// What is signed with that clients carry back unread.
+    /// The key of signatures that clients carry back unread.
     #[must_use]
     pub fn signing_key(&self) -> SigningKey {
         self.inner.signing.get().copied().unwrap_or_default()

@@ -48,6 +48,9 @@ fn write(mut socket: &TcpStream, text: &str) -> bool {
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
+/// How an odd target treats a connection.
+type Server = fn(TcpStream);
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let run = ["run", "--protocol", "chat", "--target"];
@@ -79,7 +82,7 @@ fn a_target_that_gives_no_stream_is_told_with_its_words() {
     assert_eq!(output.status.code(), Some(3));
     assert!(says(&output).contains("Connection refused"), "{}", says(&output));
 
-    let cases: [(fn(TcpStream), &str); 6] = [
+    let cases: [(Server, &str); 6] = [
         (|_| {}, "no stream: error sending request"),
         (|mut socket| drop(socket.read(&mut [0; 1])), "no answer"),
         (

@@ -54,8 +54,8 @@ pub struct NewKeyFlags {
     /// Seconds of a generation.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_wall_s: Option<u32>,
-    /// Seconds that an answer goes on without a reader, over the vendors' protocols [default: 10 for
-    /// chat completions and Messages, to its end for Responses].
+    /// Seconds that an answer goes on without a reader, over the vendors' protocols [default: 10
+    /// for chat completions and Messages, to its end for Responses].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub disconnect_grace_s: Option<u32>,
     /// The same request takes the answer over also where its client had closed by itself.

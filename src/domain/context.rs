@@ -18,8 +18,8 @@ pub struct Context {
 /// within the branch. `missing` messages, all older, are left out already.
 #[must_use]
 pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u64) -> Context {
-    // An answer that ended before its first word has nothing to say to a model; a tool's result has,
-    // however short: its call waits for it.
+    // An answer that ended before its first word is left out. A tool's result stays, however short:
+    // its call waits for it.
     let says = |m: &Message| !m.is_empty() || m.tool_call_id.is_some();
     let branch: Vec<Message> = branch.into_iter().filter(says).collect();
     let from = first_kept(&branch, missing, tokens.saturating_sub(always(&system, &branch)));

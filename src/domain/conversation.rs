@@ -78,7 +78,7 @@ pub struct NewConversation {
     pub metadata: JsonObject,
     /// The key that makes a repeated opening the same one.
     pub idempotency: Option<Idempotency>,
-    /// What was said before, each below the one before.
+    /// The earlier messages, each below the one before.
     pub messages: Vec<(MessageId, NewMessage)>,
 }
 
@@ -133,7 +133,7 @@ pub struct Message {
     /// All of it, where it is more than a text: calls of tools, a tool's result, pictures.
     #[serde(skip)]
     pub said: Option<Box<prompt::Message>>,
-    /// What else there is to know of an answer.
+    /// The further facts about an answer.
     #[serde(flatten)]
     pub answer: Option<Box<AnswerDetails>>,
     /// All messages with the same parent, this one included, in their order.

@@ -120,7 +120,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the server signs with that clients carry back unread. `Debug` does not show it; the default is
+/// The key of signatures that clients carry back unread. `Debug` does not show it; the default is
 /// of an engine without a database, whose signatures are checksums.
 #[derive(Clone, Copy, Default)]
 pub struct SigningKey(pub [u8; 32]);

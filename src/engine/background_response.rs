@@ -21,7 +21,7 @@ const LEARN: Duration = Duration::from_secs(5);
 /// The log could not be written for too long.
 pub(super) struct Unwritten;
 
-/// What is known of it.
+/// The state of the upstream's answer, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct BackgroundState {
     kept: Option<BackgroundResponse>,
@@ -81,8 +81,8 @@ impl Generation {
         }
     }
 
-    /// Names the answer that is about to be asked for, where its upstream lets us: once the name is
-    /// durable, whoever owns the generation next can hear the answer, or end it.
+    /// Names the answer before it is requested, where its upstream lets us. Once the name is
+    /// durable, every later owner can hear the answer, or end it.
     pub(super) async fn name_answer(&mut self) -> Result<Option<String>, Unwritten> {
         let begun = !self.transcript.answer.is_empty();
         if begun || self.resume().is_some() {
@@ -104,7 +104,7 @@ impl Generation {
         }
     }
 
-    /// What to ask the upstream for, if it keeps the answer.
+    /// The request that resumes the answer, if its upstream keeps it.
     pub(super) fn resume(&self) -> Option<Resume> {
         let kept = self.background.kept.as_ref().filter(|k| is_resumable(Some(k), &self.model))?;
         Some(Resume { kept: kept.answer.clone(), heard: self.transcript.answer.clone() })

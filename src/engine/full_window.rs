@@ -5,7 +5,8 @@ use super::models::Model;
 use crate::domain::event::FinishReason;
 use crate::domain::generation::Request;
 
-/// Tokens that a server may keep of a full window. llama.cpp 11434 keeps none (2003 and 45 of 2048).
+/// Tokens that a server may keep of a full window. llama.cpp 11434 keeps none (2003 and 45 of
+/// 2048).
 const SPARE: u64 = 1;
 
 /// The reason for an end: `context_window` where prompt and answer fill the window of `model`.

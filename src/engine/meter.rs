@@ -57,7 +57,7 @@ impl Meter {
         self.reported = Some(usage);
     }
 
-    /// What the upstream reported of the attempt under way.
+    /// The upstream's report of the attempt under way.
     pub(super) fn attempt(&self) -> Option<Usage> {
         self.reported
     }

@@ -36,11 +36,11 @@ pub struct Model {
     pub context_tokens: Option<NonZeroU32>,
     /// How an answer outlives its server.
     pub recovery: Recovery,
-    /// What becomes of an answer whose client goes away.
+    /// The fate of an answer whose client goes away.
     pub disconnect: DisconnectPolicy,
 }
 
-/// What becomes of an answer whose client goes away, where its key says nothing.
+/// The fate of an answer whose client goes away, where its key says nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DisconnectPolicy {
     /// How long it goes on, in seconds; `None` is as its protocol has it.

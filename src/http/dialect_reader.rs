@@ -101,8 +101,8 @@ impl<D: Dialect> Reader<D> {
         self
     }
 
-    /// Notes that the stream is over. Before its generation's end that is a cut, whoever made it:
-    /// also where the model began again and this protocol cannot take back what was sent.
+    /// Notes that the stream is over. Before its generation's end that is a cut. It also is one
+    /// where the model began again and this protocol cannot take back sent frames.
     fn over(&mut self) {
         match (self.replay.done(), &mut self.read) {
             (Some(_), Some(read)) => read.delivered(),

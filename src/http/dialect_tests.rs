@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::dialect::{Dialect, EventReplay, Frames};
-use super::protocols::{ai_sdk, openai_chat, openai_responses};
+use super::protocols::{ai_sdk, openai_chat, openai_completions, openai_responses};
 use crate::domain::entry::Entry;
 use crate::domain::event::{
     Done, ErrorCode, Event, Failure, FinishReason, LossReason, Status, ToolCallDelta, Usage,
@@ -127,7 +127,7 @@ fn chat() -> impl Dialect {
 }
 
 fn completion() -> impl Dialect {
-    openai::completions::of(&row(), true)
+    openai_completions::of(&row(), true)
 }
 
 #[test]
@@ -162,30 +162,30 @@ fn usage_is_told_before_the_end_where_it_is_asked_for() {
         usages.collect()
     };
     // The last is the model's own count.
-    let chat = told(&events, openai::chat::of(&row, true), Frames::after(Some(3)));
+    let chat = told(&events, openai_chat::of(&row, true), Frames::after(Some(3)));
     assert_eq!(counts(&chat), [(0, true), (2, true), (2, true), (5, false)], "{chat}");
-    let text = told(&events, openai::completions::of(&row, true), Frames::after(Some(1)));
+    let text = told(&events, openai_completions::of(&row, true), Frames::after(Some(1)));
     assert_eq!(counts(&text), [(2, true), (2, true), (5, false)], "{text}");
-    let first = told(&events[..3], openai::completions::of(&row, true), Frames::after(None));
+    let first = told(&events[..3], openai_completions::of(&row, true), Frames::after(None));
     assert_eq!(counts(&first), [(3, true)], "what it thought counts: {first}");
-    let none = told(&events, openai::completions::of(&row, false), Frames::after(Some(1)));
+    let none = told(&events, openai_completions::of(&row, false), Frames::after(Some(1)));
     assert!(!none.contains("usage"), "{none}");
 }
 
 #[test]
 fn responses_whole() {
     let events = eventful();
-    // What a client gets that was there when a call was lost: a failure, and nothing more.
+    // A client that was there when a call was lost gets a failure, and nothing more.
     let cut = told(&events, responses(), Frames::after(None));
     assert_is("responses_superseded", &cut);
-    // What it resumes with, behind that failure.
+    // Its cursor for the resume, behind that failure.
     let failure = u64::try_from(frames_of(&cut).len() - 1).unwrap();
     assert_is("responses", &told(&events, responses(), Frames::after(Some(failure))));
 }
 
 #[test]
 fn who_comes_later_is_told_of_no_void_item() {
-    let (mut dialect, mut frames) = (openai::responses::of(&row()), Frames::after(None));
+    let (mut dialect, mut frames) = (openai_responses::of(&row()), Frames::after(None));
     let mut replay = EventReplay::default();
     for entry in entries(&eventful()) {
         replay.tell(&entry, &mut dialect, &mut frames).unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of an answer when its client goes away: the client's word, the key's, the model's.
+//! The fate of an answer when its client goes away: the client's word, the key's, the model's.
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::engine::Engine;
 
-/// What happens when the client goes away: `continue`, or `cancel` as with OpenAI.
+/// The fate of the answer when the client goes away: `continue`, or `cancel` as with OpenAI.
 pub(super) const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
 
 /// `asked` with the grace of its key, else of its model, unless the client has said otherwise.

@@ -55,7 +55,8 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// What makes `sent` a repeat of an earlier request; `None` where an idempotency key decides.
+/// The properties that make `sent` a repeat of an earlier request; `None` where an idempotency key
+/// decides.
 pub(super) fn repeat(
     engine: &Engine,
     request: &HttpRequest,

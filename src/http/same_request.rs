@@ -1,7 +1,7 @@
-//! What of a request's body is compared with that of an earlier request.
+//! The comparison of a request's body with that of an earlier request.
 //!
-//! Clients vary their bodies between two tries. What is known of that is left out here, and
-//! docs/protocol.md has a row for each with the client that does it.
+//! Clients vary their bodies between two tries. Known variations are left out here.
+//! docs/protocol.md has a row for each with the client that makes it.
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -13,19 +13,20 @@ pub(super) const MESSAGES: &str = "AnthropicMessages";
 /// Fields that say how the answer is delivered, not what it is.
 const DELIVERY: [&str; 2] = ["stream", "stream_options"];
 
-/// Output items that a client sends back with its next try. What a tool answered is something new.
+/// Output items that a client sends back with its next try. A tool's answer is something new.
 const SAID: [(&str, &str); 2] = [("message", "msg_"), ("reasoning", "rs_")];
 
-/// What Claude Code says behind the part of an answer that it has, when its next try asks for the rest.
+/// The words of Claude Code behind the part of an answer that it has, when its next try asks for
+/// the rest.
 const CUT_WORDS: &str = "<system-reminder>\nYour response above was cut off mid-stream.";
 
-/// What identifies a request.
+/// The identity of a request.
 #[derive(Debug)]
 pub(super) struct Compared {
     /// Of scope and body.
     pub(super) hash: Vec<u8>,
-    /// The same without what the unfinished answer has said, where that is at the end of the body, and
-    /// whose answer it is, if that shows.
+    /// The same without the unfinished answer's items at the end of the body, and the answer's
+    /// generation, if that shows.
     pub(super) without_said: Option<(Vec<u8>, Option<GenerationId>)>,
     /// Whether the body names a turn, so that nobody but its own client sends it twice.
     pub(super) names_turn: bool,
@@ -72,8 +73,8 @@ fn take_items(body: &mut Value) -> Option<GenerationId> {
     Some(of)
 }
 
-/// Removes Claude Code's words about a cut from the end of `messages`, with the part of the answer in
-/// front of them. Where it has no part they are a block of the user's own turn.
+/// Removes Claude Code's words about a cut from the end of `messages`, with the part of the answer
+/// in front of them. Where it has no part they are a block of the user's own turn.
 fn take_words(body: &mut Value) -> bool {
     let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) else {
         return false;

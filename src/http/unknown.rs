@@ -16,7 +16,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("/v1/threads", "use /v1/responses, or /v1/conversations with /v1/generations"),
     ("/v1/realtime", "use /v1/responses, or the WebSocket at /v1/ws"),
 ];
-/// What base URLs without their `/v1` lead to.
+/// The paths of base URLs without their `/v1`.
 const WITHOUT_VERSION: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/models"];
 
 /// 404, in OpenAI's shape for its clients.

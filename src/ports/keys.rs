@@ -20,7 +20,7 @@ pub trait Keys: Send + Sync + 'static {
     /// Ends a key; `false` if there is none of that id that is not yet revoked.
     async fn revoke(&self, id: KeyId) -> Result<bool, LogError>;
 
-    /// What all instances sign with: `new` where there is none yet.
+    /// The signing key of all instances: `new` where there is none yet.
     async fn signing_key(&self, new: SigningKey) -> Result<SigningKey, LogError>;
 
     /// Whether there is a key that opens anything.

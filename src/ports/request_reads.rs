@@ -29,7 +29,7 @@ pub struct Sought<'a> {
     pub of: Option<GenerationId>,
 }
 
-/// What came of an attempt to take an answer over.
+/// The result of an attempt to take an answer over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// The caller reads this answer now.

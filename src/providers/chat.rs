@@ -49,7 +49,7 @@ pub struct OpenAi {
     endpoint: Arc<Endpoint>,
     config: OpenAIConfig,
     is_openai: bool,
-    /// What the answer is to be kept as.
+    /// The name under which the answer is kept.
     name: Option<HeaderValue>,
 }
 
@@ -182,7 +182,7 @@ impl OpenAi {
         let answer = Answer::default();
         let name = self.name.clone();
         let client = self.client(Sender { guard, answer: answer.clone(), name });
-        // What kind of error it is for async-openai says nothing: the guard knows.
+        // async-openai's error does not tell the kind: the guard knows it.
         let _ = client.chat().create_stream_byot::<_, IgnoredAny>(&body.object).await;
         let secrets = self.endpoint.secrets();
         let Some(events) = answer.take() else {

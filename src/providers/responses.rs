@@ -172,8 +172,8 @@ impl GoesOn for Responses {
     }
 }
 
-/// Asking for the rest costs nothing, so it may be done again; a plain no means that the answer
-/// is no longer there, or cannot be heard any more.
+/// A request for the rest costs nothing, so it may be repeated. A plain refusal means that the
+/// answer is no longer there, or cannot be heard any more.
 pub(crate) fn not_resumed(status: u16, loss: ProviderError) -> Result<Deltas, ProviderError> {
     if matches!(status, 400..=499) && !matches!(status, 401 | 403 | 408 | 429) {
         let message = format!("the model no longer keeps the answer: {}", loss.message);

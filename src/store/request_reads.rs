@@ -92,7 +92,8 @@ impl RequestReads for PgLog {
 }
 
 impl PgLog {
-    /// Notes that this process is now the instance, since now: readers of the process before were cut.
+    /// Notes that this process is now the instance, since now: readers of the process before were
+    /// cut.
     pub(super) async fn replace_process(&self, instance: Uuid) -> Result<(), LogError> {
         sqlx::query(
             "with cut as (update request_reads r set cut_at = clock_timestamp() \

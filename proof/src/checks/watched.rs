@@ -11,7 +11,7 @@ pub(super) fn numbered(_: &History, run: &Run) -> Word {
     }
     let whole = run.replay.as_ref().filter(|replay| replay.let_in())?;
     let number = |event: &Event| event.cursor.as_ref()?.parse::<u64>().ok();
-    let mut numbers = whole.lasting().filter_map(|event| number(event));
+    let mut numbers = whole.lasting().filter_map(number);
     let mut last = numbers.next()?;
     if run.scenario == Scenario::Watched && last != 1 {
         return Some(Err(format!("the first event is number {last}")));
@@ -127,7 +127,8 @@ fn says(run: &Run, view: &View, whole: &Connection) -> Result<(), String> {
             // What was void meanwhile may have been true then.
             (None, None) => all.starts_with(said.as_str()) || whole.events.iter().any(|e| e.void),
         };
-        if !right && !(run.restored && view.ending.is_none()) {
+        let is_lost = run.restored && view.ending.is_none();
+        if !right && !is_lost {
             return Err(format!("{what}: {}", difference(&all, said)));
         }
     }

@@ -32,11 +32,12 @@ async fn open(client: &Client, target: &str, ask: &Ask) -> Result<Socket, (u16, 
     }
     let tcp = TcpStream::connect(&*addresses).await.map_err(|error| other(&error))?;
     let opened = tokio_tungstenite::client_async(request, tcp).await;
-    let (mut socket, _) = opened.map_err(|error| match error {
-        tungstenite::Error::Http(answer) => {
+    let (mut socket, _) = opened.map_err(|error| {
+        if let tungstenite::Error::Http(answer) = error {
             (answer.status().as_u16(), "the WebSocket was refused".into())
+        } else {
+            other(&error)
         }
-        error => other(&error),
     })?;
     let body = ask.body.as_ref().map(ToString::to_string).unwrap_or_default();
     socket.send(Message::text(body)).await.map_err(|error| other(&error))?;

@@ -57,7 +57,7 @@ fn run(shared: &Arc<Shared>, log: &Arc<Log>) {
     let upstream = shared.options.upstream.clone();
     let truncation = shared.has(Fault::TruncationAsSuccess);
     let loses = shared.has(Fault::LosesToken);
-    let silent = shared.has(Fault::SometimesUsage) && shared.streams().len() % 3 > 0;
+    let silent = shared.has(Fault::SometimesUsage) && !shared.streams().len().is_multiple_of(3);
     let wrong = shared.has(Fault::WrongUsage);
     let of_task = log.clone();
     let running = spawn(shared, async move {
@@ -107,7 +107,7 @@ async fn ask(
             let choice = &chunk["choices"][0];
             let text = choice["delta"]["content"].as_str().unwrap_or_default();
             let lost = text.starts_with("5:");
-            if let Some((log, _)) = log.filter(|(_, loses)| !text.is_empty() && !(*loses && lost)) {
+            if let Some((log, _)) = log.filter(|(_, loses)| !(text.is_empty() || *loses && lost)) {
                 log.append("delta", json!({ "text": text }));
             }
             finished |= choice["finish_reason"] == "stop";

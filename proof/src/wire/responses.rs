@@ -102,8 +102,8 @@ impl Wire for Responses {
     }
 
     fn seen(&self, body: &Value) -> View {
-        let messages = body["output"].as_array().into_iter().flatten();
-        let last = messages.filter(|item| item["type"] == "message").next_back();
+        let mut messages = body["output"].as_array().into_iter().flatten();
+        let last = messages.rfind(|item| item["type"] == "message");
         let parts = last.and_then(|item| item["content"].as_array()).into_iter().flatten();
         let said: String = parts.map(|part| text(&part["text"])).collect();
         let ending = ending(body);

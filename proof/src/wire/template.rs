@@ -318,10 +318,8 @@ impl Wire for Template {
 
     fn seen(&self, body: &Value) -> View {
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|p| body.pointer(p));
-        let place = at(&self.place).map(|place| match place {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
+        let place = at(&self.place)
+            .map(|place| place.as_str().map_or_else(|| place.to_string(), str::to_owned));
         View {
             ending: at(&self.status).and_then(Value::as_str).and_then(|word| self.ending(word)),
             text: body.pointer(&self.text).and_then(Value::as_str).map(str::to_owned),

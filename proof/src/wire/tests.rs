@@ -36,11 +36,7 @@ fn each_protocol_has_its_own_ending() {
     let incomplete = "data: {\"type\":\"response.incomplete\",\"sequence_number\":4,\"response\":{\"id\":\"r\",\"status\":\"cancelled\"}}\n\n";
     assert_eq!(ending("responses", incomplete), Some(Ending::Cancelled));
     let stops = format!("{incomplete}data: [DONE]\n\n");
-    assert_eq!(
-        read(of("responses", None).unwrap().as_ref(), &stops).0.len(),
-        1,
-        "and nothing more"
-    );
+    assert_eq!(read(of("responses", None).unwrap().as_ref(), &stops).len(), 1, "and nothing more");
     let reason = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
     let stop = "data: {\"type\":\"message_stop\"}\n\n";
     assert_eq!(ending("messages", &format!("{reason}{stop}")), Some(Ending::Success));

@@ -219,7 +219,7 @@ pub(super) fn texts() -> Vec<Row> {
     ]
 }
 
-/// What no model is asked for.
+/// The operations that ask no model.
 pub(super) fn without_model() -> Vec<Row> {
     let row = |path, id, summary, answer| {
         let operation = openai(id, summary)

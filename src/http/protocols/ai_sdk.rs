@@ -65,7 +65,7 @@ async fn send(
     streamed(&engine, &row, Seq::ZERO, repeats::reader(&request)).await
 }
 
-/// What a chat asks.
+/// The request of a chat.
 fn asked(engine: &Engine, body: ChatBody) -> Result<Request, Problem> {
     let models = engine.models();
     let asked = body.check(models.default_name(), engine.limits().prompt_bytes)?;

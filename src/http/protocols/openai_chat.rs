@@ -23,8 +23,8 @@ use crate::http::{EngineData, body, repeats, sse, while_allowed};
 use encoder::Chat;
 use request::Asked;
 
-/// A plain client's generation is cancelled so many seconds after it went away: long enough for
-/// a retry to find it, short enough not to pay for what nobody reads.
+/// A plain client's generation is cancelled so many seconds after it went away. A retry can still
+/// find it, and an unread answer costs little.
 const GRACE_S: u32 = 10;
 
 const PREFIX: &str = "chatcmpl-";

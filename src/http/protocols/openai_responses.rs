@@ -104,7 +104,7 @@ pub(super) async fn delete(
     Ok(HttpResponse::Ok().json(json!({ "id": id, "object": "response", "deleted": true })))
 }
 
-/// What it was asked, as items, a page at a time.
+/// Answers with its input, as items, a page at a time.
 pub(super) async fn input_items(
     engine: EngineData,
     request: HttpRequest,

@@ -71,8 +71,8 @@ pub(crate) fn merged(messages: Vec<Object>) -> Vec<Object> {
     out
 }
 
-/// Adds the text so far as the beginning of the answer: to the assistant's message that is last
-/// already, which is one with it, or as a new one. Returns that beginning as it is sent.
+/// Adds the text so far as the beginning of the answer. It joins a trailing message of the
+/// assistant, which is one with it, or becomes a new message. Returns that beginning as it is sent.
 pub(crate) fn continued(
     messages: &mut Vec<Object>,
     continuation: Continuation,

@@ -1,6 +1,6 @@
-//! llama.cpp's resumable streams: an answer that was asked for under a name goes on without a
-//! listener, and its very bytes can be heard again from the first on while it runs and for 300 s after
-//! that. Seen at llama.cpp 11434: `GET` and `DELETE /v1/stream?conv_id=NAME`.
+//! llama.cpp's resumable streams. An answer that was requested under a name goes on without a
+//! listener. Its very bytes can be heard again while it runs, and for 300 s after that. Seen at
+//! llama.cpp 11434: `GET` and `DELETE /v1/stream?conv_id=NAME`.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) const NAME: HeaderName = HeaderName::from_static("x-conversation-id")
 /// How long the end of an answer may take that nobody listens to: a cancel waits for it.
 const DELETE: Duration = Duration::from_secs(5);
 
-/// What the answer that is kept says behind what was heard of it.
+/// The part of the kept answer behind the one that was heard.
 ///
 /// # Errors
 /// See [`crate::ports::Provider::start`].
@@ -48,8 +48,8 @@ pub(crate) async fn hear(
     }
 }
 
-/// The deltas of an answer of which no more can be heard where its stream ends as such: an empty one
-/// is that of a server that knows it no longer. A connection that breaks says nothing.
+/// The deltas of an answer, lost for good where its stream ends early. A server that has forgotten
+/// the answer sends an empty stream. A connection that breaks says nothing.
 fn ended(deltas: Deltas, probe: Arc<Probe>) -> Deltas {
     let told = deltas.map(move |item| {
         let is_gone = item.is_err() && probe.loss().is_none();

@@ -1,4 +1,4 @@
-//! What the demo does for a client that brings tools or a form: enough to try one without a model.
+//! The demo for a client that brings tools or a schema: enough to try one without a model.
 use serde_json::{Value, json};
 
 use super::schema::value_of;
@@ -10,7 +10,7 @@ const PIECE: usize = 12;
 /// More of what a tool answered is not repeated.
 const QUOTED: usize = 200;
 
-/// What a prompt wants in place of the usual text.
+/// The wish of a prompt in place of the usual text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// A call of a tool.
@@ -42,8 +42,8 @@ impl Call {
     }
 }
 
-/// What `prompt` wants. Where each turn shall call, a tool's answer is no end: some clients (the AI SDK)
-/// take an answer in words for an error then.
+/// The wish of `prompt`. Where each turn shall call, a tool's answer is no end: some clients (the
+/// AI SDK) take an answer in words for an error then.
 pub(crate) fn wanted(prompt: &Prompt) -> Option<Wanted> {
     let results = prompt.messages.iter().rev().take_while(|m| m.role == Role::Tool);
     let results: Vec<&str> = results.map(|message| message.content.as_str()).collect();

@@ -7,7 +7,7 @@ const DEPTH: usize = 12;
 const MOST: usize = 64;
 
 /// The smallest sensible value of `schema`: required properties, first choices, lowest numbers.
-/// What a schema says by a pattern is not looked at.
+/// Patterns in a schema are ignored.
 pub(super) fn value_of(schema: &Value) -> Value {
     make(schema, schema, "demo", 0)
 }

@@ -122,9 +122,8 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
 }
 
 /// Adds the text so far; the beginning of the answer as it is sent, `None` if nothing is to be
-/// changed. An answer is not begun with white
-/// space at its end, which is refused, and behind a turn of the assistant only where the model
-/// goes on exactly.
+/// changed. The API refuses a beginning that ends in white space, so that is cut off. Behind a turn
+/// of the assistant an answer is only begun where the model goes on exactly.
 fn continued(
     messages: &mut Vec<Object>,
     continuation: Continuation,

@@ -66,8 +66,8 @@ pub(crate) fn items(message: &Message) -> Vec<Item<'_>> {
     said.into_iter().chain(calls).collect()
 }
 
-/// Adds the text so far as an unfinished message of the assistant, one with a turn of the assistant
-/// that is last already; the text of that message. vLLM 0.32 and llama.cpp 11434 go on behind it.
+/// Adds the text so far as an unfinished message of the assistant, and returns that message's text.
+/// It joins a trailing turn of the assistant. vLLM 0.32 and llama.cpp 11434 go on behind it.
 pub(crate) fn begin(input: &mut Vec<Box<RawValue>>, so_far: &str) -> String {
     let own = input.last().and_then(|last| assistant_text(last));
     if own.is_some() {
@@ -83,7 +83,7 @@ pub(crate) fn begin(input: &mut Vec<Box<RawValue>>, so_far: &str) -> String {
     text
 }
 
-/// What a turn of the assistant says, if it is one and text alone.
+/// The text of an assistant's turn, if it is text alone.
 fn assistant_text(item: &RawValue) -> Option<String> {
     let item: Value = serde_json::from_str(item.get()).ok()?;
     if item.get("role")? != "assistant" {

@@ -1,5 +1,5 @@
-//! A continuation that fits: the text so far goes up without its last word, the model says that
-//! word again, and what it says again is dropped. Pure; `rejoin` has the streams.
+//! A continuation that fits. The text so far goes up without its last word, the model says that
+//! word again, and the repetition is dropped. Pure; `rejoin` has the streams.
 //!
 //! A model that goes on behind half a word sees tokens that it would never have made itself. It
 //! then loses letters, joins words or indents wrongly. Templates that trim do the same harm to
@@ -97,7 +97,7 @@ fn is_stop(c: char) -> bool {
     )
 }
 
-/// What a continuation has to begin with, and what may stand in front of it.
+/// The expected beginning of a continuation, and the text that may stand in front of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejoin {
     /// The beginning of the answer that went up: some servers say it first.

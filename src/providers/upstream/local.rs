@@ -55,7 +55,8 @@ pub struct Found {
     pub continuation: Continuation,
     /// Tokens of its window.
     pub context_tokens: Option<NonZeroU32>,
-    /// Whether its grammars run over a text that is sent, and thoughts that broke off are gone on with.
+    /// Whether its grammars run over a text that is sent, and thoughts that broke off are gone on
+    /// with.
     pub continues_all: bool,
 }
 

@@ -114,7 +114,7 @@ pub(super) struct Reading<'a> {
     /// The model's vendor gets the body itself: what only it understands is not refused.
     pub(super) native: bool,
     pub(super) told: &'a mut Told,
-    /// What thinking of ours is signed with.
+    /// The key that signs our thinking.
     pub(super) signing: SigningKey,
 }
 

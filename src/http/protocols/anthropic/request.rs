@@ -55,7 +55,7 @@ pub(super) struct Asked<'a> {
     pub(super) prompt_bytes: usize,
     /// The fate of the generation when its reader goes away.
     pub(super) on_disconnect: OnDisconnect,
-    /// What thinking of ours is signed with.
+    /// The key that signs our thinking.
     pub(super) signing: SigningKey,
 }
 

@@ -1,8 +1,8 @@
 //! Signatures of thinking that no vendor signed.
 //!
 //! Clients send a thinking block back only with its signature, so every block has one. Ours is an
-//! HMAC of the text with a key of the database: it tells a block that came back whole from one that
-//! was changed or made up, on every instance.
+//! HMAC of the text with a key of the database. Every instance can tell a block that came back
+//! whole from one that was changed or made up.
 use ring::hmac::{self, Context, HMAC_SHA256, Key};
 
 use crate::domain::key::SigningKey;

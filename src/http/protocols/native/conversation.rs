@@ -17,7 +17,8 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
     Ok(HttpResponse::Ok().json(engine.conversation(&conversation_at(&request)?).await?))
 }
 
-/// `PATCH /v1/conversations/{id}`, or `POST` as OpenAI has it: `null` takes away, what is absent stays.
+/// `PATCH /v1/conversations/{id}`, or `POST` as OpenAI has it: `null` takes away, what is absent
+/// stays.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeBody {

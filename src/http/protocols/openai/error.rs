@@ -52,9 +52,9 @@ async fn reshaped<B: MessageBody + 'static>(
     }
 }
 
-/// Holds the head of a streamed answer until the model's server has taken the prompt: what it
-/// refuses is then a status, as it is from the server itself. `of` is the generation, and whether
-/// a repeat would be the same start.
+/// Holds the head of a streamed answer until the model's server has accepted the prompt. A refusal
+/// is then a status, as from the server itself. `of` is the generation, and whether a repeat would
+/// be the same start.
 pub(crate) async fn held<D: Dialect>(
     engine: &Engine,
     request: &HttpRequest,

@@ -20,7 +20,7 @@ use crate::http::repeats::Sent;
 use crate::http::{caller, leaving, repeats, tenant, trace};
 use crate::ports::Address;
 
-/// Starts what is asked, in a conversation where there is a turn; the row, and whether a repeat
+/// Starts a request, in a conversation where there is a turn. Returns the row, and whether a repeat
 /// under the same key would be the same start.
 pub(crate) async fn start(
     engine: &Engine,

@@ -1,10 +1,10 @@
-//! What a stream says of its usage before the end.
+//! The usage that a stream tells before its end.
 use serde_json::{Value, json};
 
 use crate::domain::generation::Generation;
 use crate::domain::prompt::BYTES_PER_TOKEN;
 
-/// What a resume has to know of the first request, to make the same frames.
+/// A resume needs it from the first request, to make the same frames.
 pub(crate) const INCLUDE_USAGE: &str = "include_usage";
 /// The same of `stream_options.continuous_usage_stats`, which vLLM and SGLang have.
 pub(crate) const CONTINUOUS: &str = "continuous_usage_stats";

@@ -17,7 +17,7 @@ use crate::http::protocols::openai::usage::{CONTINUOUS, INCLUDE_USAGE};
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) stream: bool,
-    /// What a model of another protocol refuses.
+    /// The parts that a model of another protocol refuses.
     pub(crate) elsewhere: Elsewhere,
 }
 

@@ -61,7 +61,7 @@ impl Dialect for Completion {
                 self.usage.add(text);
                 self.chunk(text, None, frames);
             }
-            // What a model thinks is no part of a text; it counts all the same.
+            // Thinking is no part of a text; it counts all the same.
             DialectEvent::Reasoning(text) => self.usage.add(text),
             DialectEvent::Started | DialectEvent::Call(_) => {}
             DialectEvent::Extra(extra) => self.extras.add(extra),

@@ -54,7 +54,7 @@ fn numbers() -> Problem {
     unsupported("prompt", "numbers of tokens mean nothing to a chat model: send the text")
 }
 
-/// What changes the answer and has no place in a chat completion.
+/// Refuses fields that change the answer and have no place in a chat completion.
 fn refuse_more_than_text(body: &mut Body) -> Result<(), Problem> {
     if take::<String>(body, "suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
         let why = "a chat model does not fill in a gap: put both sides into the prompt";

@@ -92,8 +92,8 @@ impl Responses {
         (!message.is_empty()).then_some(message)
     }
 
-    /// What is void stays in the stream of who has it, but for a call: an agent runs each call that it
-    /// was told of. It is told to ask again, and who has nothing yet gets nothing of it.
+    /// A void item stays in the stream of a reader that has it, except a call: an agent runs each
+    /// call that it knows. Such a reader is told to ask again, and later ones get nothing of it.
     fn void(&mut self, frames: &mut Frames) {
         let is_call = |item: &Item| matches!(item.kind, ItemKind::Call { .. });
         let called = self.items.iter().any(|item| item.state != State::Void && is_call(item));
@@ -195,7 +195,7 @@ impl Responses {
         delta(name, item, [Some(at), None], text, frames);
     }
 
-    /// A call ends where another begins, as clients expect it, if it is complete by then; else it stays
+    /// A complete call ends where another begins, as clients expect it. An incomplete one stays
     /// open, since fragments of several may come by turns.
     fn call(&mut self, fragment: &ToolCallDelta, frames: &mut Frames) {
         let place = self.items.iter().position(|item| {

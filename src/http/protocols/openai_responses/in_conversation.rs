@@ -43,8 +43,7 @@ pub(super) async fn named(
     }
 }
 
-/// What the messages of a request add to the conversation. Its instructions are for this one
-/// answer.
+/// The messages that a request adds to the conversation. Its instructions are for this one answer.
 pub(super) fn turn(
     conversation: ConversationId,
     instructions: Option<String>,

@@ -38,7 +38,7 @@ const SHOWN: [&str; 11] = [
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
-    /// What it adds to which conversation.
+    /// The turn that it adds to a conversation.
     pub(super) turn: Option<TurnAsked>,
     pub(super) stream: bool,
     pub(super) background: bool,
@@ -135,7 +135,7 @@ fn echo(fields: &Fields) -> Map<String, Value> {
         Some(((*name).to_owned(), value))
     });
     let mut echo: Map<String, Value> = shown.collect();
-    // What is parsed has only the tools that are allowed.
+    // The parsed request has only the tools that are allowed.
     if let Some(choice) =
         fields.peek("tool_choice").filter(|choice| choice["type"] == allowed::KIND)
     {

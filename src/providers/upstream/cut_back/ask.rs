@@ -20,9 +20,9 @@ pub(crate) trait GoesOn: Clone + Send + Sync + 'static {
     async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError>;
 }
 
-/// What was asked.
+/// A request that was sent.
 pub(crate) struct Asked {
-    /// What the model says.
+    /// The model's output.
     pub(crate) deltas: Deltas,
     /// The beginning of the answer as it went up, a client's own included.
     pub(crate) sent: String,
@@ -35,7 +35,7 @@ pub(crate) fn is_begun(attempt: &Attempt) -> bool {
     !attempt.so_far.is_empty() || !attempt.reasoning.is_empty()
 }
 
-/// What `model` says behind the text so far of `attempt`.
+/// The output of `model` behind the text so far of `attempt`.
 ///
 /// # Errors
 /// See [`crate::ports::Provider::start`].
@@ -88,7 +88,8 @@ async fn behind_whole(
     Ok(Some(Continued { deltas, rejoin, left, thinks }))
 }
 
-/// Tokens of `tail`, rather too many: what comes above the limit is cut off, what is missing is not.
+/// Tokens of `tail`, rather too many: what comes above the limit is cut off, what is missing is
+/// not.
 fn tokens(tail: &str) -> u64 {
     let letters = tail.chars().filter(char::is_ascii_alphabetic).count();
     let others = tail.trim_start().chars().filter(|c| !c.is_ascii_alphabetic()).count();

@@ -70,7 +70,7 @@ enum Habit {
 const HABITS: [Habit; 4] = [Habit::Exact, Habit::Trims, Habit::Echoes, Habit::LosesBlank];
 
 impl Habit {
-    /// What it says behind `sent`, when it says `whole` in all.
+    /// The model's output behind `sent`, when it says `whole` in all.
     fn says(self, whole: &str, sent: &str) -> String {
         match self {
             Self::Exact => whole[sent.len()..].to_owned(),
@@ -81,7 +81,7 @@ impl Habit {
     }
 }
 
-/// What is decided of `said` in pieces of `sizes` characters.
+/// The decision about `said` in pieces of `sizes` characters.
 fn found(rejoin: &Rejoin, said: &str, sizes: &[usize]) -> Found {
     let chars: Vec<(usize, char)> = said.char_indices().collect();
     let mut at = 0;

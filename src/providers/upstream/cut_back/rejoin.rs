@@ -15,9 +15,9 @@ const TOKEN_BYTES: u64 = 16;
 
 /// A continuation that was asked for.
 pub(crate) struct Continued {
-    /// What the model says.
+    /// The model's output.
     pub(crate) deltas: Deltas,
-    /// What of it is known.
+    /// The decision so far.
     pub(crate) rejoin: Rejoin,
     /// Tokens that the answer may still have.
     pub(crate) left: Option<u64>,
@@ -48,7 +48,7 @@ struct Joining {
     /// Whether it is still to be seen what is repeated.
     is_open: bool,
     held: String,
-    /// What came with the held text.
+    /// The extras that came with the held text.
     extras: Vec<Extra>,
     ready: VecDeque<Result<Delta, ProviderError>>,
     is_over: bool,
@@ -106,7 +106,7 @@ impl Joining {
                 self.pass(item);
                 true
             }
-            // What was held is not new for certain: the next attempt says it again.
+            // Held text may not be new: the next attempt says it again.
             Err(error) => {
                 let held = std::mem::take(&mut self.held);
                 if !held.is_empty() {

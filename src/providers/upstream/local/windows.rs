@@ -21,7 +21,7 @@ pub(super) async fn fill(http: &reqwest::Client, address: &str, models: &mut [Fo
     }
 }
 
-/// What a loaded model has, whatever made it so.
+/// The window of a loaded model, whatever set it.
 fn of_loaded(loaded: &Value, name: &str) -> Option<NonZeroU32> {
     let mut models = loaded.get("models")?.as_array()?.iter();
     tokens(
@@ -29,8 +29,8 @@ fn of_loaded(loaded: &Value, name: &str) -> Option<NonZeroU32> {
     )
 }
 
-/// What the model's own file sets. Without that it is the server's default, which is nowhere told; the
-/// largest window that the model could have (`model_info`) is not the one that it gets.
+/// The window in the model's own file. Without it the server's default holds, which is nowhere
+/// told. The largest possible window of the model (`model_info`) is not the one that it gets.
 async fn set(http: &reqwest::Client, address: &str, name: &str) -> Option<NonZeroU32> {
     let shown = http.post(format!("{address}/api/show")).json(&json!({ "model": name }));
     of_file(&body(shown).await?)

@@ -67,7 +67,7 @@ pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
     }
 }
 
-/// What a message comes to, in items.
+/// The items of a message.
 pub(super) fn of(message: &Message) -> Vec<Value> {
     let mut items =
         Items { of: message.id.0.simple().to_string(), status: status(message), all: Vec::new() };
@@ -143,12 +143,12 @@ fn whole(message: &Message) -> prompt::Message {
     said
 }
 
-/// What a tool answered: a text, or parts where there are pictures.
+/// A tool's result: a text, or parts where there are pictures.
 fn output(said: &prompt::Message) -> Value {
     if said.images.is_empty() { said.content.as_str().into() } else { input::parts(said).into() }
 }
 
-/// What is left of a message without one of its items; `None` if that is nothing.
+/// The rest of a message without one of its items; `None` if nothing is left.
 pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message> {
     let mut said = whole(message);
     match item["type"].as_str() {
