@@ -192,7 +192,8 @@ fn who_comes_later_is_told_of_no_void_item() {
     }
     let all = String::from_utf8(frames.take().to_vec()).unwrap();
     assert!(!all.contains("Once") && !all.contains("response.failed"), "{all}");
-    let data = all.lines().filter_map(|line| line.strip_prefix("data: "));
+    let data =
+        all.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|d| *d != "[DONE]");
     let said: Vec<serde_json::Value> = data.map(|d| serde_json::from_str(d).unwrap()).collect();
     assert_eq!(said[0]["type"], "response.created");
     let added = said.iter().filter(|frame| frame["type"] == "response.output_item.added");
