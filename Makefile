@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz proof agents assets screenshots bare engines dist real
+.PHONY: help run test check bench chaos fuzz proof fidelity agents assets screenshots bare engines dist real
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ real: ## Lose answers of real model servers at many places; POINTS=200 SERVERS=l
 
 fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 framer" passes options on
 	@scripts/fuzz $(ARGS)
+
+fidelity: ## Send each field of OpenAI's SDK through the program; docs/fidelity.md gets the table
+	@scripts/setup test
+	cargo build --release
+	@scripts/fidelity
 
 proof: ## Try streamproof on its own server: each planted fault found, no false alarm over 50 seeds
 	cargo test -p streamproof -- --include-ignored --test-threads 1

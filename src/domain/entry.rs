@@ -281,8 +281,8 @@ mod tests {
                 |(index, id, arguments)| Event::ToolCall(ToolCallDelta {
                     index,
                     id,
-                    name: None,
-                    arguments
+                    arguments,
+                    ..ToolCallDelta::default()
                 })
             ),
             any::<u32>().prop_map(|n| Event::Superseded {

@@ -93,6 +93,12 @@ pub struct ToolCallDelta {
     /// The function's name, in its first fragment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The namespace that the function is in, if it is in one; in its first fragment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The tool takes a text: the arguments are `{"input":"…"}`. In its first fragment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom: bool,
     /// A piece of the arguments' JSON text.
     pub arguments: String,
 }

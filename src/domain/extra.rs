@@ -22,6 +22,16 @@ pub struct Extra {
     pub data: JsonObject,
 }
 
+impl Extra {
+    /// Whether it says something of the text that comes with it, and goes if that goes.
+    #[must_use]
+    pub fn is_of_text(&self) -> bool {
+        let logprobs = r#"{"type":"response.output_text.delta""#;
+        self.at == Spot::Choice
+            || (self.at == Spot::Event && self.data.text().starts_with(logprobs))
+    }
+}
+
 /// A place in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,11 +50,14 @@ pub enum Spot {
     Block,
     /// Messages: a citation of the text block that grows.
     Citation,
+    /// Responses: an event of an output item, without its number (an annotation, log probabilities,
+    /// a tool that the provider runs).
+    Event,
 }
 
 impl Spot {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Chunk,
         Self::Choice,
         Self::Message,
@@ -52,13 +65,19 @@ impl Spot {
         Self::Usage,
         Self::Block,
         Self::Citation,
+        Self::Event,
     ];
 
     /// Whether it is a part of the answer, and not a word about it.
     #[must_use]
     pub fn is_content(self) -> bool {
         match self {
-            Self::Choice | Self::Message | Self::Call | Self::Block | Self::Citation => true,
+            Self::Choice
+            | Self::Message
+            | Self::Call
+            | Self::Block
+            | Self::Citation
+            | Self::Event => true,
             Self::Chunk | Self::Usage => false,
         }
     }
@@ -69,8 +88,18 @@ impl Spot {
 pub struct Placed {
     /// How many bytes of the answer's text come before it.
     pub after: usize,
+    /// How many bytes of the thinking; `None`, in old logs, is all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thought: Option<usize>,
+    /// How many tool calls.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub calls: usize,
     /// The extra at that place.
     pub extra: Extra,
+}
+
+fn is_none_yet(calls: &usize) -> bool {
+    *calls == 0
 }
 
 /// The fields of an object, each as it came.
@@ -82,6 +111,13 @@ impl Fields {
     #[must_use]
     pub fn of(object: &JsonObject) -> Self {
         serde_json::from_str(object.text()).unwrap_or_default()
+    }
+
+    /// A field, read as a `T`; `None` where it is absent or something else.
+    #[must_use]
+    pub fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        serde_json::from_str(value.get()).ok()
     }
 
     /// Takes a field out.

@@ -66,6 +66,9 @@ const USUAL: [(&str, &str); 9] = [
     ("truncation", r#""disabled""#),
 ];
 
+/// Tools that any model can have as functions.
+const FUNCTIONS: [&str; 3] = ["function", "custom", "namespace"];
+
 /// Items that only record what another server did or thought: passed over.
 pub const RECORDS: [&str; 7] = [
     "web_search_call",
@@ -113,7 +116,7 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
         body.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     };
     for kind in typed("tools").into_iter().filter_map(|tool| tool.r#type) {
-        if kind != "function" {
+        if !FUNCTIONS.contains(&kind.as_str()) {
             add(&mut names, format!("tools.{kind}"));
         }
     }
@@ -165,11 +168,8 @@ mod tests {
     fn what_no_other_protocol_has_is_named_and_what_says_nothing_is_not() {
         let chat = r#"{"model":"m","messages":[],"top_k":1,"logprobs":true,"n": 1,"min_p":null,
             "logit_bias":{},"verbosity":"low","odd name":1,
-            "tools":[{"type":"function"},{"type":"custom"},{"type":"custom"}]}"#;
-        assert_eq!(
-            names(WireProtocol::OpenaiChat, chat),
-            ["logprobs", "verbosity", "tools.custom"]
-        );
+            "tools":[{"type":"function"},{"type":"custom"},{"type":"mcp"},{"type":"mcp"}]}"#;
+        assert_eq!(names(WireProtocol::OpenaiChat, chat), ["logprobs", "verbosity", "tools.mcp"]);
         let responses = r#"{"input":[{"type":"compaction","encrypted_content":"x"},
             {"type":"compaction","encrypted_content":"lastword-1.x"}],"include":[],
             "text":{"verbosity":"low"},"reasoning":{"effort":"low","summary":"auto"}}"#;

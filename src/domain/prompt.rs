@@ -1,8 +1,10 @@
 //! A client's request to a model: parsed once, limits checked, valid from then on.
+mod client_tool;
 mod parameters;
 
 use serde::{Deserialize, Serialize};
 
+pub use client_tool::{ClientTool, InputText, arguments_of, function_name, input_of};
 pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
 
 use super::transcript::ToolCall;

@@ -1,9 +1,12 @@
 //! The fold of a generation's events: what a reader has who saw them all.
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::event::{Done, Event, Status, ToolCallDelta};
 use super::extra::{Extra, Placed};
 use super::id::Seq;
+use super::prompt::function_name;
 
 /// A tool call with its fragments joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +15,22 @@ pub struct ToolCall {
     pub id: String,
     /// The function's name.
     pub name: String,
+    /// The namespace that the function is in, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The tool takes a text: the arguments are `{"input":"…"}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom: bool,
     /// The arguments' JSON text.
     pub arguments: String,
+}
+
+impl ToolCall {
+    /// The function's name for a model whose protocol has no namespaces.
+    #[must_use]
+    pub fn function_name(&self) -> Cow<'_, str> {
+        function_name(self.namespace.as_deref(), &self.name)
+    }
 }
 
 /// The answer's parts.
@@ -52,7 +69,12 @@ impl Answer {
 
     /// Adds what stands behind the text so far.
     pub fn add(&mut self, extra: &Extra) {
-        self.extras.push(Placed { after: self.text.len(), extra: extra.clone() });
+        self.extras.push(Placed {
+            after: self.text.len(),
+            thought: Some(self.reasoning.len()),
+            calls: self.tool_calls.len(),
+            extra: extra.clone(),
+        });
     }
 }
 
@@ -191,6 +213,10 @@ impl Transcript {
         if let Some(call) = self.answer.tool_calls.get_mut(index) {
             call.id.push_str(delta.id.as_deref().unwrap_or_default());
             call.name.push_str(delta.name.as_deref().unwrap_or_default());
+            call.custom |= delta.custom;
+            if delta.namespace.is_some() {
+                call.namespace.clone_from(&delta.namespace);
+            }
             call.arguments.push_str(&delta.arguments);
         }
     }
@@ -329,6 +355,7 @@ mod tests {
                 id: id.map(Into::into),
                 name: id.map(|_| "f".into()),
                 arguments: arguments.into(),
+                ..ToolCallDelta::default()
             })
         };
         let t = fold(&[

@@ -86,15 +86,17 @@ pub(super) fn pieces(text: String, event: impl Fn(String) -> Event, events: &mut
 }
 
 fn tool_call(call: ToolCallDelta, meter: &mut Meter, events: &mut Vec<Event>) {
-    let ToolCallDelta { index, id, name, arguments } = call;
-    let (mut id, mut name) = (id.map(without_nul), name.map(without_nul));
+    let ToolCallDelta { index, id, name, namespace, custom, arguments } = call;
+    let [id, name, namespace] = [id, name, namespace].map(|word| word.map(without_nul));
+    let mut first = ToolCallDelta { index, id, name, namespace, custom, arguments: String::new() };
     if arguments.is_empty() {
-        events.push(Event::ToolCall(ToolCallDelta { index, id, name, arguments }));
+        events.push(Event::ToolCall(first));
         return;
     }
     let fragment = |arguments| {
-        let (id, name) = (id.take(), name.take());
-        Event::ToolCall(ToolCallDelta { index, id, name, arguments })
+        let rest = ToolCallDelta { index, ..ToolCallDelta::default() };
+        let first = std::mem::replace(&mut first, rest);
+        Event::ToolCall(ToolCallDelta { arguments, ..first })
     };
     let fragment = std::cell::RefCell::new(fragment);
     each_piece(arguments, |arguments| (fragment.borrow_mut())(arguments), meter, events);
@@ -105,7 +107,7 @@ pub(super) fn size(event: &Event) -> usize {
     let text = match event {
         Event::Delta { text } | Event::Reasoning { text } | Event::Refusal { text } => text.len(),
         Event::ToolCall(call) => {
-            let words = [&call.id, &call.name].into_iter().flatten();
+            let words = [&call.id, &call.name, &call.namespace].into_iter().flatten();
             call.arguments.len() + words.map(String::len).sum::<usize>()
         }
         Event::Notice { message, .. } => message.len(),

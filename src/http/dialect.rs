@@ -260,36 +260,69 @@ impl EventReplay {
     }
 }
 
-/// Says an answer in one go.
+/// Says an answer in one go, each part in its place.
 fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
-    let Answer { text, reasoning, refusal, tool_calls, extras } = answer;
-    if !reasoning.is_empty() {
-        dialect.said(&DialectEvent::Reasoning(reasoning), frames);
-    }
-    let mut told = 0;
-    for Placed { after, extra } in extras {
-        if let Some(piece) = text.get(told..*after).filter(|piece| !piece.is_empty()) {
-            dialect.said(&DialectEvent::Text(piece), frames);
-            told = *after;
-        }
+    let mut told = Told::default();
+    for Placed { after, thought, calls, extra } in &answer.extras {
+        let thought = thought.unwrap_or(answer.reasoning.len());
+        told.up_to(answer, [thought, *after, *calls], dialect, frames);
         dialect.said(&DialectEvent::Extra(extra), frames);
     }
-    let rest = text.get(told..).unwrap_or_default();
-    for (said, text) in
-        [(DialectEvent::Text(rest), rest), (DialectEvent::Refusal(refusal), refusal)]
-    {
-        if !text.is_empty() {
-            dialect.said(&said, frames);
+    told.up_to(answer, [answer.reasoning.len(), answer.text.len(), 0], dialect, frames);
+    if !answer.refusal.is_empty() {
+        dialect.said(&DialectEvent::Refusal(&answer.refusal), frames);
+    }
+    told.up_to(answer, [0, 0, answer.tool_calls.len()], dialect, frames);
+}
+
+/// How much of an answer was said again.
+#[derive(Default)]
+struct Told {
+    thought: usize,
+    text: usize,
+    calls: usize,
+}
+
+impl Told {
+    fn up_to(
+        &mut self,
+        answer: &Answer,
+        [thought, text, calls]: [usize; 3],
+        dialect: &mut impl Dialect,
+        frames: &mut Frames,
+    ) {
+        if let Some(piece) = more(&answer.reasoning, &mut self.thought, thought) {
+            dialect.said(&DialectEvent::Reasoning(piece), frames);
+        }
+        if let Some(piece) = more(&answer.text, &mut self.text, text) {
+            dialect.said(&DialectEvent::Text(piece), frames);
+        }
+        while self.calls < calls {
+            let call = answer.tool_calls.get(self.calls);
+            // The upstream's indices may have gaps.
+            if let Some(call) = call.filter(|call| **call != ToolCall::default()) {
+                let index = u32::try_from(self.calls).unwrap_or(u32::MAX);
+                dialect.said(&DialectEvent::Call(&whole(index, call)), frames);
+            }
+            self.calls += 1;
         }
     }
-    // The upstream's indices may have gaps.
-    for (index, call) in (0..).zip(tool_calls).filter(|(_, call)| **call != ToolCall::default()) {
-        let delta = ToolCallDelta {
-            index,
-            id: Some(call.id.clone()),
-            name: Some(call.name.clone()),
-            arguments: call.arguments.clone(),
-        };
-        dialect.said(&DialectEvent::Call(&delta), frames);
+}
+
+/// The part of `all` between `from` and `to`, if there is any.
+fn more<'a>(all: &'a str, from: &mut usize, to: usize) -> Option<&'a str> {
+    let piece = all.get(*from..to).filter(|piece| !piece.is_empty())?;
+    *from = to;
+    Some(piece)
+}
+
+fn whole(index: u32, call: &ToolCall) -> ToolCallDelta {
+    ToolCallDelta {
+        index,
+        id: Some(call.id.clone()),
+        name: Some(call.name.clone()),
+        namespace: call.namespace.clone(),
+        custom: call.custom,
+        arguments: call.arguments.clone(),
     }
 }

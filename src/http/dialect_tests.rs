@@ -55,7 +55,7 @@ fn row() -> Generation {
 fn call(index: u32, id: Option<&str>, arguments: &str) -> Event {
     let name = id.map(|_| "look_up".to_owned());
     let (id, arguments) = (id.map(str::to_owned), arguments.to_owned());
-    Event::ToolCall(ToolCallDelta { index, id, name, arguments })
+    Event::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() })
 }
 
 fn done(status: Status, finish_reason: Option<FinishReason>, error: Option<Failure>) -> Event {

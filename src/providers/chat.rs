@@ -25,6 +25,7 @@ use http::header::CONTENT_TYPE;
 use serde::de::IgnoredAny;
 
 use super::upstream::adjust::ThinkTags;
+use super::upstream::client_calls;
 use super::upstream::cut_back;
 use super::upstream::cut_back::{Asked, GoesOn, is_begun};
 use super::upstream::delta_stream::DeltaStream;
@@ -192,7 +193,8 @@ impl OpenAi {
         };
         // Thoughts come before the text, so behind a text there are none.
         let tags = if is_begun(attempt) { ThinkTags::Off } else { self.think_tags() };
-        Ok(DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed())
+        let deltas = DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed();
+        Ok(client_calls::named(deltas, &attempt.prompt.parameters))
     }
 }
 

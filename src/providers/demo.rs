@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-use super::upstream::overlap;
+use super::upstream::{client_calls, overlap};
 use crate::domain::left_out::left_out;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError};
 use directives::Directives;
@@ -50,7 +50,8 @@ impl Provider for Demo {
         let now = Instant::now();
         let told = told.filter(|_| first);
         let deltas = Playing { notices, script, pace, next: None, now, alarm: None, burst: 0 };
-        Ok(overlap::told(deltas.boxed(), &told.unwrap_or_default()))
+        let deltas = client_calls::named(deltas.boxed(), &attempt.prompt.parameters);
+        Ok(overlap::told(deltas, &told.unwrap_or_default()))
     }
 }
 

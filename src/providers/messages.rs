@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use http::HeaderValue;
 
+use super::upstream::client_calls;
 use super::upstream::cut_back;
 use super::upstream::cut_back::{Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
@@ -102,7 +103,8 @@ impl Anthropic {
             probe.describe(loss, secrets.iter().map(String::as_str).chain(texts))
         })?;
         let map = MessagesMap::default();
-        Ok(DeltaStream::new(events, map, probe, secrets).boxed())
+        let deltas = DeltaStream::new(events, map, probe, secrets).boxed();
+        Ok(client_calls::named(deltas, &attempt.prompt.parameters))
     }
 }
 

@@ -2,6 +2,8 @@
 //! without a listener. The missed part is then requested again, by us or by the generation's next
 //! owner.
 mod body;
+mod calls;
+mod extras;
 mod map;
 pub(super) mod replay;
 mod tools;
@@ -20,8 +22,8 @@ use super::upstream::cut_back::{Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::{truncated, unsent};
-use super::upstream::overlap;
 use super::upstream::probe::Probe;
+use super::upstream::{client_calls, overlap};
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
@@ -101,8 +103,12 @@ impl Responses {
                 };
             }
         };
-        let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some());
-        Ok(DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed())
+        let speaks = attempt.source.as_ref().map(|source| source.protocol) == self.speaks();
+        // A continuation behind a text is no item of its own.
+        let native = speaks && (attempt.resume.is_some() || attempt.so_far.is_empty());
+        let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some()).native(native);
+        let deltas = DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed();
+        Ok(client_calls::named(deltas, &attempt.prompt.parameters))
     }
 
     fn with_key(&self, request: reqwest::RequestBuilder) -> Option<reqwest::RequestBuilder> {

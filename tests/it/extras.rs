@@ -1,7 +1,10 @@
 //! What an upstream says beside text, thinking and calls comes out again in its own protocol: live,
 //! replayed, behind a cursor, in one piece, on another instance, and when its events are gone.
 mod chat;
+mod citations;
 mod messages;
+mod responses;
+mod tools;
 
 use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
@@ -15,19 +18,36 @@ use crate::upstream::{Script, Upstream};
 struct Pair {
     one: TestApp,
     two: TestApp,
-    _upstream: Upstream,
+    upstream: Upstream,
     /// Where answers are started.
     path: &'static str,
 }
 
 impl Pair {
     async fn start(path: &'static str, provider: &str, script: impl Into<Script>) -> Self {
+        Self::speaking(path, provider, None, script).await
+    }
+
+    async fn over_responses(script: impl Into<Script>) -> Self {
+        Self::speaking("/v1/responses", "openai", Some("responses"), script).await
+    }
+
+    async fn speaking(
+        path: &'static str,
+        provider: &str,
+        wire: Option<&str>,
+        script: impl Into<Script>,
+    ) -> Self {
         let upstream = Upstream::start(script).await;
         let mut scripted = model(&upstream);
         scripted.provider = serde_json::from_value(json!(provider)).unwrap();
+        if wire.is_some() {
+            scripted.wire = serde_json::from_value(json!(wire)).unwrap();
+            scripted.continuation = serde_json::from_value(json!("none")).unwrap();
+        }
         let one = TestApp::with(|config| config.models.push(scripted)).await;
         let two = TestApp::on(one.database.clone(), one.config.clone()).await;
-        Self { one, two, _upstream: upstream, path }
+        Self { one, two, upstream, path }
     }
 
     /// The data of the frames of a started answer.

@@ -160,8 +160,12 @@ async fn there_is_one_ending() {
 async fn endings_that_come_together_are_each_their_own_and_stand_or_fall_together() {
     let bench = bench().await;
     let mut ends = Vec::new();
-    let call =
-        ToolCall { id: "c".into(), name: "f".into(), arguments: r#"{"nul":"\u0000"}"#.into() };
+    let call = ToolCall {
+        id: "c".into(),
+        name: "f".into(),
+        arguments: r#"{"nul":"\u0000"}"#.into(),
+        ..ToolCall::default()
+    };
     for (n, text) in (0_u8..).zip(["one", "two", ""]) {
         let at = bench.generation().await;
         let mut end = ending(&at, 1, 2);

@@ -28,7 +28,13 @@ fn event() -> impl Strategy<Value = Event> {
         (text(), text()).prop_map(|(code, message)| Event::Notice { code, message }),
         (any::<u32>(), prop::option::of(text()), prop::option::of(text()), text()).prop_map(
             |(index, id, name, arguments)| {
-                Event::ToolCall(ToolCallDelta { index, id, name, arguments })
+                Event::ToolCall(ToolCallDelta {
+                    index,
+                    id,
+                    name,
+                    arguments,
+                    ..ToolCallDelta::default()
+                })
             }
         ),
     ]

@@ -83,7 +83,12 @@ pub(super) fn schemas() -> Vec<Named> {
             event(
                 "tool_call",
                 [("index", count()), ("arguments", string())],
-                [("id", string()), ("name", string())],
+                [
+                    ("id", string()),
+                    ("name", string()),
+                    ("namespace", string()),
+                    ("custom", boolean()),
+                ],
             ),
         ),
         ("Superseded", event("superseded", [("after", count()), ("reason", reason())], [])),
@@ -135,7 +140,10 @@ fn parts() -> Vec<Named> {
         [("retry_after_ms", count()), ("upstream", reference("UpstreamRefusal"))],
     );
     let refusal = object([("status", count())], [("code", string()), ("type", string())]);
-    let call = object([("id", string()), ("name", string()), ("arguments", string())], []);
+    let call = object(
+        [("id", string()), ("name", string()), ("arguments", string())],
+        [("namespace", string()), ("custom", boolean())],
+    );
     vec![
         ("Usage".into(), usage),
         ("Failure".into(), failure),

@@ -1,5 +1,6 @@
 //! OpenAI's APIs over the same log.
-pub(super) mod allowed;
+pub(super) mod citations;
+pub(super) mod client_tools;
 pub(crate) mod conversations;
 pub(super) mod elsewhere;
 pub(super) mod error;

@@ -2,6 +2,8 @@
 mod compaction;
 mod count;
 mod encoder;
+mod extras;
+mod frames;
 mod in_conversation;
 pub(super) mod input;
 mod item;

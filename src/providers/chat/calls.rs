@@ -1,8 +1,9 @@
 //! Fragments of tool calls in a chat completion, each to the call that it belongs to.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::wire::ChatToolCall;
+use super::wire::{ChatFunction, ChatToolCall};
 use crate::domain::event::ToolCallDelta;
+use crate::providers::upstream::custom_input::{BEGIN, END, escaped};
 use crate::providers::upstream::text::TextJoiner;
 
 /// Of more calls than a reader is shown, nothing is remembered.
@@ -15,6 +16,8 @@ pub(crate) struct ChatCalls {
     arguments: Option<(u32, TextJoiner)>,
     /// The id and name of each call: some servers repeat them in every fragment.
     named: BTreeMap<u32, [Option<String>; 2]>,
+    /// Calls of tools that take a text: it is written as the arguments of a function.
+    customs: BTreeSet<u32>,
     /// Which call a server's number meant last, where that is not its number here.
     meant: BTreeMap<u32, u32>,
 }
@@ -26,7 +29,11 @@ impl ChatCalls {
         place: u32,
         call: ChatToolCall,
     ) -> (u32, impl Iterator<Item = ToolCallDelta> + use<>) {
-        let function = call.function.unwrap_or_default();
+        let custom = call.custom.is_some();
+        let function = match call.custom {
+            Some(custom) => ChatFunction { name: custom.name, arguments: custom.input },
+            None => call.function.unwrap_or_default(),
+        };
         // Some servers give each fragment an id of its own: only a call's first has a name.
         let begins = function.name.as_ref().is_some_and(|name| !name.is_empty());
         let told = call.index.unwrap_or(place);
@@ -35,19 +42,37 @@ impl ChatCalls {
         let other = self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index);
         let rest = if other { self.flush() } else { None };
         let latest = self.arguments.get_or_insert_with(|| (index, TextJoiner::default()));
-        let arguments = latest.1.push(function.arguments.unwrap_or_default());
+        let mut arguments = latest.1.push(function.arguments.unwrap_or_default());
+        let first = custom && self.customs.len() < MAX_CALLS && self.customs.insert(index);
+        if custom {
+            arguments = format!("{}{}", if first { BEGIN } else { "" }, escaped(&arguments));
+        }
         let [id, name] = self.news(index, [id, function.name]);
         let new = id.is_some() || name.is_some() || !arguments.is_empty();
-        let new = new.then_some(ToolCallDelta { index, id, name, arguments });
+        let rest_of = ToolCallDelta::default();
+        let delta = ToolCallDelta { index, id, name, custom: first, arguments, ..rest_of };
+        let new = new.then_some(delta);
         (index, rest.into_iter().chain(new))
     }
 
     /// The rest of the latest call's arguments.
     pub(crate) fn flush(&mut self) -> Option<ToolCallDelta> {
         let (index, mut joiner) = self.arguments.take()?;
-        let arguments = joiner.finish();
+        let mut arguments = joiner.finish();
+        if self.customs.contains(&index) {
+            arguments = escaped(&arguments);
+        }
         let rest = !arguments.is_empty();
         rest.then(|| ToolCallDelta { index, arguments, ..ToolCallDelta::default() })
+    }
+
+    /// The ends of the texts that tools take, once nothing follows.
+    pub(crate) fn finish(&mut self) -> impl Iterator<Item = ToolCallDelta> + use<> {
+        let end = |index| {
+            let arguments = END.to_owned();
+            ToolCallDelta { index, arguments, ..ToolCallDelta::default() }
+        };
+        std::mem::take(&mut self.customs).into_iter().map(end)
     }
 
     fn is_known(&self, id: &str) -> bool {
@@ -140,6 +165,31 @@ mod tests {
         ];
         assert_eq!(deltas(&surrogates), ["1 c f ", "1   {", "1   😀}"]);
         assert_eq!(all(&[(1, "c", ""), (1, "c", "{}")]), ["1 c f ", "1   {}"], "repeated");
+    }
+
+    #[test]
+    fn a_text_for_a_tool_is_written_as_arguments() {
+        let chunks = [
+            r#"[{"index":0,"id":"c","type":"custom","custom":{"name":"sh","input":""}}]"#,
+            r#"[{"index":0,"custom":{"input":"echo \"\ud83d"}}]"#,
+            r#"[{"index":1,"id":"d","custom":{"name":"sh","input":"ls"}}]"#,
+            r#"[{"index":0,"custom":{"input":"!"}}]"#,
+        ];
+        let mut calls = ChatCalls::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            for fragment in serde_json::from_str::<Vec<ChatToolCall>>(chunk).unwrap() {
+                out.extend(calls.fragment(0, fragment).1);
+            }
+        }
+        out.extend(calls.flush());
+        out.extend(calls.finish());
+        let of = |index| -> String {
+            out.iter().filter(|d| d.index == index).map(|d| d.arguments.as_str()).collect()
+        };
+        assert_eq!(of(0), "{\"input\":\"echo \\\"\u{fffd}!\"}");
+        assert_eq!(of(1), r#"{"input":"ls"}"#);
+        assert_eq!(out.iter().filter(|delta| delta.custom).count(), 2, "in the first of each");
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl ChatMap {
     }
 
     fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
+        self.out.extend(self.calls.finish().map(Delta::ToolCall));
         let usage = self.extras.take_usage();
         self.extra(usage);
         self.finished = true;

@@ -51,7 +51,7 @@ pub(crate) struct ChatFunctionOf<'a, T> {
 /// A call that the model made before.
 #[derive(Debug, Serialize)]
 pub(crate) struct Called<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     arguments: &'a str,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn calls(calls: &[ToolCall]) -> Vec<ChatFunctionOf<'_, Called<'_>>> {
 }
 
 fn called(call: &ToolCall) -> ChatFunctionOf<'_, Called<'_>> {
-    let function = Called { name: &call.name, arguments: &call.arguments };
+    let function = Called { name: call.function_name(), arguments: &call.arguments };
     ChatFunctionOf { id: Some(&call.id), kind: "function", function }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn messages_choice(
 pub(crate) enum TurnBlock<'a> {
     Text { text: Cow<'a, str> },
     Image { source: Value },
-    ToolUse { id: Cow<'a, str>, name: &'a str, input: Cow<'a, RawValue> },
+    ToolUse { id: Cow<'a, str>, name: Cow<'a, str>, input: Cow<'a, RawValue> },
     ToolResult { tool_use_id: Cow<'a, str>, content: ResultContent<'a> },
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
     }
     let calls = message.tool_calls.iter().map(|call| TurnBlock::ToolUse {
         id: call_id(&call.id),
-        name: &call.name,
+        name: call.function_name(),
         input: input(&call.arguments),
     });
     said(message).chain(calls).collect()
@@ -198,7 +198,12 @@ mod tests {
     }
 
     fn call() -> ToolCall {
-        ToolCall { id: "c1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into() }
+        ToolCall {
+            id: "c1".into(),
+            name: "f".into(),
+            arguments: r#"{"a":1}"#.into(),
+            ..ToolCall::default()
+        }
     }
 
     #[test]

@@ -139,6 +139,7 @@ with_rest! {
         pub(crate) index: u32,
         pub(crate) id: String,
         pub(crate) function: ChatFunction,
+        pub(crate) custom: ChatCustom,
     }
     passed over: ["type"]
     kept: says_something
@@ -150,6 +151,14 @@ with_rest! {
 pub(crate) struct ChatFunction {
     pub(crate) name: Option<String>,
     pub(crate) arguments: Option<ChunkText>,
+}
+
+/// A tool that takes a text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ChatCustom {
+    pub(crate) name: Option<String>,
+    pub(crate) input: Option<ChunkText>,
 }
 
 impl ChatChunk {

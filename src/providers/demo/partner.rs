@@ -38,6 +38,7 @@ impl Call {
             id: first.then(|| self.id.clone()),
             name: first.then(|| self.name.clone()),
             arguments: self.pieces.get(number)?.clone(),
+            ..ToolCallDelta::default()
         })
     }
 }

@@ -361,5 +361,6 @@ fn tool_call(fragment: usize) -> Option<ToolCallDelta> {
         id: first.then(|| "call_demo_1".into()),
         name: first.then(|| "look_up".into()),
         arguments: (*ARGUMENTS.get(fragment)?).into(),
+        ..ToolCallDelta::default()
     })
 }

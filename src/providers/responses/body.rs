@@ -10,6 +10,7 @@ use crate::domain::prompt::{Parameters, Role};
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
+use crate::providers::upstream::item_ids;
 use crate::providers::upstream::json_body::Object;
 use crate::providers::upstream::overlap;
 
@@ -112,11 +113,13 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
         may && items(&own).iter().any(|item| is_ours(item))
     });
     if refers || leads.contains(&true) {
-        let messages = attempt.prompt.messages.iter();
-        let messages = messages.skip(usize::from(own.has("instructions")));
-        let items: Vec<tools::Item<'_>> = messages.flat_map(tools::items).collect();
-        own.set("input", &items);
-    } else if wanted.is_openai && own.get("input").is_some_and(|i| i.contains("reasoning")) {
+        let messages = attempt.prompt.messages.as_slice();
+        let messages = messages.get(usize::from(own.has("instructions"))..).unwrap_or_default();
+        own.set("input", &tools::items(messages, tools::Calls::AsTheyWere));
+        return (own, left_out);
+    }
+    item_ids::restore(&mut own);
+    if wanted.is_openai && own.get("input").is_some_and(|i| i.contains("reasoning")) {
         let input: Vec<Box<RawValue>> = items(&own).into_iter().filter(|i| is_known(i)).collect();
         own.set("input", &input);
     }

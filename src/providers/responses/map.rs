@@ -2,8 +2,10 @@
 //! way they come, or an answer that the upstream keeps could not be gone on with.
 use std::collections::{BTreeSet, VecDeque};
 
-use super::wire::{Item, Part, Response, ResponsesEvent};
-use crate::domain::event::{ErrorCode, FinishReason, ToolCallDelta};
+use super::calls::ResponsesCalls;
+use super::extras::ResponsesExtras;
+use super::wire::{Part, Response, ResponsesEvent};
+use crate::domain::event::{ErrorCode, FinishReason};
 use crate::ports::{Delta, ProviderError};
 use crate::providers::chat::map::push_text;
 use crate::providers::upstream::delta_stream::Fold;
@@ -23,10 +25,8 @@ pub(crate) struct ResponsesMap {
     text: TextJoiner,
     reasoning: TextJoiner,
     refusal: TextJoiner,
-    /// Of the latest call: only that one grows.
-    arguments: Option<(u32, TextJoiner)>,
-    /// The item of each call and its place in the output, in their order.
-    calls: Vec<(Option<String>, u32)>,
+    calls: ResponsesCalls,
+    extras: ResponsesExtras,
     /// Parts that came in pieces, and need not be taken from their end.
     pieced: BTreeSet<(Channel, Part)>,
     said: bool,
@@ -43,6 +43,8 @@ enum Channel {
     Reasoning,
     Refusal,
     Arguments,
+    /// The text that a tool takes.
+    Input,
 }
 
 impl Channel {
@@ -52,6 +54,7 @@ impl Channel {
             "response.reasoning_summary_text" | "response.reasoning_text" => Some(Self::Reasoning),
             "response.refusal" => Some(Self::Refusal),
             "response.function_call_arguments" => Some(Self::Arguments),
+            "response.custom_tool_call_input" => Some(Self::Input),
             _ => None,
         }
     }
@@ -63,7 +66,13 @@ impl ResponsesMap {
         Self { keeps, named, ..Self::default() }
     }
 
+    /// The same for a client of the same protocol, which is told where items and parts begin.
+    pub(crate) fn native(self, native: bool) -> Self {
+        Self { extras: ResponsesExtras::new(native), ..self }
+    }
+
     fn piece(&mut self, channel: Channel, mut event: ResponsesEvent) {
+        self.begin(channel, &mut event);
         let (part, index) = self.part(channel, &event);
         let piece = event.take_delta();
         if piece.0.is_empty() {
@@ -75,10 +84,22 @@ impl ResponsesMap {
         self.push(channel, index, piece);
     }
 
+    /// Tells what belongs to a text before it.
+    fn begin(&mut self, channel: Channel, event: &mut ResponsesEvent) {
+        let raw = event.kind.as_deref().is_some_and(|kind| kind.contains("reasoning_text"));
+        match channel {
+            Channel::Text | Channel::Reasoning | Channel::Refusal => {
+                self.extras.begin_text(raw, &mut self.out);
+                self.extras.logprobs(event.logprobs.take(), &mut self.out);
+            }
+            Channel::Arguments | Channel::Input => {}
+        }
+    }
+
     /// The part that an event is about, and which call it is if it is one.
     fn part(&mut self, channel: Channel, event: &ResponsesEvent) -> (Part, u32) {
-        if channel == Channel::Arguments {
-            let index = self.call(event.item_id(), event.output_place());
+        if matches!(channel, Channel::Arguments | Channel::Input) {
+            let (index, _) = self.calls.index(event.item_id(), event.output_place());
             return (Part::of_call(index), index);
         }
         (event.part(), 0)
@@ -88,6 +109,7 @@ impl ResponsesMap {
     fn whole(&mut self, channel: Channel, mut event: ResponsesEvent) {
         let (part, index) = self.part(channel, &event);
         if self.pieced.len() < PARTS && self.pieced.insert((channel, part)) {
+            self.begin(channel, &mut event);
             self.push(channel, index, event.take_whole());
         }
         self.flush();
@@ -109,55 +131,31 @@ impl ResponsesMap {
                 let text = self.refusal.push(piece);
                 push_text(&mut self.out, text, Delta::Refusal);
             }
-            Channel::Arguments => {
-                if self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index) {
-                    self.flush_arguments();
-                }
-                let latest = self.arguments.get_or_insert_with(|| (index, TextJoiner::default()));
-                let arguments = latest.1.push(piece);
-                self.call_delta(ToolCallDelta { index, arguments, ..ToolCallDelta::default() });
-            }
-        }
-    }
-
-    /// Which call of the answer an item is.
-    fn call(&mut self, id: Option<String>, output: u32) -> u32 {
-        let known = self.calls.iter().rposition(|(known, at)| match (&id, known) {
-            // Some servers give every item the same place.
-            (Some(id), Some(known)) => id == known,
-            (None, _) | (_, None) => *at == output,
-        });
-        let place = known.unwrap_or_else(|| {
-            self.calls.push((id, output));
-            self.calls.len() - 1
-        });
-        u32::try_from(place).unwrap_or(u32::MAX)
-    }
-
-    fn call_delta(&mut self, call: ToolCallDelta) {
-        if call.id.is_some() || call.name.is_some() || !call.arguments.is_empty() {
-            self.out.push_back(Delta::ToolCall(call));
+            Channel::Arguments => self.calls.push(index, false, piece, &mut self.out),
+            Channel::Input => self.calls.push(index, true, piece, &mut self.out),
         }
     }
 
     fn item(&mut self, mut event: ResponsesEvent, ends: bool) {
-        let Some(item) = event.take_item() else { return };
-        if item.kind.as_deref() != Some("function_call") {
-            return;
+        let fields = event.item_fields();
+        let channel = match fields.read::<String>("type").as_deref() {
+            Some("function_call") => Channel::Arguments,
+            Some("custom_tool_call") => Channel::Input,
+            Some(_) | None => return self.extras.item(fields, ends, &mut self.out),
+        };
+        let Some(mut item) = event.take_item() else { return };
+        let id = item.id.clone().or_else(|| event.item_id());
+        let (index, is_new) = self.calls.index(id, event.output_place());
+        let whole = item.arguments.take().or(item.input.take());
+        if is_new {
+            self.extras.call(index, fields, &mut self.out);
+            self.calls.begin(index, item, &mut self.out);
         }
-        let Item { id, call_id, name, arguments, .. } = item;
-        let known = self.calls.len();
-        let index = self.call(id.clone().or_else(|| event.item_id()), event.output_place());
-        if self.calls.len() > known {
-            let word = |word: Option<String>| word.filter(|word| !word.is_empty());
-            let (id, name) = (word(call_id).or(word(id)), word(name));
-            self.call_delta(ToolCallDelta { index, id, name, arguments: String::new() });
-        }
-        if ends && self.pieced.insert((Channel::Arguments, Part::of_call(index))) {
-            self.push(Channel::Arguments, index, arguments.unwrap_or_default());
+        if ends && self.pieced.insert((channel, Part::of_call(index))) {
+            self.push(channel, index, whole.unwrap_or_default());
         }
         if ends {
-            self.flush_arguments();
+            self.calls.end(index, &mut self.out);
         }
     }
 
@@ -169,8 +167,9 @@ impl ResponsesMap {
         }
     }
 
-    fn end_of_response(&mut self, kind: &str, response: Response) -> Result<(), ProviderError> {
+    fn end_of_response(&mut self, kind: &str, mut response: Response) -> Result<(), ProviderError> {
         self.flush();
+        let fields = std::mem::take(&mut response.rest);
         if let Some(usage) = response.usage() {
             self.out.push_back(Delta::Usage(usage));
         }
@@ -200,19 +199,14 @@ impl ResponsesMap {
             (_, raw) => (FinishReason::Pause, raw),
         };
         let raw = raw.map(str::to_owned);
+        let usage = response.usage.take();
         if !self.said {
             self.push(Channel::Text, 0, ChunkText(response.text()));
             self.flush();
         }
+        self.extras.response(fields, usage.as_ref(), &mut self.out);
         self.finish(reason, raw);
         Ok(())
-    }
-
-    fn flush_arguments(&mut self) {
-        if let Some((index, mut joiner)) = self.arguments.take() {
-            let arguments = joiner.finish();
-            self.call_delta(ToolCallDelta { index, arguments, ..ToolCallDelta::default() });
-        }
     }
 
     /// The rest at the end of a part: a character that never became whole.
@@ -220,10 +214,11 @@ impl ResponsesMap {
         push_text(&mut self.out, self.reasoning.finish(), Delta::Reasoning);
         push_text(&mut self.out, self.text.finish(), Delta::Text);
         push_text(&mut self.out, self.refusal.finish(), Delta::Refusal);
-        self.flush_arguments();
+        self.calls.flush(&mut self.out);
     }
 
     fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
+        self.calls.finish(&mut self.out);
         self.finished = true;
         self.out.push_back(Delta::Finish { reason, raw });
     }
@@ -241,10 +236,16 @@ impl Fold for ResponsesMap {
         if let Some((channel, end)) = kind.rsplit_once('.')
             && let Some(channel) = Channel::of(channel)
         {
-            match end {
-                "delta" => self.piece(channel, event),
-                "done" => self.whole(channel, event),
-                _ => {}
+            let ends = match end {
+                "delta" => Some(false),
+                "done" => Some(true),
+                _ => None,
+            };
+            event.kind = Some(kind);
+            match ends {
+                Some(false) => self.piece(channel, event),
+                Some(true) => self.whole(channel, event),
+                None => {}
             }
             return Ok(());
         }
@@ -253,8 +254,14 @@ impl Fold for ResponsesMap {
             "response.output_item.done" => self.item(event, true),
             // The parts of a summary are paragraphs.
             "response.reasoning_summary_part.added" if event.summary_place() > 0 => {
+                self.extras.next_part(&kind);
+                self.extras.begin_text(false, &mut self.out);
                 self.push(Channel::Reasoning, 0, ChunkText(b"\n\n".to_vec()));
             }
+            "response.content_part.added" if event.content_place() > 0 => {
+                self.extras.next_part(&kind);
+            }
+            "response.content_part.added" | "response.content_part.done" => {}
             "response.completed"
             | "response.incomplete"
             | "response.failed"
@@ -268,9 +275,15 @@ impl Fold for ResponsesMap {
                 if let Some(error) = event.take_error() {
                     return Err(RefusalBody::in_value(&error).in_stream());
                 }
-                // `response.created` and its like; others are passed over.
+                // `response.created` and its like.
                 if let Some(response) = event.take_response() {
                     self.name(&response);
+                    return Ok(());
+                }
+                let kind = event.kind.take().unwrap_or_default();
+                let ours = !kind.starts_with("response.") || kind.starts_with("response.reasoning");
+                if let Some(fields) = event.into_item_fields().filter(|_| !ours) {
+                    self.extras.event(&kind, fields, &mut self.out);
                 }
             }
         }

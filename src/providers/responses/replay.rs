@@ -148,7 +148,13 @@ mod tests {
 
     fn call(index: u32, id: Option<&str>, arguments: &str) -> Delta {
         let (id, name) = (id.map(Into::into), id.map(|_| "f".into()));
-        Delta::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into() })
+        Delta::ToolCall(ToolCallDelta {
+            index,
+            id,
+            name,
+            arguments: arguments.into(),
+            ..ToolCallDelta::default()
+        })
     }
 
     async fn heard(again: Vec<Delta>, heard: Answer) -> Vec<Result<Delta, ProviderError>> {
@@ -199,7 +205,12 @@ mod tests {
 
     #[tokio::test]
     async fn tool_calls_go_on_too() {
-        let known = ToolCall { id: "a".into(), name: "f".into(), arguments: "{\"x\"".into() };
+        let known = ToolCall {
+            id: "a".into(),
+            name: "f".into(),
+            arguments: "{\"x\"".into(),
+            ..ToolCall::default()
+        };
         let said = Answer { tool_calls: vec![known], ..Answer::default() };
         let again =
             vec![call(0, Some("a"), ""), call(0, None, "{\"x\":1}"), call(1, Some("b"), "{}")];

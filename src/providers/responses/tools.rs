@@ -6,16 +6,43 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice};
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice, input_of};
+use crate::domain::transcript::ToolCall;
 use crate::providers::upstream::overlap;
 
 /// One item of the input.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Item<'a> {
-    Turn { role: Role, content: WireContent<'a> },
-    Call { r#type: &'static str, call_id: &'a str, name: &'a str, arguments: &'a str },
-    Answer { r#type: &'static str, call_id: &'a str, output: &'a str },
+    Turn {
+        role: Role,
+        content: WireContent<'a>,
+    },
+    Call {
+        r#type: &'static str,
+        call_id: &'a str,
+        name: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arguments: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+    },
+    Answer {
+        r#type: &'static str,
+        call_id: &'a str,
+        output: &'a str,
+    },
+}
+
+/// How calls are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// As those of functions, which is what the model was given.
+    OfFunctions,
+    /// In the client's own form.
+    AsTheyWere,
 }
 
 /// The content of a turn: a text alone, or with pictures.
@@ -45,25 +72,40 @@ pub(crate) fn text<'a>(role: Role, text: impl Into<Cow<'a, str>>) -> Item<'a> {
     Item::Turn { role, content: WireContent::Text(text.into()) }
 }
 
-/// The items of a message.
-pub(crate) fn items(message: &Message) -> Vec<Item<'_>> {
-    if message.role == Role::Tool {
-        let call_id = message.tool_call_id.as_deref().unwrap_or_default();
-        return vec![Item::Answer {
-            r#type: "function_call_output",
-            call_id,
-            output: &message.content,
-        }];
+/// The items of these messages.
+pub(crate) fn items(messages: &[Message], form: Calls) -> Vec<Item<'_>> {
+    let mut items = Vec::new();
+    for (n, message) in messages.iter().enumerate() {
+        if message.role == Role::Tool {
+            let call_id = message.tool_call_id.as_deref().unwrap_or_default();
+            let mut before = messages.iter().take(n).flat_map(|message| &message.tool_calls);
+            let custom = before.rfind(|call| call.id == call_id).is_some_and(|call| call.custom);
+            let r#type = match form {
+                Calls::AsTheyWere if custom => "custom_tool_call_output",
+                Calls::AsTheyWere | Calls::OfFunctions => "function_call_output",
+            };
+            items.push(Item::Answer { r#type, call_id, output: &message.content });
+            continue;
+        }
+        let silent = message.content.is_empty() && message.images.is_empty();
+        if !silent || message.tool_calls.is_empty() {
+            items.push(turn(message));
+        }
+        items.extend(message.tool_calls.iter().map(|call| self::call(call, form)));
     }
-    let calls = message.tool_calls.iter().map(|call| Item::Call {
-        r#type: "function_call",
-        call_id: &call.id,
-        name: &call.name,
-        arguments: &call.arguments,
-    });
-    let silent = message.content.is_empty() && message.images.is_empty();
-    let said = (!silent || message.tool_calls.is_empty()).then(|| turn(message));
-    said.into_iter().chain(calls).collect()
+    items
+}
+
+fn call(call: &ToolCall, form: Calls) -> Item<'_> {
+    let (call_id, arguments) = (call.id.as_str(), call.arguments.as_str());
+    let plain = (call.function_name(), None);
+    let own = (call.name.as_str().into(), call.namespace.as_deref());
+    let (name, namespace) = if form == Calls::AsTheyWere { own } else { plain };
+    let (r#type, arguments, input) = match form {
+        Calls::AsTheyWere if call.custom => ("custom_tool_call", None, Some(input_of(arguments))),
+        Calls::AsTheyWere | Calls::OfFunctions => ("function_call", Some(arguments), None),
+    };
+    Item::Call { r#type, call_id, name, namespace, arguments, input }
 }
 
 /// Adds the text so far as an unfinished message of the assistant, and returns that message's text.
@@ -185,34 +227,69 @@ fn format(response_format: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use crate::domain::prompt::Image;
-    use crate::domain::transcript::ToolCall;
     use crate::providers::responses::tools::*;
 
     fn value(of: impl Serialize) -> Value {
         serde_json::to_value(of).unwrap()
     }
 
+    fn plain(message: &Message) -> Vec<Item<'_>> {
+        items(std::slice::from_ref(message), Calls::OfFunctions)
+    }
+
+    #[test]
+    fn a_call_has_its_own_form_or_that_of_a_function() {
+        let call = ToolCall {
+            id: "c1".into(),
+            name: "sh".into(),
+            namespace: Some("os".into()),
+            custom: true,
+            arguments: r#"{"input":"ls"}"#.into(),
+        };
+        let mut asked = Message::text(Role::Assistant, "");
+        asked.tool_calls.push(call);
+        let mut answer = Message::text(Role::Tool, "a.txt");
+        answer.tool_call_id = Some("c1".into());
+        let messages = [asked, answer];
+        let own = json!([
+            { "type": "custom_tool_call", "call_id": "c1", "name": "sh", "namespace": "os",
+                "input": "ls" },
+            { "type": "custom_tool_call_output", "call_id": "c1", "output": "a.txt" },
+        ]);
+        assert_eq!(value(items(&messages, Calls::AsTheyWere)), own);
+        let function = json!([
+            { "type": "function_call", "call_id": "c1", "name": "os__sh",
+                "arguments": r#"{"input":"ls"}"# },
+            { "type": "function_call_output", "call_id": "c1", "output": "a.txt" },
+        ]);
+        assert_eq!(value(items(&messages, Calls::OfFunctions)), function);
+    }
+
     #[test]
     fn calls_answers_and_pictures_are_items_and_parts() {
         let mut asked = Message::text(Role::Assistant, "");
-        asked.tool_calls =
-            vec![ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}".into() }];
+        asked.tool_calls = vec![ToolCall {
+            id: "c1".into(),
+            name: "f".into(),
+            arguments: "{}".into(),
+            ..ToolCall::default()
+        }];
         let call =
             json!({ "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" });
-        assert_eq!(value(items(&asked)), json!([call]));
+        assert_eq!(value(plain(&asked)), json!([call]));
         asked.content = "Let me".into();
         let said = json!({ "role": "assistant", "content": "Let me" });
-        assert_eq!(value(items(&asked)), json!([said, call]));
+        assert_eq!(value(plain(&asked)), json!([said, call]));
         let mut answer = Message::text(Role::Tool, "42");
         answer.tool_call_id = Some("c1".into());
         let output = json!({ "type": "function_call_output", "call_id": "c1", "output": "42" });
-        assert_eq!(value(items(&answer)), json!([output]));
+        assert_eq!(value(plain(&answer)), json!([output]));
         let mut seen = Message::text(Role::User, "see");
         seen.images = vec![Image { url: "data:x".into(), detail: None }];
         let parts = json!([
             { "type": "input_text", "text": "see" }, { "type": "input_image", "image_url": "data:x" },
         ]);
-        assert_eq!(value(items(&seen)), json!([{ "role": "user", "content": parts }]));
+        assert_eq!(value(plain(&seen)), json!([{ "role": "user", "content": parts }]));
     }
 
     #[test]

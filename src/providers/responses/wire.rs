@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use super::tools;
 use super::tools::Tools;
 use crate::domain::event::Usage;
+use crate::domain::extra::Fields;
 use crate::domain::prompt::{Message, Prompt, Role};
+use crate::providers::upstream::rest::{Rest, always, with_rest};
 use crate::providers::upstream::text::ChunkText;
 
 /// The request's body.
@@ -55,40 +57,46 @@ fn split(messages: &[Message]) -> (Option<String>, Vec<tools::Item<'_>>) {
     if rest.is_empty() {
         return (None, vec![tools::text(Role::User, leading)]);
     }
-    ((!leading.is_empty()).then_some(leading), rest.iter().flat_map(tools::items).collect())
+    ((!leading.is_empty()).then_some(leading), tools::items(rest, tools::Calls::OfFunctions))
 }
 
-/// One event of the stream. Its name is repeated in `type`; the guard passes the data only.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ResponsesEvent {
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    response: Option<Box<RawValue>>,
-    item: Option<Box<RawValue>>,
-    item_id: Option<Box<RawValue>>,
-    output_index: Option<Box<RawValue>>,
-    content_index: Option<Box<RawValue>>,
-    summary_index: Option<Box<RawValue>>,
-    delta: Option<Box<RawValue>>,
-    text: Option<Box<RawValue>>,
-    refusal: Option<Box<RawValue>>,
-    arguments: Option<Box<RawValue>>,
-    error: Option<Box<RawValue>>,
-    code: Option<Box<RawValue>>,
-    message: Option<Box<RawValue>>,
+with_rest! {
+    /// One event of the stream. Its name is repeated in `type`; the guard passes the data only.
+    ResponsesEvent {
+        pub(crate) kind: String = "type",
+        response: Box<RawValue>,
+        item: Box<RawValue>,
+        item_id: Box<RawValue>,
+        output_index: Box<RawValue>,
+        content_index: Box<RawValue>,
+        summary_index: Box<RawValue>,
+        delta: Box<RawValue>,
+        pub(crate) logprobs: Box<RawValue>,
+        text: Box<RawValue>,
+        refusal: Box<RawValue>,
+        arguments: Box<RawValue>,
+        input: Box<RawValue>,
+        error: Box<RawValue>,
+        code: Box<RawValue>,
+        message: Box<RawValue>,
+    }
+    // Numbers are ours; padding against listeners is for one connection.
+    passed over: ["sequence_number", "obfuscation"]
+    kept: always
 }
 
-/// The response as far as it is looked at.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Response {
-    pub(crate) id: Option<String>,
-    pub(crate) status: Option<String>,
-    error: Option<Value>,
-    incomplete_details: Option<Value>,
-    usage: Option<Value>,
-    output: Option<Box<RawValue>>,
+with_rest! {
+    /// The response as far as it is looked at.
+    Response {
+        pub(crate) id: String,
+        pub(crate) status: String,
+        error: Value,
+        incomplete_details: Value,
+        pub(crate) usage: Value,
+        output: Box<RawValue>,
+    }
+    passed over: []
+    kept: always
 }
 
 /// An item of the output as far as it is looked at.
@@ -100,7 +108,9 @@ pub(crate) struct Item {
     pub(crate) id: Option<String>,
     pub(crate) call_id: Option<String>,
     pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
     pub(crate) arguments: Option<ChunkText>,
+    pub(crate) input: Option<ChunkText>,
     content: Option<Box<RawValue>>,
 }
 
@@ -126,7 +136,7 @@ impl ResponsesEvent {
 
     /// The whole of the part that the event ends.
     pub(crate) fn take_whole(&mut self) -> ChunkText {
-        let fields = [&mut self.text, &mut self.refusal, &mut self.arguments];
+        let fields = [&mut self.text, &mut self.refusal, &mut self.arguments, &mut self.input];
         fields.into_iter().find_map(|field| parse(field.take())).unwrap_or_default()
     }
 
@@ -147,9 +157,40 @@ impl ResponsesEvent {
         number(&self.output_index).unwrap_or(0)
     }
 
+    /// The place of a message's part.
+    pub(crate) fn content_place(&self) -> u32 {
+        number(&self.content_index).unwrap_or(0)
+    }
+
     /// The place of a summary's part.
     pub(crate) fn summary_place(&self) -> u32 {
         number(&self.summary_index).unwrap_or(0)
+    }
+
+    /// The item that begins or ends, as it came.
+    pub(crate) fn item_fields(&self) -> Fields {
+        parse(self.item.clone()).unwrap_or_default()
+    }
+
+    /// All of its fields but the type, as they came, if it is about an item.
+    pub(crate) fn into_item_fields(self) -> Option<Rest> {
+        let known = [
+            ("item_id", self.item_id),
+            ("output_index", self.output_index),
+            ("content_index", self.content_index),
+            ("summary_index", self.summary_index),
+            ("delta", self.delta),
+            ("text", self.text),
+            ("refusal", self.refusal),
+            ("arguments", self.arguments),
+            ("input", self.input),
+            ("code", self.code),
+            ("message", self.message),
+        ];
+        let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let fields: Rest = known.chain(self.rest).collect();
+        let is_about = fields.iter().any(|(name, _)| name == "item_id");
+        is_about.then_some(fields)
     }
 
     /// The item that begins or ends.

@@ -2,7 +2,7 @@
 use futures_util::{StreamExt, stream};
 
 use crate::domain::event::FinishReason;
-use crate::domain::extra::{Extra, Spot};
+use crate::domain::extra::Extra;
 use crate::ports::{Continuation, Delta, Deltas, ProviderError};
 
 /// How much of the text's end a repetition is looked for in, in characters: a model that begins
@@ -145,7 +145,7 @@ impl Overlap {
             return Vec::new();
         }
         let extras = std::mem::take(&mut self.extras).into_iter();
-        let new = extras.filter(|extra| !(repeated && extra.at == Spot::Choice));
+        let new = extras.filter(|extra| !(repeated && extra.is_of_text()));
         new.map(|extra| Ok(Delta::Extra(extra))).collect()
     }
 

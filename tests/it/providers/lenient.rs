@@ -31,6 +31,7 @@ async fn an_answer_in_one_piece_is_an_answer() {
         id: Some("c".into()),
         name: Some("f".into()),
         arguments: "{}".into(),
+        ..ToolCallDelta::default()
     };
     let finish = Delta::Finish { reason: FinishReason::ToolCalls, raw: Some("stop".into()) };
     let expected = [usage(), Delta::Text("Hello".into()), Delta::ToolCall(call), finish];

@@ -143,7 +143,13 @@ async fn a_signature_that_does_not_end_is_not_kept_in_memory() {
 async fn tool_calls_are_numbered_from_nought() {
     let call = |index: u32, id: Option<&str>, name: Option<&str>, arguments: &str| {
         let (id, name) = (id.map(Into::into), name.map(Into::into));
-        Delta::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into() })
+        Delta::ToolCall(ToolCallDelta {
+            index,
+            id,
+            name,
+            arguments: arguments.into(),
+            ..ToolCallDelta::default()
+        })
     };
     let tool =
         |id: &str, input| json!({ "type": "tool_use", "id": id, "name": "f", "input": input });

@@ -12,6 +12,7 @@ fn called() -> Attempt {
         id: id.into(),
         name: "weather".into(),
         arguments: r#"{"city":"Köln"}"#.into(),
+        ..ToolCall::default()
     };
     let mut asked = Message::text(Role::Assistant, "");
     asked.tool_calls = vec![call("c1"), call("c2")];

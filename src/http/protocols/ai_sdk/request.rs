@@ -158,6 +158,11 @@ fn tool(part: UiPart, said: &mut Message, answers: &mut Vec<Message>) {
     let (Some(answer), Some(id)) = (answer, part.tool_call_id) else { return };
     let name = part.tool_name.or_else(|| part.kind.strip_prefix("tool-").map(str::to_owned));
     let arguments = part.input.map_or_else(|| "{}".to_owned(), |input| input.to_string());
-    said.tool_calls.push(ToolCall { id: id.clone(), name: name.unwrap_or_default(), arguments });
+    said.tool_calls.push(ToolCall {
+        id: id.clone(),
+        name: name.unwrap_or_default(),
+        arguments,
+        ..ToolCall::default()
+    });
     answers.push(Message { tool_call_id: Some(id), ..Message::text(Role::Tool, answer) });
 }

@@ -217,6 +217,7 @@ impl Reading<'_> {
                 id: block.id.ok_or_else(|| missing("id"))?,
                 name: block.name.ok_or_else(|| missing("name"))?,
                 arguments: block.input.map_or_else(|| "{}".into(), |raw| raw.get().to_owned()),
+                ..ToolCall::default()
             }),
             "tool_result" => {
                 let call_id = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?;

@@ -121,6 +121,7 @@ pub(super) fn prompt(body: Body, asked: Asked<'_>, told: &mut Told) -> Result<Pr
         told.extend(left_out);
     }
     let parameters = Parameters {
+        client_tools: Vec::new(),
         max_output_tokens: body.max_tokens,
         temperature: body.temperature,
         top_p: body.top_p,

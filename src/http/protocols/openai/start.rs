@@ -3,7 +3,6 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::allowed;
 use super::elsewhere::Elsewhere;
 use super::fields::{Fields, unsupported};
 use super::texts::TextOr;
@@ -11,7 +10,7 @@ use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
-use crate::domain::prompt::{Image, Parameters, Tool, ToolChoice};
+use crate::domain::prompt::{Image, Parameters};
 use crate::engine::{Engine, Start, Started};
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
@@ -78,85 +77,6 @@ pub(crate) fn metadata(fields: &mut Fields) -> Result<JsonObject, Problem> {
     let metadata = fields.take("metadata")?.unwrap_or_default();
     check_metadata(&metadata)?;
     Ok(metadata)
-}
-
-/// A function as both APIs describe it; chat completions have it one level down.
-#[derive(Debug, Deserialize)]
-pub(super) struct WireTool {
-    #[serde(rename = "type")]
-    kind: String,
-    function: Option<Tool>,
-    name: Option<String>,
-    description: Option<String>,
-    parameters: Option<Value>,
-    strict: Option<bool>,
-}
-
-/// How a request wants tools to be called. Without any, no upstream takes the rest.
-pub(crate) fn tooling(
-    fields: &mut Fields,
-    elsewhere: &mut Elsewhere,
-) -> Result<Parameters, Problem> {
-    let mut tools = tools(fields)?;
-    let tool_choice = tool_choice(fields, &mut tools, elsewhere)?;
-    let none = tools.is_empty();
-    let tool_choice = tool_choice.filter(|_| !none);
-    let parallel_tool_calls = fields.take("parallel_tool_calls")?.filter(|_: &bool| !none);
-    Ok(Parameters { tools, tool_choice, parallel_tool_calls, ..Parameters::default() })
-}
-
-/// The tools of a request that any model can have: functions. The others go up in the client's own
-/// body only.
-fn tools(fields: &mut Fields) -> Result<Vec<Tool>, Problem> {
-    let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
-    let tool = |(n, tool): (usize, WireTool)| {
-        let WireTool { function, name, description, parameters, strict, .. } = tool;
-        let flat = name.map(|name| Tool { name, description, parameters, strict });
-        function.or(flat).ok_or_else(|| super::fields::missing(&format!("tools[{n}].name")))
-    };
-    let functions = wire.into_iter().enumerate().filter(|(_, tool)| tool.kind == "function");
-    functions.map(tool).collect()
-}
-
-/// The choice among them. One that the model cannot make is refused by name, unless the client's
-/// own body goes up.
-fn tool_choice(
-    fields: &mut Fields,
-    tools: &mut Vec<Tool>,
-    elsewhere: &mut Elsewhere,
-) -> Result<Option<ToolChoice>, Problem> {
-    let Some(value) = fields.take::<Value>("tool_choice")? else { return Ok(None) };
-    if let Some(mode) = allowed::restrict(&value, tools)? {
-        if mode == ToolChoice::Required && tools.is_empty() {
-            let why = "this model gets none of the tools that are allowed";
-            elsewhere.refuse(unsupported("tool_choice", why));
-        }
-        return Ok(Some(mode));
-    }
-    let kind = value.get("type").and_then(Value::as_str);
-    let named = ["/function/name", "/custom/name", "/name"].map(|at| value.pointer(at));
-    let named = named.into_iter().flatten().find_map(Value::as_str);
-    let (choice, wanted) = match (value.as_str(), kind, named) {
-        (Some("auto"), ..) => return Ok(Some(ToolChoice::Auto)),
-        (Some("none"), ..) => return Ok(Some(ToolChoice::None)),
-        (Some("required"), ..) => (Some(ToolChoice::Required), "required"),
-        (None, Some("function"), Some(name)) => (Some(ToolChoice::Function(name.into())), name),
-        (None, Some("function") | None, _) | (Some(_), ..) => {
-            return Err(unsupported("tool_choice", "auto, none, required or a tool"));
-        }
-        (None, Some(kind), name) => (None, name.unwrap_or(kind)),
-    };
-    let is_there = match &choice {
-        Some(ToolChoice::Function(name)) => tools.iter().any(|tool| tool.name == *name),
-        Some(ToolChoice::Required) => !tools.is_empty(),
-        Some(ToolChoice::Auto | ToolChoice::None) => true,
-        None => false,
-    };
-    if !is_there {
-        let why = format!("this model gets no such tool: `{}`", short(wanted));
-        elsewhere.refuse(unsupported("tool_choice", &why));
-    }
-    Ok(choice)
 }
 
 /// A message's content: a text, or parts.

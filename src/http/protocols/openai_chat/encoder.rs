@@ -4,11 +4,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::calls;
+use super::calls::Calls;
 use super::extras::{Extras, Whole};
-use crate::domain::event::{Done, ErrorCode, FinishReason, Status, ToolCallDelta, Usage};
+use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
-use crate::domain::transcript::{Answer, ToolCall};
+use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::ids::completion_id;
 use crate::http::protocols::openai::usage::Running;
@@ -20,8 +22,9 @@ pub(in crate::http) struct Chat {
     created: i64,
     model: String,
     usage: Running,
-    /// The upstream's indices of the calls, in the order in which they came.
-    calls: Vec<u32>,
+    calls: Calls,
+    /// Characters of the text so far.
+    said: usize,
     extras: Extras,
 }
 
@@ -82,6 +85,7 @@ impl Dialect for Chat {
             DialectEvent::Started => self.opening(frames),
             DialectEvent::Text(text) => {
                 self.usage.add(text);
+                self.said += text.chars().count();
                 self.chunk(Piece { content: Some(text), ..NOTHING }, None, frames)
             }
             DialectEvent::Reasoning(text) => {
@@ -94,10 +98,11 @@ impl Dialect for Chat {
             }
             DialectEvent::Call(call) => {
                 self.usage.add(&call.arguments);
-                let delta = json!({ "tool_calls": [self.call(call)] });
-                self.chunk(delta, None, frames);
+                if let Some(call) = self.calls.fragment(&self.id, call, &mut self.extras) {
+                    self.chunk(json!({ "tool_calls": [call] }), None, frames);
+                }
             }
-            DialectEvent::Extra(extra) => self.extras.add(extra),
+            DialectEvent::Extra(extra) => self.extras.add(extra, self.said),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -121,7 +126,8 @@ impl Chat {
             created: row.created_at.unix_timestamp(),
             model: row.request.model.clone(),
             usage: Running::of(row, include_usage),
-            calls: Vec::new(),
+            calls: Calls::default(),
+            said: 0,
             extras: Extras::default(),
         }
     }
@@ -151,38 +157,12 @@ impl Chat {
         frames.frame(None, &chunk);
     }
 
-    fn call(&mut self, fragment: &ToolCallDelta) -> Value {
-        let known = self.calls.iter().position(|index| *index == fragment.index);
-        let index = known.unwrap_or_else(|| {
-            self.calls.push(fragment.index);
-            self.calls.len() - 1
-        });
-        let function = match (&fragment.name, known) {
-            (None, Some(_)) => json!({ "arguments": fragment.arguments }),
-            (name, _) => {
-                let name = name.as_deref().unwrap_or_default();
-                json!({ "name": name, "arguments": fragment.arguments })
-            }
-        };
-        let mut call = json!({ "index": index, "function": function });
-        if known.is_none() {
-            call["id"] = self.call_id(fragment.id.as_deref().unwrap_or_default(), index).into();
-            call["type"] = "function".into();
-        }
-        set(&mut call, self.extras.take_call(fragment.index));
-        call
-    }
-
-    /// The upstream's id, or one of ours.
-    fn call_id(&self, given: &str, index: usize) -> String {
-        if given.is_empty() { format!("call_{}_{index}", self.id) } else { given.to_owned() }
-    }
-
     /// Sent chunks cannot be taken back in this protocol. A client that has some is told to begin
     /// again behind this frame, any other begins there.
     fn void(&mut self, frames: &mut Frames) {
         self.calls.clear();
         self.usage.reset();
+        self.said = 0;
         self.extras = Extras::default();
         let number = frames.number();
         let message = format!(
@@ -207,7 +187,7 @@ impl Chat {
             frames.frame(None, &json);
             return;
         }
-        let delta = self.late_calls();
+        let delta = self.calls.late(&mut self.extras);
         self.chunk(delta, Some(finish_reason(done.finish_reason)), frames);
         if self.usage.is_wanted() {
             let mut json = json!({
@@ -222,32 +202,10 @@ impl Chat {
         frames.raw(b"data: [DONE]\n\n");
     }
 
-    /// Fields of calls that came behind the last fragment.
-    fn late_calls(&mut self) -> Value {
-        let mut calls = Vec::new();
-        for (index, upstream) in self.calls.iter().enumerate() {
-            let fields = self.extras.take_call(*upstream);
-            if !fields.0.is_empty() {
-                let mut call = json!({ "index": index, "function": { "arguments": "" } });
-                set(&mut call, fields);
-                calls.push(call);
-            }
-        }
-        if calls.is_empty() { json!({}) } else { json!({ "tool_calls": calls }) }
-    }
-
     /// The completion in one piece; `done` is absent while it runs.
     pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
-        let mut whole = Whole::of(&answer.extras);
-        let mut calls: Vec<Value> = Vec::new();
-        for (upstream, call) in answer.tool_calls.iter().enumerate() {
-            if *call != ToolCall::default() {
-                let mut json = json!({ "id": self.call_id(&call.id, calls.len()), "type": "function",
-                    "function": { "name": call.name, "arguments": call.arguments } });
-                extend(&mut json, whole.take_call(upstream));
-                calls.push(json);
-            }
-        }
+        let mut whole = Whole::of(answer);
+        let calls = calls::whole(&self.id, &answer.tool_calls, &mut whole);
         let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let spoken = calls.is_empty() && answer.refusal.is_empty();
         let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
@@ -360,7 +318,7 @@ pub(crate) fn set(json: &mut Value, fields: Fields) {
     }
 }
 
-fn extend(json: &mut Value, fields: Map<String, Value>) {
+pub(super) fn extend(json: &mut Value, fields: Map<String, Value>) {
     for (name, value) in fields {
         json[name] = value;
     }

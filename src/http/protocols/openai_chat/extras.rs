@@ -1,10 +1,12 @@
 //! The fields of an upstream of the same protocol beside text, thinking and calls, in their own
 //! form.
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
 use crate::domain::source::WireProtocol;
+use crate::domain::transcript::Answer;
+use crate::http::protocols::openai::citations::{in_chat, url_citations};
 
 /// The longest value that goes with every chunk from then on, in bytes; others are said once.
 const SHORT: usize = 256;
@@ -24,8 +26,12 @@ pub(crate) struct Extras {
 }
 
 impl Extras {
-    pub(crate) fn add(&mut self, extra: &Extra) {
+    /// Adds what is said behind so many characters of the text.
+    pub(crate) fn add(&mut self, extra: &Extra, said: usize) {
         if extra.protocol != WireProtocol::OpenaiChat {
+            let cited = annotations(extra, said).and_then(|all| to_raw_value(&all).ok());
+            let fields = cited.map(|all| ("annotations".to_owned(), all));
+            join(&mut self.message, Fields(fields.into_iter().collect()));
             return;
         }
         let fields = Fields::of(&extra.data);
@@ -47,7 +53,7 @@ impl Extras {
                 }
             }
             Spot::Usage => self.usage = value(&extra.data),
-            Spot::Block | Spot::Citation => {}
+            Spot::Block | Spot::Citation | Spot::Event => {}
         }
     }
 
@@ -69,12 +75,14 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    pub(crate) fn of(extras: &[Placed]) -> Self {
+    pub(crate) fn of(answer: &Answer) -> Self {
         let mut whole = Self::default();
-        for Placed { extra, .. } in extras {
-            if extra.protocol == WireProtocol::OpenaiChat
-                && let Some(Value::Object(fields)) = value(&extra.data)
-            {
+        for Placed { extra, after, .. } in &answer.extras {
+            let said = || answer.text.get(..*after).unwrap_or_default().chars().count();
+            if extra.protocol != WireProtocol::OpenaiChat {
+                let cited = annotations(extra, said()).map(|all| ("annotations".to_owned(), all));
+                grow(&mut whole.message, cited.into_iter().collect());
+            } else if let Some(Value::Object(fields)) = value(&extra.data) {
                 whole.add(extra, fields);
             }
         }
@@ -94,7 +102,7 @@ impl Whole {
                 }
             }
             Spot::Usage => self.usage = Some(fields.into()),
-            Spot::Block | Spot::Citation => {}
+            Spot::Block | Spot::Citation | Spot::Event => {}
         }
     }
 
@@ -104,6 +112,12 @@ impl Whole {
         let place = self.calls.iter().position(|(known, _)| is(*known));
         place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
     }
+}
+
+/// Citations of an upstream of another protocol.
+fn annotations(extra: &Extra, said: usize) -> Option<Value> {
+    let all: Vec<Value> = url_citations(extra, said).into_iter().map(in_chat).collect();
+    (!all.is_empty()).then(|| all.into())
 }
 
 fn value(data: &crate::domain::json::JsonObject) -> Option<Value> {

@@ -3,12 +3,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::generation::{OnDisconnect, Request};
-use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role, arguments_of};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::client_tools::tooling;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
-use crate::http::protocols::openai::start::{Content, metadata, tooling};
+use crate::http::protocols::openai::start::{Content, metadata};
 use crate::http::protocols::openai::texts::{Arguments, TextOr};
 use crate::http::protocols::openai::usage::{CONTINUOUS, INCLUDE_USAGE};
 
@@ -148,10 +149,19 @@ fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Mes
     let call = |(k, call): (usize, WireCall)| {
         let (name, arguments) = match (call.function, call.custom) {
             (Some(function), _) => (function.name, function.arguments.0),
-            (None, Some(custom)) => (custom.name, json!({ "input": custom.input }).to_string()),
+            (None, Some(custom)) => {
+                let (name, arguments) = (custom.name, arguments_of(&custom.input));
+                return Ok(ToolCall {
+                    id: call.id,
+                    name,
+                    custom: true,
+                    arguments,
+                    ..ToolCall::default()
+                });
+            }
             (None, None) => return Err(missing(&field(&format!("tool_calls[{k}].function")))),
         };
-        Ok(ToolCall { id: call.id, name, arguments })
+        Ok(ToolCall { id: call.id, name, arguments, ..ToolCall::default() })
     };
     let calls = wire.tool_calls.unwrap_or_default().into_iter().enumerate();
     Ok(Message {
@@ -193,16 +203,11 @@ mod tests {
 
     #[test]
     fn a_choice_and_a_part_that_only_its_own_protocol_has_are_refused_by_another() {
-        let tools = r#""tools":[{"type":"custom","custom":{"name":"sh"}}]"#;
+        let tools = r#""tools":[{"type":"web_search"}]"#;
         let file = r#""messages":[{"role":"user","content":[{"type":"file","file":{}}]}]"#;
         for (body, place) in [
             (format!(r#"{{{HI},{tools},"tool_choice":"required"}}"#), "tool_choice"),
-            (
-                format!(
-                    r#"{{{HI},{tools},"tool_choice":{{"type":"custom","custom":{{"name":"sh"}}}}}}"#
-                ),
-                "tool_choice",
-            ),
+            (format!(r#"{{{HI},{tools},"tool_choice":{{"type":"web_search"}}}}"#), "tool_choice"),
             (format!("{{{file}}}"), "messages[0].content[0].type"),
         ] {
             asked(&body).unwrap().elsewhere.check(true).unwrap();

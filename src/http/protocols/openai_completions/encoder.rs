@@ -64,7 +64,7 @@ impl Dialect for Completion {
             // Thinking is no part of a text; it counts all the same.
             DialectEvent::Reasoning(text) => self.usage.add(text),
             DialectEvent::Started | DialectEvent::Call(_) => {}
-            DialectEvent::Extra(extra) => self.extras.add(extra),
+            DialectEvent::Extra(extra) => self.extras.add(extra, 0),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -155,7 +155,7 @@ impl Completion {
 
     /// The completion in one piece; `done` is absent while it runs.
     pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
-        let whole = Whole::of(&answer.extras);
+        let whole = Whole::of(answer);
         let finish = done.filter(|done| failure(done).is_none()).map(reason);
         let logprobs = whole.choice.get("logprobs").map_or(Value::Null, |chat| older(chat, 0));
         let mut object = json!({

@@ -1,11 +1,15 @@
 //! The events of a generation as OpenAI's Responses events: a pure fold.
 //! Order and fields: <https://platform.openai.com/docs/api-reference/responses-streaming>.
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::item::{Item, ItemKind, Part, State};
+use super::extras::Extras;
+use super::frames::{
+    At, about, content_done, delta, item, part_done, thoughts_added, thoughts_done,
+};
+use super::item::{Call, Item, ItemKind, Part, State, Text, Thoughts};
 use super::object::Head;
 use crate::domain::event::{Done, Status, ToolCallDelta};
+use crate::domain::extra::Fields;
 use crate::domain::prompt::{Message, Role};
 use crate::domain::transcript::ToolCall;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
@@ -14,30 +18,14 @@ use crate::http::protocols::openai::ids::response_id;
 /// The fold.
 #[derive(Debug)]
 pub(in crate::http) struct Responses {
-    head: Head,
-    items: Vec<Item>,
+    pub(super) head: Head,
+    pub(super) items: Vec<Item>,
+    pub(super) extras: Extras,
     done: Option<Done>,
     /// Where the frames of the opening end, for a reader that has none of the others yet.
     opened: usize,
     /// The items before this one are not known to the reader.
     base: usize,
-}
-
-/// The frames of a text are many: they are written without a detour.
-#[derive(Serialize)]
-struct DeltaFrame<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    sequence_number: u64,
-    item_id: &'a str,
-    output_index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary_index: Option<usize>,
-    delta: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<[(); 0]>,
 }
 
 impl Dialect for Responses {
@@ -47,10 +35,10 @@ impl Dialect for Responses {
         match said {
             DialectEvent::Started => self.started(frames),
             DialectEvent::Reasoning(text) => self.reasoning(text, frames),
-            DialectEvent::Text(text) => self.part(Part::Text(String::new()), text, frames),
+            DialectEvent::Text(text) => self.part(Part::Text(Text::default()), text, frames),
             DialectEvent::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
             DialectEvent::Call(call) => self.call(call, frames),
-            DialectEvent::Extra(_) => {}
+            DialectEvent::Extra(extra) => self.extra(extra, frames),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -59,7 +47,8 @@ impl Dialect for Responses {
 
 impl Responses {
     pub(in crate::http) fn new(head: Head) -> Self {
-        Self { head, items: Vec::new(), done: None, opened: 0, base: 0 }
+        let extras = Extras::default();
+        Self { head, items: Vec::new(), extras, done: None, opened: 0, base: 0 }
     }
 
     /// Its id.
@@ -70,7 +59,11 @@ impl Responses {
     /// The response object as it stands, in `status` unless it has ended.
     pub(in crate::http) fn object(&self, status: Status) -> Value {
         let output = self.items.iter().filter(|item| item.state != State::Void).map(Item::json);
-        self.head.object(status, output.collect(), self.done.as_ref())
+        let mut object = self.head.object(status, output.collect(), self.done.as_ref());
+        if let Some(done) = &self.done {
+            self.extras.held(&mut object, &done.usage);
+        }
+        object
     }
 
     /// The answer so far as the model's message, if there is any.
@@ -78,15 +71,17 @@ impl Responses {
         let mut message = Message::text(Role::Assistant, "");
         for item in self.items.iter().filter(|item| item.state != State::Void) {
             match &item.kind {
-                ItemKind::Reasoning(_) => {}
+                ItemKind::Reasoning(_) | ItemKind::Foreign => {}
                 ItemKind::Message(parts) => {
                     parts.iter().for_each(|part| message.content.push_str(part.text()));
                 }
-                ItemKind::Call { call_id, name, arguments, .. } => {
-                    let (id, name) = (call_id.clone(), name.clone());
-                    let arguments = arguments.clone();
-                    message.tool_calls.push(ToolCall { id, name, arguments });
-                }
+                ItemKind::Call(call) => message.tool_calls.push(ToolCall {
+                    id: call.call_id.clone(),
+                    name: call.name.clone(),
+                    namespace: call.namespace.clone(),
+                    custom: call.input.is_some(),
+                    arguments: call.arguments.clone(),
+                }),
             }
         }
         (!message.is_empty()).then_some(message)
@@ -95,10 +90,11 @@ impl Responses {
     /// A void item stays in the stream of a reader that has it, except a call: an agent runs each
     /// call that it knows. Such a reader is told to ask again, and later ones get nothing of it.
     fn void(&mut self, frames: &mut Frames) {
-        let is_call = |item: &Item| matches!(item.kind, ItemKind::Call { .. });
+        let is_call = |item: &Item| matches!(item.kind, ItemKind::Call(_));
         let called = self.items.iter().any(|item| item.state != State::Void && is_call(item));
         self.close(|_| true, State::Void, frames);
         self.items.iter_mut().for_each(|item| item.state = State::Void);
+        self.extras = Extras::default();
         let number = frames.number();
         if called {
             let response = self.superseded(number);
@@ -144,32 +140,74 @@ impl Responses {
     }
 
     fn reasoning(&mut self, text: &str, frames: &mut Frames) {
-        let open = |kind: &ItemKind| matches!(kind, ItemKind::Reasoning(_));
-        if !self.items.last().is_some_and(|i| i.state == State::Open && open(&i.kind)) {
-            self.close(is_text, State::Completed, frames);
-            self.add(ItemKind::Reasoning(String::new()), frames);
-            let part = json!({ "type": "summary_text", "text": "" });
-            let fields = [("summary_index", 0.into()), ("part", part)];
-            about("response.reasoning_summary_part.added", self.items.last(), fields, frames);
+        let open =
+            |item: &&Item| item.state == State::Open && matches!(item.kind, ItemKind::Reasoning(_));
+        let place = match self.items.last().filter(open) {
+            Some(_) => self.items.len() - 1,
+            None => {
+                self.close(is_text, State::Completed, frames);
+                self.add(ItemKind::Reasoning(Thoughts::default()), None, frames)
+            }
+        };
+        let next = std::mem::take(&mut self.extras.next_part);
+        let Some(item) = self.items.get_mut(place) else { return };
+        let ItemKind::Reasoning(thoughts) = &mut item.kind else { return };
+        // The separator of a summary's parts is a part of its own here.
+        let text =
+            if next && !thoughts.raw { text.strip_prefix("\n\n").unwrap_or(text) } else { text };
+        if next || thoughts.parts.is_empty() {
+            let before = thoughts.clone();
+            thoughts.parts.push(String::new());
+            let now = thoughts.clone();
+            thoughts_done(item, &before, frames);
+            thoughts_added(item, &now, frames);
         }
-        let Some(item) = self.items.last_mut() else { return };
-        if let ItemKind::Reasoning(all) = &mut item.kind {
-            all.push_str(text);
+        let ItemKind::Reasoning(thoughts) = &mut item.kind else { return };
+        let at = Some(thoughts.parts.len().saturating_sub(1));
+        thoughts.parts.last_mut().into_iter().for_each(|part| part.push_str(text));
+        if text.is_empty() {
+            return;
         }
-        delta("response.reasoning_summary_text.delta", item, [None, Some(0)], text, frames);
+        let (name, at) = if thoughts.raw {
+            ("response.reasoning_text.delta", At { content: at, summary: None })
+        } else {
+            ("response.reasoning_summary_text.delta", At { content: None, summary: at })
+        };
+        delta(name, item, at, (text, None), frames);
     }
 
     fn part(&mut self, kind: Part, text: &str, frames: &mut Frames) {
-        let open = |kind: &ItemKind| matches!(kind, ItemKind::Message(_));
-        let place = self.items.iter().position(|i| i.state == State::Open && open(&i.kind));
-        let place = place.unwrap_or_else(|| {
-            self.close(is_text, State::Completed, frames);
-            self.add(ItemKind::Message(Vec::new()), frames)
-        });
+        let place = self.message_place(&kind, frames);
+        let logprobs = std::mem::take(&mut self.extras.logprobs);
         let Some(item) = self.items.get_mut(place) else { return };
-        let goes_on = |parts: &[Part]| parts.last().is_some_and(|part: &Part| part.is_like(&kind));
+        let ItemKind::Message(parts) = &mut item.kind else { return };
+        let at = At { content: Some(parts.len().saturating_sub(1)), summary: None };
+        let Some(part) = parts.last_mut() else { return };
+        part.push(text);
+        if let Part::Text(text) = part {
+            text.logprobs.extend_from_slice(&logprobs);
+        }
+        match kind {
+            Part::Text(_) => {
+                let said = (text, Some(logprobs.as_slice()));
+                delta("response.output_text.delta", item, at, said, frames);
+            }
+            Part::Refusal(_) => delta("response.refusal.delta", item, at, (text, None), frames),
+        }
+    }
+
+    /// The place of the message that is said, whose last part is of that kind.
+    pub(super) fn message_place(&mut self, kind: &Part, frames: &mut Frames) -> usize {
+        let open =
+            |item: &Item| item.state == State::Open && matches!(item.kind, ItemKind::Message(_));
+        let place = self.items.iter().position(open).unwrap_or_else(|| {
+            self.close(is_text, State::Completed, frames);
+            self.add(ItemKind::Message(Vec::new()), None, frames)
+        });
+        let next = std::mem::take(&mut self.extras.next_part);
+        let Some(item) = self.items.get_mut(place) else { return place };
         if let ItemKind::Message(parts) = &item.kind
-            && !goes_on(parts)
+            && (next || !parts.last().is_some_and(|part| part.is_like(kind)))
         {
             part_done(item, frames);
             let part = kind.empty().json();
@@ -179,51 +217,27 @@ impl Responses {
                 about("response.content_part.added", Some(item), fields, frames);
             }
         }
-        let ItemKind::Message(parts) = &mut item.kind else { return };
-        let at = parts.len().saturating_sub(1);
-        let name = match parts.last_mut() {
-            Some(Part::Refusal(all)) => {
-                all.push_str(text);
-                "response.refusal.delta"
-            }
-            Some(part @ Part::Text(_)) => {
-                part.push(text);
-                "response.output_text.delta"
-            }
-            None => return,
-        };
-        delta(name, item, [Some(at), None], text, frames);
+        place
     }
 
     /// A complete call ends where another begins, as clients expect it. An incomplete one stays
     /// open, since fragments of several may come by turns.
     fn call(&mut self, fragment: &ToolCallDelta, frames: &mut Frames) {
         let place = self.items.iter().position(|item| {
-            let ItemKind::Call { upstream, .. } = &item.kind else { return false };
-            item.state != State::Void && *upstream == fragment.index
+            let ItemKind::Call(call) = &item.kind else { return false };
+            item.state != State::Void && call.upstream == fragment.index
         });
         let place = place.unwrap_or_else(|| {
             self.close(|kind| is_text(kind) || is_complete(kind), State::Completed, frames);
-            let kind = ItemKind::Call {
-                upstream: fragment.index,
-                call_id: self.call_id(fragment.id.as_deref()),
-                name: fragment.name.clone().unwrap_or_default(),
-                arguments: String::new(),
-            };
-            self.add(kind, frames)
+            let call = Call::new(fragment, self.call_id(fragment.id.as_deref()));
+            let own = self.extras.take_call(fragment.index);
+            self.add(ItemKind::Call(call), own, frames)
         });
         let open = self.items.get_mut(place).filter(|item| item.state == State::Open);
         let Some(item) = open else { return };
-        if let ItemKind::Call { name, arguments, .. } = &mut item.kind {
-            if name.is_empty() {
-                name.push_str(fragment.name.as_deref().unwrap_or_default());
-            }
-            arguments.push_str(&fragment.arguments);
-        }
-        if !fragment.arguments.is_empty() {
-            let name = "response.function_call_arguments.delta";
-            delta(name, item, [None, None], &fragment.arguments, frames);
-        }
+        let ItemKind::Call(call) = &mut item.kind else { return };
+        let said = call.push(fragment);
+        call_delta(item, &said, frames);
     }
 
     /// The upstream's id, or one of ours. Clients know calls by it, so no two may have the same:
@@ -231,51 +245,33 @@ impl Responses {
     fn call_id(&self, given: Option<&str>) -> String {
         let own = || format!("call_{}_{}", self.head.short(), self.items.len());
         let id = given.filter(|id| !id.is_empty()).map_or_else(own, str::to_owned);
-        let taken =
-            |item: &Item| matches!(&item.kind, ItemKind::Call { call_id, .. } if *call_id == id);
+        let taken = |item: &Item| matches!(&item.kind, ItemKind::Call(call) if call.call_id == id);
         if self.items.iter().any(taken) { format!("{id}_{}", self.items.len()) } else { id }
     }
 
     /// Announces a new item; its place.
-    fn add(&mut self, kind: ItemKind, frames: &mut Frames) -> usize {
-        let item = Item::new(self.head.generation, self.items.len(), kind);
-        let item = Item { index: item.index - self.base, ..item };
-        let fields = [("item", item.announced())];
-        let kind = "response.output_item.added";
-        let number = frames.number();
-        frames.frame(Some(kind), &with(kind, number, &item, fields, false));
-        self.items.push(item);
+    pub(super) fn add(
+        &mut self,
+        kind: ItemKind,
+        own: Option<Fields>,
+        frames: &mut Frames,
+    ) -> usize {
+        let new = Item::new(self.head.generation, self.items.len(), kind, own);
+        let new = Item { index: new.index - self.base, ..new };
+        item("response.output_item.added", &new, &new.announced(), frames);
+        self.items.push(new);
         self.items.len() - 1
     }
 
     /// Ends those of the open items that `which` names.
-    fn close(&mut self, which: impl Fn(&ItemKind) -> bool, state: State, frames: &mut Frames) {
-        for item in self.items.iter_mut().filter(|i| i.state == State::Open && which(&i.kind)) {
-            match &item.kind {
-                ItemKind::Reasoning(text) => {
-                    let part = json!({ "type": "summary_text", "text": text });
-                    let text = [("summary_index", 0.into()), ("text", text.as_str().into())];
-                    about("response.reasoning_summary_text.done", Some(item), text, frames);
-                    let part = [("summary_index", 0.into()), ("part", part)];
-                    about("response.reasoning_summary_part.done", Some(item), part, frames);
-                }
-                ItemKind::Message(_) => part_done(item, frames),
-                // An agent runs a call that is done, whatever its status says.
-                ItemKind::Call { .. } if state == State::Void => {
-                    item.state = state;
-                    continue;
-                }
-                ItemKind::Call { name, arguments, .. } => {
-                    let (name, arguments) = (name.as_str().into(), arguments.as_str().into());
-                    let fields = [("name", name), ("arguments", arguments)];
-                    about("response.function_call_arguments.done", Some(item), fields, frames);
-                }
-            }
-            item.state = state;
-            let kind = "response.output_item.done";
-            let number = frames.number();
-            let fields = [("item", item.json())];
-            frames.frame(Some(kind), &with(kind, number, item, fields, false));
+    pub(super) fn close(
+        &mut self,
+        which: impl Fn(&ItemKind) -> bool,
+        state: State,
+        frames: &mut Frames,
+    ) {
+        for open in self.items.iter_mut().filter(|i| i.state == State::Open && which(&i.kind)) {
+            end(open, state, frames);
         }
     }
 
@@ -300,87 +296,47 @@ impl Responses {
     }
 }
 
-/// Items that end where another begins.
-fn is_text(kind: &ItemKind) -> bool {
-    match kind {
-        ItemKind::Reasoning(_) | ItemKind::Message(_) => true,
-        ItemKind::Call { .. } => false,
+/// Ends an item.
+pub(super) fn end(open: &mut Item, state: State, frames: &mut Frames) {
+    if let ItemKind::Call(call) = &mut open.kind {
+        // An agent runs a call that is done, whatever its status says.
+        if state == State::Void {
+            open.state = state;
+            return;
+        }
+        let rest = call.finish();
+        call_delta(open, &rest, frames);
+    }
+    content_done(open, frames);
+    open.state = state;
+    item("response.output_item.done", open, &open.json(), frames);
+}
+
+fn call_delta(item: &Item, said: &str, frames: &mut Frames) {
+    let ItemKind::Call(call) = &item.kind else { return };
+    let name = match &call.input {
+        Some(_) => "response.custom_tool_call_input.delta",
+        None => "response.function_call_arguments.delta",
+    };
+    if !said.is_empty() {
+        delta(name, item, At::default(), (said, None), frames);
     }
 }
 
 /// A call whose arguments are whole.
 fn is_complete(kind: &ItemKind) -> bool {
     match kind {
-        ItemKind::Reasoning(_) | ItemKind::Message(_) => false,
-        ItemKind::Call { arguments, .. } => {
-            serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_ok()
+        ItemKind::Reasoning(_) | ItemKind::Message(_) | ItemKind::Foreign => false,
+        ItemKind::Call(call) => {
+            serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok()
         }
     }
 }
 
-/// Ends the last part of a message, if there is one.
-fn part_done(item: &Item, frames: &mut Frames) {
-    let ItemKind::Message(parts) = &item.kind else { return };
-    let Some(part) = parts.last() else { return };
-    let at = || ("content_index", Value::from(parts.len() - 1));
-    let text = Value::from(part.text());
-    match part {
-        Part::Text(_) => {
-            let fields = [at(), ("text", text), ("logprobs", json!([]))];
-            about("response.output_text.done", Some(item), fields, frames);
-        }
-        Part::Refusal(_) => {
-            about("response.refusal.done", Some(item), [at(), ("refusal", text)], frames);
-        }
+/// Items that end where another begins.
+pub(super) fn is_text(kind: &ItemKind) -> bool {
+    match kind {
+        ItemKind::Reasoning(_) | ItemKind::Message(_) => true,
+        ItemKind::Call(_) | ItemKind::Foreign => false,
     }
-    about("response.content_part.done", Some(item), [at(), ("part", part.json())], frames);
-}
-
-/// A frame about an item, with its id.
-fn about<const N: usize>(
-    kind: &str,
-    item: Option<&Item>,
-    fields: [(&str, Value); N],
-    frames: &mut Frames,
-) {
-    let Some(item) = item else { return };
-    let number = frames.number();
-    frames.frame(Some(kind), &with(kind, number, item, fields, true));
-}
-
-fn with<const N: usize>(
-    kind: &str,
-    number: u64,
-    item: &Item,
-    fields: [(&str, Value); N],
-    id: bool,
-) -> Value {
-    let mut json = json!({ "type": kind, "sequence_number": number, "output_index": item.index });
-    if id {
-        json["item_id"] = item.id.as_str().into();
-    }
-    for (name, value) in fields {
-        json[name] = value;
-    }
-    json
-}
-
-fn delta(
-    kind: &'static str,
-    item: &Item,
-    [content_index, summary_index]: [Option<usize>; 2],
-    delta: &str,
-    frames: &mut Frames,
-) {
-    let json = DeltaFrame {
-        kind,
-        sequence_number: frames.number(),
-        item_id: &item.id,
-        output_index: item.index,
-        content_index,
-        summary_index,
-        delta,
-        logprobs: (kind == "response.output_text.delta").then_some([]),
-    };
-    frames.frame(Some(kind), &json);
 }

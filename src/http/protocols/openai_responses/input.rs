@@ -8,7 +8,7 @@ use super::compaction;
 use crate::domain::id::GenerationId;
 use crate::domain::left_out::RECORDS;
 use crate::domain::nearest;
-use crate::domain::prompt::{Image, Message, Role};
+use crate::domain::prompt::{Image, Message, Role, arguments_of};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
@@ -31,6 +31,7 @@ pub(crate) struct Item {
     content: Option<Box<RawValue>>,
     call_id: Option<Box<RawValue>>,
     name: Option<Box<RawValue>>,
+    namespace: Option<Box<RawValue>>,
     arguments: Option<Box<RawValue>>,
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
@@ -117,14 +118,18 @@ pub(crate) fn item(
 /// A call of a function, or of a tool that takes a text. The calls of one turn are one message.
 fn call(at: &str, item: &Item, messages: &mut Vec<Message>) -> Result<(), Problem> {
     let field = |name: &str| format!("{at}.{name}");
-    let arguments = if item.kind.as_deref() == Some("custom_tool_call") {
-        let input: String = need(&field("input"), item.input.as_deref())?;
-        json!({ "input": input }).to_string()
+    let custom = item.kind.as_deref() == Some("custom_tool_call");
+    let arguments = if custom {
+        arguments_of(&need::<String>(&field("input"), item.input.as_deref())?)
     } else {
         need::<Arguments>(&field("arguments"), item.arguments.as_deref())?.0
     };
     let id = need(&field("call_id"), item.call_id.as_deref())?;
-    let call = ToolCall { id, name: need(&field("name"), item.name.as_deref())?, arguments };
+    let name = need(&field("name"), item.name.as_deref())?;
+    let namespace = item.namespace.as_deref();
+    let namespace =
+        namespace.map(|raw| fields::read(&field("namespace"), raw)).transpose()?.flatten();
+    let call = ToolCall { id, name, namespace, custom, arguments };
     match messages.last_mut() {
         Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
         Some(_) | None => {

@@ -4,9 +4,11 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
+use crate::domain::extra::Fields;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::{Parameters, Tool, ToolChoice};
+use crate::domain::source::WireProtocol;
 use crate::http::protocols::openai::ids::{response_id, short};
 
 /// The part of a response that does not change.
@@ -58,6 +60,7 @@ impl Head {
             "user": null,
         }));
         fixed.extend(request.echo.clone());
+        fixed.extend(own_tools(request));
         Self { generation: id, fixed }
     }
 
@@ -168,6 +171,25 @@ fn choice(p: &Parameters) -> Value {
         Some(ToolChoice::Required) => "required".into(),
         Some(ToolChoice::Function(name)) => json!({ "type": "function", "name": name }),
     }
+}
+
+/// Tools and the choice among them as the client wrote them, where they are not all functions.
+fn own_tools(request: &Request) -> Vec<(String, Value)> {
+    let source = request.source.as_ref();
+    let source = source.filter(|source| source.protocol == WireProtocol::OpenaiResponses);
+    let Some(body) = source.map(|source| &source.body).filter(|body| body.contains("\"tools\""))
+    else {
+        return Vec::new();
+    };
+    let fields: Fields = serde_json::from_str(body).unwrap_or_default();
+    let tools: Vec<Value> = fields.read("tools").unwrap_or_default();
+    if tools.iter().all(|tool| tool["type"] == "function") {
+        return Vec::new();
+    }
+    let choice: Option<Value> =
+        fields.read("tool_choice").filter(|choice: &Value| !choice.is_null());
+    let tools = ("tools".to_owned(), tools.into());
+    choice.map(|choice| ("tool_choice".to_owned(), choice)).into_iter().chain([tools]).collect()
 }
 
 fn object(value: Value) -> Map<String, Value> {

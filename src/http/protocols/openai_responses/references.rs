@@ -6,7 +6,7 @@ use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::nearest;
 use crate::engine::{Engine, EngineError};
 use crate::http::problem::Problem;
-use crate::http::protocols::openai::ids::parse;
+use crate::http::protocols::openai::ids::item_of;
 use crate::ports::Address;
 
 /// The input with each `item_reference` replaced by what it names, out of the tenant's own log.
@@ -31,7 +31,7 @@ pub(super) async fn resolved(
             continue;
         };
         let unknown = || unknown(n, &id);
-        let generation = generation(&id).ok_or_else(unknown)?;
+        let generation = item_of(&id).ok_or_else(unknown)?;
         let output = match last.take().filter(|(of, _)| *of == generation) {
             Some((_, output)) => output,
             None => output(engine, tenant, generation).await?.ok_or_else(unknown)?,
@@ -42,13 +42,6 @@ pub(super) async fn resolved(
         last = Some((generation, output));
     }
     Ok(Input::List(all))
-}
-
-/// `msg_<generation>_<index>`, and the same with the other kinds.
-fn generation(id: &str) -> Option<GenerationId> {
-    let (kind, _) = id.split_once('_')?;
-    let (of, _) = id.rsplit_once('_')?;
-    ["msg", "rs", "fc"].contains(&kind).then(|| parse(&format!("{kind}_"), of)).flatten()
 }
 
 /// The items of a response as far as they have come; `None` if the tenant has no such response.
@@ -74,20 +67,4 @@ async fn output(
 fn unknown(n: usize, id: &str) -> Problem {
     let detail = format!("there is no item of the id `{}`", nearest::shown(id));
     Problem::not_found(detail).with("field", format!("input[{n}].id"))
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::http::protocols::openai_responses::references::*;
-
-    #[test]
-    fn an_id_holds_its_generation() {
-        let of = "0123456789abcdef0123456789abcdef";
-        for kind in ["msg", "rs", "fc"] {
-            assert!(generation(&format!("{kind}_{of}_12")).is_some(), "{kind}");
-        }
-        for id in ["", "msg", "msg_1_2", "in__0", "msg_é_1", &format!("x_{of}_1"), of] {
-            assert!(generation(id).is_none(), "{id}");
-        }
-    }
 }

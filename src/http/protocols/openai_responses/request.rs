@@ -11,12 +11,13 @@ use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::id::Tenant;
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
+use crate::domain::source::WireProtocol;
 use crate::engine::Engine;
 use crate::http::problem::Problem;
-use crate::http::protocols::openai::allowed;
+use crate::http::protocols::openai::client_tools::tooling;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
-use crate::http::protocols::openai::start::{metadata, tooling};
+use crate::http::protocols::openai::start::metadata;
 use crate::ports::Address;
 
 /// The request's fields that a response shows again.
@@ -76,6 +77,9 @@ pub(super) async fn asked(
     let mut echo = echo(&fields);
     let model = fields.take("model")?;
     let model = model.unwrap_or_else(|| engine.models().default_name().to_owned());
+    if !is_native(engine, &model) {
+        echo = held(echo);
+    }
     let mut messages = Vec::new();
     let instructions = fields.take::<String>("instructions")?;
     if let Some(instructions) = &instructions {
@@ -137,10 +141,33 @@ fn echo(fields: &Fields) -> Map<String, Value> {
     let mut echo: Map<String, Value> = shown.collect();
     // The parsed request has only the tools that are allowed.
     if let Some(choice) =
-        fields.peek("tool_choice").filter(|choice| choice["type"] == allowed::KIND)
+        fields.peek("tool_choice").filter(|choice| choice["type"] == "allowed_tools")
     {
         echo.insert("tool_choice".into(), choice);
         echo.extend(fields.peek("tools").map(|tools| ("tools".into(), tools)));
+    }
+    echo
+}
+
+/// Whether the model's server gets the client's own body.
+fn is_native(engine: &Engine, model: &str) -> bool {
+    let models = engine.models();
+    let speaks = models.find(Some(model)).and_then(|model| model.provider.speaks());
+    speaks == Some(WireProtocol::OpenaiResponses)
+}
+
+/// The same without what a model of another protocol is not told: the response says what holds.
+fn held(mut echo: Map<String, Value>) -> Map<String, Value> {
+    for name in ["service_tier", "truncation"] {
+        echo.shift_remove(name);
+    }
+    if let Some(reasoning) = echo.get_mut("reasoning") {
+        let effort = reasoning.get("effort").cloned().unwrap_or_default();
+        *reasoning = json!({ "effort": effort, "summary": null });
+    }
+    if let Some(Value::Object(text)) = echo.get_mut("text") {
+        text.shift_remove("verbosity");
+        text.entry("format").or_insert_with(|| json!({ "type": "text" }));
     }
     echo
 }
