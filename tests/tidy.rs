@@ -48,7 +48,7 @@ const OWNERS: [(&str, &[&str]); 24] = [
     ("getrandom", &["domain/key", "domain/share"]),
     ("governor", &["engine/access"]),
     ("subtle", &["domain/key"]),
-    ("ring", &["http/anthropic/signature"]),
+    ("ring", &["http/protocols/anthropic/signature"]),
     ("prometheus_client", &["metrics"]),
     ("opentelemetry", &["telemetry/otel"]),
 ];

@@ -52,7 +52,8 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
         // Within the test's patience, which is shorter than the usual grace of 10 s would allow twice.
         upstream.closed().await;
         let ended = app.client.all(&id, 0).await;
-        assert_eq!(ended.last().unwrap().json()["status"], "cancelled", "{path}");
+        let done = ended.last().unwrap().json();
+        assert_eq!(done["status"], "cancelled", "{path}: {done}");
     }
     // The client's own word comes first.
     let kept = posted(CHAT, "Lastword-On-Disconnect: continue\r\n", &chat());

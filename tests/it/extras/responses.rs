@@ -176,12 +176,17 @@ fn expected() -> Value {
     ])
 }
 
+/// The last event, which the end mark follows.
+fn ended(live: &[Value]) -> &Value {
+    live.iter().rfind(|frame| frame.is_object()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_response_says_comes_out_again() {
     let pair = Pair::over_responses(everything()).await;
     let (live, whole) = pair.all_ways(id, &body()).await;
     let of = id(&live);
-    let output = &live.last().unwrap()["response"]["output"];
+    let output = &ended(&live)["response"]["output"];
     assert_eq!(plain(output, &of), expected(), "{output:#}");
     for (step, place) in [("in_progress", 1), ("searching", 1), ("completed", 1)] {
         let told = kind(&live, &format!("response.web_search_call.{step}"));
