@@ -10,11 +10,12 @@ const seams = (page) => page.locator('.seam').evaluateAll((all) => all.map((node
 test('where an answer went on after a cut is marked, and is no part of it', async () => {
   const server = await servers.first();
   const page = await openPage(server);
-  await page.ask('/demo tokens=240 tps=40 seed=3');
+  await page.ask('/demo tokens=400 tps=40 seed=3');
   await page.grown(120);
   await page.context().setOffline(true);
   await page.locator('#chip[data-phase="offline"]').waitFor();
   await page.context().setOffline(false);
+  await page.locator('.seam').waitFor({ state: 'attached' });
   const id = await page.whole();
   const [mark, ...more] = await seams(page);
   assert.match(mark, /^went on here, \d+(\.\d)? m?s later$/);
@@ -35,7 +36,7 @@ test('a server that is replaced in the middle is told where it was', async () =>
   const id = await page.whole();
   const marks = await seams(page);
   assert.equal(marks.length, 1, `${marks}`);
-  assert.match(marks[0], /^the server was replaced: went on here, \d+(\.\d)? s later$/);
+  assert.match(marks[0], /^the server was replaced: went on here, \d+(\.\d)? m?s later$/);
   assert.equal(await page.says(), words((await server.view(id)).text));
   await page.done();
   await server.kill();
