@@ -20,11 +20,12 @@ const QUEUE: usize = 4096;
 /// Delivered answers are noted together: nobody waits for it.
 const TOGETHER: Duration = Duration::from_millis(250);
 /// Pauses of a client that tries again while the end of its first try is noted.
-const NOTICED: [Duration; 4] = [
+const NOTICED: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(40),
     Duration::from_millis(80),
     Duration::from_millis(160),
+    Duration::from_millis(320),
 ];
 /// A start does not wait longer for the log to say whether it is a repeat.
 const ASKING: Duration = Duration::from_secs(2);
