@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::dialect::{Dialect, EventReplay, Frames};
+use super::protocols::openai::completion::Completion;
 use super::protocols::{ai_sdk, openai_chat, openai_completions, openai_responses};
 use crate::domain::entry::Entry;
 use crate::domain::event::{
@@ -123,11 +124,11 @@ fn responses() -> impl Dialect {
 }
 
 fn chat() -> impl Dialect {
-    openai_chat::of(&row(), true)
+    openai_chat::Chat::of(&row(), true)
 }
 
 fn completion() -> impl Dialect {
-    openai_completions::of(&row(), true)
+    openai_completions::TextCompletion::of(&row(), true)
 }
 
 #[test]
@@ -162,13 +163,16 @@ fn usage_is_told_before_the_end_where_it_is_asked_for() {
         usages.collect()
     };
     // The last is the model's own count.
-    let chat = told(&events, openai_chat::of(&row, true), Frames::after(Some(3)));
+    let chat = told(&events, openai_chat::Chat::of(&row, true), Frames::after(Some(3)));
     assert_eq!(counts(&chat), [(0, true), (2, true), (2, true), (5, false)], "{chat}");
-    let text = told(&events, openai_completions::of(&row, true), Frames::after(Some(1)));
+    let text =
+        told(&events, openai_completions::TextCompletion::of(&row, true), Frames::after(Some(1)));
     assert_eq!(counts(&text), [(2, true), (2, true), (5, false)], "{text}");
-    let first = told(&events[..3], openai_completions::of(&row, true), Frames::after(None));
+    let first =
+        told(&events[..3], openai_completions::TextCompletion::of(&row, true), Frames::after(None));
     assert_eq!(counts(&first), [(3, true)], "what it thought counts: {first}");
-    let none = told(&events, openai_completions::of(&row, false), Frames::after(Some(1)));
+    let none =
+        told(&events, openai_completions::TextCompletion::of(&row, false), Frames::after(Some(1)));
     assert!(!none.contains("usage"), "{none}");
 }
 

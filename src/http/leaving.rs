@@ -1,5 +1,6 @@
 //! The fate of an answer when its client goes away: the client's word, the key's, the model's.
 use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
 use serde_json::Value;
 
@@ -9,7 +10,24 @@ use crate::domain::generation::{OnDisconnect, Request};
 use crate::engine::Engine;
 
 /// The fate of the answer when the client goes away: `continue`, or `cancel` as with OpenAI.
-pub(super) const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
+const ON_DISCONNECT: HeaderName = HeaderName::from_static("lastword-on-disconnect");
+
+/// A plain client's generation is cancelled so many seconds after it went away. A retry can still
+/// find it, and an unread answer costs little.
+const GRACE_S: u32 = 10;
+
+/// The value of `Lastword-On-Disconnect`; without it the generation ends a while after its reader.
+pub(super) fn on_disconnect(request: &HttpRequest) -> Result<OnDisconnect, Problem> {
+    match request.headers().get(ON_DISCONNECT).map(|value| value.as_bytes()) {
+        Some(b"continue") => Ok(OnDisconnect::Continue),
+        None | Some(b"cancel") => Ok(OnDisconnect::CancelAfter(GRACE_S)),
+        Some(_) => {
+            let detail = "Lastword-On-Disconnect is `continue` or `cancel`";
+            let code = "invalid_header";
+            Err(Problem::new(StatusCode::BAD_REQUEST, code, detail))
+        }
+    }
+}
 
 /// `asked` with the grace of its key, else of its model, unless the client has said otherwise.
 /// An answer in the background has no reader from the beginning, and goes on.

@@ -1,6 +1,7 @@
 //! OpenAI's APIs over the same log.
 pub(super) mod citations;
 pub(super) mod client_tools;
+pub(crate) mod completion;
 pub(crate) mod conversations;
 pub(super) mod elsewhere;
 pub(super) mod error;

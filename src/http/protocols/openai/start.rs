@@ -10,6 +10,7 @@ use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
+use crate::domain::nearest::shown;
 use crate::domain::prompt::{Image, Parameters};
 use crate::engine::{Engine, Start, Started};
 use crate::http::problem::Problem;
@@ -129,9 +130,9 @@ impl Content {
                 }
                 other => {
                     let what = format!("{field}[{n}].type");
-                    let why = format!("this model gets no parts of type `{}`", short(other));
+                    let why = format!("this model gets no parts of type `{}`", shown(other));
                     elsewhere.refuse(unsupported(&what, &why));
-                    texts.push(format!("[{}]", short(other)));
+                    texts.push(format!("[{}]", shown(other)));
                 }
             }
         }
@@ -144,8 +145,4 @@ fn image(part: ContentPart) -> Option<Image> {
     let url = wire.as_str().or_else(|| wire.get("url")?.as_str())?.to_owned();
     let inner = wire.get("detail").and_then(Value::as_str).map(str::to_owned);
     Some(Image { url, detail: part.detail.or(inner) })
-}
-
-fn short(text: &str) -> String {
-    crate::domain::nearest::shown(text)
 }

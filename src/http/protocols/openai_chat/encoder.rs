@@ -12,6 +12,7 @@ use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
 use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
+use crate::http::protocols::openai::completion::Completion;
 use crate::http::protocols::openai::ids::completion_id;
 use crate::http::protocols::openai::usage::Running;
 
@@ -119,8 +120,11 @@ impl Dialect for Chat {
     }
 }
 
-impl Chat {
-    pub(in crate::http) fn of(row: &Generation, include_usage: bool) -> Self {
+impl Completion for Chat {
+    const PREFIX: &'static str = "chatcmpl-";
+    const ERASED: &'static str = "chat.completion.deleted";
+
+    fn of(row: &Generation, include_usage: bool) -> Self {
         Self {
             id: completion_id(row.id),
             created: row.created_at.unix_timestamp(),
@@ -132,6 +136,39 @@ impl Chat {
         }
     }
 
+    fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
+        let mut whole = Whole::of(answer);
+        let calls = calls::whole(&self.id, &answer.tool_calls, &mut whole);
+        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let spoken = calls.is_empty() && answer.refusal.is_empty();
+        let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
+        let mut message = json!({
+            "role": "assistant", "content": content, "refusal": or_null(&answer.refusal),
+            "annotations": [],
+        });
+        if !calls.is_empty() {
+            message["tool_calls"] = calls.into();
+        }
+        if !answer.reasoning.is_empty() {
+            message["reasoning_content"] = answer.reasoning.as_str().into();
+        }
+        let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
+        extend(&mut message, whole.message);
+        let mut choice =
+            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
+        extend(&mut choice, whole.choice);
+        let mut object = json!({
+            "id": self.id, "object": "chat.completion", "created": self.created,
+            "model": self.model, "choices": [choice],
+            "usage": done.map(|done| usage(&done.usage, whole.usage)),
+            "service_tier": null, "system_fingerprint": null,
+        });
+        extend(&mut object, whole.chunk);
+        object
+    }
+}
+
+impl Chat {
     fn opening(&mut self, frames: &mut Frames) {
         let delta = json!({ "role": "assistant", "content": "", "refusal": null });
         self.chunk(delta, None, frames);
@@ -200,38 +237,6 @@ impl Chat {
             frames.frame(None, &json);
         }
         frames.raw(b"data: [DONE]\n\n");
-    }
-
-    /// The completion in one piece; `done` is absent while it runs.
-    pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
-        let mut whole = Whole::of(answer);
-        let calls = calls::whole(&self.id, &answer.tool_calls, &mut whole);
-        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let spoken = calls.is_empty() && answer.refusal.is_empty();
-        let content = or_null(&answer.text).or_else(|| spoken.then(String::new));
-        let mut message = json!({
-            "role": "assistant", "content": content, "refusal": or_null(&answer.refusal),
-            "annotations": [],
-        });
-        if !calls.is_empty() {
-            message["tool_calls"] = calls.into();
-        }
-        if !answer.reasoning.is_empty() {
-            message["reasoning_content"] = answer.reasoning.as_str().into();
-        }
-        let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
-        extend(&mut message, whole.message);
-        let mut choice =
-            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
-        extend(&mut choice, whole.choice);
-        let mut object = json!({
-            "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": self.model, "choices": [choice],
-            "usage": done.map(|done| usage(&done.usage, whole.usage)),
-            "service_tier": null, "system_fingerprint": null,
-        });
-        extend(&mut object, whole.chunk);
-        object
     }
 }
 

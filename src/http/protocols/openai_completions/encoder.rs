@@ -8,6 +8,7 @@ use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
 use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
+use crate::http::protocols::openai::completion::Completion;
 use crate::http::protocols::openai::ids::text_completion_id;
 use crate::http::protocols::openai::usage::Running;
 use crate::http::protocols::openai_chat::encoder::{error, failure, finish_reason, set, usage};
@@ -17,7 +18,7 @@ const OBJECT: &str = "text_completion";
 
 /// The fold.
 #[derive(Debug)]
-pub(in crate::http) struct Completion {
+pub(in crate::http) struct TextCompletion {
     id: String,
     created: i64,
     model: String,
@@ -52,7 +53,7 @@ struct Choice<'a> {
     finish_reason: Option<&'static str>,
 }
 
-impl Dialect for Completion {
+impl Dialect for TextCompletion {
     const NAME: &'static str = "completions";
 
     fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
@@ -81,8 +82,11 @@ impl Dialect for Completion {
     }
 }
 
-impl Completion {
-    pub(in crate::http) fn of(row: &Generation, include_usage: bool) -> Self {
+impl Completion for TextCompletion {
+    const PREFIX: &'static str = "cmpl-";
+    const ERASED: &'static str = "text_completion.deleted";
+
+    fn of(row: &Generation, include_usage: bool) -> Self {
         Self {
             id: text_completion_id(row.id),
             created: row.created_at.unix_timestamp(),
@@ -93,6 +97,27 @@ impl Completion {
         }
     }
 
+    fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
+        let whole = Whole::of(answer);
+        let finish = done.filter(|done| failure(done).is_none()).map(reason);
+        let logprobs = whole.choice.get("logprobs").map_or(Value::Null, |chat| older(chat, 0));
+        let mut object = json!({
+            "id": self.id, "object": OBJECT, "created": self.created, "model": self.model,
+            "choices": [{
+                "text": format!("{}{}", answer.text, answer.refusal), "index": 0,
+                "logprobs": logprobs, "finish_reason": finish,
+            }],
+            "usage": done.map(|done| usage(&done.usage, whole.usage)),
+            "system_fingerprint": null,
+        });
+        for (name, value) in whole.chunk {
+            object[name] = value;
+        }
+        object
+    }
+}
+
+impl TextCompletion {
     fn chunk(&mut self, text: &str, reason: Option<&'static str>, frames: &mut Frames) {
         let mut more = std::mem::take(&mut self.extras.choice);
         let logprobs = more.take("logprobs").and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -151,26 +176,6 @@ impl Completion {
             frames.frame(None, &json);
         }
         frames.raw(b"data: [DONE]\n\n");
-    }
-
-    /// The completion in one piece; `done` is absent while it runs.
-    pub(in crate::http) fn object(&self, answer: &Answer, done: Option<&Done>) -> Value {
-        let whole = Whole::of(answer);
-        let finish = done.filter(|done| failure(done).is_none()).map(reason);
-        let logprobs = whole.choice.get("logprobs").map_or(Value::Null, |chat| older(chat, 0));
-        let mut object = json!({
-            "id": self.id, "object": OBJECT, "created": self.created, "model": self.model,
-            "choices": [{
-                "text": format!("{}{}", answer.text, answer.refusal), "index": 0,
-                "logprobs": logprobs, "finish_reason": finish,
-            }],
-            "usage": done.map(|done| usage(&done.usage, whole.usage)),
-            "system_fingerprint": null,
-        });
-        for (name, value) in whole.chunk {
-            object[name] = value;
-        }
-        object
     }
 }
 
