@@ -144,7 +144,9 @@ export class Conversation {
 
   /** @param {string} generation @param {string | null} parent @param {boolean} [fresh] whether it was started just now @param {string} [from] the answer that it goes on from */
   follow(generation, parent, fresh = false, from) {
-    if (this.live.has(generation)) return;
+    const known = this.live.get(generation);
+    if (known && !known.answer.said.text) known.from ??= from;
+    if (known) return this.sync();
     this.aloud = Boolean(settings.get().sentences);
     const answer = new Answer();
     const view = new AnswerView(generation, answer, this);
@@ -216,9 +218,7 @@ export class Conversation {
       const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
       const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);
       this.messages = [...kept, { id: receipt.parent_id, parent_id: parent, role: 'user', content: contentOf(entry.text ?? '', entry.files ?? []), siblings: [], created_at: '' }];
-    } else if (entry.parent) {
-      this.messages = this.upTo(entry.continues ?? entry.parent);
-    }
+    } else if (entry.parent) this.messages = this.upTo(entry.parent);
     this.page.announce('Generating an answer.');
     this.follow(receipt.id, receipt.parent_id ?? null, true, entry.continues);
     this.load();
@@ -312,12 +312,13 @@ export class Conversation {
     const running = [...this.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
     const live = running.findLast((l) => l.parent === null || path.some((m) => m.id === l.parent));
     const turned = entries.findLast((e) => e.parent !== undefined);
-    const held = turned?.continues ?? live?.from;
-    if (held && path.some((m) => m.id === held)) path = this.upTo(held);
-    else if (turned) path = this.upTo(turned.parent ?? null);
+    if (turned) path = this.upTo(turned.parent ?? null);
     else if (live?.parent) path = this.upTo(live.parent);
     const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
-    if (live && !turned && path.at(-1)?.id !== live.from) views.push(live.view);
+    // An answer that is gone on from stands there until its text has come again.
+    const held = this.views.get(turned?.continues ?? live?.from ?? '');
+    if (held) views.push(held);
+    else if (live && !turned) views.push(live.view);
     return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, contentOf(e.text ?? '', e.files ?? []), e))];
   }
 

@@ -285,15 +285,15 @@ impl Script {
 
     /// Says `so_far` again, silently.
     fn skip(&mut self, so_far: &str, given: usize) -> Result<(), ProviderError> {
-        // The loss was to be seen once; so was the silence, if it lies behind us.
+        // The loss and the silence are seen once, also by a text that is cut back to before them.
         self.directives.fail_at = None;
+        self.directives.stall_at = None;
         let fits = !self.directives.refusal
             && if self.directives.stamp {
                 self.skip_stamps(so_far, given)
             } else {
                 self.skip_text(so_far, given)
             };
-        self.directives.stall_at = self.directives.stall_at.filter(|at| *at > self.answered);
         if fits {
             return Ok(());
         }
