@@ -56,6 +56,7 @@ export class Scroller {
 
   moved() {
     const up = this.box.scrollTop < this.top - 1;
+    const down = this.box.scrollTop > this.top;
     this.top = this.box.scrollTop;
     // The engines without anchors are WebKit's.
     if (!ANCHORS && up && this.stuck && !this.held && this.setAt > this.touchedAt && performance.now() - this.setAt < TAKEN_BACK) {
@@ -64,7 +65,8 @@ export class Scroller {
     }
     // Text that got shorter moves the end, not the reader.
     if (up && this.distance > 1) this.stuck = false;
-    else if (!up && this.distance <= NEAR) this.stuck = true;
+    // A late event of our own scrolling moves nothing, and must not catch a reader who just left.
+    else if (down && this.distance <= NEAR) this.stuck = true;
     this.show();
   }
 

@@ -91,11 +91,30 @@ test('whoever scrolled up stays there', async () => {
   await page.done();
 });
 
+test('a late event of the page’s own scrolling does not catch a reader who just left', async () => {
+  const page = await openPage(await servers.first());
+  const stuck = await page.evaluate(async () => {
+    const { Scroller } = await import('/static/scroller.js');
+    const make = () => document.body.appendChild(document.createElement('div'));
+    const [box, jump] = [make(), make()];
+    Object.assign(box.style, { height: '100px', overflow: 'auto' });
+    const content = box.appendChild(document.createElement('div'));
+    content.style.height = '1000px';
+    const scroller = new Scroller(box, content, jump);
+    scroller.follow();
+    box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Home' }));
+    box.dispatchEvent(new Event('scroll'));
+    return scroller.stuck;
+  });
+  assert.equal(stuck, false);
+  await page.done();
+});
+
 test('everything by keyboard', async () => {
   const page = await openPage(await servers.first());
   const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.id ?? '');
   await page.locator('#prompt:focus').waitFor();
-  await page.keyboard.type('/demo tokens=2000 tps=50');
+  await page.keyboard.type('/demo tokens=100000 tps=50');
   await page.keyboard.press('Enter');
   await page.grown(30);
   assert.equal(await focused(), 'prompt', 'the focus stays where one writes');
