@@ -287,6 +287,13 @@ async function who() {
 }
 
 byId('sign-out').addEventListener('click', async () => {
+  const waiting = outbox.entries;
+  if (waiting.length) {
+    const { confirm } = await dialogs();
+    const text = `${waiting.length === 1 ? 'One prompt is' : `${waiting.length} prompts are`} not sent yet, and would stay on this device for whoever signs in next.`;
+    if (!(await confirm('Discard what waits, and sign out?', text, 'Discard and sign out'))) return;
+    for (const { key } of waiting) outbox.change(key, null);
+  }
   await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
   // What was shown and kept in memory goes with the page.

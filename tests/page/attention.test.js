@@ -28,18 +28,18 @@ test('title and icon tell that an answer is made, and that it is ready until one
   await page.getByRole('button', { name: 'Settings' }).click();
   await page.getByLabel('Notify me').check();
   await page.getByRole('button', { name: 'Save' }).click();
-  await page.ask('/demo tokens=60 tps=30');
+  await page.ask('/demo tokens=240 tps=30');
   await page.waitForFunction(() => document.title.startsWith('… '));
   assert.match(await icon(page), /icon-answering\.svg$/);
   await hide(page, true);
   await page.whole();
-  await page.waitForFunction(() => document.title.startsWith('● Demo: 60 tokens'));
+  await page.waitForFunction(() => document.title.startsWith('● Demo: 240 tokens'));
   assert.match(await icon(page), /icon-ready\.svg$/);
   const [[title, body], ...more] = await page.evaluate(() => window.notes);
-  assert.deepEqual([title, more], ['Demo: 60 tokens', []]);
+  assert.deepEqual([title, more], ['Demo: 240 tokens', []]);
   assert.match(body, /^This is lastword/);
   await hide(page, false);
-  await page.waitForFunction(() => document.title === 'Demo: 60 tokens · lastword');
+  await page.waitForFunction(() => document.title === 'Demo: 240 tokens · lastword');
   assert.match(await icon(page), /icon\.svg$/);
   // Who looks is told nothing.
   await page.ask('/demo tokens=2 tps=0');
@@ -58,6 +58,27 @@ test('who is signed in is told, and can sign out', async () => {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('dialog', { name: 'Sign in' }).waitFor();
   assert.equal(await page.locator('#who').isVisible(), false);
+  await page.done();
+  await server.kill();
+});
+
+test('a prompt that waits does not outlive the sign-out', async () => {
+  const server = await Server.start({ keys: [['--name', 'Ada']] });
+  const page = await openPage(server, { ready: 'dialog' });
+  const kept = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('lastword.outbox.')).length);
+  await page.getByLabel('API key').fill(server.keys[0]);
+  await page.keyboard.press('Enter');
+  await page.locator('#who-name', { hasText: 'Ada' }).waitFor();
+  await page.route('**/v1/generations', (route) => route.fulfill({ status: 503, json: {} }));
+  await page.ask('a secret');
+  await page.locator('.message.user', { hasText: 'a secret' }).waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  assert.equal(await kept(), 1, 'one who thinks better of it keeps it');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Discard and sign out' }).click();
+  await page.getByRole('dialog', { name: 'Sign in' }).waitFor();
+  assert.equal(await kept(), 0);
   await page.done();
   await server.kill();
 });
