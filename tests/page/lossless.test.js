@@ -5,7 +5,7 @@ import { Server, browser, openPage } from './harness.js';
 import { servers } from './servers.js';
 
 /** Prose, so that what is shown is what is stored, paragraph by paragraph. */
-const SLOW = '/demo tokens=160 tps=50 seed=3';
+const SLOW = '/demo tokens=100000 tps=50 seed=3';
 const plain = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').trim();
 
 /** The page shows what the server holds, to the character. */
@@ -42,7 +42,8 @@ for (const transport of ['auto', 'sse']) {
     await page.reload();
     await page.grown(150);
     assert.equal(page.url(), url);
-    await same(page, server);
+    await page.keyboard.press('Escape');
+    await same(page, server, 0, 'cancelled');
     assert.equal(await page.locator('.message').count(), 2);
     await page.done();
   });
@@ -62,7 +63,8 @@ for (const transport of ['auto', 'sse']) {
     await offline(false);
     await page.getByText(/resumed at \d+/).waitFor();
     await page.grown(held.length + 1);
-    await same(page, server);
+    await page.keyboard.press('Escape');
+    await same(page, server, 0, 'cancelled');
     assert.deepEqual(await page.evaluate(() => window.shrunk), []);
     await page.done();
   });
@@ -70,7 +72,7 @@ for (const transport of ['auto', 'sse']) {
   test(`the server is killed and started again, ${transport}`, async () => {
     let server = await Server.start();
     const page = await openPage(server, { path });
-    await page.ask('/demo tokens=200 tps=60 seed=4');
+    await page.ask('/demo tokens=200 tps=60 seed=4 stall_at=60 stall_s=600');
     await page.grown(120);
     await watch(page);
     await server.kill();

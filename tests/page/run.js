@@ -1,4 +1,4 @@
-/** All tests of the page, in one process with one browser: `node --test tests/page/run.js`; PAGE_TESTS=chat,outbox runs only these. */
+/** All tests of the page, in one process with one browser: `node --test tests/page/run.js`; PAGE_TESTS=chat,outbox runs only these, and PAGE_AT_ONCE=1 one by one. */
 import { after, describe } from 'node:test';
 import { servers } from './servers.js';
 
@@ -11,6 +11,6 @@ after(async () => {
 });
 
 // Most of a test is waiting for a model that speaks slowly.
-describe('the page', { concurrency: 4 }, async () => {
+describe('the page', { concurrency: Number(process.env.PAGE_AT_ONCE ?? 4) }, async () => {
   for (const file of (process.env.PAGE_TESTS ?? ALL).split(',')) await import(`./${file}.test.js`);
 });

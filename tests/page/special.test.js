@@ -10,13 +10,14 @@ const seams = (page) => page.locator('.seam').evaluateAll((all) => all.map((node
 test('where an answer went on after a cut is marked, and is no part of it', async () => {
   const server = await servers.first();
   const page = await openPage(server);
-  await page.ask('/demo tokens=400 tps=40 seed=3');
+  await page.ask('/demo tokens=100000 tps=40 seed=3');
   await page.grown(120);
   // An open socket outlives the browser's "offline": the inspector really cuts.
   await page.keyboard.press('Control+i');
   await page.getByRole('button', { name: 'Cut the connection' }).click();
   await page.locator('.seam').waitFor({ state: 'attached' });
   await page.keyboard.press('Control+i');
+  await page.keyboard.press('Escape');
   const id = await page.whole();
   const [mark, ...more] = await seams(page);
   assert.match(mark, /^went on here, \d+(\.\d)? m?s later$/);
@@ -30,7 +31,7 @@ test('a server that is replaced in the middle is told where it was', async () =>
   const env = { DATABASE_URL: undefined };
   let server = await Server.start({ env });
   const page = await openPage(server);
-  await page.ask('/demo tokens=300 tps=40 seed=3');
+  await page.ask('/demo tokens=300 tps=40 seed=3 stall_at=60 stall_s=600');
   await page.grown(120);
   await server.kill({ keep: true });
   server = await Server.start({ env, port: server.port, dir: server.dir });
@@ -47,7 +48,7 @@ test('thoughts are open while they come, and closed when the text begins, unless
   const page = await openPage(await servers.first());
   const open = () => page.locator('.message.assistant').last().locator('.thinking').evaluate((node) => node.open);
   const thinks = () => page.locator('.message.assistant').last().locator('.thinking-text', { hasText: 'me' }).waitFor();
-  const prompt = '/demo tokens=60 tps=12 reasoning ttft_ms=0';
+  const prompt = '/demo tokens=60 tps=4 reasoning ttft_ms=0';
   await page.ask(prompt);
   await thinks();
   assert.equal(await open(), true);
