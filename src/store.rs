@@ -37,5 +37,6 @@ mod unreadable;
 mod upkeep;
 
 pub use connect::{ConnectError, Durability, connect};
+pub use migrate::apply as apply_migrations;
 pub use postgres::PgLog;
 pub use signals::{Pace, PgSignals};

@@ -26,6 +26,8 @@ const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 /// SQLSTATE of a lock that did not come in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// SQLSTATE of a transaction that PostgreSQL aborts because two wait for each other.
+const DEADLOCK_DETECTED: &str = "40P01";
 
 /// Applies what is missing. Additions of a newer version do not keep this one from starting. During
 /// a deploy an instance of the old version may have to start again.
@@ -93,6 +95,14 @@ async fn holder(pid: i32, sessions: &Sessions) -> Result<Option<(i32, String)>, 
     .await
 }
 
+/// Runs the migrations of `ours` that are missing, beside instances that are at work: as a start does.
+///
+/// # Errors
+/// [`ConnectError::Migrate`] for one that fails, also after a minute of tries for a table in use.
+pub async fn apply(ours: &Migrator, connection: &mut PgConnection) -> Result<(), ConnectError> {
+    run(ours, None, connection).await
+}
+
 /// Runs what is missing up to `target`; tries again if a table is in use.
 async fn run(
     ours: &Migrator,
@@ -107,11 +117,7 @@ async fn run(
             None => ours.run(&mut *first).await,
         };
         match ran {
-            Err(MigrateError::ExecuteMigration(sqlx::Error::Database(error), version))
-                if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) && tries < TRIES =>
-            {
-                tracing::info!(version, "a migration waits for a table that is in use");
-            }
+            Err(error) if tries < TRIES && may_be_tried_again(&error) => {}
             other => {
                 other?;
                 return set(first, "set lock_timeout = 0").await;
@@ -120,6 +126,23 @@ async fn run(
         tries += 1;
         sleep(PAUSE).await;
     }
+}
+
+/// Whether the migration only met other instances at work; its transaction is rolled back then.
+fn may_be_tried_again(error: &MigrateError) -> bool {
+    let MigrateError::ExecuteMigration(sqlx::Error::Database(said), version) = error else {
+        return false;
+    };
+    match said.code().as_deref() {
+        Some(LOCK_NOT_AVAILABLE) => {
+            tracing::info!(version, "a migration waits for a table that is in use");
+        }
+        Some(DEADLOCK_DETECTED) => {
+            tracing::info!(version, "a migration lost a deadlock to another instance: once more");
+        }
+        _ => return false,
+    }
+    true
 }
 
 async fn is_applied(first: &mut PgConnection, version: i64) -> Result<bool, ConnectError> {

@@ -2,9 +2,10 @@
 //! may run before, during and after, and may start again.
 use std::fs::{self, File};
 
+use lastword::store::apply_migrations;
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Connection, Row};
 use tempfile::TempDir;
 
 use crate::client::assert_whole;
@@ -77,7 +78,7 @@ async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
         running.push((id, reader, seen));
     }
     let newer = newer(&old.database).await;
-    newer.run(&mut old.database.connect().await).await.unwrap();
+    apply_migrations(&newer, &mut old.database.connect().await).await.unwrap();
 
     // The one that runs, whose statements were prepared before; and one more that starts.
     everything(&old).await;
@@ -95,6 +96,47 @@ async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
     again.stop().await;
 }
 
+/// Locks two tables. In between it waits until the holder of the second waits for the first.
+const CROSSING: &str = "-- It meets somebody who locks in the other order.\n\
+    create table crossed (id int); lock table one; \
+    do $$ begin \
+      while exists (select from pg_locks where relation = 'two'::regclass and granted) \
+        and not exists (select from pg_locks where relation = 'one'::regclass and not granted) \
+      loop perform pg_sleep(0.01); end loop; end $$; \
+    lock table two;";
+
+/// An instance at work may lock the same tables in another order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_loses_a_deadlock_is_done_again() {
+    let database = TestDatabase::create().await;
+    let mut other = database.connect().await;
+    // The other one never looks for a deadlock: the migration is the one that PostgreSQL aborts.
+    let tables = "create table one (); create table two (); set deadlock_timeout = '1h'";
+    sqlx::raw_sql(tables).execute(&mut other).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("1_crossing.sql"), CROSSING).unwrap();
+    let crossing = Migrator::new(dir.path()).await.unwrap();
+    let mut connection = database.connect().await;
+    let mut held = other.begin().await.unwrap();
+    sqlx::raw_sql("lock table two").execute(&mut *held).await.unwrap();
+    let crosses = async {
+        let has = "select count(*) from pg_locks where relation = 'one'::regclass and granted";
+        while database.number(has).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Granted when the migration is aborted.
+        sqlx::raw_sql("lock table one").execute(&mut *held).await.unwrap();
+        held.rollback().await.unwrap();
+    };
+    let (applied, ()) = tokio::join!(apply_migrations(&crossing, &mut connection), crosses);
+    applied.unwrap();
+    assert_eq!(database.number("select count(*) from crossed").await, 0);
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    while database.number(deadlocks).await == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_database_is_named_in_the_log() {
     let app = TestApp::start().await;
@@ -108,7 +150,7 @@ async fn a_newer_database_is_named_in_the_log() {
         assert!(Server::start(command).await.terminate().await.success());
         let text = fs::read_to_string(dir.path().join(log)).unwrap();
         assert_eq!(text.contains("the database is newer than this program"), expected, "{text}");
-        newer.run(&mut database.connect().await).await.unwrap();
+        apply_migrations(&newer, &mut database.connect().await).await.unwrap();
     }
 }
 
