@@ -86,7 +86,7 @@ fn log_file(seed: u64, n: usize) -> File {
 }
 
 async fn run(args: Args) -> bool {
-    let Args { time, seed, at_once, isolation } = args;
+    let Args { time, seed, at_once, isolation, isolated } = args;
     println!(
         "chaos: seed {seed}, {time:?}, {INSTANCES} instances, {at_once} generations at a time"
     );
@@ -96,17 +96,14 @@ async fn run(args: Args) -> bool {
         Model { tokens: clients::SCRIPTED, per_second: 40.0, continues: true, cut_first_at: None };
     let upstream = Upstream::start(model).await;
     let file = models(dir.path(), &upstream);
-    let mut database = TestDatabase::create_on(&server).await;
-    if let Some(level) = isolation {
-        let level = format!("'{level}'");
-        let settings = [("default_transaction_isolation", level.as_str())];
-        database = database.for_role("superuser", &settings).await;
-        println!("every connection begins at {level}");
-    }
-    let fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
+    let database = TestDatabase::create_on(&server).await;
+    let mut fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
         command.stderr(log_file(seed, n));
     })
     .await;
+    if let Some(level) = isolation {
+        isolate(&mut fleet, &level, isolated).await;
+    }
     let Fleet { database, balancer, members } = fleet;
     let members: Vec<_> = members.into_iter().map(|m| Arc::new(Mutex::new(m))).collect();
     let server = Arc::new(Mutex::new(server));
@@ -147,6 +144,19 @@ async fn run(args: Args) -> bool {
         server.into_inner().stop().await;
     }
     right && calm && left == 0 && ended == Ok(true)
+}
+
+/// Has so many instances use a role whose transactions begin at this level.
+async fn isolate(fleet: &mut Fleet, level: &str, count: usize) {
+    let level = format!("'{level}'");
+    let settings = [("default_transaction_isolation", level.as_str())];
+    let role = fleet.database.for_role("superuser", &settings).await;
+    for member in fleet.members.iter_mut().take(count) {
+        member.terminate().await;
+        member.url = member.proxy.url(&role);
+        member.boot().await;
+    }
+    println!("connections of {count} instances begin at {level}");
 }
 
 /// Whether all of them came to an orderly end.

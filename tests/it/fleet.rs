@@ -38,7 +38,8 @@ pub(crate) struct Member {
     pub(crate) proxy: Proxy,
     server: Option<Server>,
     balancer: Arc<Balancer>,
-    url: String,
+    /// The database that its next start uses.
+    pub(crate) url: String,
     config: Option<PathBuf>,
     change: Change,
 }

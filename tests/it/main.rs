@@ -52,6 +52,8 @@ mod examples;
 #[cfg(test)]
 mod extras;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fence;

@@ -1,4 +1,4 @@
-//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read'`.
+//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1`.
 use std::time::Duration;
 
 /// What a run is asked to do.
@@ -9,8 +9,10 @@ pub(crate) struct Args {
     pub(crate) seed: u64,
     /// Generations at a time.
     pub(crate) at_once: usize,
-    /// The default isolation level of the role, which every instance must set right.
+    /// The default isolation level of a role, which an instance must set right.
     pub(crate) isolation: Option<String>,
+    /// Instances that have this role; the others have an ordinary one.
+    pub(crate) isolated: usize,
 }
 
 impl Args {
@@ -20,6 +22,7 @@ impl Args {
             seed: u64::from(std::process::id()),
             at_once: 100,
             isolation: None,
+            isolated: super::INSTANCES,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -32,8 +35,9 @@ impl Args {
                 "--seed" => args.seed = value.parse().map_err(|e| bad(&e))?,
                 "--at-once" => args.at_once = value.parse().map_err(|e| bad(&e))?,
                 "--isolation" => args.isolation = Some(value),
+                "--isolated" => args.isolated = value.parse().map_err(|e| bad(&e))?,
                 _ => {
-                    let known = "--minutes, --seed, --at-once, --isolation";
+                    let known = "--minutes, --seed, --at-once, --isolation, --isolated";
                     return Err(format!("unknown: {word}; known: {known}"));
                 }
             }
