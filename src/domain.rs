@@ -3,6 +3,7 @@ pub mod coalesce;
 pub mod context;
 pub mod conversation;
 pub mod entry;
+pub mod escapes;
 pub mod event;
 pub mod extra;
 pub mod fleet;

@@ -15,7 +15,6 @@ mod dialect;
 mod dialect_reader;
 #[cfg(test)]
 mod dialect_tests;
-mod escapes;
 pub mod frame;
 mod health;
 mod leaving;

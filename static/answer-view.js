@@ -80,6 +80,8 @@ export class AnswerView {
     this.markdown = new Markdown(this.text);
     this.again = () => actions?.again(this);
     this.mayAsk = Boolean(actions);
+    /** The receipt of a stop. @type {any} */
+    this.stopped = null;
     /** When something came last, by this page's clock. */
     this.heardAt = 0;
     this.wasCut = false;
@@ -164,6 +166,8 @@ export class AnswerView {
     const { status, error } = this.answer.done;
     this.element.classList.add(`is-${status}`);
     if (status !== 'completed' && !this.card) this.ending(status, error);
+    // The receipt may come before the last words: then it knew of fewer tokens.
+    if (this.stopped) this.note.textContent = this.stoppedText(this.stopped);
     this.offer();
     this.facts.textContent = this.summary();
     // Who was there is told at once how long it took; of older answers, who looks.
@@ -194,15 +198,20 @@ export class AnswerView {
 
   /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
   receipt(receipt) {
-    const text = receipt.cancelled
-      ? `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${this.amount(receipt.usage)} were used, and what was said is kept.`
-      : `It had already ended: ${ENDINGS[receipt.status] ?? receipt.status}.`;
+    this.stopped = receipt;
+    const text = this.stoppedText(receipt);
     this.note.textContent = text;
     this.note.hidden = false;
     if (this.card !== this.note) this.card?.remove();
     this.card = this.note;
     this.offer();
     return text;
+  }
+
+  /** @param {any} receipt */
+  stoppedText(receipt) {
+    if (!receipt.cancelled) return `It had already ended: ${ENDINGS[receipt.status] ?? receipt.status}.`;
+    return `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${this.amount(receipt.usage)} were used, and what was said is kept.`;
   }
 
   /** “about 60 tokens”: what is a guess is called one. @param {any} [usage] */

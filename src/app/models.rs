@@ -275,13 +275,15 @@ fn timeouts(config: &ModelConfig) -> Result<Timeouts, ModelsError> {
         Some(_) => Err(ModelsError::Timeout(config.name.clone(), key)),
     };
     let usual = Timeouts::default();
+    let first_byte =
+        seconds("first_byte_timeout_s", config.first_byte_timeout_s, usual.first_byte)?;
     Ok(Timeouts {
         connect: seconds("connect_timeout_s", config.connect_timeout_s, usual.connect)?,
-        first_byte: seconds("first_byte_timeout_s", config.first_byte_timeout_s, usual.first_byte)?,
+        first_byte,
         first_event: seconds(
             "first_event_timeout_s",
             config.first_event_timeout_s,
-            usual.first_event,
+            usual.first_event.max(first_byte),
         )?,
         idle_bytes: seconds("idle_bytes_timeout_s", config.idle_bytes_timeout_s, usual.idle_bytes)?,
         idle_events: seconds(

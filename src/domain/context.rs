@@ -1,4 +1,6 @@
 //! The part of a conversation that a model gets: all that fits, cut at whole turns.
+use std::collections::HashSet;
+
 use super::prompt::{Message, Role, estimate_tokens};
 
 /// The messages for the model.
@@ -24,10 +26,26 @@ pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u
     let branch: Vec<Message> = branch.into_iter().filter(says).collect();
     let from = first_kept(&branch, missing, tokens.saturating_sub(always(&system, &branch)));
     let kept = |n: usize, m: &Message| n >= from || is_system(m);
-    let left_out = branch.iter().enumerate().filter(|(n, m)| !kept(*n, m)).count() as u64;
-    let system = system.map(|content| Message::text(Role::System, content));
+    let all = branch.len();
     let rest = branch.into_iter().enumerate().filter(|(n, m)| kept(*n, m)).map(|(_, m)| m);
-    Context { messages: system.into_iter().chain(rest).collect(), left_out: missing + left_out }
+    let rest = without_lost_results(rest.collect());
+    let left_out = missing + (all - rest.len()) as u64;
+    let system = system.map(|content| Message::text(Role::System, content));
+    Context { messages: system.into_iter().chain(rest).collect(), left_out }
+}
+
+/// Takes out results of tools whose calls were cut off: no model's server takes these.
+fn without_lost_results(branch: Vec<Message>) -> Vec<Message> {
+    let mut calls = HashSet::new();
+    let mut kept = Vec::with_capacity(branch.len());
+    for message in branch {
+        if message.tool_call_id.as_ref().is_some_and(|id| !calls.contains(id)) {
+            continue;
+        }
+        calls.extend(message.tool_calls.iter().map(|call| call.id.clone()));
+        kept.push(message);
+    }
+    kept
 }
 
 /// Tokens of what stays in any case, but for the newest turn.
@@ -73,6 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::transcript::ToolCall;
 
     /// `u3` is a user's message of three tokens; s, a likewise.
     fn branch(words: &str) -> Vec<Message> {
@@ -113,6 +132,35 @@ mod tests {
         assert_eq!((shown(&context).as_str(), context.left_out), ("s3 s2 u9", 2));
         let context = fit(Some("xxxx".repeat(3)), branch("u1 s2 a1 u1"), 0, 8);
         assert_eq!((shown(&context).as_str(), context.left_out), ("s3 u1 s2 a1 u1", 0));
+    }
+
+    #[test]
+    fn a_tools_result_goes_with_its_call() {
+        let call = |id: &str| {
+            let mut message = Message::text(Role::Assistant, "");
+            message.tool_calls.push(ToolCall {
+                id: id.into(),
+                name: "f".into(),
+                arguments: "{}".into(),
+                ..ToolCall::default()
+            });
+            message
+        };
+        let result = |id: &str| {
+            let mut message = Message::text(Role::Tool, "xxxx");
+            message.tool_call_id = Some(id.into());
+            message
+        };
+        let user = || Message::text(Role::User, "xxxx");
+        // The store has cut off the call of the first result, and the question before it.
+        let branch = vec![result("c1"), call("c2"), result("c2")];
+        let context = fit(None, branch.clone(), 2, 100);
+        assert_eq!((context.messages, context.left_out), (branch[1..].to_vec(), 3));
+        // A question between a call and its result is where the branch is cut.
+        let branch = vec![user(), call("c1"), user(), result("c1"), user()];
+        let context = fit(None, branch.clone(), 0, 3);
+        assert_eq!((context.messages, context.left_out), (vec![user(), user()], 3));
+        assert_eq!(fit(None, branch.clone(), 0, 100).messages, branch);
     }
 
     #[test]

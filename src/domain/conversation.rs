@@ -136,11 +136,25 @@ pub struct Message {
     /// The further facts about an answer.
     #[serde(flatten)]
     pub answer: Option<Box<AnswerDetails>>,
+    /// The answer's parts as its model made them, where one was taken out since.
+    #[serde(skip)]
+    pub made: Option<Box<MadeParts>>,
     /// All messages with the same parent, this one included, in their order.
     pub siblings: Vec<MessageId>,
     /// RFC 3339.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+/// The parts of an answer. The numbers of its items go by them, whatever is taken out.
+#[derive(Clone, Debug, Default)]
+pub struct MadeParts {
+    /// Whether it began with thoughts.
+    pub thought: bool,
+    /// Whether it has a text or a refusal.
+    pub spoke: bool,
+    /// The ids of its calls.
+    pub calls: Vec<String>,
 }
 
 /// The facts about an answer's generation that its message tells.

@@ -259,7 +259,10 @@ impl Generation {
             },
         };
         self.tail.accepted.cancel();
-        match self.listen(&mut deltas, &mut stop, meter).await {
+        self.model.note_seen();
+        let heard = self.listen(&mut deltas, &mut stop, meter).await;
+        self.model.note_seen();
+        match heard {
             Attempted::Stopped(why) => {
                 self.learn(why, ready(Ok(deltas))).await;
                 Attempted::Stopped(why)

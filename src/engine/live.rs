@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::cut_reader::CutReader;
 use super::starting::Starting;
 use super::stop_conditions::Stop;
 use super::wake_batch::{Waiters, WakeBatch};
@@ -126,6 +127,7 @@ pub struct Tail {
     movable: AtomicBool,
     /// Cancelled when an upstream has taken the prompt.
     pub(super) accepted: CancellationToken,
+    pub(super) cut_reader: CutReader,
 }
 
 /// Instances with readers, each until when it said so.
@@ -156,6 +158,7 @@ impl Tail {
             followers: Mutex::default(),
             movable: AtomicBool::new(false),
             accepted: CancellationToken::new(),
+            cut_reader: CutReader::default(),
         })
     }
 

@@ -1,9 +1,11 @@
 //! The models that prompts can name.
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::ports::{Continuation, Provider};
 
@@ -52,7 +54,7 @@ pub struct DisconnectPolicy {
 /// How an answer outlives its model's server.
 #[derive(Clone, Debug)]
 pub struct Recovery {
-    /// How long a server that cannot be reached is waited for, once an answer has begun.
+    /// How long a server that cannot be reached is waited for, once it was there.
     pub reconnect: Duration,
     /// The same where another model can go on.
     pub fallback_after: Duration,
@@ -62,6 +64,8 @@ pub struct Recovery {
     pub continues_thoughts: bool,
     /// Set when the server has refused to go on from a text.
     refused: Arc<AtomicBool>,
+    /// When its server was seen at work.
+    seen: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for Recovery {
@@ -72,6 +76,7 @@ impl Default for Recovery {
             continues_structured: false,
             continues_thoughts: false,
             refused: Arc::default(),
+            seen: Arc::default(),
         }
     }
 }
@@ -102,6 +107,18 @@ impl Model {
     /// Its server has refused to go on from a text: it is not asked to again.
     pub(super) fn note_refusal(&self) {
         self.recovery.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Its server works on a prompt just now.
+    pub(super) fn note_seen(&self) {
+        let mut seen = self.recovery.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(Instant::now());
+    }
+
+    /// Whether its server worked on some prompt a while ago, so that it is taken to start again.
+    pub(super) fn was_seen(&self) -> bool {
+        let seen = *self.recovery.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|seen| seen.elapsed() < self.recovery.reconnect)
     }
 }
 

@@ -1,15 +1,21 @@
-//! A request that is sent again takes the earlier answer over, if that one's reader was cut.
+//! The reader of the answer to a request. Its end is noted in the log, so that the same request
+//! finds the answer when it is sent again.
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Engine;
-use super::start::{Start, StartError, Started};
+use super::unsettled_reads::{UnsettledRead, UnsettledReads};
 use crate::domain::id::GenerationId;
-use crate::ports::{Address, Attachment, ReadEnd, Sought};
+use crate::ports::{LogError, ReadEnd};
+
+mod attach;
+
+pub use attach::Repeat;
 
 /// After a cut a repeat takes the answer over for this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(120);
@@ -19,33 +25,15 @@ pub(super) const FIRST_READER: Duration = Duration::from_secs(10);
 const QUEUE: usize = 4096;
 /// Delivered answers are noted together: nobody waits for it.
 const TOGETHER: Duration = Duration::from_millis(250);
-/// Pauses of a client that tries again while the end of its first try is noted.
-const NOTICED: [Duration; 5] = [
-    Duration::from_millis(20),
-    Duration::from_millis(40),
-    Duration::from_millis(80),
-    Duration::from_millis(160),
-    Duration::from_millis(320),
-];
-/// A start does not wait longer for the log to say whether it is a repeat.
-const ASKING: Duration = Duration::from_secs(2);
-
-/// The properties that make a request the same as an earlier one.
-#[derive(Clone, Debug)]
-pub struct Repeat {
-    /// Of tenant, key, protocol and body.
-    pub hash: Vec<u8>,
-    /// Whether the client says that it tries again.
-    pub is_retry: bool,
-    /// The hash without what the unfinished answer has said, where the client sends that along; and
-    /// whose answer it is, if that shows. It is then a retry.
-    pub said: Option<(Vec<u8>, Option<GenerationId>)>,
-}
+/// The pause before ends are written again that the log did not take.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The reader of the answer to a request. Dropped, it notes how the reading ended.
 pub struct RequestRead {
     engine: Engine,
     id: GenerationId,
+    /// Of the request that was stored with the answer.
+    hash: Vec<u8>,
     delivered: bool,
     cut: Arc<AtomicBool>,
 }
@@ -63,6 +51,12 @@ impl RequestRead {
     }
 }
 
+impl fmt::Debug for RequestRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestRead").field(&self.id).finish()
+    }
+}
+
 impl Drop for RequestRead {
     fn drop(&mut self) {
         let end = if self.delivered {
@@ -72,65 +66,54 @@ impl Drop for RequestRead {
         } else {
             ReadEnd::ClientLeft
         };
+        let reads = &self.engine.inner.request_reads;
+        let unsettled = match end {
+            ReadEnd::Delivered => None,
+            ReadEnd::Cut => {
+                let tail = self.engine.inner.live.get(self.id);
+                tail.iter().for_each(|tail| tail.cut_reader.begin(WINDOW));
+                Some(reads.unsettled.begin(&self.hash, true))
+            }
+            ReadEnd::ClientLeft => Some(reads.unsettled.begin(&self.hash, false)),
+        };
         // Full: the note is lost, as in a crash.
-        let _lost = self.engine.inner.request_reads.0.try_send((self.id, end));
+        let _lost = reads.sender.try_send(Ended { id: self.id, end, _unsettled: unsettled });
     }
 }
 
-/// Ends of readers, on their way to the log.
-pub(super) struct Queue(Sender<(GenerationId, ReadEnd)>);
+/// The end of a reader, on its way to the log.
+pub(super) struct Ended {
+    id: GenerationId,
+    end: ReadEnd,
+    /// Until it is there.
+    _unsettled: Option<UnsettledRead>,
+}
+
+impl Ended {
+    fn is_delivered(&self) -> bool {
+        self.end == ReadEnd::Delivered
+    }
+}
+
+/// Ends of readers, on their way to the log, and what else of readers is on its way there.
+pub(super) struct Queue {
+    sender: Sender<Ended>,
+    pub(super) unsettled: UnsettledReads,
+}
 
 /// The other end of a [`Queue`].
-pub(super) type Ends = Receiver<(GenerationId, ReadEnd)>;
+pub(super) type Ends = Receiver<Ended>;
 
 /// A queue and its receiver.
 pub(super) fn queue() -> (Queue, Ends) {
     let (sender, receiver) = channel(QUEUE);
-    (Queue(sender), receiver)
+    (Queue { sender, unsettled: UnsettledReads::default() }, receiver)
 }
 
 impl Engine {
     /// Counts the reader of the answer to the request that started `id`, or took it over.
-    #[must_use]
-    pub fn request_read(&self, id: GenerationId) -> RequestRead {
-        RequestRead { engine: self.clone(), id, delivered: false, cut: Arc::default() }
-    }
-
-    /// The answer that this request takes over, if there is one.
-    pub(super) async fn attach(&self, start: &Start) -> Result<Option<Started>, StartError> {
-        let Some(repeat) = &start.repeat else { return Ok(None) };
-        let Ok(Some(id)) = timeout(ASKING, self.taken(repeat)).await else { return Ok(None) };
-        let at = Address { tenant: start.caller.tenant().clone(), id };
-        let Some(generation) = self.inner.log.generations.generation(&at).await? else {
-            return Ok(None);
-        };
-        self.inner.metrics.attached.inc();
-        tracing::info!(generation = %id, "a repeated request takes the answer over");
-        Ok(Some(Started { generation, replayed: true, attached: true }))
-    }
-
-    /// A client that tries again has closed just before: until that is noted, its answer looks
-    /// read.
-    async fn taken(&self, repeat: &Repeat) -> Option<GenerationId> {
-        if let Some((hash, of)) = &repeat.said {
-            let sought = Sought { hash, is_retry: true, of: *of };
-            if let Some(id) = self.sought(sought).await {
-                return Some(id);
-            }
-        }
-        self.sought(Sought { hash: &repeat.hash, is_retry: repeat.is_retry, of: None }).await
-    }
-
-    async fn sought(&self, sought: Sought<'_>) -> Option<GenerationId> {
-        let log = &self.inner.log.request_reads;
-        let mut pauses = NOTICED.iter();
-        loop {
-            match log.attach(sought, WINDOW).await {
-                Ok(Attachment::Taken(id)) => return Some(id),
-                Ok(Attachment::Read) => sleep(*pauses.next()?).await,
-                Ok(Attachment::None) | Err(_) => return None,
-            }
-        }
+    pub(super) fn request_read(&self, id: GenerationId, hash: Vec<u8>) -> RequestRead {
+        RequestRead { engine: self.clone(), id, hash, delivered: false, cut: Arc::default() }
     }
 
     /// Notes ends of readers until the hard stop.
@@ -140,27 +123,70 @@ impl Engine {
         self.inner.tasks.spawn_service(async move {
             let mut batch = Vec::new();
             while hard.run_until_cancelled(ends.recv_many(&mut batch, QUEUE)).await.is_some() {
-                // A repeat may follow at once where a reader was cut.
-                if batch.iter().all(|(_, end)| *end == ReadEnd::Delivered) {
-                    hard.run_until_cancelled(sleep(TOGETHER)).await;
+                hard.run_until_cancelled(until_worth_a_write(&mut ends, &mut batch)).await;
+                while engine.note_batch(&mut ends, &mut batch).await.is_err() {
+                    // A cut that is not noted would look read for as long as this process lives.
+                    if hard.run_until_cancelled(sleep(AGAIN)).await.is_none() {
+                        return;
+                    }
                 }
-                engine.note_batch(&mut ends, &mut batch).await;
             }
-            engine.note_batch(&mut ends, &mut batch).await;
+            let _again_by_nobody = engine.note_batch(&mut ends, &mut batch).await;
         });
     }
 
-    async fn note_batch(&self, ends: &mut Ends, batch: &mut Vec<(GenerationId, ReadEnd)>) {
-        while let Ok(end) = ends.try_recv() {
+    /// An error: the log may take it later.
+    async fn note_batch(&self, ends: &mut Ends, batch: &mut Vec<Ended>) -> Result<(), ()> {
+        while batch.len() < QUEUE
+            && let Ok(end) = ends.try_recv()
+        {
             batch.push(end);
         }
-        match self.inner.log.request_reads.note(batch).await {
+        let ended: Vec<_> = batch.iter().map(|ended| (ended.id, ended.end)).collect();
+        match self.inner.log.request_reads.note(&ended).await {
             Ok(()) => {
-                let cut = batch.iter().filter(|(_, end)| *end != ReadEnd::Delivered).count();
+                let cut = batch.iter().filter(|ended| !ended.is_delivered()).count();
                 self.inner.metrics.readers_cut.inc_by(cut as u64);
+            }
+            Err(LogError::Unavailable(why)) => {
+                tracing::warn!(why, "ends of readers are not noted yet");
+                return Err(());
             }
             Err(error) => tracing::warn!(%error, "ends of readers are not noted"),
         }
         batch.clear();
+        Ok(())
+    }
+}
+
+/// Gathers delivered answers for a moment; a reader that was cut may come back at once.
+async fn until_worth_a_write(ends: &mut Ends, batch: &mut Vec<Ended>) {
+    let over = Instant::now() + TOGETHER;
+    let mut seen = 0;
+    while batch.iter().skip(seen).all(Ended::is_delivered) && batch.len() < QUEUE {
+        seen = batch.len();
+        let more = timeout_at(over, ends.recv_many(batch, QUEUE)).await;
+        if !more.is_ok_and(|more| more > 0) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_does_not_wait_behind_delivered_answers() {
+        let (sender, mut ends) = channel(8);
+        let ended = |end| Ended { id: GenerationId::random(), end, _unsettled: None };
+        let mut batch = vec![ended(ReadEnd::Delivered)];
+        let begun = Instant::now();
+        let cut = async {
+            sleep(Duration::from_millis(10)).await;
+            assert!(sender.try_send(ended(ReadEnd::ClientLeft)).is_ok());
+        };
+        tokio::join!(until_worth_a_write(&mut ends, &mut batch), cut);
+        assert_eq!((batch.len(), begun.elapsed()), (2, Duration::from_millis(10)));
     }
 }

@@ -1,5 +1,6 @@
 //! A prompt becomes a generation: durable first, then run.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,7 +14,7 @@ use super::key_limits::bound;
 use super::live::Tail;
 use super::models::Model;
 use super::pace::Pace;
-use super::request_reads::Repeat;
+use super::request_reads::{Repeat, RequestRead};
 use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
@@ -52,6 +53,15 @@ pub struct Started {
     pub replayed: bool,
     /// Whether it is the answer to an earlier request, taken over.
     pub attached: bool,
+    /// The reader of its answer, where a repeat may take that over.
+    pub read: Option<RequestRead>,
+}
+
+impl Started {
+    /// A start that was made before, under the same key.
+    fn replayed(generation: generation::Generation) -> Self {
+        Self { generation, replayed: true, attached: false, read: None }
+    }
 }
 
 /// Why nothing was started.
@@ -148,7 +158,7 @@ impl Engine {
             // A repeat starts nothing, so it is never one too many.
             Some(Created::KeyBusy) => Ok(None),
             Some(Created::New(row, _) | Created::Replayed(row)) => {
-                Ok(Some(Started { generation: *row, replayed: true, attached: false }))
+                Ok(Some(Started::replayed(*row)))
             }
         }
     }
@@ -168,6 +178,10 @@ impl Engine {
             place: None,
             request_hash: start.repeat.map(|repeat| repeat.hash),
         };
+        let hash = new.request_hash.clone();
+        // Until it is stored: the same request, tried again, shall find it.
+        let unsettled = &self.inner.request_reads.unsettled;
+        let _storing = hash.as_ref().map(|hash| unsettled.begin(hash, false));
         // Until it runs: the upkeep shall not take for abandoned what is just beginning.
         let _starting = self.inner.live.starting().begin(new.id);
         let id = new.id;
@@ -177,17 +191,19 @@ impl Engine {
         };
         if let Err(StartError::Log(LogError::Unavailable(why))) = &created {
             tracing::warn!(generation = %id, why, "a start was not answered");
+            // If it was stored after all, nobody reads it.
+            let read = hash.map(|hash| self.request_read(id, hash));
+            read.iter().for_each(|read| read.cut().store(true, Ordering::Relaxed));
             return Err(StartError::Unanswered(id));
         }
         let created = created?;
         let (row, first) = match created {
             Created::KeyReused => return Err(StartError::KeyReused),
             Created::KeyBusy => return Err(StartError::KeyBusy(limit.unwrap_or_default())),
-            Created::Replayed(row) => {
-                return Ok(Started { generation: *row, replayed: true, attached: false });
-            }
+            Created::Replayed(row) => return Ok(Started::replayed(*row)),
             Created::New(row, first) => (*row, first),
         };
+        let read = hash.map(|hash| self.request_read(id, hash));
         let mut transcript = Transcript::default();
         for entry in &first {
             let event = entry.decode().map_err(|e| LogError::Broken(e.to_string()))?;
@@ -196,7 +212,7 @@ impl Engine {
         let generation = row.clone();
         let epoch = row.epoch;
         self.run(Owned { row, model, epoch, transcript, first, place, kept: None });
-        Ok(Started { generation, replayed: false, attached: false })
+        Ok(Started { generation, replayed: false, attached: false, read })
     }
 
     /// Repeating is safe: the id tells the log that it is the same start. A start whose outcome

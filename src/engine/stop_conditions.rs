@@ -58,7 +58,11 @@ impl StopConditions {
             biased;
             stop = self.tail.stopped() => stop,
             () = sleep_until(self.deadline) => Stop::TimeLimit,
-            () = self.abandoned() => Stop::Abandoned,
+            () = self.abandoned() => {
+                // So that no retry takes over what is about to end.
+                self.tail.stop(Stop::Abandoned);
+                self.tail.stopped().await
+            }
             () = self.hand_over() => {
                 self.tail.stop(Stop::HandOver);
                 self.tail.stopped().await
@@ -93,17 +97,19 @@ impl StopConditions {
         let elsewhere = || self.log.ownership.unread_elsewhere(&at);
         let patience = Duration::from_secs(seconds.into());
         let first = patience.max(self.coming_back);
-        unread(self.tail.readers(), first, patience, elsewhere).await;
+        let cut = || self.tail.cut_reader.left();
+        unread(self.tail.readers(), [first, patience], elsewhere, cut).await;
     }
 }
 
 /// Ends when there was no reader for `patience`, or for `first` before the first one. Readers
-/// elsewhere count, too: `elsewhere` says how long ago the last one was.
+/// elsewhere count, too: `elsewhere` says how long ago the last one was. `cut` says how long a
+/// reader may still take to come back that the server cut: that was no going away.
 async fn unread<'a>(
     mut readers: watch::Receiver<usize>,
-    first: Duration,
-    patience: Duration,
+    [first, patience]: [Duration; 2],
     elsewhere: impl Fn() -> BoxFuture<'a, Result<Option<Duration>, LogError>>,
+    cut: impl Fn() -> Duration,
 ) {
     let mut wait = first;
     loop {
@@ -112,7 +118,10 @@ async fn unread<'a>(
             () = sleep(wait), if unread => {
                 wait = match elsewhere().await {
                     Ok(Some(unread)) if unread < patience => patience - unread,
-                    Ok(_) => return,
+                    Ok(_) => match cut() {
+                        Duration::ZERO => return,
+                        left => left,
+                    },
                     Err(_) => AGAIN,
                 };
             }
@@ -131,10 +140,34 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::time::timeout;
 
+    use super::super::cut_reader::CutReader;
     use super::*;
 
     /// The grace of a plain client of chat completions.
     const GRACE: Duration = Duration::from_secs(10);
+
+    fn never_cut() -> Duration {
+        Duration::ZERO
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_of_ours_is_no_going_away() {
+        let (readers, seen) = watch::channel(1);
+        let nobody = || async { Ok(None) }.boxed();
+        let cut = CutReader::default();
+        // A front end that stops by closing: no grace at all.
+        let mut ends = Box::pin(unread(seen, [Duration::ZERO; 2], nobody, || cut.left()));
+        cut.begin(12 * GRACE);
+        readers.send_replace(0);
+        assert!(timeout(11 * GRACE, &mut ends).await.is_err(), "it may come back");
+        readers.send_replace(1);
+        cut.end();
+        assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is back");
+        readers.send_replace(0);
+        let left = Instant::now();
+        ends.await;
+        assert!(left.elapsed() < AGAIN, "and has gone by itself");
+    }
 
     fn after(seconds: f64) -> Instant {
         Instant::now() + Duration::from_secs_f64(seconds)
@@ -144,7 +177,7 @@ mod tests {
     async fn the_grace_is_whole_for_each_who_leaves() {
         let (readers, seen) = watch::channel(1);
         let nobody = || async { Ok(None) }.boxed();
-        let mut ends = Box::pin(unread(seen, GRACE, GRACE, nobody));
+        let mut ends = Box::pin(unread(seen, [GRACE; 2], nobody, never_cut));
         assert!(timeout(10 * GRACE, &mut ends).await.is_err(), "it is read");
         readers.send_replace(0);
         assert!(timeout(GRACE - AGAIN, &mut ends).await.is_err(), "a retry may find it");
@@ -160,7 +193,7 @@ mod tests {
     async fn who_was_cut_with_the_owner_before_has_longer_to_come_back() {
         let (readers, seen) = watch::channel(0);
         let nobody = || async { Ok(None) }.boxed();
-        let mut ends = Box::pin(unread(seen, 12 * GRACE, GRACE, nobody));
+        let mut ends = Box::pin(unread(seen, [12 * GRACE, GRACE], nobody, never_cut));
         assert!(timeout(11 * GRACE, &mut ends).await.is_err(), "it may come back");
         readers.send_replace(1);
         assert!(timeout(GRACE, &mut ends).await.is_err(), "it is back");
@@ -183,7 +216,7 @@ mod tests {
                 if away { Err(LogError::Unavailable("away".into())) } else { Ok(Some(since)) };
             async { answer }.boxed()
         };
-        unread(seen, GRACE, GRACE, elsewhere).await;
+        unread(seen, [GRACE; 2], elsewhere, never_cut).await;
         let took = Instant::now().duration_since(there_until);
         assert!((GRACE..GRACE + AGAIN).contains(&took), "{took:?} behind the last reader");
     }

@@ -1,5 +1,5 @@
 //! An answer outlives its model's server: a server that cannot be reached is waited for by time,
-//! once something was said.
+//! once it was there. One that never was is a mistake in the configuration, which is told soon.
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -51,7 +51,7 @@ impl Generation {
         meter: &mut Meter,
     ) -> Unheard {
         if self.transcript.answer.is_empty() {
-            return Unheard::Lost;
+            return self.away_at_start(error, waiting, stops, meter).await;
         }
         if self.resume().is_none() && policy::refuses_to_continue(&self.model, error) {
             self.model.note_refusal();
@@ -61,6 +61,31 @@ impl Generation {
         if !policy::is_away(error) {
             return Unheard::Lost;
         }
+        self.wait(error, waiting, stops, meter).await
+    }
+
+    /// The same before the first text. A model that is asked only once is not waited for.
+    async fn away_at_start(
+        &mut self,
+        error: &ProviderError,
+        waiting: &mut Waiting,
+        stops: &StopConditions,
+        meter: &mut Meter,
+    ) -> Unheard {
+        let was_there = waiting.since.is_some() || self.taken_over || self.model.was_seen();
+        if !policy::is_away(error) || !was_there || self.model.max_attempts == 1 {
+            return Unheard::Lost;
+        }
+        self.wait(error, waiting, stops, meter).await
+    }
+
+    async fn wait(
+        &mut self,
+        error: &ProviderError,
+        waiting: &mut Waiting,
+        stops: &StopConditions,
+        meter: &mut Meter,
+    ) -> Unheard {
         let recovery = &self.model.recovery;
         let budget = match &self.model.fallback {
             Some(_) => recovery.fallback_after.min(recovery.reconnect),

@@ -52,7 +52,7 @@ pub async fn answer<B: MessageBody + Unpin + 'static>(
     let cut = response.request().extensions_mut().remove::<repeats::Cut>();
     let terms = response.request().extensions_mut().remove::<Terms>();
     let line = AccessLogLine { bytes: 0, about };
-    Ok(response.map_body(move |_, body| TrackedBody { body, terms, cut, line }))
+    Ok(response.map_body(move |_, body| TrackedBody { body: Some(body), terms, cut, line }))
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -108,7 +108,9 @@ impl Drop for AccessLogLine {
 
 /// One body around the route's, and not one for each concern: an event goes through all of them.
 struct TrackedBody<B> {
-    body: B,
+    /// None once it has ended. Its reader's end is then on its way to the log, before the client
+    /// sees the end and comes back.
+    body: Option<B>,
     terms: Option<Terms>,
     /// Told when the terms end the stream.
     cut: Option<repeats::Cut>,
@@ -119,18 +121,18 @@ impl<B: MessageBody + Unpin> MessageBody for TrackedBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
-        self.body.size()
+        self.body.as_ref().map_or(BodySize::Sized(0), MessageBody::size)
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let Self { body, terms, cut, line } = &mut *self;
+        let Self { body: whole, terms, cut, line } = &mut *self;
+        let Some(body) = whole else { return Poll::Ready(None) };
         let lasts = terms.as_mut().and_then(|terms| terms.lasts.as_mut());
         if lasts.as_ref().is_some_and(|lasts| lasts.is_over()) {
-            cut.iter().for_each(repeats::Cut::set);
-            return Poll::Ready(None);
+            return Self::end_early(whole, cut.as_ref());
         }
         match Pin::new(body).poll_next(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
@@ -138,12 +140,22 @@ impl<B: MessageBody + Unpin> MessageBody for TrackedBody<B> {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending => lasts.map_or(Poll::Pending, |lasts| {
-                lasts.poll(cx).map(|()| {
-                    cut.iter().for_each(repeats::Cut::set);
-                    None
-                })
-            }),
+            Poll::Pending => match lasts.map(|lasts| lasts.poll(cx)) {
+                Some(Poll::Ready(())) => Self::end_early(whole, cut.as_ref()),
+                Some(Poll::Pending) | None => Poll::Pending,
+            },
         }
+    }
+}
+
+impl<B: MessageBody> TrackedBody<B> {
+    /// Ends a stream early.
+    fn end_early(
+        body: &mut Option<B>,
+        cut: Option<&repeats::Cut>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        cut.into_iter().for_each(repeats::Cut::set);
+        *body = None;
+        Poll::Ready(None)
     }
 }

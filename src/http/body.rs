@@ -12,10 +12,10 @@ use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, timeout_at};
 
-use super::escapes::mended;
 use super::problem::Problem;
 use super::protocols::native::object::Object;
 use super::sound;
+use crate::domain::escapes::mended;
 use crate::domain::nearest::unknown_name;
 use crate::engine::{Engine, Limits};
 pub use budget::Bodies;

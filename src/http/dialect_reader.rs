@@ -34,14 +34,15 @@ pub(super) struct Reader<D> {
     pub(super) dialect: D,
     pub(super) frames: Frames,
     pub(super) replay: EventReplay,
+    /// Notes how the reading of a request's answer ends. Dropped before the session: a generation
+    /// without readers shall know by then that it was a cut.
+    read: Option<RequestRead>,
     /// None once everything is told.
     session: Option<Box<Session>>,
     /// Up to this event the reader wants none.
     silent_until: Seq,
     /// Whether a sign of life was due.
     pinged: bool,
-    /// Notes how the reading of a request's answer ends.
-    read: Option<RequestRead>,
 }
 
 impl<D: Dialect> Reader<D> {
@@ -69,10 +70,10 @@ impl<D: Dialect> Reader<D> {
             dialect,
             frames,
             replay,
+            read: None,
             session: None,
             silent_until: seen,
             pinged: false,
-            read: None,
         };
         match &row.result {
             Some(outcome) if !row.events_retained => {
@@ -101,13 +102,21 @@ impl<D: Dialect> Reader<D> {
         self
     }
 
-    /// Notes that the stream is over. Before its generation's end that is a cut. It also is one
-    /// where the model began again and this protocol cannot take back sent frames.
+    /// Notes that the stream is over, before the client sees that.
     fn over(&mut self) {
-        match (self.replay.done(), &mut self.read) {
-            (Some(_), Some(read)) => read.delivered(),
-            (None, Some(read)) => read.cut().store(true, Ordering::Relaxed),
-            (_, None) => {}
+        if self.replay.done().is_none() {
+            return self.cut();
+        }
+        if let Some(mut read) = self.read.take() {
+            read.delivered();
+        }
+    }
+
+    /// Notes that the stream ends before its generation does. So it is where the model began again
+    /// and this protocol cannot take back sent frames.
+    fn cut(&mut self) {
+        if let Some(read) = self.read.take() {
+            read.cut().store(true, Ordering::Relaxed);
         }
     }
 
@@ -158,6 +167,9 @@ impl<D: Dialect> Reader<D> {
                 if self.tell(&entries) {
                     self.dialect.paused(self.replay.seq(), &mut self.frames);
                 } else {
+                    if self.replay.done().is_none() {
+                        self.cut();
+                    }
                     self.session = None;
                 }
             }
@@ -166,8 +178,8 @@ impl<D: Dialect> Reader<D> {
                 self.frames.raw(self.dialect.keep_alive());
             }
             None => {
+                self.cut();
                 self.session = None;
-                self.read.iter().for_each(|read| read.cut().store(true, Ordering::Relaxed));
                 self.dialect.cut(&mut self.frames);
             }
         }

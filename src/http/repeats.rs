@@ -10,7 +10,6 @@ use super::same_request::{MESSAGES, compared};
 use super::{caller, tenant};
 use crate::domain::source::{Source, WireProtocol};
 use crate::engine::{Engine, Repeat, RequestRead};
-use crate::ports::Address;
 
 /// The answer is that of an earlier request, taken over.
 pub(super) const ATTACHED: HeaderName = HeaderName::from_static("lastword-attached");
@@ -85,9 +84,9 @@ fn is_retry(headers: &HeaderMap) -> bool {
     tried.is_some_and(|count| count > 0) || text(ATTACH).is_some_and(|word| word.trim() != "0")
 }
 
-/// Notes the reader of this request's answer, to be taken by [`reader`].
-pub(super) fn begin(engine: &Engine, request: &HttpRequest, at: &Address, attached: bool) {
-    let read = engine.request_read(at.id);
+/// Keeps the reader of this request's answer, to be taken by [`reader`].
+pub(super) fn begin(request: &HttpRequest, read: Option<RequestRead>, attached: bool) {
+    let Some(read) = read else { return };
     let mut extensions = request.extensions_mut();
     extensions.insert(Cut(read.cut()));
     extensions.insert(Begun(read));

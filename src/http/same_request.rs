@@ -96,16 +96,29 @@ fn take_words(body: &mut Value) -> bool {
     true
 }
 
-/// Removes the marks of what shall be cached: they wander to the last block.
-fn take_cache_control(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.remove("cache_control");
-            fields.values_mut().for_each(take_cache_control);
-        }
-        Value::Array(values) => values.iter_mut().for_each(take_cache_control),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+/// Removes the marks of what shall be cached: they wander to the last block. Only where the
+/// protocol has them, since a tool may have an argument of that name.
+fn take_cache_control(body: &mut Value) {
+    unmark(body);
+    for list in ["tools", "system", "messages"] {
+        each(body.get_mut(list), |block| {
+            unmark(block);
+            each(block.get_mut("content"), |part| {
+                unmark(part);
+                each(part.get_mut("content"), unmark);
+            });
+        });
     }
+}
+
+fn unmark(block: &mut Value) {
+    if let Some(fields) = block.as_object_mut() {
+        fields.remove("cache_control");
+    }
+}
+
+fn each(list: Option<&mut Value>, act: impl FnMut(&mut Value)) {
+    list.and_then(Value::as_array_mut).into_iter().flatten().for_each(act);
 }
 
 /// The generation that said this item, if it is one of ours.
@@ -194,6 +207,23 @@ mod tests {
         for other in [format!("{asked},{rest}"), format!("{asked},{part},{}", words("go on"))] {
             assert_eq!(body(&other).without_said, None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_tools_argument_is_no_mark_of_a_cache() {
+        let hash = |mark: &str, argument: &str| {
+            let body = r#"{"system":[{"type":"text","text":"s"MARK}],"tools":[{"name":"f",
+                "input_schema":{"properties":{"cache_control":{"type":"string"}}}MARK}],
+                "messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f",
+                  "input":{"cache_control":"ARGUMENT"}MARK}]},
+                {"role":"user","content":[{"type":"tool_result","tool_use_id":"t",
+                  "content":[{"type":"text","text":"r"MARK}]MARK}]}]}"#;
+            let body = body.replace("MARK", mark).replace("ARGUMENT", argument);
+            compared(["default", "", MESSAGES, "/"], &body).unwrap().hash
+        };
+        let mark = r#","cache_control":{"type":"ephemeral"}"#;
+        assert_eq!(hash("", "no-store"), hash(mark, "no-store"));
+        assert_ne!(hash("", "no-store"), hash("", "no-cache"), "another question");
     }
 
     #[test]

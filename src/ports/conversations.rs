@@ -72,11 +72,12 @@ pub trait Conversations: Send + Sync + 'static {
         messages: &[(MessageId, NewMessage)],
     ) -> Result<Placed, LogError>;
 
-    /// Leaves `rest` of a message, or nothing: what was said below it moves up then.
+    /// Leaves `rest` of a message, or nothing: what was said below it moves up then. `seen` is the
+    /// message, and its `said` when `rest` was made of it.
     async fn take(
         &self,
         at: &ConversationAt,
-        id: MessageId,
+        seen: (MessageId, Option<&prompt::Message>),
         rest: Option<&prompt::Message>,
     ) -> Result<Placed, LogError>;
 
@@ -161,6 +162,8 @@ pub enum Placed {
     Busy(GenerationId),
     /// The tenant has none of that id.
     NoConversation,
+    /// The message is not as it was seen.
+    Changed,
 }
 
 /// The result of an erasure.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::conversations::PgConversations;
 use super::rows::{error, readable, unreadable_ending};
-use crate::domain::conversation::{AnswerDetails, Content, Conversation, Message};
+use crate::domain::conversation::{AnswerDetails, Content, Conversation, MadeParts, Message};
 use crate::domain::event::{Done, Status};
 use crate::domain::id::{ConversationId, GenerationId, MessageId};
 use crate::domain::prompt::{self, Role};
@@ -71,16 +71,36 @@ fn message(row: &PgRow, unreadable: &mut Why) -> Result<Message, LogError> {
     let generation: Option<Uuid> = row.try_get("generation").map_err(error)?;
     let parent: Option<Uuid> = row.try_get("parent_id").map_err(error)?;
     let siblings: Vec<Uuid> = row.try_get("siblings").map_err(error)?;
+    let said = whole(row)?.map(Box::new);
+    let mut content = content(row, unreadable)?;
+    let mut answer = generation.map(|id| answer(row, id, unreadable).map(Box::new)).transpose()?;
+    let made = said.as_deref().zip(answer.as_deref_mut());
+    let made = made.map(|(said, answer)| Box::new(leave(said, &mut content, answer)));
     Ok(Message {
         id: MessageId(row.try_get("id").map_err(error)?),
         parent_id: parent.map(MessageId),
         role: role(row)?,
-        content: content(row, unreadable)?,
-        said: whole(row)?.map(Box::new),
-        answer: generation.map(|id| answer(row, id, unreadable).map(Box::new)).transpose()?,
+        content,
+        said,
+        answer,
+        made,
         siblings: siblings.into_iter().map(MessageId).collect(),
         created_at: row.try_get("created_at").map_err(error)?,
     })
+}
+
+/// Leaves of an answer what was not taken out, and tells what it was made of.
+fn leave(said: &prompt::Message, content: &mut Content, answer: &mut AnswerDetails) -> MadeParts {
+    let made = MadeParts {
+        thought: !answer.reasoning.is_empty(),
+        spoke: !content.text().is_empty() || !answer.refusal.is_empty(),
+        calls: answer.tool_calls.iter().map(|call| call.id.clone()).collect(),
+    };
+    *content = Content::Text(said.content.clone());
+    answer.reasoning.clear();
+    answer.refusal.clear();
+    answer.tool_calls.clone_from(&said.tool_calls);
+    made
 }
 
 /// The content of a message; if its parts cannot be read, its text.

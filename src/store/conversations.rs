@@ -96,10 +96,10 @@ impl Conversations for PgConversations {
     async fn take(
         &self,
         at: &ConversationAt,
-        id: MessageId,
+        seen: (MessageId, Option<&prompt::Message>),
         rest: Option<&prompt::Message>,
     ) -> Result<Placed, LogError> {
-        answered(self.take_message(at, id, rest)).await
+        answered(self.take_message(at, seen, rest)).await
     }
 
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError> {

@@ -37,7 +37,7 @@ impl PgConversations {
     pub(super) async fn take_message(
         &self,
         at: &ConversationAt,
-        id: MessageId,
+        (id, seen): (MessageId, Option<&prompt::Message>),
         rest: Option<&prompt::Message>,
     ) -> Result<Placed, LogError> {
         let mut transaction = self.log.workers.begin().await.map_err(error)?;
@@ -47,6 +47,10 @@ impl PgConversations {
         // An answer that ends later would have no parent.
         if let Some(running) = answering(&mut transaction, at, Some(id.0)).await? {
             return Ok(Placed::Busy(running));
+        }
+        // Two that take a part each would else each put back what the other took.
+        if said_now(&mut transaction, at, id).await?.as_ref().map(Option::as_ref) != Some(seen) {
+            return Ok(Placed::Changed);
         }
         match rest {
             None => {
@@ -71,6 +75,24 @@ impl PgConversations {
         transaction.commit().await.map_err(error)?;
         Ok(Placed::Done)
     }
+}
+
+/// The `said` of a message; `None` if there is no such message.
+async fn said_now(
+    connection: &mut PgConnection,
+    at: &ConversationAt,
+    id: MessageId,
+) -> Result<Option<Option<prompt::Message>>, LogError> {
+    let said: Option<Option<String>> = sqlx::query_scalar(
+        "select said::text from messages where id = $1 and tenant = $2 and conversation_id = $3",
+    )
+    .bind(id.0)
+    .bind(at.tenant.as_str())
+    .bind(at.id.0)
+    .fetch_optional(connection)
+    .await
+    .map_err(error)?;
+    Ok(said.map(|said| said.and_then(|said| serde_json::from_str(&said).ok())))
 }
 
 /// Locks the conversation; its active leaf, or `None` if the tenant has no such conversation.

@@ -121,6 +121,7 @@ impl PgConversations {
                join messages m on m.id = up.parent_id \
                where m.conversation_id = $1 and m.tenant = $2), \
              chosen as (select *, depth = 1 or total <= $4 or role in ('system', 'developer') \
+                 or depth = (select min(depth) from up where role = 'user') \
                as kept from up) \
              select m.role, m.text, m.said::text as said, g.tool_calls::text as tool_calls, \
                (select count(*) from chosen where not kept and size > 0) as missing \

@@ -32,6 +32,20 @@ const READ: &str = "select exists (select from request_reads r \
     join generations g on g.id = r.generation_id \
     where r.hash = $1 and ($2::uuid is null or r.generation_id = $2) and r.cut_at is null and g.status in ('queued', 'running'))";
 
+/// Not worth a flush of its own: the next commit takes it along.
+const DELIVERED: &str = "\
+delete from request_reads r \
+using (select set_config('synchronous_commit', 'off', true) as lazy offset 0) c \
+where r.generation_id = any($1) and r.reader = $2 and c.lazy is not null";
+
+/// Not flushed either. A repeat waits for it, and after a crash of this process its readers count
+/// as cut anyway.
+const CUT: &str = "\
+update request_reads r set cut_at = clock_timestamp(), client_left = e.client_left \
+from unnest($1::uuid[], $2::boolean[]) as e(id, client_left), \
+  (select set_config('synchronous_commit', 'off', true) as lazy offset 0) c \
+where r.generation_id = e.id and r.reader = $3 and c.lazy is not null";
+
 #[async_trait]
 impl RequestReads for PgLog {
     async fn attach(&self, sought: Sought<'_>, window: Duration) -> Result<Attachment, LogError> {
@@ -64,26 +78,25 @@ impl RequestReads for PgLog {
     }
 
     async fn note(&self, ended: &[(GenerationId, ReadEnd)]) -> Result<(), LogError> {
-        let ids = |how: ReadEnd| -> Vec<Uuid> {
-            ended.iter().filter(|(_, end)| *end == how).map(|(id, _)| id.0).collect()
-        };
-        answered(async {
-            // Not worth a flush of its own: the next commit takes it along.
-            let delivered = "delete from request_reads r \
-                using (select set_config('synchronous_commit', 'off', true) as lazy offset 0) c \
-                where r.generation_id = any($1) and r.reader = $2 and c.lazy is not null";
-            let cut = "update request_reads set cut_at = clock_timestamp(), client_left = false \
-                where generation_id = any($1) and reader = $2";
-            let left = "update request_reads set cut_at = clock_timestamp(), client_left = true \
-                where generation_id = any($1) and reader = $2";
-            for (how, sql) in
-                [(ReadEnd::Delivered, delivered), (ReadEnd::Cut, cut), (ReadEnd::ClientLeft, left)]
-            {
-                let ids = ids(how);
-                if !ids.is_empty() {
-                    let statement = sqlx::query(sql).bind(ids).bind(self.process);
-                    statement.execute(&self.workers).await.map_err(error)?;
+        let (mut delivered, mut cut, mut client_left) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, end) in ended {
+            match end {
+                ReadEnd::Delivered => delivered.push(id.0),
+                ReadEnd::Cut | ReadEnd::ClientLeft => {
+                    cut.push(id.0);
+                    client_left.push(*end == ReadEnd::ClientLeft);
                 }
+            }
+        }
+        answered(async {
+            // First what may be written twice: after an error all of it is noted again.
+            if !delivered.is_empty() {
+                let statement = sqlx::query(DELIVERED).bind(delivered).bind(self.process);
+                statement.execute(&self.workers).await.map_err(error)?;
+            }
+            if !cut.is_empty() {
+                let statement = sqlx::query(CUT).bind(cut).bind(client_left).bind(self.process);
+                statement.execute(&self.workers).await.map_err(error)?;
             }
             Ok(())
         })

@@ -12,6 +12,7 @@ mod pages;
 mod races;
 mod refusals;
 mod shares;
+mod taken;
 mod tenants;
 
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ async fn each_clock_has_its_error() {
     let pings = vec![b": ping\n\n".to_vec(); 1000];
     let cases = [
         ("first_byte_timeout_s", Answer::none().stall(), "failed", "upstream_timeout"),
-        ("first_byte_timeout_s", Answer::sse().stall(), "failed", "upstream_timeout"),
+        ("first_event_timeout_s", Answer::sse().stall(), "failed", "upstream_timeout"),
         ("idle_bytes_timeout_s", begun().stall(), "interrupted", "upstream_stalled"),
         (
             "idle_events_timeout_s",

@@ -202,7 +202,8 @@ fn numbered_with(settings: &str) -> impl Fn((usize, &Upstream)) -> ModelConfig {
     move |(n, upstream)| {
         model_config(&format!(
             "name = 'm{n}'\nprovider = 'openai'\nbase_url = '{}'\nmax_attempts = 1\n{settings}\n\
-             first_byte_timeout_s = 3\nidle_bytes_timeout_s = 1.5\nidle_events_timeout_s = 2.5",
+             first_byte_timeout_s = 3\nfirst_event_timeout_s = 3\n\
+             idle_bytes_timeout_s = 1.5\nidle_events_timeout_s = 2.5",
             upstream.base_url()
         ))
     }

@@ -47,23 +47,29 @@ impl Engine {
     }
 
     /// Leaves `rest` of a message of the active branch, or nothing; the conversation as it is then.
+    /// `None` if `message` is not as it was seen: a part of it was taken meanwhile.
     ///
     /// # Errors
     /// See [`ConverseError`].
     pub async fn take_message(
         &self,
         at: &ConversationAt,
-        id: MessageId,
+        message: &Message,
         rest: Option<&prompt::Message>,
-    ) -> Result<Conversation, ConverseError> {
-        placed(self.conversations().take(at, id, rest).await?)?;
-        self.conversation(at).await
+    ) -> Result<Option<Conversation>, ConverseError> {
+        let seen = (message.id, message.said.as_deref());
+        if !placed(self.conversations().take(at, seen, rest).await?)? {
+            return Ok(None);
+        }
+        self.conversation(at).await.map(Some)
     }
 }
 
-fn placed(placed: Placed) -> Result<(), ConverseError> {
+/// Whether it was done.
+fn placed(placed: Placed) -> Result<bool, ConverseError> {
     match placed {
-        Placed::Done => Ok(()),
+        Placed::Done => Ok(true),
+        Placed::Changed => Ok(false),
         Placed::NoConversation => Err(ConverseError::NotFound),
         Placed::Busy(generation) => Err(ConverseError::Running(generation)),
     }

@@ -53,15 +53,11 @@ async fn send(
     let asked = Request { trace: trace::of(&request), ..asked(&engine, body)? };
     let sent = Sent { protocol: "AiSdk", model: &asked.model, body: &text };
     let repeat = repeats::repeat(&engine, &request, Some(sent), key.is_some())?;
-    let may_repeat = repeat.is_some();
     let idempotency = key.map(|key| idempotency(key, &asked, None));
     let start =
         Start { caller: caller(&request)?, request: asked, idempotency, turn: None, repeat };
-    let Started { generation: row, attached, .. } = engine.start(start).await?;
-    if may_repeat {
-        let at = Address { tenant: row.tenant.clone(), id: row.id };
-        repeats::begin(&engine, &request, &at, attached);
-    }
+    let Started { generation: row, attached, read, .. } = engine.start(start).await?;
+    repeats::begin(&request, read, attached);
     streamed(&engine, &row, Seq::ZERO, repeats::reader(&request)).await
 }
 

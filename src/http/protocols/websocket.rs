@@ -25,6 +25,7 @@ use std::convert::Infallible;
 use actix_web::body::BodyStream;
 use actix_web::http::{StatusCode, Version, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use crate::domain::id::ConnectionId;
@@ -110,6 +111,27 @@ fn not_ours(request: &HttpRequest) -> Option<Problem> {
     let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
     let problem = problem.header(header::UPGRADE, "websocket");
     Some(problem.header(header::SEC_WEBSOCKET_VERSION, "13"))
+}
+
+/// A socket that speaks another protocol than ours.
+trait Socket: 'static {
+    /// Everything that is ready to go out, when there is something; `None` after the last of it.
+    async fn next(&mut self) -> Option<Bytes>;
+}
+
+/// Opens such a socket. A refused client gets a status, as on any route: its libraries show that
+/// and no close code.
+fn opened(request: &HttpRequest, socket: impl Socket) -> Result<HttpResponse, Problem> {
+    if let Some(problem) = not_ours(request) {
+        return Err(problem);
+    }
+    // The subprotocol is the application's own, and says nothing here.
+    let response = shake_hands(request, offered(request).first().map_or("", String::as_str))?;
+    let bytes = stream::unfold(socket, |mut socket| async move {
+        let next = socket.next().await?;
+        Some((Ok::<_, Infallible>(next), socket))
+    });
+    Ok(response.set_body(BodyStream::new(bytes.boxed_local())).map_into_boxed_body())
 }
 
 /// The 101 of actix-ws. Its session and its stream are not used: see [`wire`] and

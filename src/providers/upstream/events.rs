@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::framer::{Frame, Framer, TooLarge};
-use super::guard::{Guard, Timeouts, lost, no_first_byte, too_large, truncated};
+use super::guard::{Guard, Timeouts, lost, not_begun, too_large, truncated};
 use super::probe::Probe;
 use super::text::escape_byte;
 use crate::domain::event::ErrorCode;
@@ -31,10 +31,11 @@ pub(crate) struct Events {
     max_event: usize,
     probe: Arc<Probe>,
     timeouts: Timeouts,
-    /// When the first byte must be there; `None` once it is.
-    first_byte: Option<Instant>,
-    /// When the first event must be there; `None` once it is.
+    /// When the first event must be there; `None` once it is. Until then the open connection
+    /// counts as life: llama.cpp sends its head at once, and may send no byte while it reads.
     first_event: Option<Instant>,
+    /// Whether a byte has come.
+    begun: bool,
     last_byte: Instant,
     last_event: Instant,
     /// An event was taken, and nothing was asked for since.
@@ -74,11 +75,11 @@ impl Stream for Events {
 }
 
 impl Events {
-    /// The events in the bytes of `upstream`, of which the first has to be there by `first_byte`.
+    /// The events in the bytes of `upstream`, whose request was sent at `sent`.
     pub(crate) fn new(
         upstream: BoxStream<'static, reqwest::Result<Bytes>>,
         guard: Guard,
-        first_byte: Instant,
+        sent: Instant,
     ) -> Self {
         Self {
             upstream: Some(upstream),
@@ -86,12 +87,10 @@ impl Events {
             max_event: guard.max_event,
             probe: guard.probe,
             timeouts: guard.timeouts,
-            first_byte: Some(first_byte),
-            first_event: Some(
-                first_byte + guard.timeouts.first_event.saturating_sub(guard.timeouts.first_byte),
-            ),
-            last_byte: first_byte,
-            last_event: first_byte,
+            first_event: Some(sent + guard.timeouts.first_event),
+            begun: false,
+            last_byte: sent,
+            last_event: sent,
             taken: false,
             alarm: None,
             closing: None,
@@ -122,9 +121,7 @@ impl Events {
             match ready!(self.poll_bytes(cx)) {
                 Ok(Some(Ok(bytes))) => {
                     self.last_byte = Instant::now();
-                    if self.first_byte.take().is_some() {
-                        self.last_event = self.last_byte;
-                    }
+                    self.begun = true;
                     self.framer.push(bytes);
                 }
                 Ok(Some(Err(_))) => {
@@ -166,13 +163,12 @@ impl Events {
     fn deadline(&self) -> Instant {
         let bytes = self.last_byte + self.timeouts.idle_bytes;
         let events = self.last_event + self.timeouts.idle_events;
-        // A connection that is open counts as life until the first event.
-        self.first_byte.or(self.first_event).unwrap_or_else(|| bytes.min(events))
+        self.first_event.unwrap_or_else(|| bytes.min(events))
     }
 
     fn silence(&self) -> ProviderError {
-        if self.first_byte.is_some() {
-            return no_first_byte(self.timeouts);
+        if !self.begun {
+            return not_begun(self.timeouts.first_event);
         }
         if self.first_event.is_some() {
             let time = self.timeouts.first_event;
@@ -244,7 +240,7 @@ mod tests {
             has_key: false,
             dress: Arc::default(),
         };
-        Events::new(upstream.boxed(), guard, Instant::now() + timeouts.first_byte)
+        Events::new(upstream.boxed(), guard, Instant::now())
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,7 +303,8 @@ mod tests {
     async fn three_kinds_of_silence() {
         use ErrorCode::{UpstreamStalled as Stalled, UpstreamTimeout as Timeout};
         let event = "data: 1\n\n";
-        assert_eq!(silence(&[]).await, (Timeout, 120), "no byte at all");
+        assert_eq!(silence(&[]).await, (Timeout, 600), "a head alone is waited for");
+        assert_eq!(silence(&[(599, event)]).await, (Stalled, 659), "a long prompt was read");
         assert_eq!(silence(&[(1, event)]).await, (Stalled, 61), "no byte after the first");
         assert_eq!(silence(&[(100, event)]).await, (Stalled, 160), "nor after a late one");
         let pings = &[(50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n"), (50, ":\n")];

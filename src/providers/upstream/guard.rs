@@ -23,9 +23,9 @@ const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent
 pub struct Timeouts {
     /// For the connection, TLS included.
     pub connect: Duration,
-    /// From the request to the first byte of the answer's body.
+    /// From the request to the head of the answer.
     pub first_byte: Duration,
-    /// From the request to the first event, while keep-alives come: a long prompt is being read.
+    /// From the request to the first event, once the head is there: a long prompt is being read.
     pub first_event: Duration,
     /// Between any two bytes after that: the link is dead.
     pub idle_bytes: Duration,
@@ -78,19 +78,20 @@ impl Guard {
         if let Some(Ok(trace)) = trace {
             request.headers_mut().insert(TRACEPARENT, trace);
         }
-        let first_byte = Instant::now() + self.timeouts.first_byte;
+        let sent_at = Instant::now();
+        let first_byte = sent_at + self.timeouts.first_byte;
         let sent = tokio::time::timeout_at(first_byte, self.http.execute(request)).await;
-        let response = sent.map_err(|_| no_first_byte(self.timeouts))?.map_err(no_answer)?;
+        let response = sent.map_err(|_| not_begun(self.timeouts.first_byte))?.map_err(no_answer)?;
         self.probe.note_request_id(response.headers());
         self.probe.note_status(response.status().as_u16());
         let body = expect_stream(response, self.max_event, first_byte).await?;
-        Ok(Events::new(body, self, first_byte))
+        Ok(Events::new(body, self, sent_at))
     }
 }
 
 /// Nothing came.
-pub(crate) fn no_first_byte(timeouts: Timeouts) -> ProviderError {
-    let message = format!("the model did not begin to answer within {:?}", timeouts.first_byte);
+pub(crate) fn not_begun(within: Duration) -> ProviderError {
+    let message = format!("the model did not begin to answer within {within:?}");
     lost(ErrorCode::UpstreamTimeout, message, false)
 }
 

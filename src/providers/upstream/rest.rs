@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::json_body::clean;
+use crate::domain::escapes::mended_text;
 use crate::domain::extra::{Extra, Spot};
 use crate::domain::source::WireProtocol;
 
@@ -137,7 +137,7 @@ pub(crate) fn object(protocol: WireProtocol, at: Spot, text: &str) -> Option<Ext
         tracing::warn!(bytes = text.len(), "a part of an answer is too large to keep");
         return None;
     }
-    let text: Cow<'_, str> = clean(text);
+    let text: Cow<'_, str> = mended_text(text);
     let data = serde_json::from_str(&text).ok()?;
     Some(Extra { protocol, at, index: None, data })
 }

@@ -50,6 +50,44 @@ async fn a_server_that_starts_again_is_waited_for_by_time() {
     app.stop().await;
 }
 
+/// llama.cpp, killed while it reads the prompts, and while it loads its model again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_again_is_waited_for_before_the_first_text_too() {
+    let loading = || {
+        let body = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
+        Answer::status(503).raw(body)
+    };
+    let killed = Answer::sse().cut();
+    // More often than there are attempts.
+    let script =
+        vec![killed, loading(), loading(), loading(), whole("One"), loading(), whole("Two")];
+    let (app, upstream) = app(script, "max_attempts = 2").await;
+    let client = Client::new(app.address);
+    let ask = async || {
+        let id = client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
+        client.all(&id, 0).await
+    };
+    let events = ask().await;
+    assert_eq!(kinds(&events), ["started", "retrying", "waiting", "delta", "done"]);
+    assert_eq!(text(&events), "One");
+    // The next prompt meets the restart itself: the server was there a moment ago.
+    let events = ask().await;
+    assert_eq!(kinds(&events), ["started", "waiting", "delta", "done"]);
+    assert_eq!(events.last().unwrap().json()["status"], "completed");
+    assert_eq!(upstream.requests().len(), 7);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_never_there_is_told_soon() {
+    let (app, upstream) = app(Answer::status(503), "max_attempts = 2").await;
+    let id = app.client.start(&json!({ "model": "scripted", "prompt": "count" })).await;
+    let events = app.client.all(&id, 0).await;
+    assert_eq!(kinds(&events), ["started", "retrying", "done"]);
+    assert_eq!(upstream.requests().len(), 2);
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_whose_server_stays_away_is_interrupted_with_its_text() {
     let script = vec![cut(), Answer::status(503)];

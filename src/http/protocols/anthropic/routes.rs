@@ -146,14 +146,10 @@ async fn start(
     let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
     let sent = Sent::of(asked.source.as_ref(), &asked.model);
     let repeat = repeats::repeat(engine, request, sent, repeatable)?;
-    let may_repeat = repeat.is_some();
     let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
     match engine.start(start).await {
-        Ok(Started { generation, attached, .. }) => {
-            if may_repeat {
-                let at = Address { tenant: generation.tenant.clone(), id: generation.id };
-                repeats::begin(engine, request, &at, attached);
-            }
+        Ok(Started { generation, attached, read, .. }) => {
+            repeats::begin(request, read, attached);
             Ok((generation, repeatable))
         }
         Err(StartError::KeyLimits(error)) => Err(request::refusal(error)),

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_responses::items::{list, page};
 use crate::http::{EngineData, body, conversation_at};
+use items::Shown;
 pub(in crate::http) use items::{MOST, new_message};
 
 /// Reads `items` of a body into messages, checked.
@@ -28,7 +29,7 @@ pub(in crate::http) async fn items(
 ) -> Result<HttpResponse, Problem> {
     let at = conversation_at(&request)?;
     let branch = engine.branch(&at).await?;
-    let items = branch.iter().flat_map(items::of).collect();
+    let items = Shown::of(&branch).items(branch.iter()).collect();
     Ok(HttpResponse::Ok().json(page(request.query_string(), items)?))
 }
 
@@ -46,7 +47,7 @@ pub(in crate::http) async fn add(
     let added = engine.add_messages(&at, messages).await?;
     let branch = engine.branch(&at).await?;
     let is_new = |message: &&Message| added.contains(&message.id);
-    let items = branch.iter().filter(is_new).flat_map(items::of).collect();
+    let items = Shown::of(&branch).items(branch.iter().filter(is_new)).collect();
     Ok(HttpResponse::Ok().json(list(items, false)))
 }
 
@@ -66,19 +67,24 @@ pub(in crate::http) async fn take(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let at = conversation_at(&request)?;
-    let branch = engine.branch(&at).await?;
-    let (message, item) = find(&request, &branch)?;
-    let rest = items::without(message, &item);
-    let conversation = engine.take_message(&at, message.id, rest.as_ref()).await?;
-    Ok(HttpResponse::Ok().json(conversation))
+    // Each round that fails is one in which another client has taken a part of the message.
+    loop {
+        let branch = engine.branch(&at).await?;
+        let (message, item) = find(&request, &branch)?;
+        let rest = items::without(message, &item);
+        if let Some(conversation) = engine.take_message(&at, message, rest.as_ref()).await? {
+            return Ok(HttpResponse::Ok().json(conversation));
+        }
+    }
 }
 
 /// The item in the path, and the message that it is a part of.
 fn find<'a>(request: &HttpRequest, branch: &'a [Message]) -> Result<(&'a Message, Value), Problem> {
     let id = request.match_info().get("item").unwrap_or_default();
+    let shown = Shown::of(branch);
     let mut all = branch.iter().rev();
     let found = all.find_map(|message| {
-        let item = items::of(message).into_iter().find(|item| item["id"] == id)?;
+        let item = shown.of_message(message).into_iter().find(|item| item["id"] == id)?;
         Some((message, item))
     });
     found.ok_or_else(|| Problem::not_found("there is no item of that id in this conversation"))

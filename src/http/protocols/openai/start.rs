@@ -35,12 +35,9 @@ pub(crate) async fn start(
     let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
     let sent = Sent::of(asked.source.as_ref(), &asked.model);
     let repeat = repeats::repeat(engine, request, sent, repeatable)?;
-    let is_repeatable_by_body = repeat.is_some();
     let start = Start { caller: caller(request)?, request: asked, idempotency, turn, repeat };
-    let Started { generation, attached, .. } = engine.start(start).await?;
-    if is_repeatable_by_body {
-        repeats::begin(engine, request, &super::at(&generation), attached);
-    }
+    let Started { generation, attached, read, .. } = engine.start(start).await?;
+    repeats::begin(request, read, attached);
     Ok((generation, repeatable))
 }
 

@@ -4,9 +4,7 @@ mod frames;
 mod work;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 
-use actix_web::body::BodyStream;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, FuturesUnordered, SelectAll};
@@ -17,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::{Clients, Connection};
 use super::frames::CloseCode;
 use super::inbound::Inbound;
-use super::{not_ours, offered, shake_hands};
+use super::{Socket, opened};
 use crate::http::problem::Problem;
 use crate::http::{EngineData, caller, trace};
 use crate::ports::Address;
@@ -29,25 +27,15 @@ const CHUNK: usize = 32 * 1024;
 /// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
 const TASKS: usize = 16;
 
-/// Opens one. A refused client gets a status as on any route: the transport tells no codes apart.
+/// Opens one.
 pub(in crate::http) async fn open(
     engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(problem) = not_ours(&request) {
-        return Err(problem);
-    }
-    // The subprotocol is the application's own, and says nothing here.
-    let response = shake_hands(&request, offered(&request).first().map_or("", String::as_str))?;
     let (engine, trace) = (engine.get_ref().clone(), trace::of(&request));
     let worker = Worker { engine, caller: caller(&request)?, trace };
-    let chat = Chat::new(worker, payload);
-    let bytes = stream::unfold(chat, |mut chat| async move {
-        let next = chat.next().await?;
-        Some((Ok::<_, Infallible>(next), chat))
-    });
-    Ok(response.set_body(BodyStream::new(bytes.boxed_local())).map_into_boxed_body())
+    opened(&request, Chat::new(worker, payload))
 }
 
 /// Where a request stands.
@@ -81,8 +69,9 @@ impl Chat {
             reading: SelectAll::new(),
         }
     }
+}
 
-    /// Everything that is ready to go out, when there is something; `None` after the last of it.
+impl Socket for Chat {
     async fn next(&mut self) -> Option<Bytes> {
         self.connection.taken();
         while self.connection.out.len() == 0 {
@@ -97,7 +86,9 @@ impl Chat {
         }
         Some(self.connection.hand_over())
     }
+}
 
+impl Chat {
     async fn step(&mut self) {
         let listens = self.tasks.len() < TASKS;
         tokio::select! {

@@ -9,9 +9,6 @@ mod lanes;
 mod prepared;
 mod work;
 
-use std::convert::Infallible;
-
-use actix_web::body::BodyStream;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll};
@@ -21,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Clients, Connection};
 use super::inbound::Inbound;
-use super::{not_ours, offered, shake_hands};
+use super::{Socket, opened};
 use crate::http::body::{self, Share};
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_responses::socket::{END, parse_id, refusal};
@@ -39,24 +36,16 @@ const TASKS: usize = 16;
 /// A larger frame is parsed off the worker, in bytes.
 const AT_ONCE: usize = 256 * 1024;
 
-/// Opens one. A refused client gets a status, as on any route: the SDKs show it.
+/// Opens one.
 pub(in crate::http) async fn open(
     engine: EngineData,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(problem) = not_ours(&request) {
-        return Err(problem);
-    }
-    let response = shake_hands(&request, offered(&request).first().map_or("", String::as_str))?;
     let (engine, trace) = (engine.get_ref().clone(), trace::of(&request));
     let inbound = Inbound::new(payload, body::limit(&engine)).sharing(Share::of(&request));
-    let responses = Responses::new(Worker { engine, caller: caller(&request)?, trace }, inbound);
-    let bytes = stream::unfold(responses, |mut responses| async move {
-        let next = responses.next().await?;
-        Some((Ok::<_, Infallible>(next), responses))
-    });
-    Ok(response.set_body(BodyStream::new(bytes.boxed_local())).map_into_boxed_body())
+    let worker = Worker { engine, caller: caller(&request)?, trace };
+    opened(&request, Responses::new(worker, inbound))
 }
 
 /// The next events of a lane, and whether they are the last.
@@ -85,8 +74,9 @@ impl Responses {
             worker,
         }
     }
+}
 
-    /// Everything that is ready to go out, when there is something; `None` after the last of it.
+impl Socket for Responses {
     async fn next(&mut self) -> Option<Bytes> {
         self.connection.taken();
         while self.connection.out.len() == 0 {
@@ -101,7 +91,9 @@ impl Responses {
         }
         Some(self.connection.hand_over())
     }
+}
 
+impl Responses {
     async fn step(&mut self) {
         let listens = self.tasks.len() < TASKS;
         tokio::select! {

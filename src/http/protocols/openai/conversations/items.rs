@@ -1,10 +1,13 @@
 //! Items of a conversation to messages, and back.
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::domain::conversation::{Content, Message, NewMessage};
 use crate::domain::event::Status;
-use crate::domain::prompt::{self, Parameters, Prompt, PromptError, Role};
+use crate::domain::prompt::{self, Parameters, Prompt, PromptError, Role, input_of};
+use crate::domain::transcript::ToolCall;
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
@@ -67,38 +70,88 @@ pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
     }
 }
 
-/// The items of a message.
-pub(super) fn of(message: &Message) -> Vec<Value> {
-    let mut items =
-        Items { of: message.id.0.simple().to_string(), status: status(message), all: Vec::new() };
-    let said = whole(message);
-    let answer = message.answer.as_deref().filter(|_| message.said.is_none());
-    if let Some(thought) = answer.map(|answer| &answer.reasoning).filter(|text| !text.is_empty()) {
-        let summary = json!([{ "type": "summary_text", "text": thought }]);
-        items.add("rs", json!({ "type": "reasoning", "summary": summary }));
+/// How the messages of a branch are shown as items.
+pub(super) struct Shown<'a> {
+    /// The calls of tools that take a text: their results have a type of their own.
+    custom: HashSet<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn of(branch: &'a [Message]) -> Self {
+        let calls = branch.iter().flat_map(|message| match &message.said {
+            Some(said) => said.tool_calls.iter(),
+            None => message.answer.as_ref().map(|a| a.tool_calls.iter()).unwrap_or_default(),
+        });
+        Self { custom: calls.filter(|call| call.custom).map(|call| call.id.as_str()).collect() }
     }
-    if let Some(call_id) = &said.tool_call_id {
-        items.add(
-            "fco",
-            json!({ "type": "function_call_output", "call_id": call_id,
-            "output": output(&said) }),
-        );
-        return items.all;
+
+    /// The items of `messages`.
+    pub(super) fn items<'m>(
+        &self,
+        messages: impl Iterator<Item = &'m Message>,
+    ) -> impl Iterator<Item = Value> {
+        messages.flat_map(move |message| self.of_message(message))
     }
-    let mut content = input::parts(&said);
-    let refusal = answer.map(|answer| &answer.refusal).filter(|text| !text.is_empty());
-    content.extend(refusal.map(|refusal| json!({ "type": "refusal", "refusal": refusal })));
-    if !content.is_empty() {
-        items.add("msg", json!({ "type": "message", "role": said.role, "content": content }));
+
+    /// The items of a message. Each keeps its number, and so its id, when another is taken out.
+    pub(super) fn of_message(&self, message: &Message) -> Vec<Value> {
+        let mut items = Items {
+            of: message.id.0.simple().to_string(),
+            status: status(message),
+            all: Vec::new(),
+        };
+        let said = whole(message);
+        if let Some(call_id) = &said.tool_call_id {
+            let (prefix, kind) = if self.custom.contains(call_id.as_str()) {
+                ("ctco", "custom_tool_call_output")
+            } else {
+                ("fco", "function_call_output")
+            };
+            items.add(
+                (prefix, 0),
+                json!({ "type": kind, "call_id": call_id, "output": output(&said) }),
+            );
+            return items.all;
+        }
+        let answer = message.answer.as_deref();
+        let thought = answer.map(|answer| &answer.reasoning).filter(|text| !text.is_empty());
+        if let Some(thought) = thought {
+            let summary = json!([{ "type": "summary_text", "text": thought }]);
+            items.add(("rs", 0), json!({ "type": "reasoning", "summary": summary }));
+        }
+        let mut content = input::parts(&said);
+        let refusal = answer.map(|answer| &answer.refusal).filter(|text| !text.is_empty());
+        content.extend(refusal.map(|refusal| json!({ "type": "refusal", "refusal": refusal })));
+        let (has_thought, speaks) = (thought.is_some(), !content.is_empty());
+        let made = message.made.as_deref();
+        let first = usize::from(made.map_or(has_thought, |made| made.thought));
+        if speaks {
+            let item = json!({ "type": "message", "role": said.role, "content": content });
+            items.add(("msg", first), item);
+        }
+        let first = first + usize::from(made.map_or(speaks, |made| made.spoke));
+        for (n, call) in said.tool_calls.iter().enumerate() {
+            let place = made.and_then(|made| made.calls.iter().position(|id| *id == call.id));
+            let prefix = if call.custom { "ctc" } else { "fc" };
+            items.add((prefix, first + place.unwrap_or(n)), called(call));
+        }
+        items.all
     }
-    for call in &said.tool_calls {
-        items.add(
-            "fc",
-            json!({ "type": "function_call", "call_id": call.id, "name": call.name,
-            "arguments": call.arguments }),
-        );
+}
+
+/// A call as an item.
+fn called(call: &ToolCall) -> Value {
+    let mut item = json!({ "type": "function_call", "call_id": call.id, "name": call.name });
+    if call.custom {
+        item["type"] = "custom_tool_call".into();
+        item["input"] = input_of(&call.arguments).into();
+    } else {
+        item["arguments"] = call.arguments.as_str().into();
     }
-    items.all
+    if let Some(namespace) = &call.namespace {
+        item["namespace"] = namespace.as_str().into();
+    }
+    item
 }
 
 struct Items {
@@ -109,8 +162,9 @@ struct Items {
 }
 
 impl Items {
-    fn add(&mut self, kind: &str, mut item: Value) {
-        item["id"] = format!("{kind}_{}_{}", self.of, self.all.len()).into();
+    /// Adds an item with the prefix of its id, and its number in the message.
+    fn add(&mut self, (prefix, number): (&str, usize), mut item: Value) {
+        item["id"] = format!("{prefix}_{}_{number}", self.of).into();
         item["status"] = self.status.into();
         self.all.push(item);
     }
@@ -152,7 +206,7 @@ fn output(said: &prompt::Message) -> Value {
 pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message> {
     let mut said = whole(message);
     match item["type"].as_str() {
-        Some("function_call") => {
+        Some("function_call" | "custom_tool_call") => {
             let place = said.tool_calls.iter().position(|call| item["call_id"] == call.id.as_str());
             if let Some(place) = place {
                 said.tool_calls.remove(place);

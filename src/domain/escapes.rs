@@ -1,13 +1,14 @@
-//! Characters in a JSON body that no text can hold, before anything reads it.
+//! Characters in a JSON text that no text can hold, before anything reads it.
 use std::borrow::Cow;
 
 /// An escape of one unit: a backslash, `u` and four digits.
 const LENGTH: usize = 6;
 const REPLACED: &[u8; LENGTH] = br"\uFFFD";
 
-/// `json` with U+FFFD in place of characters that PostgreSQL does not store. These are U+0000 and
-/// lone surrogates, as in a text that was cut within an emoji.
-pub(super) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
+/// `json` with U+FFFD in place of characters that PostgreSQL does not store, and at which model
+/// servers fail. These are U+0000 and lone surrogates, as in a text that was cut within an emoji.
+#[must_use]
+pub fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     let mut json = Cow::Borrowed(json);
     let mut at = 0;
     while let Some(found) = json.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\')) {
@@ -30,6 +31,15 @@ pub(super) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     json
+}
+
+/// The same for a text: what is replaced and what replaces it are ASCII.
+#[must_use]
+pub fn mended_text(json: &str) -> Cow<'_, str> {
+    match mended(json.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(json),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 /// The unit that an escape at `at` names.
@@ -73,6 +83,8 @@ mod tests {
             assert_eq!(mend(came), is);
         }
         assert!(matches!(mended(br#""a\nb""#), Cow::Borrowed(_)));
+        assert!(matches!(mended_text(r#""é\nb""#), Cow::Borrowed(_)));
+        assert_eq!(mended_text(r#""é\ud83d🦀""#), r#""é\uFFFD🦀""#);
     }
 
     proptest! {
