@@ -74,7 +74,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "ending.closes",
-        sentence: "the body ends within 2 s of its ending",
+        sentence: "the body ends within 5 s of its ending",
         source: OURS,
         judge: endings::closes,
     },
@@ -146,7 +146,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "readers.slow",
-        sentence: "a reader that stops reading for a while loses nothing",
+        sentence: "a reader that stops reading until another one is done loses nothing",
         source: OURS,
         judge: resume::slow,
     },
