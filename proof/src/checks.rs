@@ -98,7 +98,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "events.numbered",
-        sentence: "the numbers of events go up by one",
+        sentence: "the numbers of events go up by one, where none is left out as void",
         source: "OpenAI Responses: `sequence_number`; else ours",
         judge: watched::numbered,
     },

@@ -92,10 +92,11 @@ pub(super) async fn read(
                 break;
             }
         }
+        let over = log.status().is_some();
         if log.events(0).len() > at {
             continue;
         }
-        if log.status().is_some() {
+        if over {
             // Resumed behind the ending: there is nothing left to say.
             return http::end(&mut socket).await;
         }
