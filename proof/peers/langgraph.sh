@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# LangGraph's development server (langgraph-cli 0.4.40, PyPI): `langgraph dev`, all in memory.
+# LangGraph's development server (langgraph-cli 0.4.40, PyPI): `langgraph dev`, all in memory. On a machine that is
+# busy it takes a minute and more to start.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
@@ -11,4 +12,5 @@ start="cd $dir; echo \$\$ >pid; exec env UPSTREAM=http://127.0.0.1:9100/v1 LANGS
 serve 9405 "$start"
 answers "http://127.0.0.1:9405/ok"
 "$streamproof" run --protocol sse --map "$here/../maps/langgraph.json" --target http://127.0.0.1:9405 \
-  --upstream-listen 127.0.0.1:9100 --pid "$pid" --start "$start" "$@"
+  --upstream-listen 127.0.0.1:9100 --pid "$pid" --start "$start" \
+  --start-within-s 200 --time-limit-s 600 "$@"

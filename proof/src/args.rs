@@ -42,7 +42,7 @@ pub(crate) struct Run {
     /// The server, such as http://127.0.0.1:7878; twice for two instances
     #[arg(long, required = true)]
     pub(crate) target: Vec<String>,
-    /// chat, responses, messages, ui, durable or sse
+    /// chat, responses, responses-ws, messages, ui, durable or sse: the README says how each is asked
     #[arg(long)]
     pub(crate) protocol: String,
     /// The mapping file of the protocols sse and durable
@@ -72,7 +72,7 @@ pub(crate) struct Run {
     /// Decides where streams are cut; the same seed, the same places
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Only these scenarios, such as cut,kill
+    /// Only these scenarios, such as cut,kill; a name that is not known prints all of them
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Checks that fail where they are not offered
@@ -117,8 +117,8 @@ pub(crate) struct Load {
     /// Seconds that the upstream may stay open after a cancel
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) cancel_within_s: u64,
-    /// Seconds after the end until a stream is resumed once more
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    /// Seconds after the end of the first stream until it is read again
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub(crate) later_s: u64,
 }
 

@@ -74,7 +74,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "ending.closes",
-        sentence: "the body ends within 2 s of its ending",
+        sentence: "the body ends within 5 s of its ending",
         source: OURS,
         judge: endings::closes,
     },
@@ -98,7 +98,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "events.numbered",
-        sentence: "the numbers of events go up by one",
+        sentence: "the numbers of events go up by one, where none is left out as void",
         source: "OpenAI Responses: `sequence_number`; else ours",
         judge: watched::numbered,
     },
@@ -146,7 +146,7 @@ pub const ALL: [Check; 26] = [
     },
     Check {
         id: "readers.slow",
-        sentence: "a reader that stops reading for a while loses nothing",
+        sentence: "a reader that stops reading until another one is done loses nothing",
         source: OURS,
         judge: resume::slow,
     },

@@ -22,7 +22,7 @@ pub(crate) struct How {
 }
 
 /// A body has this much time to close after its ending.
-const CLOSES_WITHIN: Duration = Duration::from_secs(2);
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection's events are recorded up to this number.
 const MOST_EVENTS: usize = 100_000;
@@ -74,7 +74,7 @@ impl Client {
     /// The HTTP client cannot be made.
     pub(crate) fn new(headers: Vec<(String, String)>, silence: Duration) -> Result<Self, String> {
         let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
+            .connect_timeout(silence)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             // Each reader has its own connection, and closing it is seen by the server.

@@ -20,7 +20,7 @@ use crate::lab::{Dice, Lab, Settings};
 use crate::reference::{Options, Reference};
 use crate::report;
 use crate::scenarios;
-use crate::upstream::Upstream;
+use crate::upstream::{Holds, Upstream};
 use crate::wire;
 
 /// Tests a server.
@@ -98,7 +98,8 @@ async fn lab(args: &Run, seed: u64, now: u64) -> Result<Lab, Failure> {
     let headers = headers.ok_or_else(|| refused("a header is NAME: VALUE".into()))?;
     let load = &args.load;
     let silence = Duration::from_secs(load.silence_s);
-    let upstream = listening(args.upstream_listen.as_deref(), args.allow_remote).await?;
+    let holds = Holds::default();
+    let upstream = listening(args.upstream_listen.as_deref(), args.allow_remote, &holds).await?;
     let hooks =
         args.start.clone().map(|start| Arc::new(Commands::new(args, start)) as Arc<dyn Hooks>);
     Ok(Lab {
@@ -115,16 +116,17 @@ async fn lab(args: &Run, seed: u64, now: u64) -> Result<Lab, Failure> {
             silence,
             cancel_within: Duration::from_secs(load.cancel_within_s),
             later: Duration::from_secs(load.later_s),
-            slow: Duration::from_secs(2),
             prefix: format!("sp{now:x}"),
         },
         upstream,
+        holds,
         hooks,
         dice: Dice(seed),
         names: 0,
         resumable: false,
         events: 0,
         memory: None,
+        kept: None,
     })
 }
 
@@ -154,7 +156,11 @@ fn allowed(target: &str, remote: bool) -> Result<(), String> {
 }
 
 /// The scripted upstream, where only this machine reaches it, unless somebody says otherwise.
-async fn listening(listen: Option<&str>, remote: bool) -> Result<Option<Upstream>, Failure> {
+async fn listening(
+    listen: Option<&str>,
+    remote: bool,
+    holds: &Holds,
+) -> Result<Option<Upstream>, Failure> {
     let Some(listen) = listen else { return Ok(None) };
     let addresses =
         listen.to_socket_addrs().map_err(|e| Failure::Refused(format!("{listen}: {e}")))?;
@@ -162,7 +168,7 @@ async fn listening(listen: Option<&str>, remote: bool) -> Result<Option<Upstream
         let why = format!("{listen} can be reached from elsewhere: --allow-remote listens there");
         return Err(Failure::Refused(why));
     }
-    let started = Upstream::start(listen).await;
+    let started = Upstream::start(listen, holds.clone()).await;
     started.map(Some).map_err(|error| Failure::Impossible(format!("{listen}: {error}")))
 }
 
@@ -236,7 +242,7 @@ pub(crate) async fn reference(args: ReferenceOptions) -> Result<bool, Failure> {
 
 /// Serves the scripted upstream until Ctrl-C.
 pub(crate) async fn upstream(listen: &str) -> Result<bool, Failure> {
-    let upstream = Upstream::start(listen).await;
+    let upstream = Upstream::start(listen, Holds::default()).await;
     let upstream = upstream.map_err(|error| Failure::Impossible(format!("{listen}: {error}")))?;
     eprintln!("http://{}/v1", upstream.address());
     let _ = tokio::signal::ctrl_c().await;

@@ -7,7 +7,7 @@ mod reading;
 pub use reading::text;
 
 /// The version of the file's format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The raw bytes of an ending that no event says: the body ended by HTTP's rules.
 pub const SILENT_END: &str = "the end of the body";
@@ -109,9 +109,13 @@ pub struct Run {
     /// The server's store was set back meanwhile: readers may be told to forget.
     #[serde(default)]
     pub restored: bool,
-    /// When the slow reader did not read: microseconds since the program's start.
+    /// When the slow reader did not read: microseconds since the program's start. It went on when
+    /// the fast one was done.
     #[serde(default)]
     pub paused_us: Option<(u64, u64)>,
+    /// How long the stream was over when it was read again, in milliseconds.
+    #[serde(default)]
+    pub age_ms: Option<u64>,
     /// Readers, each with its connections.
     pub readers: Vec<Reader>,
     /// A reader from the beginning, after all the others.
@@ -147,6 +151,7 @@ impl Run {
             numbered: false,
             restored: false,
             paused_us: None,
+            age_ms: None,
             readers: Vec::new(),
             replay: None,
             starts: Vec::new(),

@@ -1,6 +1,6 @@
 //! What every scenario works with: the protocol, the targets, the upstream, the dice.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::client::{Client, How, Seen};
 use crate::history::{Closed, Connection, Memory, Run, Scenario, UpstreamSaw, View};
 use crate::hooks::Hooks;
-use crate::upstream::{Script, Upstream};
+use crate::upstream::{Holds, Script, Upstream};
 use crate::wire::{Ask, Prompt, Wire};
 
 /// What the user decides.
@@ -26,7 +26,6 @@ pub(crate) struct Settings {
     pub(crate) cancel_within: Duration,
     /// The pause of the scenario `later`.
     pub(crate) later: Duration,
-    pub(crate) slow: Duration,
     /// The prefix of all names, so that two tests of one server do not meet.
     pub(crate) prefix: String,
 }
@@ -58,6 +57,8 @@ pub(crate) struct Lab {
     pub(crate) targets: Vec<String>,
     pub(crate) settings: Settings,
     pub(crate) upstream: Option<Upstream>,
+    /// Lets an answer go on that waits in its middle.
+    pub(crate) holds: Holds,
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
     pub(crate) dice: Dice,
     pub(crate) names: u32,
@@ -67,6 +68,17 @@ pub(crate) struct Lab {
     pub(crate) events: usize,
     /// What idle readers cost.
     pub(crate) memory: Option<Memory>,
+    /// A stream that is over, for the scenario `later`.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// A stream that was read to its end.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) script: Script,
+    pub(crate) id: Option<String>,
+    pub(crate) whole: Connection,
+    pub(crate) since: Instant,
 }
 
 /// A stream that was asked for.
@@ -196,9 +208,13 @@ impl Lab {
     fn write(&self, script: &Script, target: usize) -> Writer {
         let (wire, client) = (self.wire.clone(), self.client.clone());
         let (script, target) = (script.clone(), self.targets[target].clone());
+        let holds = self.holds.clone();
         Writer(tokio::spawn(async move {
             let Some(writes) = wire.writes() else { return };
             for at in 0..script.tokens {
+                if script.hold_at == Some(at) {
+                    holds.released(&script.name).await;
+                }
                 tokio::time::sleep(Duration::from_millis(script.gap_ms)).await;
                 let ask = writes.append(&script.name, at, &script.token(at));
                 let mut tries = 0;
@@ -237,7 +253,7 @@ impl Lab {
         Some(self.follow(ask, Some(id.to_owned()), (target, cursor), how))
     }
 
-    /// Reads from the beginning, by way of a relay to the first target.
+    /// Reads from the beginning, by way of a relay to the first target, which decides how fast.
     pub(crate) fn resume_by(
         &self,
         base: &str,
@@ -248,7 +264,9 @@ impl Lab {
         let host = self.targets[0].split("://").nth(1)?.split('/').next()?;
         ask = ask.header("host", host);
         let (tell, seen) = watch::channel(Seen { id: Some(id.to_owned()), ..Seen::default() });
-        let (wire, client, how) = (self.wire.clone(), self.client.clone(), self.how(None));
+        let (wire, client) = (self.wire.clone(), self.client.clone());
+        // It is silent while the relay pauses, for as long as another reader needs.
+        let how = How { silence: 6 * self.settings.silence, ..self.how(None) };
         let base = base.to_owned();
         let reading =
             tokio::spawn(

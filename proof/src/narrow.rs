@@ -1,26 +1,40 @@
-//! A way to the target for a slow reader: it takes little at a time, and then nothing for a while,
-//! so that the server's own buffers fill up, whatever the kernel would hold.
+//! A way to the target for a slow reader: it takes the beginning of an answer, and then nothing
+//! until it is told to go on. The kernel holds little for it, so that the server itself has to wait.
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::now_us;
 
-/// What the kernel is to hold of an answer.
-const BUFFER: u32 = 32 << 10;
+/// What the kernel is to hold of an answer on this side.
+const BUFFER: u32 = 8 << 10;
+
+/// Packets are as small as on an Ethernet: with loopback's own, of 64 KiB, Linux holds 4 MiB of an
+/// answer on the server's side; with these, about 200 KiB.
+#[cfg(unix)]
+const SEGMENT: u32 = 1460;
 
 /// So much of an answer is read before the pause.
 const BEFORE: usize = 16 << 10;
+
+/// The pause, in microseconds as [`now_us`] counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pause {
+    from: Option<u64>,
+    to: Option<u64>,
+    /// The reader may go on.
+    over: bool,
+}
 
 /// A running relay; it stops when it is dropped.
 pub(crate) struct Narrow {
     /// Its own base URL.
     pub(crate) base: String,
-    paused_us: Arc<Mutex<Option<(u64, u64)>>>,
+    pause: Arc<watch::Sender<Pause>>,
     _tasks: JoinSet<()>,
 }
 
@@ -29,7 +43,7 @@ impl Narrow {
     ///
     /// # Errors
     /// The target's address cannot be had, or its scheme is another one.
-    pub(crate) async fn start(target: &str, pause: Duration) -> Result<Self, String> {
+    pub(crate) async fn start(target: &str) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let url = reqwest::Url::parse(target).map_err(|error| error.to_string())?;
         if url.scheme() != "http" {
@@ -41,44 +55,64 @@ impl Narrow {
         let address = listener.local_addr().map_err(text)?;
         let path = url.path().trim_end_matches('/');
         let base = format!("http://{address}{path}");
-        let paused_us = Arc::new(Mutex::new(None));
-        let noted = paused_us.clone();
+        let pause = Arc::new(watch::Sender::new(Pause::default()));
+        let of_relay = pause.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((reader, _)) = listener.accept().await {
-                let noted = noted.clone();
+                let pause = of_relay.clone();
                 connections.spawn(async move {
-                    let socket =
-                        if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-                    let Ok(socket) = socket else { return };
-                    let _ = socket.set_recv_buffer_size(BUFFER);
+                    let Ok(socket) = narrow(to.is_ipv4()) else { return };
                     let Ok(server) = socket.connect(to).await else { return };
-                    let _ = relay(reader, server, pause, &noted).await;
+                    let _ = relay(reader, server, &pause).await;
                 });
             }
         });
-        Ok(Self { base, paused_us, _tasks: tasks })
+        Ok(Self { base, pause, _tasks: tasks })
     }
 
-    /// When nothing was read, as [`now_us`] counts.
-    pub(crate) fn paused_us(&self) -> Option<(u64, u64)> {
-        *self.paused_us.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Resolves when the reader has read the beginning, and reads no more.
+    pub(crate) async fn stopped(&self) {
+        let mut pause = self.pause.subscribe();
+        // The sender is here: it cannot be gone.
+        let _ = pause.wait_for(|pause| pause.from.is_some()).await;
     }
+
+    /// The reader reads on.
+    pub(crate) fn go_on(&self) {
+        self.pause.send_modify(|pause| {
+            pause.over = true;
+            pause.to = pause.from.map(|_| now_us());
+        });
+    }
+
+    /// When nothing was read; none if the answer was too short for a pause.
+    pub(crate) fn paused_us(&self) -> Option<(u64, u64)> {
+        let pause = *self.pause.borrow();
+        pause.from.zip(pause.to)
+    }
+}
+
+fn narrow(is_ipv4: bool) -> io::Result<TcpSocket> {
+    let socket = if is_ipv4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    #[cfg(unix)]
+    socket2::SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
+    Ok(socket)
 }
 
 async fn relay(
     mut reader: TcpStream,
     mut server: TcpStream,
-    pause: Duration,
-    noted: &Mutex<Option<(u64, u64)>>,
+    pause: &watch::Sender<Pause>,
 ) -> io::Result<()> {
     let (mut from_reader, mut to_reader) = reader.split();
     let (mut from_server, mut to_server) = server.split();
     let requests = tokio::io::copy(&mut from_reader, &mut to_server);
     let answers = async {
         let mut buffer = vec![0; 8 << 10];
-        let (mut had, mut paused) = (0, false);
+        let mut had = 0;
         loop {
             let read = from_server.read(&mut buffer).await?;
             if read == 0 {
@@ -86,11 +120,8 @@ async fn relay(
             }
             to_reader.write_all(&buffer[..read]).await?;
             had += read;
-            if !paused && had >= BEFORE {
-                paused = true;
-                let from = now_us();
-                tokio::time::sleep(pause).await;
-                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, now_us()));
+            if had >= BEFORE {
+                stop(pause).await;
             }
         }
     };
@@ -99,4 +130,16 @@ async fn relay(
         // The reader has left; what comes is for nobody.
         done = requests => done.map(drop),
     }
+}
+
+/// Waits until it may go on.
+async fn stop(pause: &watch::Sender<Pause>) {
+    pause.send_if_modified(|pause| {
+        let begins = pause.from.is_none() && !pause.over;
+        if begins {
+            pause.from = Some(now_us());
+        }
+        begins
+    });
+    let _ = pause.subscribe().wait_for(|pause| pause.over).await;
 }

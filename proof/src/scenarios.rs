@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 pub(crate) use crate::checks::word;
 use crate::history::{History, Reader, Run, Scenario};
-use crate::lab::{Lab, Stream, finished};
+use crate::lab::{Kept, Lab, Stream, finished};
 use crate::upstream::Script;
 
 mod breaks;
 mod calls;
 mod readers;
+mod slow;
+
+/// A stream that cannot be resumed yet is asked for again after this time.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// All scenarios, in their order: those that may hurt the server for a while come last.
 pub(crate) const ALL: [Scenario; 15] = [
@@ -22,10 +26,10 @@ pub(crate) const ALL: [Scenario; 15] = [
     Scenario::Cancel,
     Scenario::Retry,
     Scenario::RoundRobin,
-    Scenario::Later,
     Scenario::Idle,
     Scenario::UpstreamReset,
     Scenario::UpstreamTruncated,
+    Scenario::Later,
     Scenario::Kill,
     Scenario::UpstreamBack,
 ];
@@ -49,10 +53,11 @@ pub(crate) async fn all(
                 return false;
             }
             tell(&format!(
-                "{:>4} s  {} {}/{rounds}",
+                "{:>4} s  {} {}/{rounds}{}",
                 begun.elapsed().as_secs(),
                 word(scenario),
-                n + 1
+                n + 1,
+                waits(lab, scenario)
             ));
             match tokio::time::timeout(left, one(lab, scenario, n)).await {
                 Ok(run) => history.runs.push(run),
@@ -67,6 +72,17 @@ pub(crate) async fn all(
     true
 }
 
+/// What a scenario waits for first, in words.
+fn waits(lab: &Lab, scenario: Scenario) -> String {
+    let age = lab.kept.as_ref().map(|kept| kept.since.elapsed()).unwrap_or_default();
+    let left = lab.settings.later.saturating_sub(age).as_secs();
+    if scenario == Scenario::Later && left > 0 {
+        format!(", in {left} s, when the first stream is old enough")
+    } else {
+        String::new()
+    }
+}
+
 /// How often a scenario is done; 0 where something that it needs is missing.
 fn rounds(lab: &Lab, scenario: Scenario) -> u32 {
     let settings = &lab.settings;
@@ -75,11 +91,10 @@ fn rounds(lab: &Lab, scenario: Scenario) -> u32 {
     match scenario {
         Scenario::Whole => 2,
         Scenario::Cut => settings.rounds,
-        Scenario::AfterEnd
-        | Scenario::Later
-        | Scenario::Impossible
-        | Scenario::TwoReaders
-        | Scenario::Slow => if_so(lab.resumable, 1),
+        Scenario::AfterEnd | Scenario::Later | Scenario::Impossible => {
+            if_so(lab.resumable && !lab.wire.forgets_ended(), 1)
+        }
+        Scenario::TwoReaders | Scenario::Slow => if_so(lab.resumable, 1),
         Scenario::Cancel => if_so(lab.wire.cancel("id").is_some() || upstream, 2),
         Scenario::Retry => if_so(lab.wire.writes().is_none(), 1),
         Scenario::RoundRobin => if_so(lab.resumable && lab.targets.len() > 1, settings.rounds),
@@ -96,16 +111,15 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Run {
     let mut script = lab.script();
     let half = script.tokens / 2;
     if scenario == Scenario::Slow {
-        script.tokens = 100;
-        script.gap_ms = 0;
-        script.size = 10 * 1024;
+        slow::script(&mut script);
     }
     if scenario == Scenario::Idle {
         script.tokens = 10;
         script.gap_ms = 1500;
     }
     if scenario == Scenario::Kill {
-        // The reader is still there when the server dies.
+        // The reader is still there when the server dies, and the answer when the reader is back.
+        script.hold_at = Some(script.tokens * 3);
         script.tokens *= 4;
     }
     script.reset_at = (scenario == Scenario::UpstreamReset).then_some(half);
@@ -118,9 +132,11 @@ async fn one(lab: &mut Lab, scenario: Scenario, n: u32) -> Run {
             plain(lab, &mut run, script).await.map(drop)
         }
         Scenario::Cut | Scenario::RoundRobin => breaks::cut(lab, &mut run, script).await,
-        Scenario::AfterEnd | Scenario::Later => breaks::after_end(lab, &mut run, script).await,
+        Scenario::AfterEnd => breaks::after_end(lab, &mut run, script).await,
+        Scenario::Later => breaks::later(lab, &mut run).await,
         Scenario::Impossible => breaks::impossible(lab, &mut run, script).await,
-        Scenario::TwoReaders | Scenario::Slow => readers::two(lab, &mut run, script).await,
+        Scenario::TwoReaders => readers::two(lab, &mut run, script).await,
+        Scenario::Slow => slow::slow(lab, &mut run, script).await,
         Scenario::Cancel => calls::cancel(lab, &mut run, script).await,
         Scenario::Retry => calls::retry(lab, &mut run, script).await,
         Scenario::Kill => breaks::kill(lab, &mut run, script).await,
@@ -148,10 +164,12 @@ async fn plain(lab: &Lab, run: &mut Run, script: Script) -> Result<Stream, Strin
 }
 
 /// The first scenario finds out what there is: how many events, and whether they can be resumed.
+/// Its last stream is kept for the scenario `later`.
 async fn whole(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
-    plain(lab, run, script).await?;
-    let connection = run.readers.first().and_then(Reader::last);
-    lab.events = connection.map_or(0, |connection| connection.lasting().count());
+    let stream = plain(lab, run, script.clone()).await?;
+    let whole = run.readers.first().and_then(Reader::last).cloned().unwrap_or_default();
+    lab.events = whole.lasting().count();
+    lab.kept = Some(Kept { script, id: stream.id, whole, since: Instant::now() });
     if run.n == 0 {
         let script = lab.script();
         lab.resumable = readers::offers_resume(lab, script).await;

@@ -1,6 +1,6 @@
 //! A scripted model server: OpenAI chat completions, streamed or in one piece. What it says follows
 //! from the directive in the prompt alone, so that every attempt at one answer says the same.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::now_us;
@@ -28,15 +29,35 @@ pub(crate) struct Script {
     pub(crate) reset_at: Option<usize>,
     /// The body ends, without a finish reason, after so many tokens.
     pub(crate) end_at: Option<usize>,
+    /// Before this token it waits until [`Holds::release`] names it.
+    pub(crate) hold_at: Option<usize>,
+}
+
+/// The names of the answers that need not wait any longer at their script's `hold_at`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holds(Arc<watch::Sender<HashSet<String>>>);
+
+impl Holds {
+    pub(crate) fn release(&self, name: &str) {
+        self.0.send_modify(|names| {
+            names.insert(name.to_owned());
+        });
+    }
+
+    /// Resolves when the answer of this name may go on.
+    pub(crate) async fn released(&self, name: &str) {
+        // The sender is here: it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|names| names.contains(name)).await;
+    }
 }
 
 impl Script {
     /// The prompt that asks for this answer.
     pub(crate) fn prompt(&self) -> String {
-        let Self { name, tokens, gap_ms, size, reset_at, end_at } = self;
+        let Self { name, tokens, gap_ms, size, reset_at, end_at, hold_at } = self;
         let mut text =
             format!("[streamproof name={name} tokens={tokens} gap_ms={gap_ms} size={size}");
-        for (word, at) in [("reset_at", reset_at), ("end_at", end_at)] {
+        for (word, at) in [("reset_at", reset_at), ("end_at", end_at), ("hold_at", hold_at)] {
             if let Some(at) = at {
                 let _ = write!(text, " {word}={at}");
             }
@@ -58,6 +79,7 @@ impl Script {
                 "size" => script.size = value.parse().ok()?,
                 "reset_at" => script.reset_at = value.parse().ok(),
                 "end_at" => script.end_at = value.parse().ok(),
+                "hold_at" => script.hold_at = value.parse().ok(),
                 _ => {}
             }
         }
@@ -94,6 +116,7 @@ pub(crate) struct Saw {
 struct Shared {
     seen: Mutex<HashMap<String, Saw>>,
     down: AtomicBool,
+    holds: Holds,
 }
 
 /// A running scripted upstream; it stops when it is dropped.
@@ -108,10 +131,10 @@ impl Upstream {
     ///
     /// # Errors
     /// The address cannot be had.
-    pub(crate) async fn start(listen: &str) -> io::Result<Self> {
+    pub(crate) async fn start(listen: &str, holds: Holds) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { holds, ..Shared::default() });
         let mut tasks = JoinSet::new();
         let of_all = shared.clone();
         tasks.spawn(async move {
@@ -166,14 +189,16 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     let Some(script) = request.body["messages"].as_array().and_then(|all| directive(all)) else {
         // Somebody's probe: an answer of one word.
         let script = Script { name: "other".into(), tokens: 1, ..Script::default() };
-        return answer(&mut socket, &request, &script, &mut Vec::new()).await.map(drop);
+        return answer(&mut socket, (&request, &script), &shared.holds, &mut Vec::new())
+            .await
+            .map(drop);
     };
     shared.note(&script.name, |saw| {
         saw.requests += 1;
         saw.open += 1;
     });
     let mut sent_us = Vec::new();
-    let finished = answer(&mut socket, &request, &script, &mut sent_us).await;
+    let finished = answer(&mut socket, (&request, &script), &shared.holds, &mut sent_us).await;
     shared.note(&script.name, |saw| {
         saw.open -= 1;
         if saw.sent_us.is_empty() {
@@ -207,8 +232,8 @@ fn usage(script: &Script) -> Value {
 /// Gives the answer. False: the client went away before its end.
 async fn answer(
     socket: &mut TcpStream,
-    request: &Request,
-    script: &Script,
+    (request, script): (&Request, &Script),
+    holds: &Holds,
     sent_us: &mut Vec<u64>,
 ) -> io::Result<bool> {
     if request.body["stream"] != true {
@@ -229,6 +254,12 @@ async fn answer(
         }
         if script.end_at == Some(at) {
             return http::end(socket).await.map(|()| true);
+        }
+        if script.hold_at == Some(at) {
+            tokio::select! {
+                () = holds.released(&script.name) => {}
+                () = http::gone(socket) => return Ok(false),
+            }
         }
         if script.gap_ms > 0 {
             let pause = tokio::time::sleep(Duration::from_millis(script.gap_ms));

@@ -258,7 +258,7 @@ fn a_history_is_judged_again_without_the_server() {
     std::fs::write(&other, old.to_string()).unwrap();
     let refused = streamproof(&["check", other.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(says(&refused).contains("its format is 1, not 2"), "{}", says(&refused));
+    assert!(says(&refused).contains("its format is 1, not 3"), "{}", says(&refused));
     for file in [history, other, junit] {
         std::fs::remove_file(file).unwrap();
     }

@@ -16,6 +16,7 @@ pub fn facts(history: &History) -> Vec<(&'static str, String)> {
         facts.push(("memory for idle readers", text));
     }
     facts.extend(usage(history).map(|text| ("usage", text)));
+    facts.extend(beside_a_slow_one(history).map(|text| ("beside a slow reader", text)));
     for run in &history.runs {
         of_run(run, &mut facts);
     }
@@ -75,6 +76,22 @@ fn arrivals(connection: &Connection, expected: &str, sent_us: &[u64]) -> Vec<u64
     took
 }
 
+/// How a reader got on while another one did not read.
+fn beside_a_slow_one(history: &History) -> Option<String> {
+    let run = history.runs.iter().find(|run| run.scenario == Scenario::Slow)?;
+    let (stopped, _) = run.paused_us?;
+    let first = run.readers.iter().find(|reader| reader.name == "first")?.last()?;
+    let mut before = stopped;
+    let (mut bytes, mut longest) = (0, 0);
+    for event in first.events.iter().filter(|event| event.at_us >= stopped) {
+        longest = longest.max(event.at_us - before);
+        before = event.at_us;
+        bytes += event.text.len();
+    }
+    let (kib, ms) = (bytes / 1024, longest / 1000);
+    Some(format!("the other one got {kib} KiB of text, and waited {ms} ms at most"))
+}
+
 /// Which endings told the usage.
 fn usage(history: &History) -> Option<String> {
     let all = [Ending::Success, Ending::Incomplete, Ending::Failed, Ending::Cancelled];
@@ -94,6 +111,9 @@ fn of_run(run: &Run, facts: &mut Vec<(&'static str, String)>) {
     if let Some(closed) = run.cancel.as_ref().and_then(|cancel| cancel.upstream_closed_ms) {
         let how = if run.cancellable { "a cancel" } else { "the reader went away" };
         facts.push(("upstream closed", format!("{closed} ms after {how}")));
+    }
+    if let Some(ms) = run.age_ms {
+        facts.push(("read again", format!("{} s after its end", ms / 1000)));
     }
     if run.scenario == Scenario::Kill {
         facts.push(("killed", breaks::outcome(run).into()));

@@ -1,7 +1,7 @@
 //! Readers that come back, and readers side by side.
 use super::endings::{difference, shortened};
 use super::{Word, watched};
-use crate::history::{Connection, Event, History, Reader, Run, Scenario, text};
+use crate::history::{Connection, Ending, Event, History, Reader, Run, Scenario, text};
 
 /// How a reader's events differ from the stream's.
 enum Difference {
@@ -211,34 +211,50 @@ fn same(first: &Connection, second: &Connection) -> Result<(), String> {
     compare(&whole, &other).map_or(Ok(()), |difference| Err(place(difference)))
 }
 
-pub(super) fn slow(_: &History, run: &Run) -> Word {
-    let (first, second) = two(run, Scenario::Slow)?;
-    // An answer that is over before the second reader comes is no longer there for it.
-    if second.status == 204 {
+/// The fast reader's connection and the slow reader, if the slow one stopped before the answer was
+/// over; and when it stopped.
+fn beside_a_slow_one(run: &Run) -> Option<(&Connection, &Reader, u64)> {
+    if run.scenario != Scenario::Slow {
         return None;
     }
-    Some(same(first, second))
+    let of = |name: &str| run.readers.iter().find(|reader| reader.name == name);
+    let (first, second) = (of("first")?.last()?, of("second")?);
+    let (stopped, _) = run.paused_us?;
+    let ended = first.events.iter().find(|event| event.ending.is_some());
+    ended.is_none_or(|event| event.at_us >= stopped).then_some((first, second, stopped))
 }
 
-/// Held up is who gets nothing for the second half of the other one's pause, and the rest after it.
-pub(super) fn held_up(_: &History, run: &Run) -> Word {
-    let (first, second) = two(run, Scenario::Slow)?;
-    if second.status == 204 {
-        return None;
+pub(super) fn slow(_: &History, run: &Run) -> Word {
+    let (first, second, _) = beside_a_slow_one(run)?;
+    let last = second.last()?;
+    if !last.let_in() || last.status == 204 {
+        return Some(Err(format!("cut off, resumed, and answered with {}", last.status)));
     }
-    let (from, to) = run.paused_us?;
-    let times: Vec<u64> = first.events.iter().map(|event| event.at_us).collect();
-    let after = times.iter().any(|at| *at >= to);
-    let quiet = from + (to - from) / 2;
-    let during = times.iter().any(|at| (quiet..to).contains(at));
-    let ms = (to - from) / 1000;
-    Some(if first.ending().is_none() {
-        Err("the fast reader has no ending".into())
-    } else if after && !during {
-        Err(format!("the slow reader paused for {ms} ms, and so had the fast one to"))
-    } else {
-        Ok(())
-    })
+    let have = second.assembled(run.replays);
+    let ending = have.iter().find_map(|event| event.ending);
+    if ending.is_none() {
+        return Some(Err(format!("no ending, {:?}", last.closed)));
+    }
+    let expected = run.expected.as_deref().filter(|_| ending == Some(Ending::Success));
+    let said = text(have.iter().copied());
+    if let Some(expected) = expected.filter(|expected| *expected != said) {
+        return Some(Err(difference(expected, &said)));
+    }
+    // A fast reader that was held up has nothing to compare with.
+    let whole: Vec<&Event> = first.lasting().collect();
+    let differs = first.ending().and_then(|_| compare(&whole, &have));
+    Some(differs.map_or(Ok(()), |difference| Err(place(difference))))
+}
+
+/// The slow reader reads on when the fast one is done: a fast one without an ending waited for it.
+pub(super) fn held_up(_: &History, run: &Run) -> Word {
+    let (first, _, stopped) = beside_a_slow_one(run)?;
+    if first.ending().is_some() {
+        return Some(Ok(()));
+    }
+    let during = first.events.iter().filter(|event| event.at_us >= stopped).count();
+    let (closed, all) = (first.closed, first.events.len());
+    Some(Err(format!("{during} of {all} events came while the other one read nothing, {closed:?}")))
 }
 
 pub(super) fn instances(history: &History, run: &Run) -> Word {

@@ -4,25 +4,38 @@ use super::endings::{difference, shortened};
 use super::{Word, ending_word};
 use crate::history::{Connection, Event, History, Reader, Run, Scenario, View, text};
 
-/// Numbers go up by one, from the first on.
+/// Numbers go up by one, from the first on. One who comes late need not be told what is void: then
+/// numbers may be left out that other readers had before they were told so.
 pub(super) fn numbered(_: &History, run: &Run) -> Word {
     if !run.numbered {
         return None;
     }
     let whole = run.replay.as_ref().filter(|replay| replay.let_in())?;
-    let number = |event: &Event| event.cursor.as_ref()?.parse::<u64>().ok();
-    let mut numbers = whole.lasting().filter_map(number);
-    let mut last = numbers.next()?;
+    let mut numbers = whole.lasting().filter_map(|event| Some((number(event)?, event.void)));
+    let (mut last, _) = numbers.next()?;
     if run.scenario == Scenario::Watched && last != 1 {
         return Some(Err(format!("the first event is number {last}")));
     }
-    for number in numbers {
-        if number != last + 1 {
+    for (number, is_void) in numbers {
+        if number != last + 1 && !(is_void && were_shown(run, last + 1, number)) {
             return Some(Err(format!("{number} follows {last}")));
         }
         last = number;
     }
     Some(Ok(()))
+}
+
+fn number(event: &Event) -> Option<u64> {
+    event.cursor.as_ref()?.parse().ok()
+}
+
+/// Readers had all events from this number to before that one.
+fn were_shown(run: &Run, from: u64, to: u64) -> bool {
+    let had = |wanted: u64| {
+        let mut all = run.readers.iter().flat_map(|reader| &reader.connections);
+        all.any(|c| c.events.iter().any(|event| number(event) == Some(wanted)))
+    };
+    from < to && (from..to).all(had)
 }
 
 /// Every connection has the stream's events behind its cursor, and nothing else.
@@ -156,4 +169,40 @@ pub(super) fn starts(run: &Run) -> Word {
     }
     let anew = run.starts.iter().filter(|start| !start.replayed).count();
     Some(if anew > 1 { Err(format!("one key, {anew} starts")) } else { Ok(()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbered;
+    use crate::history::{Connection, Ending, Event, History, Reader, Run, Scenario};
+
+    fn events(numbers: &[u64], void: u64) -> Vec<Event> {
+        let event = |n: &u64| Event {
+            cursor: Some(n.to_string()),
+            void: *n == void,
+            ending: (n == numbers.last().unwrap()).then_some(Ending::Success),
+            ..Event::default()
+        };
+        numbers.iter().map(event).collect()
+    }
+
+    fn judged(shown: &[u64], replayed: &[u64], void: u64) -> bool {
+        let connection = |events| Connection { status: 200, events, ..Connection::default() };
+        let mut run = Run::new(Scenario::Kill, 0);
+        run.numbered = true;
+        let connections = vec![connection(events(shown, void))];
+        run.readers.push(Reader { name: "reader".into(), connections });
+        run.replay = Some(connection(events(replayed, void)));
+        numbered(&History::default(), &run).unwrap().is_ok()
+    }
+
+    #[test]
+    fn only_what_was_shown_and_is_void_may_be_left_out() {
+        let all = [1, 2, 3, 4, 5, 6];
+        assert!(judged(&all, &all, 5));
+        assert!(judged(&all, &[1, 2, 5, 6], 5));
+        assert!(!judged(&all, &[1, 2, 5, 6], 4), "nobody was told that it is void");
+        assert!(!judged(&[1, 2, 4, 5, 6], &[1, 2, 5, 6], 5), "nobody saw the third");
+        assert!(!judged(&all, &[1, 2, 2, 3, 4, 5, 6], 2), "one number twice");
+    }
 }

@@ -73,7 +73,7 @@ async fn read(mut socket: Socket, how: How, recorder: &mut Recorder<'_>, begun: 
     loop {
         // The connection may serve other requests: after an ending, it is this side that closes.
         let ended = recorder.ended();
-        let silence = if ended { how.silence.min(CLOSES_WITHIN / 4) } else { how.silence };
+        let silence = if ended { how.silence.min(CLOSES_WITHIN / 10) } else { how.silence };
         let frame = match timeout(silence, socket.next()).await {
             Err(_) if ended => {
                 recorder.connection.closed = Closed::Reader;

@@ -79,6 +79,12 @@ impl Log {
         (kind == "done").then(|| data["status"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Resolves when it has ended.
+    pub(super) async fn over(&self) {
+        let mut changes = self.changes();
+        while self.status().is_none() && changes.changed().await.is_ok() {}
+    }
+
     pub(super) fn changes(&self) -> Changes {
         self.grown.subscribe()
     }

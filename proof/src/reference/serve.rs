@@ -1,18 +1,13 @@
 //! Readers of streams, and questions about them.
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::log::Log;
 use super::{Fault, Shared, refuse};
 use crate::http;
-
-/// A write that takes longer was a slow reader's.
-const SLOW: Duration = Duration::from_millis(20);
 
 /// The state of a stream: its text, the number of its last event, and how it ended.
 pub(super) async fn state(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result<()> {
@@ -88,28 +83,48 @@ pub(super) async fn read(
             let data = altered(shared, (over, reader), data);
             let id = shown(shared, at);
             let frame = format!("id: {id}\nevent: {kind}\ndata: {data}\n\n");
-            let begun = Instant::now();
-            if shared.has(Fault::HoldsUp) {
-                let _turn = shared.turn.lock().await;
-                http::chunk(&mut socket, &frame).await?;
-            } else {
-                http::chunk(&mut socket, &frame).await?;
-            }
+            let was_slow = write(&mut socket, shared, log, &frame).await?;
             if kind == "done" {
                 return finish(socket, shared, &frame).await;
             }
-            if shared.has(Fault::DropsSlow) && begun.elapsed() > SLOW {
+            if was_slow {
                 at = log.events(0).len().saturating_sub(1).max(at);
                 break;
             }
         }
+        let over = log.status().is_some();
         if log.events(0).len() > at {
             continue;
+        }
+        if over {
+            // Resumed behind the ending: there is nothing left to say.
+            return http::end(&mut socket).await;
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return Ok(()) },
             () = http::gone(&mut socket) => return Ok(()),
         }
+    }
+}
+
+/// Writes a frame. True, in the fault that drops slow readers: the stream ended meanwhile.
+async fn write(
+    socket: &mut TcpStream,
+    shared: &Shared,
+    log: &Log,
+    frame: &str,
+) -> io::Result<bool> {
+    let holds_up = shared.has(Fault::HoldsUp);
+    let _turn = if holds_up { Some(shared.turn.lock().await) } else { None };
+    let write = http::chunk(socket, frame);
+    if !shared.has(Fault::DropsSlow) {
+        return write.await.map(|()| false);
+    }
+    let mut write = std::pin::pin!(write);
+    tokio::select! {
+        biased;
+        written = &mut write => written.map(|()| false),
+        () = log.over() => write.await.map(|()| true),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clients that go away and come back, and a server that is killed.
 use std::time::Duration;
 
+use crate::client::millis;
 use crate::history::{Closed, Connection, Reader, Run, Scenario};
 use crate::lab::{Lab, cursor, finished, until};
 use crate::upstream::Script;
@@ -47,14 +48,23 @@ async fn replay(lab: &Lab, id: Option<&str>, target: usize) -> Option<Connection
 /// Resumed when all is over: from the middle and from the last event, and read again.
 pub(super) async fn after_end(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
     let stream = super::plain(lab, run, script).await?;
-    if lab.wire.forgets_ended() {
-        return Ok(());
-    }
-    if run.scenario == Scenario::Later {
-        tokio::time::sleep(lab.settings.later).await;
-    }
-    let id = stream.id.as_deref();
     let whole = run.readers[0].connections[0].clone();
+    read_again(lab, run, (stream.id.as_deref(), &whole)).await;
+    Ok(())
+}
+
+/// The same with the first scenario's stream, which ended some time ago.
+pub(super) async fn later(lab: &Lab, run: &mut Run) -> Result<(), String> {
+    let kept = lab.kept.clone().ok_or("no stream was read to its end")?;
+    tokio::time::sleep(lab.settings.later.saturating_sub(kept.since.elapsed())).await;
+    run.expected = lab.scripted().then(|| kept.script.text());
+    run.age_ms = Some(millis(kept.since.elapsed()));
+    run.readers.push(Reader { name: "reader".into(), connections: vec![kept.whole.clone()] });
+    read_again(lab, run, (kept.id.as_deref(), &kept.whole)).await;
+    Ok(())
+}
+
+async fn read_again(lab: &Lab, run: &mut Run, (id, whole): (Option<&str>, &Connection)) {
     let middle = whole.events.len() / 2;
     let places = [("from the middle", middle), ("from the last event", whole.events.len())];
     for (name, upto) in places {
@@ -67,7 +77,7 @@ pub(super) async fn after_end(lab: &mut Lab, run: &mut Run, script: Script) -> R
         }
     }
     run.replay = replay(lab, id, 0).await;
-    Ok(())
+    run.views.extend(lab.view(id, 0).await);
 }
 
 /// A cursor that never was, of a stream that is over.
@@ -85,7 +95,7 @@ pub(super) async fn impossible(lab: &mut Lab, run: &mut Run, script: Script) -> 
 }
 
 /// Killed while a reader is at a random event. With one target, the reader resumes when the server
-/// is back; with several, at once at the next one.
+/// is back; with several, at once at the next one. The answer waits near its end for that.
 pub(super) async fn kill(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
     let Some(hooks) = lab.hooks.clone() else { return Ok(()) };
     let at = lab.dice.between(1, lab.events.saturating_sub(4).max(1));
@@ -100,14 +110,16 @@ pub(super) async fn kill(lab: &mut Lab, run: &mut Run, script: Script) -> Result
     }
     let connections = vec![finished(reading).await];
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
-    let back = resume_killed(lab, run, connections, id.as_deref());
+    let back = resume_killed(lab, run, connections, (id.as_deref(), &stream.name));
     if several {
         let (started, ()) = tokio::join!(hooks.start(), back);
         started?;
     } else {
         back.await;
     }
+    lab.holds.release(&stream.name);
     run.replay = replay(lab, id.as_deref(), 0).await;
+    run.views.extend(lab.view(id.as_deref(), 0).await);
     killed
 }
 
@@ -120,15 +132,22 @@ async fn resume_killed(
     lab: &Lab,
     run: &mut Run,
     mut connections: Vec<Connection>,
-    id: Option<&str>,
+    (id, name): (Option<&str>, &str),
 ) {
+    let patience = lab.settings.silence / 4;
     let by = tokio::time::Instant::now() + COMES_BACK_FOR;
     let over = |all: &[Connection]| all.iter().any(|connection| connection.ending().is_some());
     let mut target = 0;
     while lab.resumable && !over(&connections) {
         target += 1;
         let place = (target % lab.targets.len(), connections.last().and_then(cursor));
-        let Some(next) = lab.resumed(id, place, lab.how(None)).await else { break };
+        let Some((reading, mut seen)) = lab.resume(id, place, lab.how(None)) else { break };
+        let shown = tokio::time::timeout(patience, until(&mut seen, 1)).await;
+        // One that was refused comes again, and the answer waits for it.
+        if !shown.is_ok_and(|seen| seen.events == 0) {
+            lab.holds.release(name);
+        }
+        let next = finished(reading).await;
         let busy = matches!(next.status, 0 | 502 | 503 | 504);
         let again = tokio::time::Instant::now() < by;
         if busy && again {

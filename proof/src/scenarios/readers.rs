@@ -1,51 +1,87 @@
 //! Several readers of one stream.
 use std::time::Duration;
 
-use crate::history::{Memory, Reader, Run, Scenario};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::AGAIN_AFTER;
+use crate::client::{How, Seen};
+use crate::history::{Memory, Reader, Run};
 use crate::hooks;
-use crate::lab::{Lab, cursor, finished, until};
-use crate::narrow::Narrow;
+use crate::lab::{Lab, Reading, cursor, finished, until};
 use crate::upstream::Script;
 
 /// Whether a stream that is running can be resumed by the protocol's means.
-pub(super) async fn offers_resume(lab: &Lab, script: Script) -> bool {
+pub(super) async fn offers_resume(lab: &Lab, mut script: Script) -> bool {
+    let waits = waits_for_a_reader(lab, &mut script);
     let Ok(stream) = lab.start(script, 0, &[]).await else { return false };
     // Some servers can be resumed only a moment after the first event.
-    let (reading, seen) = lab.read(&stream, 0, lab.how(Some((lab.events / 2).max(3))));
+    let leave = if waits { 3 } else { (lab.events / 2).max(3) };
+    let (reading, seen) = lab.read(&stream, 0, lab.how(Some(leave)));
     let had = finished(reading).await;
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
     let behind = cursor(&had);
     if behind.is_none() && !lab.wire.replays() {
         return false;
     }
-    let resumed = lab.resumed(id.as_deref(), (0, behind), lab.how(Some(1))).await;
+    let coming = joins(lab, (id.as_deref(), waits), behind, lab.how(Some(1))).await;
+    lab.holds.release(&stream.name);
+    let resumed = match coming {
+        Some((reading, _)) => Some(finished(reading).await),
+        None => None,
+    };
     // A refusal by one of these says that the server has no such thing; all else is its failure.
     let none = [0, 204, 400, 401, 403, 404, 405, 410, 415, 422, 426, 501];
     resumed.is_some_and(|next| !none.contains(&next.status))
 }
 
-/// Two readers at a time; in `slow`, the second does not read for a while.
-pub(super) async fn two(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
-    let slow = run.scenario == Scenario::Slow;
-    let narrow =
-        if slow { Some(Narrow::start(&lab.targets[0], lab.settings.slow).await?) } else { None };
+/// Where a stream that is over cannot be had again, the answer waits in its middle for those who
+/// come later. False: it cannot, since it is not the script's.
+fn waits_for_a_reader(lab: &Lab, script: &mut Script) -> bool {
+    let waits = lab.wire.forgets_ended() && lab.scripted();
+    script.hold_at = waits.then_some(script.tokens / 2);
+    waits
+}
+
+/// Resumes. Where the answer waits for it, until it is let in: done with its first event or its end.
+async fn joins(
+    lab: &Lab,
+    (id, waits): (Option<&str>, bool),
+    cursor: Option<String>,
+    how: How,
+) -> Option<(Reading, watch::Receiver<Seen>)> {
+    let by = Instant::now() + lab.settings.silence / 2;
+    loop {
+        let (reading, mut seen) = lab.resume(id, (0, cursor.clone()), how)?;
+        if !waits {
+            return Some((reading, seen));
+        }
+        let _ = timeout_at(by, until(&mut seen, 1)).await;
+        let refused = seen.borrow().over && seen.borrow().events == 0;
+        if !refused || Instant::now() >= by {
+            return Some((reading, seen));
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Two readers at a time.
+pub(super) async fn two(lab: &mut Lab, run: &mut Run, mut script: Script) -> Result<(), String> {
+    let waits = waits_for_a_reader(lab, &mut script);
     let stream = lab.start(script, 0, &[]).await?;
     let (first, mut seen) = lab.read(&stream, 0, lab.how(None));
     // As in `offers_resume`: a replay may be had only a moment after the first event.
-    let at = if lab.wire.replays() { lab.events / 2 } else { 1 };
+    let at = if lab.wire.replays() && !waits { lab.events / 2 } else { 1 };
     let known = until(&mut seen, at).await;
     let id = stream.id.clone().or(known.id);
-    let second = match &narrow {
-        Some(narrow) => lab.resume_by(&narrow.base, id.as_deref()),
-        None => lab.resume(id.as_deref(), (0, None), lab.how(None)),
-    };
+    let second = joins(lab, (id.as_deref(), waits), None, lab.how(None)).await;
+    lab.holds.release(&stream.name);
     let first = finished(first).await;
     run.readers.push(Reader { name: "first".into(), connections: vec![first] });
     if let Some((second, _)) = second {
         let second = finished(second).await;
         run.readers.push(Reader { name: "second".into(), connections: vec![second] });
     }
-    run.paused_us = narrow.and_then(|narrow| narrow.paused_us());
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Ask, Prompt, Reading, Template, Wire, Writes, json as parsed};
-use crate::history::{Ending, Event};
+use crate::history::{self, Ending, Event, View};
 use crate::sse::Frame;
 
 pub(crate) struct Durable {
@@ -56,11 +56,26 @@ impl Wire for Durable {
 
     fn resume(&self, id: &str, cursor: Option<&str>) -> Option<Ask> {
         let offset = cursor.unwrap_or("-1");
-        let path = match &self.map {
-            Some(map) => map.read_path(id),
-            None => path(id),
-        };
-        Some(Ask::get(format!("{path}?offset={offset}&live=sse")))
+        Some(Ask::get(format!("{}?offset={offset}&live=sse", self.path(id))))
+    }
+
+    /// A catch-up read: what there is, in one answer.
+    fn view(&self, id: &str) -> Option<Ask> {
+        Some(Ask::get(format!("{}?offset=-1", self.path(id))))
+    }
+
+    fn seen(&self, body: &Value) -> View {
+        let mut reading = Reading::default();
+        let items = body.as_array().into_iter().flatten();
+        let events: Vec<Event> = items.map(|item| self.item(item, &mut reading)).collect();
+        View {
+            // Without a mapping, only a header says that the stream is closed.
+            ending: reading.pending,
+            text: Some(history::text(events.iter())),
+            used: events.iter().find_map(|event| event.used),
+            raw: body.to_string(),
+            ..View::default()
+        }
     }
 
     fn impossible(&self) -> Option<String> {
@@ -81,6 +96,13 @@ impl Wire for Durable {
 }
 
 impl Durable {
+    fn path(&self, id: &str) -> String {
+        match &self.map {
+            Some(map) => map.read_path(id),
+            None => path(id),
+        }
+    }
+
     fn item(&self, item: &Value, reading: &mut Reading) -> Event {
         let mut event = Event { raw: item.to_string(), ..Event::default() };
         let frame = Frame { data: item.to_string(), ..Frame::default() };

@@ -1,12 +1,19 @@
 //! Anthropic Messages. The protocol has no resume; servers that number their events by `id:` and
 //! answer `GET /v1/messages/{id}?stream=true&starting_after=N` are resumed by that.
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Ask, Prompt, Reading, Wire, event, json as parsed, output_tokens, text};
-use crate::history::{Ending, Event};
+use crate::history::{Ending, Event, View};
 use crate::sse::Frame;
 
 pub(crate) struct Messages;
+
+fn ending(stop_reason: &str) -> Ending {
+    match stop_reason {
+        "max_tokens" | "model_context_window_exceeded" | "pause_turn" => Ending::Incomplete,
+        _ => Ending::Success,
+    }
+}
 
 impl Wire for Messages {
     fn name(&self) -> &'static str {
@@ -34,12 +41,8 @@ impl Wire for Messages {
             "content_block_delta" => event.text = text(&data["delta"]["text"]),
             "message_delta" => {
                 event.used = output_tokens(&data["usage"]);
-                reading.pending = Some(match data["delta"]["stop_reason"].as_str() {
-                    Some("max_tokens" | "model_context_window_exceeded" | "pause_turn") | None => {
-                        Ending::Incomplete
-                    }
-                    Some(_) => Ending::Success,
-                });
+                let reason = data["delta"]["stop_reason"].as_str();
+                reading.pending = Some(reason.map_or(Ending::Incomplete, ending));
             }
             "message_stop" => {
                 event.ending = Some(reading.pending.take().unwrap_or(Ending::Incomplete));
@@ -56,6 +59,26 @@ impl Wire for Messages {
         let after = cursor.map(|n| format!("&starting_after={n}")).unwrap_or_default();
         let ask = Ask::get(format!("/v1/messages/{id}?stream=true{after}"));
         Some(ask.header("anthropic-version", "2023-06-01"))
+    }
+
+    /// As OpenAI's: Anthropic keeps no message, and so has no such route.
+    fn view(&self, id: &str) -> Option<Ask> {
+        let ask = Ask::get(format!("/v1/messages/{id}"));
+        Some(ask.header("anthropic-version", "2023-06-01"))
+    }
+
+    fn seen(&self, body: &Value) -> View {
+        let ended = body["stop_reason"].as_str().map(ending);
+        let ended = ended.or_else(|| super::template::ending(body["status"].as_str()?));
+        let blocks = body["content"].as_array().into_iter().flatten();
+        let said: String = blocks.map(|block| text(&block["text"])).collect();
+        View {
+            ending: ended,
+            text: ended.is_some().then_some(said),
+            used: output_tokens(&body["usage"]),
+            raw: body.to_string(),
+            ..View::default()
+        }
     }
 
     fn impossible(&self) -> Option<String> {

@@ -148,7 +148,8 @@ pub(super) fn uuid(name: &str) -> String {
     )
 }
 
-fn ending(word: &str) -> Option<Ending> {
+/// How a stream ended, by the usual words; none while it goes on.
+pub(super) fn ending(word: &str) -> Option<Ending> {
     match word {
         "completed" | "complete" | "success" | "succeeded" | "ok" | "stop" => Some(Ending::Success),
         "cancelled" | "canceled" | "aborted" => Some(Ending::Cancelled),

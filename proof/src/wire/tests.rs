@@ -47,6 +47,25 @@ fn each_protocol_has_its_own_ending() {
 }
 
 #[test]
+fn what_is_asked_for_in_one_piece_says_what_the_stream_says() {
+    let seen = |protocol: &str, body: &str| {
+        let view = of(protocol, None).unwrap().seen(&serde_json::from_str(body).unwrap());
+        (view.ending, view.text, view.used)
+    };
+    let chat = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"length"}],"usage":{"completion_tokens":3},"status":"completed"}"#;
+    assert_eq!(seen("chat", chat), (Some(Ending::Incomplete), Some("Hello".into()), Some(3)));
+    let running =
+        r#"{"choices":[{"message":{"content":"Hel"},"finish_reason":null}],"status":"running"}"#;
+    assert_eq!(seen("chat", running), (None, None, None));
+    let cancelled = running.replace("running", "cancelled");
+    assert_eq!(seen("chat", &cancelled), (Some(Ending::Cancelled), Some("Hel".into()), None));
+    let message = r#"{"content":[{"type":"text","text":"Hel"},{"type":"text","text":"lo"}],"stop_reason":"end_turn","usage":{"output_tokens":2}}"#;
+    assert_eq!(seen("messages", message), (Some(Ending::Success), Some("Hello".into()), Some(2)));
+    let items = r#"[{"text":"Hel"},{"text":"lo"}]"#;
+    assert_eq!(seen("durable", items), (None, Some("Hello".into()), None));
+}
+
+#[test]
 fn a_closed_durable_stream_ends_behind_its_last_offset() {
     let wire = of("durable", None).unwrap();
     let stream = "event: data\ndata: [{\"text\":\"Hel\"},{\"text\":\"lo\"}]\n\nevent: control\ndata: {\"streamNextOffset\":\"7\",\"streamClosed\":true}\n\n";
