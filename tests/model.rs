@@ -1,5 +1,5 @@
-//! A model of who may write to a generation's log: append, take-over, fence, unknown outcomes,
-//! cancel, end, pause, crash and hand-over, every order of them for small sizes.
+//! A model of the right to write to a generation's log. It has append, take-over, fence, unknown
+//! outcomes, cancel, end, pause, crash and hand-over. It tries every order of them for small sizes.
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
 //! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Four
@@ -28,14 +28,14 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     Right,
-    /// Whoever appends, appends at the end, and nobody looks whose turn it is.
+    /// Every writer appends at the end, and nothing checks whose turn it is.
     NoFence,
     /// An append whose outcome is unknown is simply made again, at the end.
     BlindRetry,
     /// A take-over leaves the lanes of the old owner open.
     OpenLanes,
-    /// A take-over looks at the log as it was when its transaction began, before it waited for the
-    /// appends under way: the isolation level `repeatable read`.
+    /// A take-over sees the log as it was when its transaction began, before it waited for the
+    /// appends under way. This is the isolation level `repeatable read`.
     OldSnapshot,
 }
 

@@ -96,7 +96,7 @@ const RENAMED: [(&str, &str); 36] = [
 /// Lines of a file: above the aim it wants a reason, above the limit it wants two files.
 const MOST_LINES: usize = 400;
 
-/// What people write here; libraries are fetched, not written.
+/// The files that people write here; libraries are fetched, not written.
 fn files(dir: &Path, kinds: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -170,8 +170,8 @@ fn a_crate_is_named_where_it_belongs() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a line defines: the name behind `struct`, `enum`, `trait`, `type`, `mod` or `fn`, if it can be
-/// seen outside its module.
+/// The name that a line defines, behind `struct`, `enum`, `trait`, `type`, `mod` or `fn`. It has to
+/// be visible outside its module.
 fn defined(line: &str) -> Option<&str> {
     let mut words = line.trim_start().split([' ', '(', '<', ';', ':', '{']);
     let open = line.trim_start().starts_with("pub") || line.starts_with("mod ");

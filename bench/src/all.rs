@@ -9,7 +9,8 @@ use crate::figures;
 
 /// The longest that a scenario may take; on two cores, none takes four minutes.
 const EACH: Duration = Duration::from_secs(300);
-/// What is not measured by then is not measured: with the ends of what runs, that is 25 minutes.
+/// A scenario that has not begun by then is left out: with the ends of the running ones, that is 25
+/// minutes.
 const ALL: Duration = Duration::from_secs(1430);
 
 /// Connections at rest: a common figure, and what 20,000 open files leave on either side beside all else.

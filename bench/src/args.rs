@@ -34,7 +34,7 @@ options
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
-/// What is measured.
+/// The scenario to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// All of them, one after the other.
@@ -107,7 +107,7 @@ impl Scenario {
     ];
 }
 
-/// What to measure.
+/// The measurement to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) scenario: Scenario,

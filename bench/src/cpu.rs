@@ -47,7 +47,7 @@ impl Sample {
         }
     }
 
-    /// What was spent since `earlier`. A process that ended in between takes its time with it.
+    /// The CPU time since `earlier`. A process that ended in between takes its time with it.
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
         let before = |pid: &u32| earlier.children.get(pid).copied().unwrap_or(0);
         let children = self.children.iter().map(|(pid, ns)| ns.saturating_sub(before(pid)));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Failure, now_us};
 
-/// What a figure has to reach.
+/// The aim of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Aim {
     AtMost(f64),

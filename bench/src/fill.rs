@@ -20,7 +20,7 @@ const DAYS: u64 = 4;
 const NAMED: i64 = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is in a log now.
+/// The present size of a log.
 pub(crate) struct Filled {
     /// The generation that was really streamed; it has ended.
     pub(crate) streamed: String,
@@ -84,7 +84,8 @@ async fn stream(server: &Server, connection: &mut PgConnection) -> Result<String
     Err(format!("the journal was not folded in {PATIENCE:?}"))
 }
 
-/// What copies the generation `streamed`, puts all in order, and leaves nothing to be done later.
+/// Statements that copy the generation `streamed`, put all in order, and leave nothing to be done
+/// later.
 fn statements(streamed: &str, generations: u64) -> Vec<String> {
     let ids = format!(
         "create temp table old as select at, (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') \

@@ -1,5 +1,5 @@
-//! What a log's size costs: the same small load, resumes and old answers, on a log of many events and
-//! on one that holds hardly more than what is measured.
+//! The cost of a log's size. The same small load, resumes and old answers run on a log of many
+//! events. They also run on one that holds hardly more than the measured ones.
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 

@@ -21,7 +21,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// How much longer than planned a stream may take before it counts as hung.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What all readers together saw, and what it cost.
+/// The records of all readers together, and their cost.
 pub(crate) struct Load {
     /// One for each stream that came to the end of its body.
     pub(crate) streams: Vec<Seen>,
@@ -33,7 +33,7 @@ pub(crate) struct Load {
     pub(crate) spent: Spent,
 }
 
-/// What is to be read from one server, one request per stream.
+/// The streams to read from one server, one request per stream.
 pub(crate) struct Work {
     pub(crate) address: SocketAddr,
     /// All processes that serve it, without those below them.
@@ -45,7 +45,7 @@ pub(crate) struct Work {
     pub(crate) enough: Option<u64>,
 }
 
-/// What a reader has to know.
+/// The plan of a reader.
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Vec<Vec<u8>>,
@@ -113,7 +113,7 @@ where
     Load { streams, failures, window: to - from, spent }
 }
 
-/// What the model is asked.
+/// The prompt for the model.
 fn prompt(args: &Args, i: u64) -> String {
     match args.scenario {
         // The upstream stamps all that it says.

@@ -1,4 +1,4 @@
-//! What a token costs on its way from a model's socket to its delta, next to the bare bytes.
+//! The cost of a token on its way from a model's socket to its delta, next to the bare bytes.
 use std::io::{self, Write};
 
 use futures_util::StreamExt;

@@ -13,7 +13,7 @@ use crate::http::{Response, begin, events};
 use crate::running::said;
 use crate::server::Server;
 
-/// What they have missed; as many as a generation keeps in memory.
+/// The number of events that they have missed; as many as a generation keeps in memory.
 pub(crate) const BEHIND: u64 = 256;
 /// Resumes that are measured one at a time.
 const ROUNDS: usize = 300;

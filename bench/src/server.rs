@@ -23,7 +23,7 @@ static STARTED: AtomicU64 = AtomicU64::new(0);
 /// How much of its log is shown when it fails; bytes.
 const LAST_WORDS: usize = 4096;
 
-/// What of our environment would change the measurement.
+/// Variables of our environment that would change the measurement.
 const UNSET: [&str; 7] = [
     "DATABASE_URL",
     "LASTWORD_CONFIG",

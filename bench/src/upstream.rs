@@ -89,7 +89,7 @@ async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// What the prompt asks for.
+/// The script in the prompt.
 struct Script {
     tokens: u64,
     interval: Duration,

@@ -1,4 +1,5 @@
-//! What each event costs on its way, in instructions: a count, not a time, so that no busy machine makes it fail.
+//! The cost of each event on its way, in instructions. It is a count, not a time, so that no busy
+//! machine makes it fail.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers")]
 
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 const MEASURED: [(&str, u64, u64); 3] =
     [("append", 1282, 16_009), ("frame", 913, 4877), ("fanout", 482, 3106)];
 
-/// What it may be more, in per cent: another compiler or library is not a fault of ours.
+/// The allowed excess, in per cent: another compiler or library is not a fault of ours.
 const HEADROOM: u64 = 20;
 
 /// The fewer and the more events of the two runs, between which the rest of the process makes no difference.

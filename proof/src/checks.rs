@@ -12,21 +12,21 @@ mod watched;
 
 pub use facts::facts;
 
-/// What a rule says of one run: nothing, if it has no say in it.
+/// A rule's verdict on one run: `None` if the rule does not apply to it.
 type Word = Option<Result<(), String>>;
 
 /// A rule.
 pub struct Check {
     /// Its name, such as `resume.gap`.
     pub id: &'static str,
-    /// What it demands.
+    /// The demand of the rule.
     pub sentence: &'static str,
     /// Where the rule comes from.
     pub source: &'static str,
     judge: fn(&History, &Run) -> Word,
 }
 
-/// What a check says of a server.
+/// A check's verdict on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

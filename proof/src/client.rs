@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// Of an answer that is not a stream, so much is kept for people.
 const MOST_SAID: usize = 300;
 
-/// What a reader has seen so far, for those who wait for it.
+/// The progress of a reader so far, for those that wait for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) events: usize,

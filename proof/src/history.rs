@@ -1,4 +1,4 @@
-//! What was seen of a server: the whole input of the checks. It is written to a file as JSON and
+//! The observations of a server: the whole input of the checks. It is written to a file as JSON and
 //! can be judged again without the server.
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct History {
     pub expected: Vec<String>,
     /// In their order.
     pub runs: Vec<Run>,
-    /// What idle readers cost, where the server's process is known.
+    /// The memory of idle readers, where the server's process is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
 }
@@ -47,7 +47,7 @@ pub struct Memory {
     pub with: u64,
 }
 
-/// What one scenario did with one stream.
+/// The treatment of one stream by one scenario.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scenario {
@@ -88,7 +88,7 @@ pub enum Scenario {
 /// One stream, and what was done to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Run {
-    /// What was done.
+    /// The scenario of the run.
     pub scenario: Scenario,
     /// Counts the runs of a scenario, from 0.
     pub n: u32,
@@ -119,16 +119,16 @@ pub struct Run {
     /// The answers to all starts with one idempotency key.
     #[serde(default)]
     pub starts: Vec<Start>,
-    /// What the server said of the stream when it was asked, in this order.
+    /// The server's descriptions of the stream when it was asked, in this order.
     #[serde(default)]
     pub views: Vec<View>,
     /// The cancel, if there was one.
     pub cancel: Option<Cancelled>,
-    /// What the scripted upstream saw.
+    /// The observations of the scripted upstream.
     pub upstream: Option<UpstreamSaw>,
     /// How often the server was killed.
     pub kills: u32,
-    /// What kept the scenario from being done, if something did.
+    /// The obstacle that kept the scenario from being done, if there was one.
     pub problem: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct Start {
     pub replayed: bool,
 }
 
-/// What the server said of a stream when it was asked for its state, or as a cancel's receipt.
+/// The server's description of a stream, on request or as a cancel's receipt.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct View {
     /// A receipt of a cancel.
@@ -189,7 +189,7 @@ pub struct View {
 /// One reader's connections, in their order.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Reader {
-    /// What it is there for.
+    /// Its purpose.
     pub name: String,
     /// In their order.
     pub connections: Vec<Connection>,
@@ -212,7 +212,7 @@ pub struct Connection {
     pub events: Vec<Event>,
     /// How it ended.
     pub closed: Closed,
-    /// What came in place of a stream: an error's first words, or the body's type.
+    /// The answer in place of a stream: an error's first words, or the body's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
     /// From the request to the first byte of the body, in milliseconds.
@@ -248,13 +248,13 @@ pub struct Event {
     /// The cursor behind this event, if the protocol gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// What it adds to the answer.
+    /// Its addition to the answer.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// The stream's own word for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-    /// What was shown before is void: the answer begins again, and readers are told.
+    /// The text before is void: the answer begins again, and readers are told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub void: bool,
     /// Output tokens, where it says them.
@@ -273,7 +273,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a stream says of its own end.
+/// A stream's description of its own end.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
@@ -294,7 +294,7 @@ pub struct Cancelled {
     pub asked: bool,
     /// The HTTP status of the answer to that request.
     pub status: u16,
-    /// What the receipt says of the stream, if it says anything.
+    /// The receipt's description of the stream, if it has one.
     pub says: Option<Ending>,
     /// From the cancel until the upstream was closed, in milliseconds; none: not within the wait.
     pub upstream_closed_ms: Option<u64>,
@@ -302,7 +302,7 @@ pub struct Cancelled {
     pub was_running: bool,
 }
 
-/// What the scripted upstream saw of a run.
+/// The scripted upstream's observations of a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct UpstreamSaw {
     /// Requests for this answer.

@@ -105,7 +105,7 @@ async fn judged(seed: u64, fault: Option<Fault>) -> Vec<Finding> {
     for run in history.runs.iter().filter(|_| fault.is_none()) {
         assert_eq!(run.problem, None, "seed {seed}: {:?}", run.scenario);
     }
-    // What is written to a file is judged as what was seen.
+    // A history from a file is judged as the one that was seen.
     let text = serde_json::to_string(&history).expect("a history");
     let again: History = serde_json::from_str(&text).expect("the same history");
     checks::judge(&again)
@@ -188,7 +188,8 @@ async fn found(seeds: u64) {
 
 #[test]
 fn there_is_a_fault_for_every_check_but_two() {
-    // What a slow reader does to a server is not seen reliably: the kernel's buffers hold too much.
+    // The effect of a slow reader on a server is not seen reliably: the kernel's buffers hold too
+    // much.
     let slow = ["readers.slow", "readers.held_up"];
     for check in checks::ALL.iter().filter(|check| !slow.contains(&check.id)) {
         assert!(FAULTS.iter().any(|(_, id, _)| *id == check.id), "{}", check.id);

@@ -72,11 +72,11 @@ pub(crate) enum Fault {
     CancelCompletes,
     /// A repeated start says that it is one generation, and begins another.
     FalseReplay,
-    /// What the kill cut is a success after the restart.
+    /// The answer that the kill cut is a success after the restart.
     KilledAsSuccess,
 }
 
-/// What the server is started with.
+/// The server's settings at its start.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Where chat completions are asked for, such as `http://127.0.0.1:9100/v1`.
@@ -97,7 +97,7 @@ struct Shared {
     http: reqwest::Client,
     streams: Mutex<HashMap<String, Stream>>,
     keys: Mutex<HashMap<String, String>>,
-    /// Who writes to a reader, in the fault that lets all wait.
+    /// The writer's turn, in the fault that lets all wait.
     turn: tokio::sync::Mutex<()>,
     readers: AtomicU64,
     /// The generations.
@@ -231,5 +231,5 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
     http::json(socket, "200 OK", &json!({ "status": status })).await
 }
 
-/// What the readers of a log wait for.
+/// The changes that the readers of a log wait for.
 type Changes = watch::Receiver<usize>;

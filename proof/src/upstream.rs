@@ -1,4 +1,4 @@
-//! A scripted model server: OpenAI chat completions, streamed or in one piece. What it says follows
+//! A scripted model server: OpenAI chat completions, streamed or in one piece. Its text follows
 //! from the directive in the prompt alone, so that every attempt at one answer says the same.
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::client::now_us;
 use crate::http::{self, Request};
 
-/// What an answer is like. In a prompt: `[streamproof name=a tokens=40 gap_ms=5]`.
+/// The properties of an answer. In a prompt: `[streamproof name=a tokens=40 gap_ms=5]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) name: String,
@@ -76,7 +76,7 @@ impl Script {
     }
 }
 
-/// What was seen of the requests of one name.
+/// The observations of the requests of one name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Saw {
     pub(crate) requests: u32,
@@ -131,7 +131,7 @@ impl Upstream {
         self.address
     }
 
-    /// What was seen of this name so far.
+    /// The observations of this name so far.
     pub(crate) fn saw(&self, name: &str) -> Saw {
         self.shared.seen().get(name).cloned().unwrap_or_default()
     }

@@ -45,7 +45,7 @@ impl Ask {
     }
 }
 
-/// What a stream is asked for.
+/// The request of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) model: String,
@@ -54,7 +54,7 @@ pub(crate) struct Prompt {
     pub(crate) name: String,
 }
 
-/// What frames said so far of the stream that they belong to.
+/// The fields that frames had so far about the stream that they belong to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The stream's id, as soon as it is known.
@@ -125,7 +125,7 @@ pub(crate) trait Wire: Send + Sync {
         None
     }
 
-    /// What the answer to that says.
+    /// The description in the answer to that.
     fn seen(&self, _body: &Value) -> View {
         View::default()
     }
@@ -134,7 +134,7 @@ pub(crate) trait Wire: Send + Sync {
         None
     }
 
-    /// What a cancel's answer says of the stream.
+    /// A cancel answer's description of the stream.
     fn receipt(&self, _body: &Value) -> Option<Ending> {
         None
     }

@@ -18,7 +18,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// What the page loads before anyone touches it.
+/// The files that the page loads before anyone touches it.
 async fn files_of_page(client: &Client) -> Vec<String> {
     let request = client.http.get(format!("{}/", client.base)).header(ACCEPT, "text/html");
     let html = request.send().await.unwrap().text().await.unwrap();

@@ -1,8 +1,9 @@
 //! The long run: three instances, a hundred generations at a time, a fault every second; what
 //! clients saw is checked generation by generation. `make chaos`.
 //!
-//! Not here, because they break the log on purpose or need root: a database that is restored to
-//! an older state, a full disk, a wrong clock. Each has its test in `tests/it/faults`.
+//! Some faults are missing here, because they break the log on purpose or need root. These are a
+//! database that is restored to an older state, a full disk, and a wrong clock. Each has its test
+//! in `tests/it/faults`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers")]
 #![expect(unused, reason = "the helpers are the suite's, which uses all of them")]
 

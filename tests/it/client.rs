@@ -256,7 +256,7 @@ pub(crate) fn text(events: &[Received]) -> String {
     text
 }
 
-/// What every reader who saw a whole log relies on: 1, 2, 3 … n, one ending, nothing after it.
+/// Every reader of a whole log relies on this: 1, 2, 3 … n, one ending, nothing after it.
 pub(crate) fn assert_whole(events: &[Received]) {
     let ids: Vec<u64> = events.iter().map(|e| e.id).collect();
     let expected: Vec<u64> = (1..=events.len() as u64).collect();

@@ -20,7 +20,7 @@ use crate::conversation::{Talk, told};
 use crate::harness::TestApp;
 use crate::upstream::{Answer, Upstream};
 
-/// What the scripted model was told by its `n`-th request, as `role: text`.
+/// The messages of the scripted model's `n`-th request, as `role: text`.
 fn told_model(upstream: &Upstream, n: usize) -> Vec<String> {
     let request = &upstream.requests()[n];
     let line = |m: &Value| {

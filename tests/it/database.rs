@@ -22,7 +22,7 @@ fn shared_dir() -> PathBuf {
     std::env::temp_dir().join(format!("lastword-tests-{:x}", hasher.finish()))
 }
 
-/// What looks for PostgreSQL as the server does.
+/// A search for PostgreSQL, as the server does it.
 #[expect(clippy::disallowed_methods, reason = "a test is its own program")]
 pub(crate) fn search() -> Search {
     Search { bin_dir: None, path: std::env::var_os("PATH") }
@@ -117,7 +117,7 @@ impl TestDatabase {
 
     /// Drops what was said, as a retention of no days would.
     pub(crate) async fn forget_events(&self) {
-        // What is being folded just now would be there again.
+        // Rows that are being folded just now would come back.
         self.folded().await;
         let all = "with gone as (delete from journal) delete from segments";
         sqlx::query(all).execute(&mut self.connect().await).await.unwrap();

@@ -1,4 +1,4 @@
-//! What comes in and what goes out at the edge: sizes, codings, paths, ids, kinds of refusal.
+//! Requests and answers at the edge: sizes, codings, paths, ids, kinds of refusal.
 mod documents;
 
 use std::io::Write;

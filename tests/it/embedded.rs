@@ -286,8 +286,8 @@ fn start_in_child(dir: &Path, bin_dir: Option<&Path>) -> Child {
     child
 }
 
-/// Written by another process: while this one has a file open for writing, a server that another
-/// test starts at that moment inherits it, and nobody can run the file.
+/// Another process writes it. While this one has a file open for writing, a server that another
+/// test starts at that moment inherits it. Nobody can run the file then.
 fn program(dir: &Path, name: &str, script: &str) {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])

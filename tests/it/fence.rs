@@ -98,7 +98,7 @@ pub(crate) async fn until(session: &mut Session, kind: &str) -> bool {
     false
 }
 
-/// What the rows show: an error names the first rule that is broken.
+/// The rows obey the rules; an error names the first rule that is broken.
 async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<(), String> {
     let rows = sqlx::query(
         "select seq, epoch, json_build_object('type', type)::jsonb || data::jsonb as event \
@@ -134,7 +134,7 @@ async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<
     Ok(())
 }
 
-/// What the demo says, undisturbed.
+/// The demo's text without a disturbance.
 async fn expected(log: Log) -> String {
     let (engine, _) = engine(log);
     let at = start(&engine, &format!("/demo tokens={TOKENS} tps=0 seed=1")).await;

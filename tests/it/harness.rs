@@ -29,9 +29,9 @@ pub(crate) struct TestApp {
 
 /// The configuration of a test, to be changed before the start.
 pub(crate) fn config(database: &TestDatabase) -> Config {
-    // What main does: the first of many tests wins; all want the same.
+    // The set-up of main: the first of many tests wins; all want the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // What main does first; only the first of many tests has it to do.
+    // The first step of main; only the first of many tests has to do it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),

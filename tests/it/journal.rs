@@ -1,5 +1,5 @@
-//! What appends leave in the journal, and what becomes of it: nothing that is read changes when it is
-//! folded, whoever folds it, and nobody writes by a lane that was closed.
+//! Appends fill the journal, and folds empty it. A fold changes nothing for readers, no matter
+//! which process folds. No process writes by a lane that was closed.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,7 +250,8 @@ async fn readers_see_every_event_once_while_it_is_folded() {
     folding.abort();
 }
 
-/// Who appended has copies of what is to be folded; another one, or who comes later, has none, or old ones.
+/// The process that appended has copies of the rows to fold. Another one, or a later one, has none,
+/// or old ones.
 #[tokio::test]
 async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
     let bench = bench().await;

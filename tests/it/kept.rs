@@ -1,5 +1,5 @@
-//! An answer that its upstream keeps: whatever breaks, each part of it is read once, and an answer
-//! that nobody wants any more is ended there.
+//! An answer that its upstream keeps. Every part of it is read once after every fault. An answer
+//! that is not wanted any more is ended there.
 use futures_util::future::join_all;
 use lastword::config::{Config, ModelConfig};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ mod streams;
 const TOKENS: usize = 12;
 /// After so many events the text has begun: five are before it.
 const BREAK: usize = 10;
-/// What is heard of it then.
+/// The number of pieces that are read then.
 const HEARD: usize = 5;
 
 const CLEAN: Break = |answer| answer;

@@ -12,7 +12,7 @@ mod away;
 mod joined;
 mod refused;
 
-/// What the model says in all, and after how many of these tokens it breaks off.
+/// The model's tokens in all, and the number of them after which it breaks off.
 const TOKENS: usize = 60;
 const BREAK: usize = 20;
 /// How much an instructed model says again, in bytes.
@@ -66,7 +66,7 @@ fn breaks(answer: Answer, loss: &str) -> Answer {
     }
 }
 
-/// Who speaks it, for the file.
+/// The provider that speaks it, for the file.
 fn spoken(wire: &str) -> String {
     match wire {
         "responses" => "provider = 'openai'\nwire = 'responses'".into(),

@@ -1,4 +1,4 @@
-//! What stands before and behind lastword in a deployment, really run: nginx with our
+//! The programs before and behind lastword in a deployment, really run: nginx with our
 //! configuration, PgBouncer before Postgres.
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -123,7 +123,7 @@ async fn a_generation_is_a_span_above_its_models() {
     assert_eq!(attribute(failed, "error.type"), "upstream_rejected");
     assert_eq!(spans.len(), 3);
 
-    // What the model was told is below the span.
+    // The model's `traceparent` is below the span.
     let header = upstream.requests()[0].header("traceparent").unwrap().to_owned();
     assert_eq!(header, format!("00-{TRACE}-{}-01", first["spanId"].as_str().unwrap()));
     let header = upstream.requests()[1].header("traceparent").unwrap().to_owned();

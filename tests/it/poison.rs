@@ -1,4 +1,4 @@
-//! What was accepted can always be read, and a row that cannot be read is nobody else's trouble.
+//! Every accepted body can be read. A row that cannot be read harms only its own generation.
 mod json;
 mod order;
 mod routes;
@@ -40,7 +40,7 @@ fn serve(dir: &TempDir, database: &TestDatabase) -> tokio::process::Command {
     serve
 }
 
-/// What came of the bodies: those that were taken, and how many were refused.
+/// The results of the bodies: those that were taken, and how many were refused.
 struct Sent {
     stored: Vec<Stored>,
     refused: usize,

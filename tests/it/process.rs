@@ -14,7 +14,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
-    /// What it said at its start.
+    /// The lines of its start.
     pub(crate) said: Vec<String>,
     _stdout: Lines<BufReader<ChildStdout>>,
     log: Option<Lines<BufReader<ChildStderr>>>,

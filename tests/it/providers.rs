@@ -1,4 +1,4 @@
-//! What the OpenAI provider makes of everything that an upstream can do, over real sockets.
+//! The OpenAI provider's reading of every behaviour of an upstream, over real sockets.
 use std::time::Duration;
 
 use futures_util::StreamExt;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::database::TestDatabase;
 
-/// What the server says when an insert is done; it is sent when the commit is.
+/// The server's message when an insert is done; it is sent when the commit is.
 const INSERTED: &[u8] = b"INSERT 0 ";
 
 /// Listens on a socket of its own and passes everything on, but for what it was told to lose.
@@ -71,7 +71,7 @@ struct Counters {
     holes: Arc<AtomicUsize>,
 }
 
-/// What becomes of bytes on their way.
+/// The fate of bytes on their way.
 enum Fate {
     Pass,
     Swallow,

@@ -79,7 +79,7 @@ async fn the_server_is_killed_at_random_tokens() {
     assert!(server.terminate().await.success());
 }
 
-/// What the scripted model says in all.
+/// The scripted model's tokens in all.
 const TOKENS: usize = 300;
 
 /// A server whose model is a scripted upstream that can, or cannot, go on from a text.

@@ -166,7 +166,7 @@ async fn weigh(kind: &str, most: u64, request: impl Fn(&str) -> String, answered
     drop((warm, all));
     println!("{MANY} {kind}: {grown} KiB");
     assert!(grown <= most * MANY, "{MANY} {kind} took {grown} KiB");
-    // What runs would be waited for.
+    // A stop would wait for the running answers.
     server.kill().await;
 }
 

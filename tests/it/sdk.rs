@@ -1,6 +1,6 @@
-//! The clients that people use, as they are published: `openai`, `anthropic` (PyPI and npm), openai-agents, LangChain, the
-//! AI SDK, Durable Streams; each against two instances behind a proxy that knows nothing.
-//! `scripts/setup test` installs them from tests/sdk.
+//! The clients of real users, in their published form: `openai`, `anthropic` (PyPI and npm),
+//! openai-agents, LangChain, the AI SDK, Durable Streams. Each meets two instances behind a proxy
+//! that knows nothing. `scripts/setup test` installs them from tests/sdk.
 mod pair;
 
 use std::path::PathBuf;

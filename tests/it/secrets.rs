@@ -1,4 +1,4 @@
-//! What is said to the server, and what opens it, is in none of its log lines and errors.
+//! No log line and no error contains a prompt, an answer or a credential.
 use std::process::Stdio;
 
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
 use crate::program;
 
-/// What harms nobody else together with the others: each at a value that nobody needs.
+/// Settings that do not disturb each other, each at a value that nobody needs.
 const ODD: &[(&str, &str)] = &[
     ("default_transaction_isolation", "'repeatable read'"),
     ("default_transaction_deferrable", "on"),
@@ -44,7 +44,8 @@ const ODD: &[(&str, &str)] = &[
     ("enable_partition_pruning", "off"),
 ];
 
-/// Whose foreign keys would not cascade, in a schema of its own, at the other level of isolation.
+/// Settings that stop foreign keys from cascading, in a schema of its own, at the other level of
+/// isolation.
 const ODD_TOO: &[(&str, &str)] = &[
     ("default_transaction_isolation", "serializable"),
     ("session_replication_role", "replica"),

@@ -14,7 +14,7 @@ use crate::harness::{TestApp, model_config};
 
 const WIRES: [&str; 2] = ["openai", "anthropic"];
 
-/// What `flaky` and `dropped` of tests/simulators/fixtures.json answer.
+/// The answers of `flaky` and `dropped` of tests/simulators/fixtures.json.
 const SIX: &str = "one two three four five six";
 
 fn installed(below: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use crate::raw::{exchange, request};
 const STARTERS: [&str; 6] = ["native", "conversation", "chat", "responses", "messages", "AI SDK"];
 const READERS: [&str; 6] = ["native", "events", "durable", "chat", "responses", "messages"];
 
-/// What an answer comes to, in the words of the log.
+/// The sum of an answer, in the words of the log.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     text: String,

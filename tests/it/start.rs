@@ -270,7 +270,7 @@ async fn what_has_no_place_waits_and_what_is_too_much_is_refused() {
     assert_eq!(code(third).await, (503, json!("overloaded")));
     assert_eq!(app.database.number("select count(*) from generations").await, 2);
 
-    // What is there already costs nothing to name again.
+    // A repeat of a known start costs nothing.
     let again = keyed(&app.client, "second", &json!({"prompt": "ho"})).await;
     assert_eq!(again.status(), StatusCode::OK);
     let reused = keyed(&app.client, "second", &json!({"prompt": "no"})).await;

@@ -1,5 +1,5 @@
-//! What is another tenant's does not exist: every operation of the served documents, with ids that
-//! are somebody else's and ids that are nobody's, answered alike to the last byte.
+//! The data of another tenant does not exist. Every operation of the served documents gets ids of
+//! another tenant and ids that do not exist. The answers are alike to the last byte.
 mod frames;
 mod rows;
 
@@ -11,7 +11,7 @@ use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use rows::{Asks, ROWS};
 
-/// What a tenant has, by name.
+/// The objects of a tenant, by name.
 #[derive(Clone)]
 struct Names {
     generation: String,
@@ -23,7 +23,7 @@ struct Names {
 }
 
 impl Names {
-    /// What nobody has.
+    /// Objects that do not exist.
     fn unknown() -> Self {
         Self {
             generation: "00000000-0000-7000-8000-000000000001".into(),
@@ -199,7 +199,7 @@ async fn every_operation_has_its_row() {
     let listed: BTreeSet<String> = ROWS.iter().map(|row| row.operation.to_owned()).collect();
     assert_eq!(operations, listed, "the document, then the rows");
     for row in ROWS {
-        // Whatever has a tenant's id in its path is asked with one.
+        // Every operation with a tenant's id in its path is asked with one.
         let names = row.operation.contains("{id}") || row.operation.contains("{token}");
         let asked = match row.asks {
             Asks::Alike(asks) => !asks.is_empty(),

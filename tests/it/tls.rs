@@ -158,8 +158,9 @@ for (let n = 0; n < want; n++) {
 </script>"
 }
 
-/// A page that opens as many streams without being heard out: what is open when the first has said
-/// much more after six were, and what opens when that one is closed.
+/// A page that opens as many streams without reading them to their end. It reports the open ones
+/// when the first has said much more after six were open. It reports the one that opens when that
+/// is closed.
 fn starving_page(events: &str) -> String {
     let mut page = String::from("<!doctype html><script>\nlet open = 0, before = 0, heard = 0;\n");
     writeln!(page, "const want = {STREAMS}, events = '{events}';").unwrap();

@@ -62,7 +62,8 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     let chat = app.client.get("/v1/generations?status=running").await;
     assert_eq!(chat.status(), 200);
 
-    // Whoever knows it goes on: for this version it is a generation like any other, but for one event.
+    // An heir that knows the event goes on. For this version it is a generation like any other, but
+    // for one event.
     let heir = InstanceId::random();
     let mut claim = crate::log_contract::claim(&newer, bench.owner, 2, 5);
     claim.owner = heir;
@@ -76,7 +77,7 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     app.stop().await;
 }
 
-/// What was logged by this thread.
+/// The log lines of this thread.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 

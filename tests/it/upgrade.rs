@@ -1,5 +1,5 @@
-//! Two versions side by side: what a newer one adds to the tables does not disturb this one, which
-//! may run before, during and after, and may start again.
+//! Two versions side by side: the additions of a newer one to the tables do not disturb this one.
+//! This one may run before, during and after, and may start again.
 use std::fs::{self, File};
 
 use serde_json::{Value, json};
@@ -112,8 +112,8 @@ async fn a_newer_database_is_named_in_the_log() {
     }
 }
 
-/// What was applied under this name before has to be the same: another history is no version of
-/// ours, and is not touched.
+/// The migration that was applied under this name has to be the same. Another history is no version
+/// of ours, and is not touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_history_of_the_tables_is_refused() {
     let (database, config, _dir) = TestApp::start().await.stop().await;

@@ -1,4 +1,4 @@
-//! What can happen next, and what it does.
+//! The possible next steps, and their effects.
 use super::instance::{Instance, Lane, Process, Stop, Taking};
 use super::log::{self, Append, Claim, Ending, Kind, Statement};
 use super::{Protocol, State};
@@ -37,7 +37,7 @@ pub(crate) enum Action {
     Vanish(usize),
 }
 
-/// What nobody wishes for, of this instance.
+/// Faults of this instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The lane's connection is lost: after the commit, or with the transaction under way.
@@ -69,7 +69,7 @@ impl Protocol {
         }
     }
 
-    /// What `recover.rs` does, and what happens to a process by itself.
+    /// The steps of `recover.rs`, and the events of a process.
     pub(crate) fn upkeep(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let instance = &state.instances[i];
         match (&instance.taking, instance.process) {

@@ -1,4 +1,4 @@
-//! What one process knows: the rules of `src/engine/recorder/lane.rs` and
+//! The knowledge of one process: the rules of `src/engine/recorder/lane.rs` and
 //! `src/engine/recover.rs`.
 use super::Variant;
 use super::log::{Append, Claim, Kind, Rows};
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     pub(crate) epoch: u8,
     /// The seq before the first one in `shown`.
     pub(crate) before: usize,
-    /// What readers here have been shown.
+    /// The entries that readers here have seen.
     pub(crate) shown: Vec<Kind>,
     /// The last seq handed in.
     pub(crate) handed: usize,
@@ -56,8 +56,8 @@ pub(crate) enum Lane {
         refused: u8,
         lost: bool,
     },
-    /// On its way to Postgres and back. What an answer changes here, nobody else sees: only its
-    /// loss is a step of its own.
+    /// On its way to Postgres and back. No other instance sees the change that an answer makes
+    /// here: only its loss is a step of its own.
     Flying(Vec<Append>, u8),
 }
 

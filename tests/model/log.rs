@@ -1,4 +1,4 @@
-//! What Postgres does, one transaction at a time: the rules of `src/store/lane.rs`,
+//! The work of Postgres, one transaction at a time: the rules of `src/store/lane.rs`,
 //! `src/store/append.rs` and `src/store/takeover.rs`.
 use super::Variant;
 
@@ -54,7 +54,7 @@ pub(crate) struct Open {
     known: Vec<Option<usize>>,
 }
 
-/// What is in the database.
+/// The content of the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
     pub(crate) log: Vec<Rows>,

@@ -1,4 +1,5 @@
-//! What a stream costs at least: the bytes of each event in one `write` when it is due, and nothing else.
+//! The least cost of a stream: the bytes of each event in one `write` when it is due, and nothing
+//! else.
 //!
 //! It answers the same starts as the demo model, with the same bytes for an event. One thread sends
 //! all of them; another accepts.
@@ -63,7 +64,7 @@ fn send(starts: &Receiver<Stream>) {
             && first.key().0 <= now
         {
             let ((_, n), mut stream) = first.remove_entry();
-            // Whoever left, or takes nothing, is left.
+            // A client that has left, or takes nothing, is dropped.
             if matches!(stream.send_next(&mut bytes), Ok(true)) {
                 due.insert((stream.due_us(), n), stream);
             }
@@ -124,7 +125,7 @@ impl Stream {
     }
 }
 
-/// What goes out with one write.
+/// The bytes that go out with one write.
 #[derive(Default)]
 struct Bytes {
     event: Vec<u8>,

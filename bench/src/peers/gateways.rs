@@ -113,7 +113,7 @@ async fn measure(
     Ok(figures)
 }
 
-/// What each adds to the time to first token: all are asked in turn.
+/// The time that each adds to the time to first token: all are asked in turn.
 async fn added(
     upstream: &Upstream,
     ours: &Gateway,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::Failure;
 
 const POLL: Duration = Duration::from_millis(20);
-/// What one gets to end by itself.
+/// The time that one gets to end by itself.
 const STOP: Duration = Duration::from_secs(5);
 
 /// A running peer. Dropping it ends it.

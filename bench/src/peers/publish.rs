@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Failure, now_us};
 
-/// What is posted, and where.
+/// The request that is posted, and its address.
 #[derive(Clone)]
 pub(crate) struct Publish {
     pub(crate) address: SocketAddr,

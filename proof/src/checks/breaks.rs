@@ -26,7 +26,7 @@ pub(super) fn shown(_: &History, run: &Run) -> Word {
     Some(keeps_what_was_shown(reader, run.replays).and_then(|()| has_it_still(run, reader)))
 }
 
-/// Who reads the stream from its beginning gets what was shown, too.
+/// A reader that begins at the stream's beginning gets the shown text, too.
 fn has_it_still(run: &Run, reader: &Reader) -> Result<(), String> {
     let Some(replay) = &run.replay else { return Ok(()) };
     if !replay.let_in() {
@@ -63,7 +63,7 @@ pub(super) fn ending(_: &History, run: &Run) -> Word {
     }
 }
 
-/// What became of a stream whose server was killed.
+/// The outcome of a stream whose server was killed.
 pub(super) fn outcome(run: &Run) -> &'static str {
     let Some(reader) = run.readers.first() else { return "could not be killed" };
     if !was_cut(reader) {

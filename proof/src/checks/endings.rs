@@ -83,7 +83,7 @@ pub(super) fn whole(_: &History, run: &Run) -> Word {
             Err(difference(expected, &said))
         });
     }
-    // What stops without a word stops so when it is cancelled, too.
+    // A stream that stops without an ending does so when it is cancelled, too.
     let stopped = |reader: &Reader| {
         run.cancel.is_some() && reader.last().is_some_and(Connection::ended_silently)
     };
@@ -109,7 +109,7 @@ fn right(ending: Option<Ending>, expected: &str, said: &str) -> bool {
     }
 }
 
-/// What an upstream that broke off means is another check's.
+/// Another check judges the meaning of an upstream that broke off.
 fn is_upstream_cut(run: &Run) -> bool {
     matches!(run.scenario, Scenario::UpstreamReset | Scenario::UpstreamTruncated)
 }

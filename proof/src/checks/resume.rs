@@ -101,7 +101,7 @@ fn shown(reader: &Reader, replays: bool) -> Vec<(String, &Connection)> {
         .collect()
 }
 
-/// What was shown stays, unless the server says that it is void.
+/// The shown text stays, unless the server says that it is void.
 pub(super) fn keeps_what_was_shown(reader: &Reader, replays: bool) -> Result<(), String> {
     let shown = shown(reader, replays);
     for pair in shown.windows(2) {

@@ -201,7 +201,7 @@ impl Template {
         self.read.as_deref().unwrap_or_default().replace("{id}", id)
     }
 
-    /// What one event means, without its cursor.
+    /// The meaning of one event, without its cursor.
     pub(crate) fn meaning(&self, frame: &Frame, reading: &mut Reading) -> Event {
         let mut event = event(frame);
         let data = parsed(frame);

@@ -1,7 +1,8 @@
-//! What a model is asked: its vendor in the client's own words, others in their protocol.
+//! The requests that a model gets: its own vendor's in the client's own words, others in their
+//! protocol.
 use super::*;
 
-/// What Claude Code sends, in short.
+/// The requests of Claude Code, in short.
 fn agent(model: &str) -> Value {
     json!({
         "model": model, "max_tokens": 32000, "stream": true,

@@ -128,7 +128,7 @@ async fn what_is_wrong_with_a_frame_itself() {
             assert_eq!(refused(&mut socket, &frame, "invalid_type").await["ref"], Value::Null);
         }
     }
-    // What a newer client says beside what is known is not looked at.
+    // Unknown fields of a newer client are ignored.
     for (body, _) in rows::UNKNOWN_FIELDS.iter().filter(|(body, _)| body.contains("\"prompt\"")) {
         socket.send_raw(Message::text(generate(body))).await;
         assert_eq!(socket.frame().await.unwrap()["type"], "ack", "{body}");

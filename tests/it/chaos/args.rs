@@ -1,7 +1,7 @@
 //! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read'`.
 use std::time::Duration;
 
-/// What a run is asked to do.
+/// The task of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) time: Duration,

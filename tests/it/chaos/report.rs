@@ -1,4 +1,4 @@
-//! What happened in a run; what was wrong is kept in a file.
+//! The events of a run; a file keeps the faults.
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What is wrong with a request about conversations is said clearly, and stores nothing.
+//! A fault in a request about conversations is described clearly, and stores nothing.
 use reqwest::Method;
 use serde_json::{Value, json};
 

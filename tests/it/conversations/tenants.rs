@@ -1,4 +1,4 @@
-//! What is another tenant's does not exist, on every way into the store.
+//! The data of another tenant does not exist, on every way into the store.
 use lastword::domain::conversation::{Change, Content, NewMessage, ParentAsked, TurnAsked};
 use lastword::domain::generation::Request;
 use lastword::domain::id::{ConversationId, MessageId, Tenant};

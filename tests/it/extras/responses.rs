@@ -217,7 +217,7 @@ async fn what_a_response_says_comes_out_again() {
     pair.stop().await;
 }
 
-/// What comes back from the client goes up under the ids that the upstream gave.
+/// Items that come back from the client go up under the ids that the upstream gave.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_go_up_again_under_the_ids_that_they_came_with() {
     let pair = Pair::over_responses(everything()).await;
@@ -235,8 +235,8 @@ async fn items_go_up_again_under_the_ids_that_they_came_with() {
     pair.stop().await;
 }
 
-/// An attempt that is void takes its items along, and one that breaks off in the middle of a tool
-/// of the provider's leaves it incomplete.
+/// A void attempt loses its items with it. One that breaks off in the middle of a tool of the
+/// provider leaves the item incomplete.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_of_a_void_attempt_are_not_told_again() {
     let begun = json!({ "id": "ws_1", "type": "web_search_call", "status": "in_progress" });

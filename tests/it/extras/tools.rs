@@ -107,7 +107,7 @@ fn custom() -> Value {
     json!([{ "type": "custom", "custom": { "name": "sh" } }])
 }
 
-/// What a chat client has of the call, live and in one piece.
+/// A chat client's view of the call, live and in one piece.
 async fn asked_in_chat(pair: &Pair) {
     let body = json!({ "messages": [{ "role": "user", "content": "hi" }], "tools": custom() });
     let (live, whole) = pair.all_ways(completion, &body).await;

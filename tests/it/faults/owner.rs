@@ -83,7 +83,7 @@ async fn commits_whose_replies_are_lost_are_there_once() {
     for lost in 1..=5 {
         near.take(10).await;
         fleet.members[0].proxy.lose(1);
-        // What follows waits for the lane, which must find out what became of its commit.
+        // The next step waits for the lane, which must find out the outcome of its commit.
         while fleet.members[0].proxy.lost() < lost {
             near.take(1).await;
         }

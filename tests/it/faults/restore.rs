@@ -79,7 +79,7 @@ async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     stop(&server, &cluster).await;
     copy(&backup, &cluster).await;
     revive(&mut server).await;
-    // Whatever the paused instance has read last is there again, and is not the same.
+    // The last row that the paused instance has read is there again, and is not the same.
     for (id, head) in ids.iter().zip(heads) {
         let goes_on = async {
             let mut looks = interval(LOOK);

@@ -1,7 +1,7 @@
-//! llama.cpp's own streams, as `llama-server` 11434 has them: a request with `X-Conversation-Id` goes
-//! on when its client is gone, `GET /v1/stream?conv_id=NAME&from=0` gives its very bytes, live and for
-//! 300 s after its end, an unknown name is 404, a place ahead of the stream is 200 and empty, and only
-//! `DELETE` stops it (204).
+//! llama.cpp's own streams, as `llama-server` 11434 has them. A request with `X-Conversation-Id`
+//! goes on when its client is gone. `GET /v1/stream?conv_id=NAME&from=0` gives its very bytes, live
+//! and for 300 s after its end. An unknown name is 404, and a place ahead of the stream is 200 and
+//! empty. Only `DELETE` stops it (204).
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -38,7 +38,7 @@ struct Streams {
     name: Arc<Mutex<Option<String>>>,
     /// How the nth stream ends, behind so many frames.
     breaks: Vec<(usize, Break)>,
-    /// What is answered in place of a stream that goes on.
+    /// The answer in place of a stream that goes on.
     lost: Option<Answer>,
 }
 

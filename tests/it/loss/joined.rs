@@ -1,5 +1,5 @@
-//! A text that breaks off at any character goes on as if it had not, at servers that behave as real
-//! ones were seen to: behind half a token a model loses letters, joins words and indents wrongly.
+//! A text that breaks off at any character goes on as if it had not. The servers behave as real
+//! ones were seen to. Behind half a token a model loses letters, joins words and indents wrongly.
 use std::collections::HashSet;
 use std::sync::Mutex;
 
@@ -62,8 +62,8 @@ enum Habit {
     /// llama.cpp 11434, chat completions with `continue_final_message`, a raw template: what it
     /// says follows the last character. At ends of tokens 41 of 44 seams were sound, elsewhere 1 of 56.
     Exact,
-    /// vLLM 0.32 with 7 of 20 templates (Qwen3.5, Llama 3.2, …): white space at the end is trimmed, and
-    /// 24 of 24 cuts behind white space said it twice.
+    /// vLLM 0.32 with 7 of 20 templates (Qwen3.5, Llama 3.2, …): white space at the end is trimmed.
+    /// 24 of 24 cuts behind white space repeated it.
     Trims,
     /// llama.cpp 11434, `/v1/messages`: the text that was sent is said first.
     Echoes,
@@ -160,7 +160,8 @@ async fn an_answer_that_breaks_off_at_any_character_is_sound() {
         let mut sound = 0;
         let ends = borders();
         for (at, (text, attempts)) in ats.iter().zip(answers) {
-            // What strays is asked behind the whole text, where half a token is half a token.
+            // A text that strays is asked behind the whole text, where half a token is half a
+            // token.
             let may = matches!(habit, Habit::Strays) && !ends.contains(at);
             assert!(text == whole || may, "{name}: {:?}\n{text}", &whole[..*at]);
             assert_eq!(attempts, 2, "{name}: asking once more is no attempt");

@@ -19,7 +19,7 @@ pub(super) enum Route {
     Change,
 }
 
-/// What was accepted: whose it is, and what is to be read where.
+/// An accepted body: its tenant, its texts, and the places to read them.
 pub(super) struct Stored {
     route: Route,
     id: String,

@@ -1,4 +1,4 @@
-//! What is a whole answer, however it is cut, and what is not.
+//! Answers that are whole, however they are cut, and answers that are not.
 use super::*;
 
 #[tokio::test]

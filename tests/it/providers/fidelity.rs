@@ -1,4 +1,4 @@
-//! What goes up where client and upstream speak the same protocol: the client's own body.
+//! Client and upstream speak the same protocol: the client's own body goes up.
 use lastword::domain::source::{Source, WireProtocol};
 use lastword::providers::messages::Anthropic;
 use lastword::providers::responses::Responses;

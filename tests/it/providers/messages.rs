@@ -1,4 +1,4 @@
-//! What the Anthropic provider makes of the Messages API, and of what else comes from there.
+//! The Anthropic provider's reading of the Messages API, and of other content from there.
 use lastword::domain::event::ToolCallDelta;
 use lastword::providers::messages::Anthropic;
 

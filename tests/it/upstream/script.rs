@@ -1,4 +1,4 @@
-//! What a scripted upstream answers.
+//! The answers of a scripted upstream.
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -237,11 +237,11 @@ impl Model {
 
 pub(crate) type Respond = dyn Fn(&Request, usize) -> Answer + Send + Sync;
 
-/// What each request gets; the number of the request, from 0, decides too.
+/// The answer of each request; the number of the request, from 0, decides too.
 pub(crate) struct Script(pub(crate) Box<Respond>);
 
 impl Script {
-    /// What the function makes of each request and its number.
+    /// The function makes the answer from each request and its number.
     pub(crate) fn with(
         respond: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
     ) -> Self {

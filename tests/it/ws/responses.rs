@@ -171,7 +171,7 @@ async fn a_warm_up_asks_no_model_and_is_continued() {
         .map(|m| m["content"].as_str().unwrap())
         .collect();
     assert_eq!(told, ["be loud", "the surroundings", "and now?"]);
-    // What it came to is in the log, and is continued from any connection; the warm-up is not.
+    // The answer is in the log, and is continued from any connection; the warm-up is not.
     let mut other = Socket::at(app.address, PATH, &[]).await;
     let (status, code, about) = refused(&mut other, &ask).await;
     assert_eq!((status, code.as_str()), (400, "previous_response_not_found"));
@@ -238,7 +238,7 @@ async fn what_is_wrong_is_told_and_the_socket_serves_on() {
     assert_eq!((status, code.as_str()), (400, "cursor_ahead"));
     assert_eq!(about, "starting_after");
 
-    // What is no frame at all is forgiven a few times.
+    // Messages that are no frames are forgiven a few times.
     for _ in 0..20 {
         socket.send_raw(Message::text("{")).await;
         let Some(answer) = socket.frame().await else { break };

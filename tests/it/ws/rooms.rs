@@ -44,7 +44,7 @@ async fn types(socket: &mut Socket, conversation: &str, state: &str) {
     socket.send(&json!({"type": "typing", "conversation": conversation, "state": state})).await;
 }
 
-/// What comes before the answer to a ping: all that was on its way.
+/// The frames before the answer to a ping: all that were on their way.
 async fn before_pong(socket: &mut Socket) -> Vec<Value> {
     socket.send(&json!({"type": "ping", "ref": "p"})).await;
     let mut frames = Vec::new();

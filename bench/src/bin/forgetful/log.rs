@@ -13,8 +13,8 @@ pub(crate) struct Forgetful(pub(crate) Arc<dyn Events>);
 
 struct Writer(Box<dyn LogWriter>);
 
-/// What is left of an append: its change of the row, and of its entries the ending alone. That is
-/// all that a lane hears of a generation, so nothing seems to be missing before it.
+/// The rest of an append: its change of the row, and of its entries only the ending. That is all
+/// that a lane hears of a generation, so nothing seems to be missing before it.
 fn kept(append: &Append) -> Option<Append> {
     let entries = match &append.row {
         RowChange::None => return None,
