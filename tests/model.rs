@@ -3,7 +3,8 @@
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
 //! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Four
-//! mistakes that the protocol invites live here, too; the checker must find them, or it sees nothing.
+//! mistakes that the protocol invites live here, too; the checker must find them, or it sees
+//! nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "model/actions.rs"]
@@ -52,8 +53,8 @@ struct Protocol {
     cancels: u8,
     /// Whether who died or was paused comes back.
     comes_back: bool,
-    /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own: twice the
-    /// states.
+    /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own:
+    /// twice the states.
     snapshots: bool,
 }
 

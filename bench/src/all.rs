@@ -1,4 +1,5 @@
-//! Everything, one after the other: what fails or takes too long is a line of the table, and the rest goes on.
+//! Everything, one after the other: what fails or takes too long is a line of the table, and the
+//! rest goes on.
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -13,7 +14,8 @@ const EACH: Duration = Duration::from_secs(300);
 /// minutes.
 const ALL: Duration = Duration::from_secs(1430);
 
-/// Connections at rest: a common figure, and what 20,000 open files leave on either side beside all else.
+/// Connections at rest: a common figure, and what 20,000 open files leave on either side beside all
+/// else.
 const AT_REST: [u64; 2] = [10_000, 19_000];
 
 /// How long each of several rounds lasts; the first two are not counted.

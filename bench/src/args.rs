@@ -83,7 +83,8 @@ impl Scenario {
         Self::ALL.iter().find(|(_, known, _)| *known == self).map_or("", |(name, ..)| name)
     }
 
-    /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
+    /// Its name, and as much of it as says something: generations, readers, tokens per second,
+    /// seconds.
     const ALL: [(&'static str, Self, [u64; 4]); 19] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),

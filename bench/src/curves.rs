@@ -12,7 +12,8 @@ use crate::svg::{Chart, Series};
 
 /// One reader each.
 const GENERATIONS: [u64; 5] = [10, 100, 500, 1000, 2000];
-/// Of each of a few generations, which are fewer where there would be more events than two cores deliver.
+/// Of each of a few generations, which are fewer where there would be more events than two cores
+/// deliver.
 const READERS: [u64; 6] = [1, 3, 10, 30, 100, 1000];
 /// Events per second beyond which the machine is measured and not the program.
 const MOST: u64 = 50_000;

@@ -1,4 +1,5 @@
-//! A log with a past: one generation that was really streamed, copied many times over the last days.
+//! A log with a past: one generation that was really streamed, copied many times over the last
+//! days.
 //!
 //! So its rows are those that the server leaves, in whatever way it stores them.
 use lastword::store::embedded::Embedded;

@@ -138,7 +138,8 @@ pub(crate) async fn read_events(
     if seen >= count { Ok(seen) } else { Err(format!("{seen} of {count} events came")) }
 }
 
-/// Everything of a long answer, several at a time: how long, and what it takes of the server's memory.
+/// Everything of a long answer, several at a time: how long, and what it takes of the server's
+/// memory.
 async fn replay(server: &Server) -> Result<[Figure; 2], Failure> {
     let id = begin(server.address, &format!("/demo tokens={} tps=0 ttft_ms=0", LONG - 2)).await?;
     let last = said(server, &id, LONG).await?;

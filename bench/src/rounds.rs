@@ -1,4 +1,5 @@
-//! The scenarios of ours alone: one run with its report, or several on one server and their medians.
+//! The scenarios of ours alone: one run with its report, or several on one server and their
+//! medians.
 use crate::args::{Args, Scenario};
 use crate::figure::Figure;
 use crate::report::Report;

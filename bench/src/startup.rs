@@ -1,4 +1,5 @@
-//! From exec to the first request that is answered, with a cluster that is there already; and the program's size.
+//! From exec to the first request that is answered, with a cluster that is there already; and the
+//! program's size.
 use std::process::Command;
 use std::time::Duration;
 

@@ -102,7 +102,8 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
     Ok(engine)
 }
 
-/// One token: the bare commit beside it, and when each reader had it after its making; microseconds.
+/// One token: the bare commit beside it, and when each reader had it after its making;
+/// microseconds.
 struct Round {
     commit: u64,
     near: u64,

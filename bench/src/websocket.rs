@@ -1,4 +1,5 @@
-//! One WebSocket for each reader, next to one SSE stream for each: the same starts, the same events.
+//! One WebSocket for each reader, next to one SSE stream for each: the same starts, the same
+//! events.
 //!
 //! The server writes a frame for each event, as SSE has a block for each. Events that are ready
 //! together go out in one write on both. Events are counted, by their stamps, and not frames or

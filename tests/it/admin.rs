@@ -1,4 +1,5 @@
-//! `/v1/admin`: an operator sees what all tenants run and stops it, and hears nothing of what is said.
+//! `/v1/admin`: an operator sees what all tenants run and stops it, and hears nothing of what is
+//! said.
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -130,8 +130,8 @@ impl Client {
         }
     }
 
-    /// Asks for the events over one transport; `None` where no server answers. The status is HTTP's,
-    /// or what the socket's answer would be there.
+    /// Asks for the events over one transport; `None` where no server answers. The status is
+    /// HTTP's, or what the socket's answer would be there.
     pub(crate) async fn ask_events(
         &self,
         id: &str,

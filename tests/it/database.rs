@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 static SHARED: OnceCell<Embedded> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// BackgroundResponse between runs, so that only the first one initialises a cluster. Not below the checkout,
-/// which the database's user may not be able to reach.
+/// BackgroundResponse between runs, so that only the first one initialises a cluster. Not below the
+/// checkout, which the database's user may not be able to reach.
 fn shared_dir() -> PathBuf {
     let mut hasher = DefaultHasher::new();
     env!("CARGO_MANIFEST_DIR").hash(&mut hasher);

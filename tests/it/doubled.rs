@@ -1,5 +1,5 @@
-//! The second line of defence: two events under one seq are never folded or read without an alarm, and
-//! nothing else suffers from them.
+//! The second line of defence: two events under one seq are never folded or read without an alarm,
+//! and nothing else suffers from them.
 use std::time::Duration;
 
 use lastword::domain::id::{InstanceId, Seq};

@@ -94,7 +94,8 @@ async fn start_lines(change: impl FnOnce(&mut Config)) -> Vec<String> {
     told.map(|(name, line)| format!("{name} {line}")).collect()
 }
 
-/// As Ollama's API reference has it: the list tells no window, a loaded model's does, a model's file may.
+/// As Ollama's API reference has it: the list tells no window, a loaded model's does, a model's
+/// file may.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_windows_of_ollama_are_asked_for() {
     let upstream = Upstream::start(Script::with(|request, _| match request.line.as_str() {

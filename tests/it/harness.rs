@@ -61,7 +61,8 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
     }
 }
 
-/// All tests hold with and without hints between instances: `LASTWORD_NOTIFY=off` runs them without.
+/// All tests hold with and without hints between instances: `LASTWORD_NOTIFY=off` runs them
+/// without.
 #[expect(clippy::disallowed_methods, reason = "a test is its own program")]
 fn notify_by_environment() -> bool {
     !std::env::var("LASTWORD_NOTIFY").is_ok_and(|word| word == "off" || word == "false")

@@ -165,8 +165,8 @@ async fn a_closed_lane_is_refused_and_the_next_one_goes_on_with_what_was_not_tak
     assert_eq!(bench.log.events.read(&taken, Seq::ZERO, 100).await.unwrap().len(), 4);
 }
 
-/// The moments of a take-over, one at a time: an append that begins while the lanes are being closed
-/// waits, and is refused.
+/// The moments of a take-over, one at a time: an append that begins while the lanes are being
+/// closed waits, and is refused.
 #[tokio::test]
 async fn an_append_waits_for_a_take_over_that_is_under_way() {
     let bench = bench().await;
@@ -219,7 +219,8 @@ async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_
     assert_eq!(bench.database.number("select count(*) from events").await, 0);
 }
 
-/// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one twice.
+/// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one
+/// twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_every_event_once_while_it_is_folded() {
     let bench = Arc::new(bench().await);

@@ -1,4 +1,5 @@
-//! `lastword keys`: made, listed and ended wherever the database is; and what a start needs of them.
+//! `lastword keys`: made, listed and ended wherever the database is; and what a start needs of
+//! them.
 use std::path::Path;
 use std::process::Output;
 

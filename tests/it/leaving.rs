@@ -49,7 +49,8 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
         let stream = begun(&app, &posted(path, "", &body)).await;
         let id = stream.answer().header("lastword-generation").unwrap().to_owned();
         drop(stream);
-        // Within the test's patience, which is shorter than the usual grace of 10 s would allow twice.
+        // Within the test's patience, which is shorter than the usual grace of 10 s would allow
+        // twice.
         upstream.closed().await;
         // Not by a stream: a reader that comes before the cancel would keep the answer alive.
         let mut view = app.client.view(&id).await;

@@ -97,7 +97,8 @@ async fn names(database: &TestDatabase) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_is_killed_goes_on_and_others_wait_and_say_for_what() {
     let database = before_lines().await;
-    // Somebody looks at the table: the last step, which puts the new ones in its place, has to wait.
+    // Somebody looks at the table: the last step, which puts the new ones in its place, has to
+    // wait.
     let mut holder = database.connect().await;
     let mut looking = holder.begin().await.unwrap();
     sqlx::query("lock table segments in access share mode").execute(&mut *looking).await.unwrap();

@@ -1,4 +1,5 @@
-//! Spans of generations, as a collector gets them. `cargo test --features otel --test it -- otel::`.
+//! Spans of generations, as a collector gets them. `cargo test --features otel --test it --
+//! otel::`.
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -64,7 +64,8 @@ async fn the_server_is_killed_at_random_tokens() {
         // Nothing, if the answer was whole already and only its reader was behind.
         taken += usize::from(server.said.iter().any(|line| line.contains("took up")));
     }
-    // On a busy machine an answer may be whole sooner than its reader: then nothing is left to take up.
+    // On a busy machine an answer may be whole sooner than its reader: then nothing is left to take
+    // up.
     assert!(taken >= 2, "taken up {taken} times");
     assert_whole(&seen);
     assert_eq!(server.client.all(&id, 0).await, seen, "nothing that was seen is missing");

@@ -132,7 +132,8 @@ fn agent() -> Script {
     })
 }
 
-/// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat completions.
+/// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat
+/// completions.
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_with_their_default_model() {
     let upstream = Upstream::start(agent()).await;

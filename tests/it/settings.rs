@@ -61,7 +61,8 @@ async fn serve(database: &TestDatabase, dir: &TempDir) -> Server {
     Server::start(serve).await
 }
 
-/// Starts, streams, kills, resumes and takes over; erases with all that hangs on it; finds by words.
+/// Starts, streams, kills, resumes and takes over; erases with all that hangs on it; finds by
+/// words.
 ///
 /// `messages` counts what is left of them.
 async fn all_of_it(database: &TestDatabase, admin: &TestDatabase, messages: &'static str) {

@@ -1,5 +1,5 @@
-//! A newer version beside this one: what it writes that this one does not know is kept, served and left
-//! to it. And an owner that is only back, which is no reason to speak of a broken log.
+//! A newer version beside this one: what it writes that this one does not know is kept, served and
+//! left to it. And an owner that is only back, which is no reason to speak of a broken log.
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

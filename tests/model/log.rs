@@ -107,8 +107,8 @@ impl Rows {
     }
 }
 
-/// `false`: it was refused, and nothing of it was written. A lane knows where it is with what it has
-/// appended to; of the rest the epoch has to be the row's. An ending is written once.
+/// `false`: it was refused, and nothing of it was written. A lane knows where it is with what it
+/// has appended to; of the rest the epoch has to be the row's. An ending is written once.
 pub(crate) fn append(
     database: &mut Database,
     (by, number): LaneId,
@@ -161,7 +161,8 @@ pub(crate) fn claim(
     let rows = &mut log[claim.first.generation];
     let ours = rows.epoch + 1 == claim.first.epoch && rows.owner == claim.from;
     let free = claim.by == claim.from || expired;
-    // Each statement sees what was committed before it; but for the mistake, the look is behind the wait.
+    // Each statement sees what was committed before it; but for the mistake, the look is behind the
+    // wait.
     let last = match (variant, claim.snapshot) {
         (Variant::OldSnapshot, Some(last)) => last,
         _ => rows.last(),

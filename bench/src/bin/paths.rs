@@ -1,4 +1,5 @@
-//! One of the paths of every event, so often, and nothing else: `tests/instructions.rs` counts its instructions.
+//! One of the paths of every event, so often, and nothing else: `tests/instructions.rs` counts its
+//! instructions.
 use std::hint::black_box;
 use std::process::ExitCode;
 

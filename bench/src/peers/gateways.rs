@@ -1,4 +1,5 @@
-//! As a gateway, against Portkey and `LiteLLM`: all in front of the scripted upstream, all spoken to in OpenAI's chat.
+//! As a gateway, against Portkey and `LiteLLM`: all in front of the scripted upstream, all spoken
+//! to in OpenAI's chat.
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;

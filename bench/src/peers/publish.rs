@@ -1,4 +1,5 @@
-//! Tokens for peers that have no model: each channel is posted to, in time, over a connection of its own.
+//! Tokens for peers that have no model: each channel is posted to, in time, over a connection of
+//! its own.
 use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -26,7 +27,8 @@ pub(crate) struct Publish {
 }
 
 impl Publish {
-    /// Begins on a thread of its own, so that nobody's reading delays it. Joined, it says how many posts failed.
+    /// Begins on a thread of its own, so that nobody's reading delays it. Joined, it says how many
+    /// posts failed.
     pub(crate) fn start(self) -> Result<JoinHandle<Result<(), Failure>>, Failure> {
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,4 +1,5 @@
-//! OpenAI's Conversations over the same tree: items in, out, paged and taken, and responses in them.
+//! OpenAI's Conversations over the same tree: items in, out, paged and taken, and responses in
+//! them.
 use reqwest::Method;
 use serde_json::{Value, json};
 

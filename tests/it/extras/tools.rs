@@ -1,5 +1,5 @@
-//! Tools that take a text, and those of a namespace: a client has its calls in its own form, whatever
-//! protocol its model speaks.
+//! Tools that take a text, and those of a namespace: a client has its calls in its own form,
+//! whatever protocol its model speaks.
 use serde_json::{Value, json};
 
 use super::Pair;

@@ -60,7 +60,8 @@ const PIECES: [&str; 47] = [
 #[derive(Clone, Copy)]
 enum Habit {
     /// llama.cpp 11434, chat completions with `continue_final_message`, a raw template: what it
-    /// says follows the last character. At ends of tokens 41 of 44 seams were sound, elsewhere 1 of 56.
+    /// says follows the last character. At ends of tokens 41 of 44 seams were sound, elsewhere 1 of
+    /// 56.
     Exact,
     /// vLLM 0.32 with 7 of 20 templates (Qwen3.5, Llama 3.2, …): white space at the end is trimmed.
     /// 24 of 24 cuts behind white space repeated it.
