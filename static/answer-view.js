@@ -34,7 +34,7 @@ const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke
 
 /** A pause that is worth a mark, in ms: turns of tabs that share connections are none. */
 const LONG_PAUSE = 100;
-/** What comes so soon after a mark, in ms, came with it. */
+/** A delta that comes so soon after a mark, in ms, came with it. */
 const SAME = 1000;
 /** So long a thought, in ms, is worth telling. */
 const LONG_THOUGHT = 1000;
@@ -61,7 +61,7 @@ export class AnswerView {
     this.voids = h('div', { class: 'voids' });
     this.thinking = h('div', { class: 'thinking-text', dir: 'auto', tabindex: '0', role: 'group', 'aria-label': 'Thoughts' });
     this.fold = h('details', { class: 'thinking', hidden: true }, h('summary', null, icon('chevron'), (this.foldLabel = h('span', null, 'Thinking'))), this.thinking);
-    /** Who reads has opened or closed it: it stays so. */
+    /** The reader has opened or closed it: it stays so. */
     this.foldChosen = false;
     this.fold.firstElementChild?.addEventListener('click', () => (this.foldChosen = true));
     this.text = h('div', { class: 'text' });
@@ -129,7 +129,7 @@ export class AnswerView {
       this.seam = { element: h('div', { class: 'seam', role: 'separator', 'aria-label': words }), words, at: now };
       this.markdown.marks.push(this.seam.element);
     }
-    // What was said before the loss may come first.
+    // The text before the loss may come first.
     if (replaced && this.seam && now - this.seam.at < SAME) this.seam.element.setAttribute('aria-label', `the server was replaced: ${this.seam.words}`);
     this.wasCut = false;
     this.heardAt = performance.now();
@@ -166,7 +166,7 @@ export class AnswerView {
     if (status !== 'completed' && !this.card) this.ending(status, error);
     this.offer();
     this.facts.textContent = this.summary();
-    // Who was there is told at once how long it took; of older answers, who looks.
+    // A reader that was there sees at once how long it took; of older answers, a reader who looks.
     if (this.answer.seq) this.learn();
   }
 
@@ -218,7 +218,7 @@ export class AnswerView {
     if (!done && !tokens.count) return 'Waiting for the first word…';
     // A card above says how it ended.
     const parts = done && !this.card ? [ENDINGS[done.status] ?? done.status] : [];
-    // Whoever reads by a link is not told.
+    // A reader by a link is not told.
     if (tokens.count && (!done || this.mayAsk)) parts.push(this.amount());
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);

@@ -9,7 +9,7 @@
 
 /** Notices that are for programs. */
 const FOR_PROGRAMS = new Set(['thinking_signature', 'redacted_thinking']);
-/** What comes so soon after a connection began, in ms, may have waited for it. */
+/** A delta that comes so soon after a connection began, in ms, may have waited for it. */
 const CATCHING_UP = 1000;
 /** A pace is told of no less time, in ms. */
 const SHORTEST = 500;
@@ -28,7 +28,7 @@ export class Answer {
   constructor() {
     /** @type {Said} */
     this.said = { text: '', reasoning: '', refusal: '', tools: [] };
-    /** What was said and is void. @type {{ text: string, reason: string }[]} */
+    /** Text that is void. @type {{ text: string, reason: string }[]} */
     this.voided = [];
     /** @type {{ code: string, message: string }[]} */
     this.notices = [];
@@ -36,7 +36,7 @@ export class Answer {
     this.done = null;
     this.model = '';
     this.createdAt = '';
-    /** What the server knows of it, when asked. @type {any} */
+    /** The server's state of it, when asked. @type {any} */
     this.view = null;
     this.seq = 0;
     this.attempts = 1;

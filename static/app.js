@@ -132,7 +132,7 @@ function opening() {
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
-/** What to do next, before there is a conversation. */
+/** Suggestions before there is a conversation. */
 let hint = '';
 
 function show() {
@@ -218,7 +218,7 @@ function hear(frame) {
   }
 }
 
-/** Who is here, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
+/** The participants, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
 function face(name) {
   const item = h('li', { title: name, 'aria-label': `${name} is here` }, name.replace(/^Guest (?=.)/, '').slice(0, 1).toUpperCase());
   const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
@@ -275,7 +275,7 @@ async function tune() {
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
 
-/** Who is signed in, where one has to be. */
+/** The signed-in key, where one is needed. */
 async function who() {
   // A refusal asks for no sign-in: who wants to see something is asked by then.
   const answer = await fetch('/v1/session').catch(() => null);
@@ -289,7 +289,7 @@ async function who() {
 byId('sign-out').addEventListener('click', async () => {
   await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
-  // What was shown and kept in memory goes with the page.
+  // The content that was shown and kept in memory goes with the page.
   location.assign('/');
 });
 

@@ -25,7 +25,7 @@ export class Composer {
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
-    /** What was typed while the scripts still loaded. */
+    /** The text that was typed while the scripts still loaded. */
     this.early = this.area.value;
     conversation.options = () => this.options();
     byId('composer').addEventListener('submit', (event) => {
@@ -59,12 +59,12 @@ export class Composer {
     return this.model.selectedOptions[0]?.dataset.provider === 'demo';
   }
 
-  /** What only the built-in model understands is suggested for it alone. */
+  /** Words that only the built-in model understands are suggested for it alone. */
   suggest() {
     byId('examples').classList.toggle('real', !this.isDemo);
   }
 
-  /** What a start needs beside the prompt. */
+  /** The fields of a start beside the prompt. */
   options() {
     const kept = settings.get();
     /** @type {Record<string, any>} */
@@ -162,7 +162,7 @@ export class Composer {
     this.area.focus();
   }
 
-  /** What the button would do now. */
+  /** The present action of the button. */
   show() {
     const running = Boolean(this.conversation.running);
     const { written } = this;

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The conversation that is shown: what the server holds, the answers that grow, the prompts on their
- * way. Elements are kept by the id of what they show, so that nothing flickers when an answer that
- * was followed becomes a message that is stored.
+ * The conversation that is shown: what the server holds, the answers that grow, the prompts on their way. Elements are
+ * kept by the id of their content. So nothing flickers when an answer that was followed becomes a message that is
+ * stored.
  *
  * @typedef {import('./store.js').Message} Message
  * @typedef {import('./outbox.js').Entry} Entry
@@ -61,7 +61,7 @@ export class Conversation {
     this.opening = undefined;
     /** Models that are known not to go on from a text. @type {Set<string>} */
     this.unable = new Set();
-    /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
+    /** The fields of a start beside the prompt; the composer knows. @type {() => Record<string, any>} */
     this.options = () => ({});
   }
 
@@ -157,7 +157,7 @@ export class Conversation {
       event: (event) => {
         view.heard(event);
         answer.apply(event);
-        // What it goes on from stands there until its text has come again.
+        // The text from which it goes on stands there until that text has come again.
         if (live.from && answer.said.text) {
           live.from = undefined;
           view.render();
@@ -305,7 +305,7 @@ export class Conversation {
     return this.messages.slice(0, this.messages.findIndex((m) => m.id === id) + 1);
   }
 
-  /** What is shown, from top to bottom. @returns {(AnswerView | PromptView)[]} */
+  /** The shown messages, from top to bottom. @returns {(AnswerView | PromptView)[]} */
   shown() {
     let path = this.messages;
     const entries = this.entries();

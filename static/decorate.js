@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What a complete block gets afterwards: coloured code, set formulas. Their libraries are large, so
- * they are loaded when the first block wants them, and a build without them shows the source.
+ * Later additions to a complete block: coloured code, set formulas. Their libraries are large, so they are loaded when
+ * the first block wants them, and a build without them shows the source.
  */
 import { h, whenIdle } from './dom.js';
 

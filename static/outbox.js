@@ -35,7 +35,7 @@ export class Outbox {
     this.tries = 0;
     this.running = false;
     this.tab = newKey();
-    /** What this tab sends, oldest first. @type {Map<string, Entry>} */
+    /** The prompts that this tab sends, oldest first. @type {Map<string, Entry>} */
     this.mine = new Map();
     /** Tabs whose end is waited for. @type {Set<string>} */
     this.others = new Set();
@@ -183,7 +183,7 @@ export class Outbox {
   }
 }
 
-/** What the storage holds, of all tabs. @returns {Entry[]} */
+/** The content of the storage, of all tabs. @returns {Entry[]} */
 function stored() {
   return keptNames(PLACE).map((name) => new Kept(name, null).get()).filter(Boolean);
 }

@@ -12,24 +12,24 @@ import { Kept } from './store.js';
 
 /** So many conversations are kept. */
 export const MOST = 20;
-/** What is longer, as JSON and in characters, is not kept: a browser's space is shared with everything else. */
+/** A longer conversation, as JSON and in characters, is not kept: a browser's space is shared with everything else. */
 const LONGEST = 8_000_000;
 const NAME = 'lastword';
 const COPIES = 'copies';
-/** Whose the copies are, and until when. */
+/** The owner of the copies, and the time until which they last. */
 const OWNER = 'owner';
 
-/** What each reader wants, by tenant and key. */
+/** The wish of each reader, by tenant and key. */
 const choices = new Kept('recent', {});
 
 export class Recent {
   constructor() {
-    /** Who reads; null until the server said so. @type {string | null} */
+    /** The reader; null until the server said so. @type {string | null} */
     this.reader = null;
     this.hasKey = false;
     /** Read before it was known who reads. @type {[Conversation, Message[]] | null} */
     this.early = null;
-    /** What was kept last: the page reads a conversation again and again. */
+    /** The last copy: the page reads a conversation again and again. */
     this.stamp = '';
     /** @type {Promise<IDBDatabase> | undefined} */
     this.opened = undefined;
@@ -110,7 +110,7 @@ export class Recent {
     await this.within('readwrite', (copies) => void copies.delete(id));
   }
 
-  /** What is kept of a conversation. @param {string} id @returns {Promise<Copy | undefined>} */
+  /** The copy of a conversation. @param {string} id @returns {Promise<Copy | undefined>} */
   async find(id) {
     return (await this.all()).find((copy) => copy.id === id);
   }

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Scrolling that never fights the reader: the end is followed while the reader is there, and any
- * move away from it, by wheel, finger, key or selection, ends that in the same frame.
+ * Scrolling that never fights the reader: the end is followed while the reader is there. Any move away from it, by
+ * wheel, finger, key or selection, ends that in the same frame.
  */
 
 /** So near to the end, in px, a reader is at the end. */

@@ -145,7 +145,7 @@ async function begin() {
 }
 
 byId('ask').addEventListener('click', () => {
-  // What somebody began to write themselves is not overwritten.
+  // Text that a person began to write is not overwritten.
   if (!drafts.of(null).get()) drafts.of(null).set(question);
 });
 begin();

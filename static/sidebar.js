@@ -23,7 +23,7 @@ export class Sidebar {
     /** @type {string | null} */
     this.cursor = null;
     this.turn = 0;
-    /** What is listed is what this browser keeps: the server is away. */
+    /** The list has the copies of this browser: the server is away. */
     this.away = false;
     /** @type {any} */
     this.wait = undefined;
@@ -136,7 +136,7 @@ export class Sidebar {
     return h('li', { class: here ? 'here' : null }, link, menu);
   }
 
-  /** What can be done with a conversation. @param {Info} info @param {HTMLElement} anchor */
+  /** The actions on a conversation. @param {Info} info @param {HTMLElement} anchor */
   menu(info, anchor) {
     document.getElementById('menu')?.remove();
     const does = (/** @type {() => any} */ action) => () => {
@@ -216,7 +216,7 @@ export class Sidebar {
   }
 }
 
-/** Whatever still answers there is stopped, also what begins meanwhile. @param {string} id @param {number} [tries] @returns {Promise<void>} */
+/** An answer that still runs there is stopped, also one that begins meanwhile. @param {string} id @param {number} [tries] @returns {Promise<void>} */
 async function stopAndErase(id, tries = 5) {
   try {
     await api.erase(id);

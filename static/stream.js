@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The stream reader: follows generations of a lastword server to their `done`, each event exactly
- * once, over one WebSocket, or over SSE by `fetch` where a WebSocket does not get through. Needs
- * no page and no library; docs/protocol.md shows its use in Node.
+ * The stream reader follows generations of a lastword server to their `done`, each event exactly once. It uses one
+ * WebSocket, or SSE by `fetch` where a WebSocket does not get through. Needs no page and no library; docs/protocol.md
+ * shows its use in Node.
  *
  *   const stream = new Stream({ base: 'http://127.0.0.1:7878' });
  *   const following = stream.follow(id, { event: (e) => console.log(e.seq, e.type) });

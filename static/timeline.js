@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * When a generation's events were stored, drawn: a strip of time with a tick for each event, and the gap before each
- * event on a scale of powers of ten, so that 5 ms and 5 s are both seen.
+ * The times at which a generation's events were stored, drawn: a strip of time with a tick for each event. Below it is
+ * the gap before each event, on a scale of powers of ten, so that 5 ms and 5 s are both seen.
  *
  * @typedef {{ seq: number, type: string, at_ms: number, bytes: number, epoch: number }} Moment
  */

@@ -1,7 +1,7 @@
 // @ts-check
 /** How a conversation is called. */
 
-/** What the built-in model is told, in words. @type {Record<string, (value: string) => string>} */
+/** The built-in model's directives, in words. @type {Record<string, (value: string) => string>} */
 const DIRECTIVES = {
   tokens: (n) => `${Number(n).toLocaleString('en')} ${n === '1' ? 'token' : 'tokens'}`,
   markdown: () => 'Markdown',

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Opens the page where the server cannot be reached. It keeps the page's own files and nothing else: whatever is
- * not in `/static/`, and no address of the chat page, passes it by as if it were not there.
+ * Opens the page where the server cannot be reached. It keeps the page's own files and nothing else. Requests outside
+ * `/static/` that are no address of the chat page pass it by as if it were not there.
  */
 const SHELL = '/';
 const STORE = 'lastword-shell';
