@@ -11,7 +11,7 @@ import { Upstream } from './upstream.js';
 const DEMO = (/** @type {number} */ tokens, tps = 40, more = '') => `/demo tokens=${tokens} tps=${tps} ttft_ms=0 seed=5 ${more}`;
 const goOn = (page) => page.getByRole('button', { name: 'Continue', exact: true });
 
-/** What the demo says to a prompt that nobody stops. */
+/** The demo's answer to a prompt that nobody stops. */
 async function told(server, prompt) {
   const { id } = await server.post('/v1/generations', { prompt });
   return (await server.view(id)).text;
