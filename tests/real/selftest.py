@@ -1,6 +1,6 @@
 """Plants faults into undisturbed texts and counts what the judge finds: nobody need believe a checker that finds nothing.
 At each place one character is said twice or left out, or a line gets another indentation. Some places are no fault and
-are not planted: there the fault leaves the very same text (one of two equal letters), or the rest of the text cannot
+are not planted. There the fault leaves the very same text (one of two equal letters), or the rest of the text cannot
 tell.
 """
 
