@@ -2,7 +2,8 @@
 //!
 //! ```ignore
 //! let gate = Gate::default();
-//! let upstream = Upstream::start(Answer::sse().text("Hel").wait(&gate).text("lo").complete()).await;
+//! let answer = Answer::sse().text("Hel").wait(&gate).text("lo").complete();
+//! let upstream = Upstream::start(answer).await;
 //! // … a provider with `upstream.base_url()` asks it …
 //! gate.open();
 //! upstream.closed().await;
