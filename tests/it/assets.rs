@@ -94,7 +94,8 @@ async fn a_build_is_cached_for_ever_and_the_rest_is_asked_for() {
     assert_eq!(header(known.headers(), "cache-control"), caching);
     let tag = header(known.headers(), "etag").to_owned();
     let body = known.bytes().await.unwrap();
-    // Of another build: what we have, for a page that was loaded before a deploy, but not cached.
+    // A file of another build gets the present one, uncached, for a page that was loaded before a
+    // deploy.
     for path in ["/static/style.css", "/static/0123456789abcdef/style.css"] {
         let answer = browse(&app.client, path).await;
         assert_eq!(header(answer.headers(), "cache-control"), "no-cache", "{path}");

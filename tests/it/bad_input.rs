@@ -42,7 +42,7 @@ fn wanting_events(request: &[u8]) -> Vec<u8> {
     [&request[..line], b"Accept: text/event-stream\r\n", &request[line..]].concat()
 }
 
-/// Sends each, expects its refusal, and sees that the server still serves and has kept nothing.
+/// Sends each, expects its refusal, and checks that the server still serves and has stored nothing.
 async fn refuse(rows: Vec<(&str, Vec<u8>, u16, &str)>) {
     let app = server().await;
     for (name, request, status, code) in rows {

@@ -15,13 +15,12 @@ use crate::twin::Twin;
 /// Longer than anything here takes: a test that waits for so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a reader gets its events: the same ones, whichever it is.
+/// The way in which a reader gets its events: the same ones in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Sse,
     WebSocket,
-    /// Over both at once, which must agree byte for byte: what every scenario does that does not
-    /// say otherwise.
+    /// Over both at once, which must agree byte for byte: the default of every scenario.
     Both,
 }
 

@@ -1,5 +1,5 @@
-//! Conversations: a tree of messages in which nothing is overwritten, and what a model is told
-//! of it.
+//! Conversations: a tree of messages in which nothing is overwritten, and the messages that a model
+//! gets.
 mod branches;
 mod continued;
 mod crash;

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 static SHARED: OnceCell<Embedded> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// BackgroundResponse between runs, so that only the first one initialises a cluster. Not below the
+/// Kept between runs, so that only the first one initialises a cluster. It is not below the
 /// checkout, which the database's user may not be able to reach.
 fn shared_dir() -> PathBuf {
     let mut hasher = DefaultHasher::new();
@@ -108,14 +108,14 @@ impl TestDatabase {
         self.options.connect().await.unwrap()
     }
 
-    /// Waits until all that was said is in its day's table.
+    /// Waits until all events are in their day's tables.
     pub(crate) async fn folded(&self) {
         while self.number("select count(*) from waiting").await > 0 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Drops what was said, as a retention of no days would.
+    /// Drops all events, as a retention of no days would.
     pub(crate) async fn forget_events(&self) {
         // Rows that are being folded just now would come back.
         self.folded().await;

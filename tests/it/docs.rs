@@ -21,7 +21,7 @@ fn example(name: &str) -> String {
     block.split_once('\n').unwrap().1.to_owned()
 }
 
-/// With what differs from run to run named.
+/// The text with a name for each value that differs from run to run.
 fn named(said: &str, id: &str, time: &str) -> String {
     let retry = said.lines().find(|line| line.starts_with("retry: "));
     let said = retry.map_or(said.to_owned(), |retry| said.replace(retry, "retry: <ms>"));
@@ -117,7 +117,7 @@ impl Transcript {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Says this, and hears so many frames; the first of them.
+    /// Sends this, and reads so many frames; the first of them.
     async fn say(&mut self, frame: &str, answers: usize) -> Value {
         writeln!(self.lines, "> {frame}").unwrap();
         self.socket.send(&serde_json::from_str(frame).unwrap()).await;

@@ -1,4 +1,4 @@
-//! Browsers, tickets, foreign pages, and how what was opened ends with what opened it.
+//! Browsers, tickets, foreign pages, and the end of streams with the credential that opened them.
 use std::time::Duration;
 
 use lastword::engine::Anonymous;

@@ -107,7 +107,7 @@ impl Pair {
     }
 }
 
-/// The data of each event of a stream; of what is no JSON, its text.
+/// The data of each event of a stream; for data that is no JSON, its text.
 fn frames(body: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(body).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));

@@ -16,9 +16,9 @@ use crate::database::TestDatabase;
 use crate::process::{Server, command};
 use crate::proxy::Proxy;
 
-/// Starts in vain for longer mean that something is wrong with the program.
+/// Starts that fail for longer mean that something is wrong with the program.
 const IN_VAIN: Duration = Duration::from_secs(60);
-/// Between two of them, as a supervisor has it.
+/// The pause between two of them, as a supervisor has it.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The instances. All end when it is dropped.

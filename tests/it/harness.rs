@@ -1,5 +1,5 @@
-//! The server in this process: its own port, its own database, its own directory, and a check at
-//! the end that it left nothing behind.
+//! The server in this process: its own port, its own database, its own directory. A check at the
+//! end shows that it left nothing behind.
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -85,7 +85,7 @@ async fn assert_moved(database: &TestDatabase) {
     assert_eq!(database.number(left).await, 0);
 }
 
-/// The names of all that belongs to the tables of events.
+/// The names of all objects of the tables of events.
 async fn names(database: &TestDatabase) -> Vec<String> {
     let sql = "select conname::text || ' of ' || conrelid::regclass::text from pg_constraint \
                where conrelid in ('segments'::regclass, 'segments_other'::regclass) \
@@ -97,8 +97,7 @@ async fn names(database: &TestDatabase) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_is_killed_goes_on_and_others_wait_and_say_for_what() {
     let database = before_lines().await;
-    // Somebody looks at the table: the last step, which puts the new ones in its place, has to
-    // wait.
+    // A reader locks the table: the last step, which puts the new ones in its place, has to wait.
     let mut holder = database.connect().await;
     let mut looking = holder.begin().await.unwrap();
     sqlx::query("lock table segments in access share mode").execute(&mut *looking).await.unwrap();
@@ -136,7 +135,7 @@ async fn both_rewriting_migrations_are_done_in_portions() {
     let database = before_version(7, ROWS).await;
     connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
     assert_moved(&database).await;
-    // And what was migrated before is not touched again.
+    // And rows that were migrated before are not touched again.
     connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
     assert_moved(&database).await;
 }

@@ -39,7 +39,7 @@ async fn run(mut command: Command) {
 async fn the_page_keeps_its_promises() {
     let database = TestDatabase::create().await;
     let mut node = Command::new("node");
-    // Node 20 has its WebSocket behind this flag; later ones take it and smile.
+    // Node 20 has its WebSocket behind this flag; later versions accept it.
     node.args(["--no-warnings", "--experimental-websocket", "--test", "--test-reporter=spec"]);
     node.arg("run.js").current_dir(tests());
     node.env("SERVER_BINARY", crate::program::path()).env("DATABASE_URL", &database.url);

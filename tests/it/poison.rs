@@ -35,7 +35,7 @@ fn number(name: &str) -> Option<u64> {
 fn serve(dir: &TempDir, database: &TestDatabase) -> tokio::process::Command {
     let mut serve = command(dir.path());
     serve.args(["--database-url", &database.url, "--lease-s", "2"]);
-    // Ours, not the server's, which refuses names that it does not know.
+    // These bodies are ours: the server would refuse names that it does not know.
     serve.env_remove("LASTWORD_FUZZ_SECONDS").env_remove("LASTWORD_FUZZ_SEED");
     serve
 }
@@ -127,7 +127,7 @@ async fn what_is_accepted_is_given_back_as_it_came() {
     println!("{bodies} bodies, {accepted} accepted, {refused} refused, in {took:?}");
 }
 
-/// SQL that makes what is stored of the generation `$id` unreadable.
+/// SQL that makes the stored data of the generation `$id` unreadable.
 const POISON: [(&str, &str); 4] = [
     ("its request", "update generations set request = '{\"model\":7}' where id = '$id'"),
     (
@@ -171,7 +171,7 @@ async fn an_unreadable_row_beside_fifty_good_ones_is_nobody_elses_trouble() {
         doomed.kill().await;
         plant(&database, &bad, sql).await;
 
-        // The start of the process that is the same instance, then its readers, lists, retention.
+        // The start of the process that is the same instance; then its readers, lists, retention.
         let dir_of_heir = TempDir::new().unwrap();
         let heir = Server::start(serve(&dir_of_heir, &database)).await;
         let again = Server::start(serve(&dir, &database)).await;

@@ -25,7 +25,7 @@ pub(crate) fn command(dir: &Path) -> Command {
     command_at(dir, SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-/// The same at an address: that of one before, whose readers come back to it.
+/// The same at an address: that of an earlier one, whose readers come back to it.
 pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
     let mut command = Command::new(crate::program::path());
     command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", &listen.to_string()]);

@@ -9,8 +9,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// `lastword` beside this test. A program older than its sources would be tested by mistake, since
-/// `cargo test --test it` does not build it: it is refused.
+/// `lastword` beside this test. `cargo test --test it` does not build the program. A program older
+/// than its sources is refused, because it would be tested by mistake.
 pub(crate) fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {

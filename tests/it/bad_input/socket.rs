@@ -10,7 +10,7 @@ use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use crate::socket::Socket;
 
-/// A server that forgives: what ends a connection that makes mistakes is another test.
+/// A server that forgives: the end of a connection that makes mistakes is another test.
 async fn server() -> TestApp {
     TestApp::with(|config| {
         config.limits.prompt_bytes = PROMPT;
@@ -118,7 +118,7 @@ async fn what_is_wrong_with_a_frame_itself() {
         let said = refused(&mut socket, frame, code).await;
         assert_eq!(said["ref"], "r", "{frame}: {said}");
     }
-    // A mark that is none cannot be given back.
+    // A mark that is malformed cannot be given back.
     for reference in [r#"{}"#, "1.5", "true", "null", "18446744073709551615", &format!("{long:?}")]
     {
         let frame = format!(r#"{{"type":"ping","ref":{reference}}}"#);

@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// Goes on until `over`; what was begun is brought to its end.
+/// Goes on until `over`; the begun generations are brought to their end.
 pub(crate) async fn client(
     any: Client,
     seed: u64,

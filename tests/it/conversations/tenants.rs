@@ -85,7 +85,7 @@ async fn another_tenant_sees_and_changes_nothing() {
     let start = engine.start(said(&other, id, ParentAsked::Active)).await;
     assert!(matches!(start, Err(StartError::NoConversation)), "{start:?}");
 
-    // Nor a message of it below one's own.
+    // Nor can a message of it stand below one's own.
     let own = engine
         .new_conversation(&lastword::domain::conversation::NewConversation {
             tenant: other.clone(),

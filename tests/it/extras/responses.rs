@@ -43,7 +43,7 @@ fn item(events: Events, place: u32, end: &str, item: &Value) -> Events {
     events.event(&format!("response.output_item.{end}"), fields)
 }
 
-/// Thoughts in two parts that nobody else can read.
+/// Thoughts in two parts that only the upstream can read.
 fn thinks(mut events: Events) -> Events {
     let begun = json!({ "id": "rs_68_0", "type": "reasoning", "summary": [] });
     events = item(events, 0, "added", &begun);
@@ -151,7 +151,7 @@ fn kind<'a>(frames: &'a [Value], kind: &str) -> Vec<&'a Value> {
     frames.iter().filter(|frame| frame["type"] == kind).collect()
 }
 
-/// The output without what of its ids is ours.
+/// The output without our part of its ids.
 fn plain(output: &Value, of: &str) -> Value {
     let of = of.strip_prefix("resp_").unwrap();
     let mut text = output.to_string();

@@ -9,7 +9,7 @@ use crate::harness::TestApp;
 /// Pages for people: not the API.
 const PAGES: [&str; 7] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin", "/worker.js"];
 
-/// Every path literal that is handed to `endpoint(…)` below src/http, or is named for it.
+/// Every path literal that is an argument of `endpoint(…)` below src/http, or a constant for it.
 fn routed() -> BTreeSet<String> {
     let src = crate::program::root().join("src");
     let mut found: BTreeSet<String> = paths_in(&source("http.rs")).into_iter().collect();

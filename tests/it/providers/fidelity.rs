@@ -22,7 +22,7 @@ fn adjusted(upstream: &Upstream, adjust: Adjust) -> Settings {
     Settings { adjust, continuation, timeouts: Timeouts::default(), ..settings(upstream) }
 }
 
-/// The request that a chat upstream with these settings gets, and what is told before the text.
+/// The request that a chat upstream with these settings gets, and the notices before the text.
 async fn sent(adjust: Adjust, attempt: Attempt) -> (Request, Vec<Delta>) {
     let upstream = Upstream::start(hello().complete()).await;
     let provider = OpenAi::new(adjusted(&upstream, adjust)).unwrap();

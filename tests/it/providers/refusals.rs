@@ -1,4 +1,4 @@
-//! Every way in which an upstream says no, or nothing.
+//! Every way in which an upstream refuses, or does not answer.
 use super::*;
 
 use ErrorCode::{
