@@ -2,9 +2,9 @@
 //! outcomes, cancel, end, pause, crash and hand-over. It tries every order of them for small sizes.
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
-//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Four
-//! mistakes that the protocol invites live here, too; the checker must find them, or it sees
-//! nothing.
+//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`. A change of those changes this model,
+//! too. Four mistakes that the protocol invites live here, too; the checker must find them, or it
+//! sees nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "model/actions.rs"]
@@ -51,7 +51,7 @@ struct Protocol {
     /// Crashes, pauses, lost replies, lapsed leases and hand-overs together.
     faults: u8,
     cancels: u8,
-    /// Whether who died or was paused comes back.
+    /// Whether a process that died or was paused comes back.
     comes_back: bool,
     /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own:
     /// twice the states.
@@ -66,7 +66,7 @@ struct State {
     stray: Vec<Statement>,
     faults: u8,
     cancels: u8,
-    /// A writer was refused, and the log does not say why.
+    /// A writer was refused, and the log does not show the reason.
     puzzled: bool,
 }
 
@@ -114,7 +114,7 @@ impl Model for Protocol {
     }
 }
 
-/// Far more than it takes.
+/// Far more states than there are.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const SMALL: Protocol = Protocol {
@@ -146,7 +146,8 @@ fn explore(name: &str, protocol: Protocol) -> HashMap<&'static str, String> {
     found.into_iter().map(|(name, path)| (name, format!("{:#?}", path.into_actions()))).collect()
 }
 
-/// Nothing forbidden is reached, and what must be reachable, or it tests nothing, is.
+/// No forbidden state is reached. The states that must be reachable are reached, or the model tests
+/// nothing.
 fn holds(name: &str, protocol: Protocol) {
     let cancels = protocol.cancels > 0;
     let two_faults = protocol.faults > 1;
@@ -166,7 +167,7 @@ fn holds(name: &str, protocol: Protocol) {
     }
 }
 
-/// The mistake is found; by which of these rules.
+/// The checker finds the mistake, by one of these rules.
 fn fails(protocol: Protocol, rules: &[&str]) {
     let variant = protocol.variant;
     let found = explore(&format!("{variant:?}"), protocol);

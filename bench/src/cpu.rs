@@ -27,7 +27,7 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// Of all that serves, and not of what measures.
+    /// Of all serving processes, without the measuring one.
     pub(crate) fn serving(&self) -> u64 {
         self.server + self.postgres
     }
@@ -117,7 +117,7 @@ pub(crate) fn peak(pid: u32) -> u64 {
     kib(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
-/// Lets `peak` begin anew. Without the right to, it is too high, never too low.
+/// Lets `peak` begin anew. Without the right to reset it, the peak is too high, never too low.
 pub(crate) fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }

@@ -38,7 +38,7 @@ pub(crate) async fn alone(args: &Args, server: &Server) -> Load {
     alone_at(args, server.address, server.pid()).await
 }
 
-/// The same of whoever answers such starts.
+/// The same for another server that answers such starts.
 pub(crate) async fn alone_at(args: &Args, address: SocketAddr, pid: u32) -> Load {
     let ask = |i| start(Some(http::BUILT_IN), &stamped(args, i));
     let requests = (0..args.generations).map(ask).collect();

@@ -58,8 +58,8 @@ pub(crate) const MEASURES: [(&str, &str, Measure); 4] = [
     ("delivered", "/s", |r| r.per_s),
 ];
 
-/// The median of the rounds' ratios. Where one side's streams broke there is none: less work is not
-/// cheaper work.
+/// The median of the rounds' ratios. Where one side's streams broke there is no ratio: less work is
+/// not cheaper work.
 pub(crate) fn ratio(name: String, measure: Measure, rounds: &[(Round, Round)]) -> Figure {
     let broken: usize = rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
     if broken > 0 || rounds.is_empty() {
@@ -80,7 +80,7 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// Shows how it goes, for it takes minutes.
+    /// Prints its progress, because it takes minutes.
     pub(crate) fn push(&mut self, ours: Round, peer: Round) {
         let ratio = ours.cpu_us / peer.cpu_us;
         let n = self.rounds.len() + 1;

@@ -65,8 +65,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// CPU of this process without its upstream, in microseconds per token, for so many streams of
-/// so many tokens at so many per second.
+/// CPU of this process without its upstream, in microseconds per token. The load is so many streams
+/// of so many tokens at so many per second.
 async fn cost(path: &Path, base_url: &str, load: (u64, u64, u64)) -> Result<f64, Failure> {
     let (streams, tokens, tps) = load;
     let own = std::process::id();

@@ -37,7 +37,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) event: Event<'a>,
 }
 
-/// As much of an event as is counted.
+/// The counted part of an event.
 #[derive(Deserialize)]
 pub(crate) struct Event<'a> {
     pub(crate) seq: u64,

@@ -26,9 +26,9 @@ const AT_ONCE: usize = 100;
 const WARM_UP: u64 = 200;
 /// Connections that are open beside those: requests, and what is just being closed.
 const BESIDE: u64 = 500;
-/// Between the last connection and the look at the memory.
+/// The pause between the last connection and the reading of the memory.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Says nothing for an hour.
+/// It is silent for an hour.
 const SILENT: &str = "/demo tokens=1 ttft_ms=3600000";
 
 /// The purpose of a connection.

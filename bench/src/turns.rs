@@ -16,8 +16,8 @@ impl<const N: usize> Turns<N> {
         Self { load, kinds: kinds.map(Into::into), rounds: Vec::new() }
     }
 
-    /// Measures each kind once a round; another one begins each time, for nobody shall always come
-    /// behind the same one. Shows how it goes, for it takes minutes.
+    /// Measures each kind once a round. Another one begins each time, so that no kind always comes
+    /// behind the same one. Prints its progress, because it takes minutes.
     pub(crate) async fn take(
         &mut self,
         rounds: u64,

@@ -167,7 +167,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
     Ok(Address { tenant, id: started.generation.id })
 }
 
-/// A reader, and the tokens that came together and were not looked at yet.
+/// A reader, and the tokens that came together and were not read yet.
 struct Reader {
     session: Session,
     ready: VecDeque<(u64, u64)>,

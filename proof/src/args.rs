@@ -90,7 +90,7 @@ pub(crate) struct Run {
     pub(crate) history: Option<PathBuf>,
 }
 
-/// How much is asked, and how long is waited.
+/// The amount of requests, and the times of waiting.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Streams that are cut at random points, and resumed

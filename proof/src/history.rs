@@ -9,10 +9,10 @@ pub use reading::text;
 /// The version of the file's format.
 pub const FORMAT: u32 = 2;
 
-/// The raw bytes of an ending that no event says: the body ended by HTTP's rules.
+/// The raw bytes of an ending without an event: the body ended by HTTP's rules.
 pub const SILENT_END: &str = "the end of the body";
 
-/// All that one test of one server saw.
+/// All observations of one test of one server.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct History {
     /// [`FORMAT`].
@@ -81,11 +81,11 @@ pub enum Scenario {
     RoundRobin,
     /// Many readers of a stream that says next to nothing.
     Idle,
-    /// Seen by another program, which did what it liked to the server.
+    /// Recorded by another program, which chose its own faults.
     Watched,
 }
 
-/// One stream, and what was done to it.
+/// One stream, and its treatment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Run {
     /// The scenario of the run.
@@ -109,7 +109,7 @@ pub struct Run {
     /// The server's store was set back meanwhile: readers may be told to forget.
     #[serde(default)]
     pub restored: bool,
-    /// When the slow reader did not read: microseconds since the program's start.
+    /// The pause of the slow reader: microseconds since the program's start.
     #[serde(default)]
     pub paused_us: Option<(u64, u64)>,
     /// Readers, each with its connections.
@@ -133,7 +133,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of which nothing is known yet.
+    /// A run without any observation yet.
     #[must_use]
     pub fn new(scenario: Scenario, n: u32) -> Self {
         Self {
@@ -195,7 +195,7 @@ pub struct Reader {
     pub connections: Vec<Connection>,
 }
 
-/// One connection: its question, its answer's status, and what came.
+/// One connection: its request, its answer's status, and its events.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Connection {
     /// The place of its server in [`History::targets`].
@@ -236,7 +236,7 @@ pub enum Closed {
     Silent,
     /// There was no connection.
     Refused,
-    /// More came than is read.
+    /// More bytes came than the client reads.
     TooMuch,
 }
 
@@ -281,9 +281,9 @@ pub enum Ending {
     Success,
     /// The answer met a limit, and says so.
     Incomplete,
-    /// It could not be given.
+    /// The answer failed.
     Failed,
-    /// Somebody asked for it.
+    /// A client cancelled it.
     Cancelled,
 }
 

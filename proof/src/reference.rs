@@ -48,9 +48,9 @@ pub(crate) enum Fault {
     ReadersDiffer,
     /// A cursor that never was is answered with silence and an ending.
     SilentCursor,
-    /// Something follows the ending.
+    /// An event follows the ending.
     AfterEnding,
-    /// A token of the model's is lost.
+    /// One of the model's tokens is lost.
     LosesToken,
     /// Two streams of three end without their usage.
     SometimesUsage,
@@ -121,7 +121,7 @@ impl Shared {
 }
 
 impl Reference {
-    /// Listens, and takes up what an earlier process left.
+    /// Listens, and takes up the streams of an earlier process.
     ///
     /// # Errors
     /// The address or the file cannot be had.
@@ -218,7 +218,7 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
     let Some(stream) = shared.streams().get(id).cloned() else {
         return refuse(socket, "404 Not Found").await;
     };
-    // Only who ends the log has cancelled it; the ending comes first, then the receipt.
+    // Only the cancel that ends the log is a cancel; the ending comes first, then the receipt.
     let word = if shared.has(Fault::CancelCompletes) { "completed" } else { "cancelled" };
     stream.log.end(word, None);
     if let Some(running) = stream.running.filter(|_| !shared.has(Fault::LateClose)) {

@@ -136,7 +136,7 @@ impl Upstream {
         self.shared.seen().get(name).cloned().unwrap_or_default()
     }
 
-    /// While it is down, each connection is closed without a word.
+    /// While it is down, each connection is closed without an answer.
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::SeqCst);
     }
@@ -164,7 +164,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
         return http::json(&mut socket, "200 OK", &body).await;
     }
     let Some(script) = request.body["messages"].as_array().and_then(|all| directive(all)) else {
-        // Somebody's probe: an answer of one word.
+        // A probe of another program: an answer of one word.
         let script = Script { name: "other".into(), tokens: 1, ..Script::default() };
         return answer(&mut socket, &request, &script, &mut Vec::new()).await.map(drop);
     };

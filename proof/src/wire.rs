@@ -1,4 +1,4 @@
-//! The protocols, each as its own wire only: what is asked, and what the frames mean.
+//! The protocols, each as its own wire only: the requests, and the meaning of the frames.
 use serde_json::Value;
 
 use crate::history::{Ending, Event, View};
@@ -61,7 +61,7 @@ pub(crate) struct Reading {
     pub(crate) id: Option<String>,
     /// How the answer ends, where a later frame is the ending itself.
     pub(crate) pending: Option<Ending>,
-    /// The stream has told its failure: what closes it says no more.
+    /// The stream has reported its failure: its closing event adds nothing.
     pub(crate) failed: bool,
     /// The cursor that the connection was resumed from.
     pub(crate) from: Option<String>,

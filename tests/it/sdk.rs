@@ -73,7 +73,7 @@ impl Misbehaving {
     }
 }
 
-/// Runs a client's script to its end; what it asks for is done to the pair.
+/// Runs a client's script to its end; each command that it prints is done to the pair.
 async fn run(pair: &mut Pair, mut command: Command) {
     command.env("BASE", pair.base()).env("KILLS", "1").env("MODELS", "1");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -118,7 +118,7 @@ async fn openai_and_langchain_from_pypi() {
     run(&mut pair, python("langchain_python.py")).await;
 }
 
-/// A model that calls the tool whenever somebody asks, and says what a tool has told it.
+/// A model that calls the tool whenever a prompt comes, and repeats the tool's result.
 fn agent() -> Script {
     Script::with(|request, number| {
         let last = request.body["messages"].as_array().and_then(|messages| messages.last());

@@ -1,5 +1,5 @@
-//! Model servers that others wrote: `aimock` (npm) and `llm-katan` (PyPI), so that we are not
-//! only right about what we believe that upstreams do. `scripts/setup test` installs them.
+//! Model servers of other projects: `aimock` (npm) and `llm-katan` (PyPI). They check more than our
+//! own beliefs about upstreams. `scripts/setup test` installs them.
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

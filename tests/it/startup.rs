@@ -16,7 +16,7 @@ use crate::database::TestDatabase;
 use crate::harness::config;
 use crate::process::{Server, command};
 
-/// Runs a command that is to be refused; its exit code and its words.
+/// Runs a command that is to be refused; its exit code and its output.
 async fn refused(mut command: Command) -> (Option<i32>, String) {
     command.stderr(std::process::Stdio::piped());
     let Output { status, stderr, .. } =

@@ -18,7 +18,7 @@ struct Names {
     conversation: String,
     message: String,
     chat: String,
-    /// Of a share that was revoked: a share that is valid is meant for strangers.
+    /// Not of a valid share, which is meant for strangers: of a share that was revoked.
     token: String,
 }
 
@@ -49,7 +49,7 @@ impl Names {
         self.all().iter().fold(template.to_owned(), |text, (hole, name)| text.replace(hole, name))
     }
 
-    /// An answer without these names: it may repeat what it was asked.
+    /// An answer without these names: it may repeat them from the request.
     fn blank(&self, answer: &str) -> String {
         let text =
             self.all().iter().fold(answer.to_owned(), |t, (hole, name)| t.replace(name, hole));
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// A server with an owner who has one of everything, and a stranger.
+/// A server with an owner that has one of everything, and a stranger.
 struct Houses {
     app: TestApp,
     owner: String,
@@ -109,7 +109,7 @@ impl Houses {
         Self { app, owner, stranger, foreign: [first, second] }
     }
 
-    /// All that the owner sees of it.
+    /// All answers that the owner gets about it.
     async fn seen(&self) -> Vec<String> {
         let [ended, running] = &self.foreign;
         let mut seen = Vec::new();
@@ -121,7 +121,7 @@ impl Houses {
         ] {
             let line = format!("GET {}", ended.fill(path));
             let body = ask(&self.app, &self.owner, &line, "", "").await.body;
-            // Each connection is told another pause.
+            // Each connection gets another pause.
             let same = body.split_inclusive('\n').filter(|line| !line.starts_with("retry: "));
             seen.push(same.collect());
         }
@@ -165,8 +165,8 @@ async fn ask(app: &TestApp, key: &str, line: &str, head: &str, body: &str) -> An
     }
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
-    // Whether the connection stays depends on how soon the body came, not on what was asked for.
-    // Each request has an id of its own.
+    // The speed of the body decides whether the connection stays, not the object that was asked
+    // for. Each request has an id of its own.
     let passing = ["date", "connection", "x-request-id", "request-id"];
     let headers = response.headers().iter().filter(|(name, _)| !passing.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| {

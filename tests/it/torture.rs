@@ -1,5 +1,5 @@
-//! Everything that an upstream is known to do, through the real server: each row says what a
-//! reader must get. First what is whole, however it comes; then what breaks off; then every no.
+//! Every known behaviour of an upstream, through the real server: each row names the result for a
+//! reader. First the whole answers in every form; then those that break off; then every refusal.
 use futures_util::future::join_all;
 use lastword::config::ModelConfig;
 use serde_json::json;
@@ -137,7 +137,7 @@ fn broken() -> Vec<Row> {
     ]
 }
 
-/// Every no.
+/// Every refusal.
 fn refusals() -> Vec<Row> {
     let no = |name, answer, code| (name, answer, "", "failed", code);
     let (limited, rejected) = ("upstream_rate_limited", "upstream_rejected");

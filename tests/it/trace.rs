@@ -1,5 +1,5 @@
-//! In whose trace a generation is: from the client's header to the upstream's, through repeats,
-//! other protocols, lost attempts and other processes.
+//! The trace of a generation: from the client's header to the upstream's, through repeats, other
+//! protocols, lost attempts and other processes.
 use std::fs::File;
 
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
@@ -169,7 +169,7 @@ async fn every_wire_carries_it() {
     let responses = Responses::new(settings).unwrap();
     let providers: [&dyn Provider; 2] = [&anthropic, &responses];
     for provider in providers {
-        // Only what was asked matters here.
+        // Only the request matters here.
         let _ = provider.start(attempt.clone()).await;
     }
     assert_eq!(told(&upstream), [Some(PARENT.to_owned()), Some(PARENT.to_owned())]);

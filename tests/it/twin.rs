@@ -67,7 +67,7 @@ impl Twin {
     }
 
     /// The one that has ended resumes where it is, as long as there is a server that lets it. If
-    /// there is none, what follows is what was on its way to the other one.
+    /// there is none, the following events were on their way to the other one.
     async fn come_back(&mut self) {
         let give_up = Instant::now() + PATIENCE;
         for side in &mut self.sides {

@@ -41,7 +41,7 @@ async fn newer(database: &TestDatabase) -> Migrator {
     Migrator::new(dir.path()).await.unwrap()
 }
 
-/// Something of everything that reads or writes a table.
+/// One statement of every kind that reads or writes a table.
 async fn everything(app: &TestApp) {
     let client = &app.client;
     let talk = Talk::open(client, &json!({"title": "a talk"})).await;
@@ -79,7 +79,7 @@ async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
     let newer = newer(&old.database).await;
     newer.run(&mut old.database.connect().await).await.unwrap();
 
-    // The one that runs, whose statements were prepared before; and one more that starts.
+    // The instance that runs, whose statements were prepared before; and one more that starts.
     everything(&old).await;
     let beside = TestApp::on(old.database.clone(), config(&old.database)).await;
     everything(&beside).await;

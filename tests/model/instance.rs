@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// Where a lane stands with its batch.
+/// The state of a lane's batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Idle,
@@ -52,7 +52,7 @@ pub(crate) enum Lane {
     Doubtful {
         batch: Vec<Append>,
         all: bool,
-        /// How often it was refused for no reason in its own log.
+        /// The number of refusals without a reason in its own log.
         refused: u8,
         lost: bool,
     },
@@ -61,7 +61,7 @@ pub(crate) enum Lane {
     Flying(Vec<Append>, u8),
 }
 
-/// Where a take-over stands.
+/// The state of a take-over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Taking {
     Nothing,
@@ -141,7 +141,7 @@ impl Instance {
         self.waiting.push(append);
     }
 
-    /// `Lane::commit`'s beginning: what waits, without what lost writers handed in.
+    /// `Lane::commit`'s beginning: the waiting entries, without those of lost writers.
     pub(crate) fn take(&mut self) {
         if self.lane != Lane::Idle || self.waiting.is_empty() {
             return;
@@ -204,7 +204,7 @@ impl Instance {
         if !missing.is_empty() {
             self.lane = Lane::Flying(missing, refused);
         }
-        // Once was for all that the lane writes.
+        // The first unexplained refusal may be for the whole lane.
         refused < 2
     }
 

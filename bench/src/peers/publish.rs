@@ -27,8 +27,8 @@ pub(crate) struct Publish {
 }
 
 impl Publish {
-    /// Begins on a thread of its own, so that nobody's reading delays it. Joined, it says how many
-    /// posts failed.
+    /// Begins on a thread of its own, so that no reading delays it. Joined, it returns the number
+    /// of posts that failed.
     pub(crate) fn start(self) -> Result<JoinHandle<Result<(), Failure>>, Failure> {
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -65,7 +65,7 @@ impl Publish {
         for n in 0..self.tokens {
             let after_us = n * 1_000_000 / self.tps;
             sleep_until(begun + Duration::from_micros(after_us)).await;
-            // When it was due: what is posted late is seen to be late.
+            // The time at which it was due: a late post is seen to be late.
             let body = format!(
                 r#"{{"seq":{},"type":"delta","text":"@{:016} "}}"#,
                 n + 2,

@@ -18,7 +18,7 @@ pub(super) fn shown(_: &History, run: &Run) -> Word {
     if reader.connections.len() < 2 {
         return Some(Err("the server never answered again".into()));
     }
-    // Declared void by a 204 is a silent loss: there is nothing to show in its place.
+    // A 204 that declares it void is a silent loss: the reader gets nothing in its place.
     if reader.connections.iter().any(|connection| connection.status == 204) {
         let had = reader.connections[0].text().len();
         return Some(Err(format!("{had} bytes were shown, and the stream is gone (204)")));
@@ -98,7 +98,7 @@ pub(super) fn upstream_cut(_: &History, run: &Run) -> Word {
             let (had, all) = (said.len(), expected.len());
             Err(format!("a success with {had} of {all} bytes"))
         }
-        // Without an ending it is no success: a reader can tell that something is missing.
+        // Without an ending it is no success: a reader can tell that a part is missing.
         Some(_) | None => Ok(()),
     })
 }

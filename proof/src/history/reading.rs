@@ -13,7 +13,7 @@ impl Connection {
         self.events.iter().find_map(|event| event.ending)
     }
 
-    /// Only the end of the body says that it ended, and not how.
+    /// Only the end of the body marks its end, without a status.
     #[must_use]
     pub fn ended_silently(&self) -> bool {
         self.events.last().is_some_and(|event| event.raw == SILENT_END)

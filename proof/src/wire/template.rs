@@ -162,7 +162,7 @@ impl Template {
     /// Itself, if it makes sense.
     ///
     /// # Errors
-    /// What is missing or not known.
+    /// A missing or unknown part.
     pub(crate) fn checked(self) -> Result<Self, String> {
         match &self.events {
             Some(events) => {

@@ -33,7 +33,7 @@ impl Gate {
 pub(super) enum Step {
     /// As one chunk of the body.
     Send(Vec<u8>),
-    /// As it is, past the chunked encoding.
+    /// Raw bytes, past the chunked encoding.
     Write(Vec<u8>),
     Wait(Gate),
     Stall,
@@ -69,7 +69,7 @@ impl Answer {
         Self { head: format!("HTTP/1.1 {status} scripted\r\n"), chunked: true, steps: vec![] }
     }
 
-    /// Not even a head: only what the steps do.
+    /// Not even a head: only the bytes of the steps.
     pub(crate) fn none() -> Self {
         Self { head: String::new(), chunked: false, steps: vec![] }
     }
@@ -157,7 +157,7 @@ impl Answer {
         self.step(Step::Flood { events, event: text_event(text) })
     }
 
-    /// Sends texts at a rate; 0 per second is as fast as they are taken.
+    /// Sends texts at a rate; 0 per second is as fast as the client reads.
     pub(crate) fn paced<'a>(self, texts: impl Iterator<Item = &'a str>, per_second: f64) -> Self {
         self.paced_raw(texts.map(text_event).collect(), per_second)
     }
@@ -205,7 +205,7 @@ fn usage_event(input: u64, output: u64) -> Vec<u8> {
 pub(crate) struct Model {
     /// How many tokens.
     pub(crate) tokens: usize,
-    /// Its pace; 0 is as fast as they are taken.
+    /// Its pace; 0 is as fast as the client reads.
     pub(crate) per_second: f64,
     /// Whether it goes on behind an assistant message with `prefix: true`; otherwise it begins
     /// from the start.
@@ -215,7 +215,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// All that it says.
+    /// All of its text.
     pub(crate) fn text(tokens: usize) -> String {
         (0..tokens).map(|n| format!("t{n} ")).collect()
     }

@@ -280,7 +280,7 @@ async fn a_cancel_ends_it_and_going_away_does_not() {
     other.send(&json!({"type": "response.cancel", "response_id": id})).await;
     let seen = rest(&mut other).await;
     assert_eq!(seen.last().unwrap()["response"]["status"], "cancelled");
-    // Once more, where nobody reads it: its end is told.
+    // Once more, without a reader: its end is reported.
     other.send(&json!({"type": "response.cancel", "response_id": id})).await;
     assert_eq!(rest(&mut other).await.last(), seen.last());
     drop(other);

@@ -1,4 +1,4 @@
-//! Typing and presence: who hears of whom, on which instance, and for how long.
+//! Typing and presence: the receivers, the instances, and the time for which they last.
 use serde_json::{Value, json};
 
 use crate::database::TestDatabase;
@@ -29,7 +29,7 @@ fn user(id: &str) -> Value {
     json!({"id": id, "name": id.to_uppercase(), "kind": "user"})
 }
 
-/// Reads on until a frame of this type says this.
+/// Reads on until a frame of this type has this content.
 async fn hears(socket: &mut Socket, kind: &str, expected: &Value) {
     let list = if kind == "typing" { "who" } else { "participants" };
     loop {
