@@ -1,5 +1,6 @@
 // @ts-check
-/** The operator's page: what runs, where, how fast; one generation's events over time; a cancel. Never what is said. */
+/** The operator's page: the running generations, their places and rates; one generation's events over time; a
+ * cancel. It never shows a prompt or an answer. */
 import { byId, h } from './dom.js';
 import { events } from './sse.js';
 import { Refused, call } from './store.js';
@@ -9,7 +10,7 @@ import { span, timeline } from './timeline.js';
 /** @typedef {{ id: string, tenant: string, status: string, model: string, provider: string, owner: string, epoch: number, created_at: string }} Unfinished */
 /** @typedef {{ at: string, version: string, instance: string, here: any, fleet: { instances: Instance[], unfinished: Record<string, number>, generations: Unfinished[] } | null }} Overview */
 
-/** Nothing heard for so long, in ms: the connection is dead. A picture comes each second. */
+/** Without data for so long, in ms, the connection is dead. A picture comes each second. */
 const SILENCE = 10_000;
 /** Full jitter below a limit that doubles, in ms. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [250, 15_000];
@@ -105,7 +106,7 @@ async function watch(id) {
   if (await refresh()) byId('timeline').scrollIntoView({ block: 'nearest' });
 }
 
-/** Asks for what is new of the generation that is watched. */
+/** Asks for the new events of the watched generation. */
 async function refresh() {
   const mine = watched;
   if (!mine || mine.ended || mine.asking) return false;

@@ -1,5 +1,5 @@
 // @ts-check
-/** An answer on the page: thinking, text, tool calls, what became void, how it ended. */
+/** An answer on the page: thinking, text, tool calls, void text, and the ending. */
 import { copy, h, icon, iconButton } from './dom.js';
 import { Markdown } from './markdown.js';
 import { api } from './store.js';
@@ -32,11 +32,11 @@ const FAULTS = {
 /** @type {Record<string, string>} */
 const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke off' };
 
-/** A pause that is worth a mark, in ms: turns of tabs that share connections are none. */
+/** A pause that is worth a mark, in ms. Turns of tabs that share connections are shorter. */
 const LONG_PAUSE = 100;
 /** A delta that comes so soon after a mark, in ms, came with it. */
 const SAME = 1000;
-/** So long a thought, in ms, is worth telling. */
+/** A thought of this length, in ms, is worth a line. */
 const LONG_THOUGHT = 1000;
 
 /** A stored answer that is longer, in characters, is shown in pieces of this length: no task holds the page up. */
@@ -80,12 +80,12 @@ export class AnswerView {
     this.markdown = new Markdown(this.text);
     this.again = () => actions?.again(this);
     this.mayAsk = Boolean(actions);
-    /** When something came last, by this page's clock. */
+    /** The time of the last event, by this page's clock. */
     this.heardAt = 0;
     this.wasCut = false;
     /** The last mark. @type {{ element: HTMLElement, words: string, at: number } | undefined} */
     this.seam = undefined;
-    /** Says how it ended. @type {HTMLElement | undefined} */
+    /** The line about the ending. @type {HTMLElement | undefined} */
     this.card = undefined;
     /** @type {HTMLElement | undefined} */
     this.more = undefined;
@@ -119,7 +119,7 @@ export class AnswerView {
     return running;
   }
 
-  /** An event came: where that was after a cut, or by another server, the text gets a mark. @param {import('./stream.js').Event} event */
+  /** An event came. After a cut, or on another server, the text gets a mark at that place. @param {import('./stream.js').Event} event */
   heard({ type, reason }) {
     const now = performance.now();
     const replaced = type === 'resumed' && reason === 'takeover';
@@ -170,7 +170,7 @@ export class AnswerView {
     if (this.answer.seq) this.learn();
   }
 
-  /** Says why there is not more. @param {string} status @param {{ code?: string, message?: string } | undefined} error */
+  /** Names the reason for the early end. @param {string} status @param {{ code?: string, message?: string } | undefined} error */
   ending(status, error) {
     const why = FAULTS[error?.code ?? ''] ?? error?.message;
     const words = status === 'cancelled' ? 'Stopped. What was said is kept.' : `${ENDINGS[status] ?? status}${why ? `: ${why}.` : '.'}`;
@@ -192,7 +192,7 @@ export class AnswerView {
     this.card?.append(this.more);
   }
 
-  /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
+  /** The receipt of a stop: the final state, on every instance. @param {any} receipt */
   receipt(receipt) {
     const text = receipt.cancelled
       ? `Stopped at event ${whole(receipt.last_seq)}. The model’s connection is closed, ${this.amount(receipt.usage)} were used, and what was said is kept.`
@@ -205,7 +205,7 @@ export class AnswerView {
     return text;
   }
 
-  /** “about 60 tokens”: what is a guess is called one. @param {any} [usage] */
+  /** “about 60 tokens”: an estimate is called one. @param {any} [usage] */
   amount(usage = this.answer.done?.usage) {
     const exact = usage && usage.exact !== false;
     const count = exact ? usage.output_tokens : this.answer.tokens.count || (usage?.output_tokens ?? 0);
@@ -223,7 +223,7 @@ export class AnswerView {
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : 0;
-    // Only the server knows how fast all of it came; the page, what it sees come.
+    // Only the server knows the pace of the whole answer; the page knows the part that it saw.
     const speed = !done ? pace : ms > 50 && tokens.count > 1 && (tokens.exact || this.answer.pieces) ? (tokens.count / ms) * 1000 : 0;
     if (speed) parts.push(`${whole(speed)} tok/s`);
     if (done && this.answer.model) parts.push(this.answer.model);

@@ -81,7 +81,7 @@ async function typeset(formula) {
     displayMode,
     throwOnError: false,
     trust: false,
-    // Models write what LaTeX would not take; that is no news for the console.
+    // Models write TeX that LaTeX would refuse; that is no message for the console.
     strict: 'ignore',
     maxSize: 20,
     maxExpand: 200,

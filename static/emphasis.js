@@ -19,7 +19,7 @@ const OPENS = new RegExp(`^(?:\\*+(?:((?!\\*)${P})|([^\\s*]))?)|^_+(?:((?!_)${P}
 
 /** The marks that close, open or do both, by the group that they are found in: marked counts on their order. */
 const CLOSES = new RegExp([
-  // Whole emphasis of the other kind, and what is no mark.
+  // Whole emphasis of the other kind, and text that is no mark.
   '^[^_*]*?__[^_*]*?\\*[^_*]*?(?=__)',
   '[^*]+(?=[^*])',
   // Only closes.

@@ -6,7 +6,7 @@
  */
 import { byId, h, icon, iconButton } from './dom.js';
 
-/** All files of a prompt, in characters: what waits to be sent has to fit into the browser's storage. */
+/** All files of a prompt, in characters: waiting prompts have to fit into the browser's storage. */
 const MOST = 2_000_000;
 /** Of a name, in characters. */
 const LONGEST_NAME = 100;
@@ -45,7 +45,7 @@ export function folded(files) {
     h('pre', { tabindex: '0', role: 'group', 'aria-label': name }, text)));
 }
 
-/** Reads a file as text; throws what is to be told if it is none. @param {File} file @returns {Promise<TextFile>} */
+/** Reads a file as text; throws the message for a file that is none. @param {File} file @returns {Promise<TextFile>} */
 async function read(file) {
   const name = file.name.replace(/"/g, "'").replace(/\p{C}/gu, ' ').slice(-LONGEST_NAME) || 'file';
   // Bytes are more than characters only by so much.
@@ -96,7 +96,7 @@ export class Files {
     this.add(data?.files ?? null);
   }
 
-  /** Adds what is text, and says of the first that is not why. @param {FileList | null} given */
+  /** Adds the text files, and gives the reason for the first other one. @param {FileList | null} given */
   async add(given) {
     let refused = '';
     for (const file of given ?? []) {

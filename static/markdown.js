@@ -22,7 +22,7 @@ let marked = null;
 let inline = null;
 
 // The lexer comes first, so that no text is ever shown in two ways. Without it, in a build that had no npm, text is
-// shown as it is.
+// shown unchanged.
 try {
   const path = './vendor/marked.esm.js';
   const { Lexer, Marked } = await import(path);
@@ -124,7 +124,7 @@ export class Markdown {
       if (end !== open.raw) tokens = this.lex(end);
     }
     this.open(flatBlocks(tokens));
-    // A reference that was defined behind its use: what was settled is seen with other eyes.
+    // A reference was defined behind its use: complete blocks are read again.
     if (complete && this.late) this.again(text);
   }
 

@@ -89,7 +89,8 @@ export class Outbox {
     this.flush();
   }
 
-  /** Takes over from tabs that are gone, now or later. Without locks nobody can tell, and the keys alone see to it. */
+  /** Takes over from tabs that are gone, now or later. Without locks no tab can know this, and only the keys prevent
+   * a double start. */
   adopt() {
     const others = new Set(stored().map(({ tab }) => tab));
     for (const tab of others) {
@@ -105,7 +106,7 @@ export class Outbox {
     }
   }
 
-  /** Sends what can be sent, one after the other. */
+  /** Sends the prompts that can be sent, one after the other. */
   async flush() {
     clearTimeout(this.timer);
     if (this.running) return void (this.more = true);

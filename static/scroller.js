@@ -7,7 +7,8 @@
 /** So near to the end, in px, a reader is at the end. */
 const NEAR = 64;
 const ANCHORS = CSS.supports('overflow-anchor', 'auto');
-/** After we scrolled, WebKit may take it back, and tells so by a scroll that nobody made: on a busy machine so late, in ms. */
+/** After we scrolled, WebKit may take it back, and reports this by a scroll that nobody made. On a busy machine it
+ * comes so late, in ms. */
 const TAKEN_BACK = 5000;
 
 export class Scroller {
@@ -78,7 +79,7 @@ export class Scroller {
     this.show();
   }
 
-  /** Does what makes the text above longer, and stays at what is read; most browsers do that by themselves. @param {() => void} change */
+  /** Makes the text above longer, and stays at the text that is being read; most browsers do that by themselves. @param {() => void} change */
   keeping(change) {
     const { scrollTop, scrollHeight } = this.box;
     change();

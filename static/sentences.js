@@ -1,5 +1,5 @@
 // @ts-check
-/** Whole sentences of an answer that comes, for who asked to hear them: never tokens. */
+/** Whole sentences of a running answer, for a person who asked to hear them: never tokens. */
 
 /** They are read at most every so many ms, so that they do not cut each other off. */
 const EVERY = 2000;

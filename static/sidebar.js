@@ -80,7 +80,7 @@ export class Sidebar {
     }
   }
 
-  /** Lists what this browser keeps, until the server is back. @param {string} q @param {number} turn */
+  /** Lists the copies of this browser, until the server is back. @param {string} q @param {number} turn */
   async remember(q, turn) {
     const words = q.toLowerCase();
     const copies = await recent.all();
@@ -113,7 +113,7 @@ export class Sidebar {
     byId('none').textContent = this.search.value.trim() ? 'Nothing found.' : 'Your conversations will be listed here.';
   }
 
-  /** By age; what a search finds is one list. @param {string | null} current */
+  /** By age; the results of a search are one list. @param {string | null} current */
   *rows(current) {
     let before = '';
     for (const info of this.shown) {

@@ -23,7 +23,7 @@ export class Refused extends Error {
   }
 }
 
-/** Hears when the server wants to know who we are. */
+/** Called when the server requires a sign-in. */
 export const signIn = new EventTarget();
 
 /**
@@ -135,7 +135,7 @@ export function client() {
   return { id, name: settings.get().name || `Guest ${id.slice(0, 4)}` };
 }
 
-/** A name for one start, so that it never happens twice, whatever is sent again. */
+/** A name for one start, so that it never happens twice, no matter how often it is sent. */
 export function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -94,7 +94,7 @@ export class Stream {
     }
   }
 
-  /** Takes part in a conversation: `onFrame` hears who is there and who types. @param {string} conversation */
+  /** Takes part in a conversation: `onFrame` gets the participants and those that type. @param {string} conversation */
   join(conversation) {
     this.rooms.add(conversation);
     if (!this.send({ type: 'join', ref: this.next(), conversation })) this.connect();
@@ -352,7 +352,7 @@ export class Stream {
     this.timer = setTimeout(() => (welcomed ? this.connect() : this.fallBack()), pause);
   }
 
-  /** A socket did not open. If HTTP works, something between us does not let it through. */
+  /** A socket did not open. If HTTP works, something between us blocks sockets. */
   async fallBack() {
     const answers = await fetch(`${this.base}/healthz`, { cache: 'no-store' }).then((r) => r.ok, () => false);
     if (answers) this.blocked += 1;

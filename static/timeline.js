@@ -10,7 +10,7 @@ import { h } from './dom.js';
 const WIDTH = 1000;
 const STRIP = 56;
 const GAPS = 150;
-/** The scale of gaps, in ms: what is shorter has no height, what is longer fills it. */
+/** The scale of gaps, in ms: a shorter gap has no height, a longer one fills it. */
 const FLOOR = 1;
 const CEILING = 100_000;
 /** Gaps that are named beside the drawing. */
