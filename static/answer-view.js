@@ -80,7 +80,7 @@ export class AnswerView {
     this.markdown = new Markdown(this.text);
     this.again = () => actions?.again(this);
     this.mayAsk = Boolean(actions);
-    /** The time of the last event, by this page's clock. */
+    /** When something came last, by this page's clock. */
     this.heardAt = 0;
     this.wasCut = false;
     /** The last mark. @type {{ element: HTMLElement, words: string, at: number } | undefined} */
@@ -205,7 +205,7 @@ export class AnswerView {
     return text;
   }
 
-  /** “about 60 tokens”: an estimate is called one. @param {any} [usage] */
+  /** “about 60 tokens”: what is a guess is called one. @param {any} [usage] */
   amount(usage = this.answer.done?.usage) {
     const exact = usage && usage.exact !== false;
     const count = exact ? usage.output_tokens : this.answer.tokens.count || (usage?.output_tokens ?? 0);

@@ -153,7 +153,7 @@ fn allowed(target: &str, remote: bool) -> Result<(), String> {
     }
 }
 
-/// The scripted upstream, where only this machine reaches it, unless an option says otherwise.
+/// The scripted upstream, where only this machine reaches it, unless somebody says otherwise.
 async fn listening(listen: Option<&str>, remote: bool) -> Result<Option<Upstream>, Failure> {
     let Some(listen) = listen else { return Ok(None) };
     let addresses =

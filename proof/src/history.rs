@@ -109,7 +109,7 @@ pub struct Run {
     /// The server's store was set back meanwhile: readers may be told to forget.
     #[serde(default)]
     pub restored: bool,
-    /// The pause of the slow reader: microseconds since the program's start.
+    /// When the slow reader did not read: microseconds since the program's start.
     #[serde(default)]
     pub paused_us: Option<(u64, u64)>,
     /// Readers, each with its connections.

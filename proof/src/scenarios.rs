@@ -67,7 +67,7 @@ pub(crate) async fn all(
     true
 }
 
-/// The number of times a scenario is done; 0 where it lacks a precondition.
+/// How often a scenario is done; 0 where something that it needs is missing.
 fn rounds(lab: &Lab, scenario: Scenario) -> u32 {
     let settings = &lab.settings;
     let if_so = |condition: bool, rounds: u32| if condition { rounds } else { 0 };
@@ -147,7 +147,7 @@ async fn plain(lab: &Lab, run: &mut Run, script: Script) -> Result<Stream, Strin
     Ok(stream)
 }
 
-/// The first scenario finds out the number of events, and whether they can be resumed.
+/// The first scenario finds out what there is: how many events, and whether they can be resumed.
 async fn whole(lab: &mut Lab, run: &mut Run, script: Script) -> Result<(), String> {
     plain(lab, run, script).await?;
     let connection = run.readers.first().and_then(Reader::last);

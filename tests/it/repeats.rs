@@ -1,4 +1,4 @@
-//! A request that is sent again: it takes over the answer whose reader was cut, and no other.
+//! A request that is sent again: it takes the answer over whose reader was cut, and no other.
 use std::collections::HashSet;
 
 use futures_util::future::join_all;

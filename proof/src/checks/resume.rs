@@ -220,8 +220,7 @@ pub(super) fn slow(_: &History, run: &Run) -> Word {
     Some(same(first, second))
 }
 
-/// A reader is held up if it gets nothing for the second half of the other one's pause, and the
-/// rest after it.
+/// Held up is who gets nothing for the second half of the other one's pause, and the rest after it.
 pub(super) fn held_up(_: &History, run: &Run) -> Word {
     let (first, second) = two(run, Scenario::Slow)?;
     if second.status == 204 {
