@@ -1,6 +1,5 @@
 // @ts-check
-/** The operator's page: the running generations, their places and rates; one generation's events over time; a
- * cancel. It never shows a prompt or an answer. */
+/** The operator's page: what runs, where, how fast; one generation's events over time; a cancel. Never what is said. */
 import { byId, h } from './dom.js';
 import { events } from './sse.js';
 import { Refused, call } from './store.js';

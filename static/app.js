@@ -277,7 +277,7 @@ async function tune() {
 
 /** The signed-in key, where one is needed. */
 async function who() {
-  // A refusal does not ask for a sign-in: a reader that needs one was asked by then.
+  // A refusal asks for no sign-in: who wants to see something is asked by then.
   const answer = await fetch('/v1/session').catch(() => null);
   const me = answer?.ok ? await answer.json() : null;
   if (me) await recent.enter(me);

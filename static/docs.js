@@ -1,5 +1,5 @@
 // @ts-check
-/** The API reference: the server's own description in /openapi.json and /asyncapi.json. */
+/** The API reference: what the server says of itself in /openapi.json and /asyncapi.json. */
 import { byId, h } from './dom.js';
 
 /** @typedef {Record<string, any>} Json */

@@ -19,7 +19,7 @@ pub(super) async fn offers_resume(lab: &Lab, script: Script) -> bool {
         return false;
     }
     let resumed = lab.resumed(id.as_deref(), (0, behind), lab.how(Some(1))).await;
-    // One of these refusals means that the server has no such route; all others are its failure.
+    // A refusal by one of these says that the server has no such thing; all else is its failure.
     let none = [0, 204, 400, 401, 403, 404, 405, 410, 415, 422, 426, 501];
     resumed.is_some_and(|next| !none.contains(&next.status))
 }
