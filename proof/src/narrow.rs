@@ -1,5 +1,5 @@
-//! A way to the target for a slow reader. It takes little at a time, and then nothing for a while.
-//! So the server's own buffers fill up, no matter how much the kernel holds.
+//! A way to the target for a slow reader: it takes little at a time, and then nothing for a while,
+//! so that the server's own buffers fill up, whatever the kernel would hold.
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::client::now_us;
 
-/// The bytes of an answer that the kernel may hold.
+/// What the kernel is to hold of an answer.
 const BUFFER: u32 = 32 << 10;
 
 /// So much of an answer is read before the pause.

@@ -188,8 +188,7 @@ async fn found(seeds: u64) {
 
 #[test]
 fn there_is_a_fault_for_every_check_but_two() {
-    // The effect of a slow reader on a server is not seen reliably: the kernel's buffers hold too
-    // much.
+    // What a slow reader does to a server is not seen reliably: the kernel's buffers hold too much.
     let slow = ["readers.slow", "readers.held_up"];
     for check in checks::ALL.iter().filter(|check| !slow.contains(&check.id)) {
         assert!(FAULTS.iter().any(|(_, id, _)| *id == check.id), "{}", check.id);

@@ -171,7 +171,7 @@ async fn a_warm_up_asks_no_model_and_is_continued() {
         .map(|m| m["content"].as_str().unwrap())
         .collect();
     assert_eq!(told, ["be loud", "the surroundings", "and now?"]);
-    // The answer is in the log, and is continued from any connection; the warm-up is not.
+    // What it came to is in the log, and is continued from any connection; the warm-up is not.
     let mut other = Socket::at(app.address, PATH, &[]).await;
     let (status, code, about) = refused(&mut other, &ask).await;
     assert_eq!((status, code.as_str()), (400, "previous_response_not_found"));
