@@ -1,6 +1,6 @@
 // A generation with the browser's own EventSource, which comes back by itself with the id of the last
 // event that it saw.   node --experimental-eventsource examples/follow-eventsource.mjs "Tell me about rivers"
-// It can send no header: where a key is needed, sign in for a cookie, or put a ticket into the URL
+// It can send no header. Where a key is needed, sign in for a cookie, or put a ticket into the URL
 // (POST /v1/tickets).
 const server = globalThis.process?.env.LASTWORD_SERVER ?? "http://127.0.0.1:7878";
 

@@ -9,7 +9,7 @@ import { span, timeline } from './timeline.js';
 /** @typedef {{ id: string, tenant: string, status: string, model: string, provider: string, owner: string, epoch: number, created_at: string }} Unfinished */
 /** @typedef {{ at: string, version: string, instance: string, here: any, fleet: { instances: Instance[], unfinished: Record<string, number>, generations: Unfinished[] } | null }} Overview */
 
-/** Nothing heard for so long, in ms: the connection is dead. A picture comes each second. */
+/** Without data for so long, in ms, the connection is dead. A picture comes each second. */
 const SILENCE = 10_000;
 /** Full jitter below a limit that doubles, in ms. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [250, 15_000];
@@ -105,7 +105,7 @@ async function watch(id) {
   if (await refresh()) byId('timeline').scrollIntoView({ block: 'nearest' });
 }
 
-/** Asks for what is new of the generation that is watched. */
+/** Asks for the new events of the watched generation. */
 async function refresh() {
   const mine = watched;
   if (!mine || mine.ended || mine.asking) return false;

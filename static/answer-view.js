@@ -1,5 +1,5 @@
 // @ts-check
-/** An answer on the page: thinking, text, tool calls, what became void, how it ended. */
+/** An answer on the page: thinking, text, tool calls, void text, and the ending. */
 import { copy, h, icon, iconButton } from './dom.js';
 import { Markdown } from './markdown.js';
 import { api } from './store.js';
@@ -32,11 +32,11 @@ const FAULTS = {
 /** @type {Record<string, string>} */
 const LOSSES = { takeover: 'the server was replaced', upstream: 'the model broke off' };
 
-/** A pause that is worth a mark, in ms: turns of tabs that share connections are none. */
+/** A pause that is worth a mark, in ms. Turns of tabs that share connections are shorter. */
 const LONG_PAUSE = 100;
-/** What comes so soon after a mark, in ms, came with it. */
+/** A delta that comes so soon after a mark, in ms, came with it. */
 const SAME = 1000;
-/** So long a thought, in ms, is worth telling. */
+/** A thought of this length, in ms, is worth a line. */
 const LONG_THOUGHT = 1000;
 
 /** A stored answer that is longer, in characters, is shown in pieces of this length: no task holds the page up. */
@@ -61,7 +61,7 @@ export class AnswerView {
     this.voids = h('div', { class: 'voids' });
     this.thinking = h('div', { class: 'thinking-text', dir: 'auto', tabindex: '0', role: 'group', 'aria-label': 'Thoughts' });
     this.fold = h('details', { class: 'thinking', hidden: true }, h('summary', null, icon('chevron'), (this.foldLabel = h('span', null, 'Thinking'))), this.thinking);
-    /** Who reads has opened or closed it: it stays so. */
+    /** The reader has opened or closed it: it stays so. */
     this.foldChosen = false;
     this.fold.firstElementChild?.addEventListener('click', () => (this.foldChosen = true));
     this.text = h('div', { class: 'text' });
@@ -87,7 +87,7 @@ export class AnswerView {
     this.wasCut = false;
     /** The last mark. @type {{ element: HTMLElement, words: string, at: number } | undefined} */
     this.seam = undefined;
-    /** Says how it ended. @type {HTMLElement | undefined} */
+    /** The line about the ending. @type {HTMLElement | undefined} */
     this.card = undefined;
     /** @type {HTMLElement | undefined} */
     this.more = undefined;
@@ -121,7 +121,7 @@ export class AnswerView {
     return running;
   }
 
-  /** An event came: where that was after a cut, or by another server, the text gets a mark. @param {import('./stream.js').Event} event */
+  /** An event came. After a cut, or on another server, the text gets a mark at that place. @param {import('./stream.js').Event} event */
   heard({ type, reason }) {
     const now = performance.now();
     const replaced = type === 'resumed' && reason === 'takeover';
@@ -131,7 +131,7 @@ export class AnswerView {
       this.seam = { element: h('div', { class: 'seam', role: 'separator', 'aria-label': words }), words, at: now };
       this.markdown.marks.push(this.seam.element);
     }
-    // What was said before the loss may come first.
+    // The text before the loss may come first.
     if (replaced && this.seam && now - this.seam.at < SAME) this.seam.element.setAttribute('aria-label', `the server was replaced: ${this.seam.words}`);
     this.wasCut = false;
     this.heardAt = performance.now();
@@ -170,11 +170,11 @@ export class AnswerView {
     if (this.stopped) this.note.textContent = this.stoppedText(this.stopped);
     this.offer();
     this.facts.textContent = this.summary();
-    // Who was there is told at once how long it took; of older answers, who looks.
+    // A reader that was there sees at once how long it took; of older answers, a reader who looks.
     if (this.answer.seq) this.learn();
   }
 
-  /** Says why there is not more. @param {string} status @param {{ code?: string, message?: string } | undefined} error */
+  /** Names the reason for the early end. @param {string} status @param {{ code?: string, message?: string } | undefined} error */
   ending(status, error) {
     const why = FAULTS[error?.code ?? ''] ?? error?.message;
     const words = status === 'cancelled' ? 'Stopped. What was said is kept.' : `${ENDINGS[status] ?? status}${why ? `: ${why}.` : '.'}`;
@@ -196,7 +196,7 @@ export class AnswerView {
     this.card?.append(this.more);
   }
 
-  /** The receipt of a stop: what is true now, everywhere. @param {any} receipt */
+  /** The receipt of a stop: the final state, on every instance. @param {any} receipt */
   receipt(receipt) {
     this.stopped = receipt;
     const text = this.stoppedText(receipt);
@@ -227,12 +227,12 @@ export class AnswerView {
     if (!done && !tokens.count) return 'Waiting for the first word…';
     // A card above says how it ended.
     const parts = done && !this.card ? [ENDINGS[done.status] ?? done.status] : [];
-    // Whoever reads by a link is not told.
+    // A reader by a link is not told.
     if (tokens.count && (!done || this.mayAsk)) parts.push(this.amount());
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : 0;
-    // Only the server knows how fast all of it came; the page, what it sees come.
+    // Only the server knows the pace of the whole answer; the page knows the part that it saw.
     const speed = !done ? pace : ms > 50 && tokens.count > 1 && (tokens.exact || this.answer.pieces) ? (tokens.count / ms) * 1000 : 0;
     if (speed) parts.push(`${whole(speed)} tok/s`);
     if (done && this.answer.model) parts.push(this.answer.model);

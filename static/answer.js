@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The fold of a generation's events: what a reader has who saw them all.
+ * The fold of a generation's events: the answer of a reader that saw them all.
  *
  * @typedef {import('./stream.js').Event} Event
  * @typedef {{ text: string, reasoning: string, refusal: string, tools: Tool[] }} Said
@@ -9,9 +9,9 @@
 
 /** Notices that are for programs. */
 const FOR_PROGRAMS = new Set(['thinking_signature', 'redacted_thinking']);
-/** What comes so soon after a connection began, in ms, may have waited for it. */
+/** A delta that comes so soon after a connection began, in ms, may have waited for it. */
 const CATCHING_UP = 1000;
-/** A pace is told of no less time, in ms. */
+/** A shorter time than this, in ms, gives no pace. */
 const SHORTEST = 500;
 
 export class Answer {
@@ -28,7 +28,7 @@ export class Answer {
   constructor() {
     /** @type {Said} */
     this.said = { text: '', reasoning: '', refusal: '', tools: [] };
-    /** What was said and is void. @type {{ text: string, reason: string }[]} */
+    /** Text that is void. @type {{ text: string, reason: string }[]} */
     this.voided = [];
     /** @type {{ code: string, message: string }[]} */
     this.notices = [];
@@ -36,7 +36,7 @@ export class Answer {
     this.done = null;
     this.model = '';
     this.createdAt = '';
-    /** What the server knows of it, when asked. @type {any} */
+    /** The server's state of it, when asked. @type {any} */
     this.view = null;
     this.seq = 0;
     this.attempts = 1;
@@ -44,13 +44,13 @@ export class Answer {
     this.pieces = 0;
     /** Pieces that were seen as they came, from when to when, by this page's clock. */
     this.paced = { pieces: 0, first: 0, last: 0 };
-    /** Before this moment, what comes may have waited for us: it says nothing about the model's pace. */
+    /** Before this moment, pieces may have waited for us: they prove nothing about the model's pace. */
     this.steady = 0;
     /** When the thinking and the text began, if they were seen to. */
     this.thought = { from: 0, to: 0 };
     /** The answer and its pieces as they stood where an attempt began. @type {[number, Said, number][]} */
     this.boundaries = [];
-    /** Grows with whatever cannot be shown by appending. */
+    /** Grows with each change that cannot be shown by appending. */
     this.version = 0;
   }
 
@@ -89,7 +89,7 @@ export class Answer {
       case 'done':
         this.done = event;
         return;
-      default: // A later server knows more; what it says is not for us.
+      default: // A later server has more events; those are not for this page.
     }
   }
 
@@ -118,7 +118,7 @@ export class Answer {
     paced.last = now;
   }
 
-  /** Tokens a second, as they were seen to come; 0 if there is nothing to go by. */
+  /** Tokens a second, as they were seen to come; 0 without data. */
   get pace() {
     const { pieces, first, last } = this.paced;
     return last - first > SHORTEST ? (pieces / (last - first)) * 1000 : 0;

@@ -1,5 +1,5 @@
 // @ts-check
-/** The page: connects its parts, and says in one calm line how things are. */
+/** The page: connects its parts, and shows its state in one calm line. */
 import * as attention from './attention.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
@@ -15,7 +15,7 @@ import { titled } from './titles.js';
 const STAYS = 5000;
 /** The first look is over after so long, in ms: what only a click needs may load. */
 const SETTLED = 1500;
-/** Where no frames tell of others' doings, as over SSE, the page looks every so many ms. */
+/** Without frames about the actions of others, as over SSE, the page polls every so many ms. */
 const LOOK = 5000;
 
 /** @type {import('./inspector.js').Inspector | undefined} */
@@ -39,7 +39,7 @@ function problem(text) {
   box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => box.replaceChildren() }, 'Dismiss'));
 }
 
-/** Says beside the light what has just become true. @param {string} text */
+/** Shows the latest change beside the light. @param {string} text */
 function tellNews(text) {
   resumed = text;
   clearTimeout(resumedTimer);
@@ -102,7 +102,7 @@ function go(id) {
   return route();
 }
 
-/** Out of the list, back to where one writes. */
+/** Out of the list, back to the box for the prompt. */
 function leave() {
   document.body.classList.remove('menu-open');
   byId('prompt').focus();
@@ -114,7 +114,7 @@ async function route() {
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
   const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
-  // Before the server answers: what is typed meanwhile stays.
+  // Before the server answers: text that is typed meanwhile stays.
   composer.open();
   sidebar.show();
   show();
@@ -132,7 +132,7 @@ function opening() {
 // ---- what is seen -------------------------------------------------------------------------
 
 let shown = '';
-/** What to do next, before there is a conversation. */
+/** Suggestions before there is a conversation. */
 let hint = '';
 
 function show() {
@@ -195,7 +195,7 @@ function showState() {
   inspector?.show();
 }
 
-/** Whether the server tells who is here, and so who asks. */
+/** Whether the server reports the participants, and with them the asking one. */
 let together = false;
 let wasCut = false;
 /** @type {any} */
@@ -218,7 +218,7 @@ function hear(frame) {
   }
 }
 
-/** Who is here, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
+/** The participants, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
 function face(name) {
   const item = h('li', { title: name, 'aria-label': `${name} is here` }, name.replace(/^Guest (?=.)/, '').slice(0, 1).toUpperCase());
   const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
@@ -275,7 +275,7 @@ async function tune() {
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
 
-/** Who is signed in, where one has to be. */
+/** The signed-in key, where one is needed. */
 async function who() {
   // A refusal asks for no sign-in: who wants to see something is asked by then.
   const answer = await fetch('/v1/session').catch(() => null);
@@ -296,7 +296,7 @@ byId('sign-out').addEventListener('click', async () => {
   }
   await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
-  // What was shown and kept in memory goes with the page.
+  // The content that was shown and kept in memory goes with the page.
   location.assign('/');
 });
 
@@ -339,7 +339,7 @@ for (const example of byId('examples').querySelectorAll('button')) {
     show();
   });
 }
-// It can be tried by who is on the server's own machine.
+// A person on the server's own machine can try it.
 byId('kill').hidden = !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
 // A phone's keyboard that covers the page, where the browser does not make the page smaller by itself. Zoom is no keyboard.
 visualViewport?.addEventListener('resize', () => {
@@ -354,7 +354,7 @@ setInterval(() => {
   if (!together && !document.hidden && !conversation.running) conversation.load();
 }, LOOK);
 
-// Where we are is settled in the same breath as who listens: no key or click can come between.
+// The place and its listeners change together: no key or click can come between.
 const there = route();
 stream.connect();
 sidebar.load();

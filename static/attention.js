@@ -1,5 +1,6 @@
 // @ts-check
-/** For who looks elsewhere: the tab's title and icon say that an answer is made, and that one is ready; a notification, on request. */
+/** For a person who looks elsewhere: the tab's title and icon show that an answer runs, or is ready. A notification
+ * comes on request. */
 import { settings } from './store.js';
 
 /** Of a notification, so many characters of the answer. */
@@ -39,7 +40,7 @@ export async function ask() {
   if (globalThis.Notification?.permission === 'default') await Notification.requestPermission();
 }
 
-/** Somebody looks. @param {() => void} look what shows the title anew */
+/** The person looks at the page. @param {() => void} look what shows the title anew */
 export function watch(look) {
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return;

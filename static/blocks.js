@@ -49,7 +49,8 @@ function turn(node, token) {
   if (node.dir !== dir) node.dir = dir;
 }
 
-/** A line break that a model wrote as HTML: the one tag that is understood, since cells of tables have no other way. */
+/** A line break that a model wrote as HTML: the one tag that is understood, because cells of tables have no other
+ * way. */
 const BREAK = /^\s*<br\s*\/?>\s*$/i;
 
 /** Tokens whose nodes stand side by side: the parts of a tight item's text are its own. @param {Token[] | undefined} tokens @returns {Token[]} */
@@ -59,7 +60,7 @@ function flat(tokens) {
 }
 
 /**
- * Makes the children of `parent`, behind the first `skip`, those of `tokens`, and leaves alone what is the same.
+ * Makes the children of `parent`, behind the first `skip`, those of `tokens`, and does not touch equal ones.
  * @param {Holder} parent @param {Token[]} tokens @param {number} [skip]
  */
 export function sync(parent, tokens, skip = 0) {
@@ -217,7 +218,7 @@ function build(token) {
     case 'mathblock':
       return h('span', { class: token.type, 'data-tex': token.text }, token.raw.trim());
     default:
-      // Raw HTML but for a break, and whatever a later lexer knows: its source, as text.
+      // Raw HTML except a break, and every kind of token of a later lexer: its source, as text.
       if (token.type === 'html' && BREAK.test(token.raw)) return token.block ? h('p', null, h('br')) : h('br');
       return token.type === 'html' && token.block ? h('p', { dir: 'auto', class: 'plain' }, token.raw) : document.createTextNode(token.raw);
   }
@@ -252,7 +253,7 @@ function link(token, inside) {
   return filled(h('a', { href, target: '_blank', rel: 'noopener noreferrer', title: token.title }), inside);
 }
 
-/** A picture from elsewhere would tell its server who reads: it becomes a link. @param {Token} token */
+/** A picture from elsewhere would show its server the reader: it becomes a link. @param {Token} token */
 function picture(token) {
   const href = safe(token.href ?? '');
   const name = unescape(token.text || 'picture');

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where prompts are written: draft, model, parameters, send and stop in one place, “is typing”. */
+/** The box for prompts: draft, model, parameters, send and stop in one place, “is typing”. */
 import { byId, h } from './dom.js';
 import { Files, contentOf } from './files.js';
 import { composing, fit } from './grow.js';
@@ -25,7 +25,7 @@ export class Composer {
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
-    /** What was typed while the scripts still loaded. */
+    /** The text that was typed while the scripts still loaded. */
     this.early = this.area.value;
     conversation.options = () => this.options();
     byId('composer').addEventListener('submit', (event) => {
@@ -59,12 +59,12 @@ export class Composer {
     return this.model.selectedOptions[0]?.dataset.provider === 'demo';
   }
 
-  /** What only the built-in model understands is suggested for it alone. */
+  /** Words that only the built-in model understands are suggested for it alone. */
   suggest() {
     byId('examples').classList.toggle('real', !this.isDemo);
   }
 
-  /** What a start needs beside the prompt. */
+  /** The fields of a start beside the prompt. */
   options() {
     const kept = settings.get();
     /** @type {Record<string, any>} */
@@ -130,7 +130,7 @@ export class Composer {
     }
   }
 
-  /** The one button: it stops while an answer is made and nothing else is written. */
+  /** The one button: it stops while an answer runs and the box is empty. */
   press() {
     if (this.button.dataset.does === 'stop') this.conversation.stop();
     else if (this.written) this.send();
@@ -148,7 +148,7 @@ export class Composer {
     const content = contentOf(text, files);
     const parts = typeof content === 'string' ? [content] : content.map((part) => part.text);
     const bytes = new TextEncoder().encode(parts.join('\n')).length;
-    // Known before anything is opened for it, and the text stays where it can be cut.
+    // This is known before a conversation is opened for it, and the text stays where it can be cut.
     if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);
     const keptFiles = drafts.files(this.conversation.id);
     this.conversation.send(text, this.options(), undefined, files);
@@ -162,7 +162,7 @@ export class Composer {
     this.area.focus();
   }
 
-  /** What the button would do now. */
+  /** The present action of the button. */
   show() {
     const running = Boolean(this.conversation.running);
     const { written } = this;

@@ -1,8 +1,7 @@
 // @ts-check
 /**
- * The conversation that is shown: what the server holds, the answers that grow, the prompts on their
- * way. Elements are kept by the id of what they show, so that nothing flickers when an answer that
- * was followed becomes a message that is stored.
+ * The conversation on the page: the server's messages, the growing answers, the prompts on their way. Elements are kept
+ * by the id of their content. So nothing flickers when an answer that was followed becomes a message that is stored.
  *
  * @typedef {import('./store.js').Message} Message
  * @typedef {import('./outbox.js').Entry} Entry
@@ -51,7 +50,7 @@ export class Conversation {
     this.list = byId('transcript');
     this.scroller = new Scroller(byId('scroller'), this.list, byId('jump'));
     this.frame = 0;
-    /** Something came that is not drawn yet. */
+    /** An event came that is not drawn yet. */
     this.stale = false;
     this.visit = 0;
     this.stopping = false;
@@ -61,11 +60,11 @@ export class Conversation {
     this.opening = undefined;
     /** Models that are known not to go on from a text. @type {Set<string>} */
     this.unable = new Set();
-    /** What a start needs beside the prompt; the composer knows. @type {() => Record<string, any>} */
+    /** The fields of a start beside the prompt; the composer knows. @type {() => Record<string, any>} */
     this.options = () => ({});
   }
 
-  /** The answer that is being made on this branch, if any. @returns {Live | undefined} */
+  /** The running answer on this branch, if any. @returns {Live | undefined} */
   get running() {
     const here = (/** @type {Live} */ live) => live.parent === null || this.messages.some((m) => m.id === live.parent);
     return [...this.live.values()].findLast((live) => !live.answer.done && here(live));
@@ -93,7 +92,7 @@ export class Conversation {
     this.scroller.stick();
   }
 
-  /** Reads what the server holds; what is followed goes on undisturbed. */
+  /** Reads the server's messages; answers that are followed go on undisturbed. */
   async load() {
     const { id, visit } = this;
     if (!id) return;
@@ -104,7 +103,7 @@ export class Conversation {
       this.info = info;
       this.asOf = 0;
       let { data, next_cursor: cursor } = newest;
-      // Messages never change: what is above those that are known is known.
+      // Messages never change: the messages above known ones are known.
       const above = data[0]?.parent_id ? known.findIndex((m) => m.id === data[0].parent_id) : -1;
       if (above >= 0) data = [...known.slice(0, above + 1), ...data];
       if (!known.length) this.skipped = Math.max(0, data.length - AT_ONCE);
@@ -126,7 +125,7 @@ export class Conversation {
     }
   }
 
-  /** Shows what this browser keeps of it, until the server is back. @param {string} id @param {number} visit */
+  /** Shows this browser's copy of it, until the server is back. @param {string} id @param {number} visit */
   async remember(id, visit) {
     const copy = this.info ? undefined : await recent.find(id);
     if (!copy || visit !== this.visit || this.info) return;
@@ -159,7 +158,7 @@ export class Conversation {
       event: (event) => {
         view.heard(event);
         answer.apply(event);
-        // What it goes on from stands there until its text has come again.
+        // The text from which it goes on stands there until that text has come again.
         if (live.from && answer.said.text) {
           live.from = undefined;
           view.render();
@@ -305,7 +304,7 @@ export class Conversation {
     return this.messages.slice(0, this.messages.findIndex((m) => m.id === id) + 1);
   }
 
-  /** What is shown, from top to bottom. @returns {(AnswerView | PromptView)[]} */
+  /** The shown messages, from top to bottom. @returns {(AnswerView | PromptView)[]} */
   shown() {
     let path = this.messages;
     const entries = this.entries();
@@ -351,7 +350,7 @@ export class Conversation {
     return view;
   }
 
-  /** Puts what is shown in its place, without touching what is there already. */
+  /** Puts the shown messages in their places, and does not touch those that are there already. */
   sync() {
     const views = this.shown();
     arrange(this.list, views.map((view) => view.element), this.skipped);
@@ -361,7 +360,7 @@ export class Conversation {
     this.page.changed();
   }
 
-  /** Shows some more of the older messages, above what is shown, which stays where it is. */
+  /** Shows some more of the older messages above the shown ones, which stay in place. */
   more() {
     if (this.filling) return;
     this.filling = true;
@@ -372,7 +371,7 @@ export class Conversation {
     });
   }
 
-  /** Draws what grew, once per frame. */
+  /** Draws the growing answers, once per frame. */
   draw() {
     this.stale = true;
     if (this.frame) return;

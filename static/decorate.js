@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What a complete block gets afterwards: coloured code, set formulas. Their libraries are large, so
- * they are loaded when the first block wants them, and a build without them shows the source.
+ * Later additions to a complete block: coloured code, set formulas. Their libraries are large, so they are loaded when
+ * the first block wants them, and a build without them shows the source.
  */
 import { h, whenIdle } from './dom.js';
 
@@ -81,7 +81,7 @@ async function typeset(formula) {
     displayMode,
     throwOnError: false,
     trust: false,
-    // Models write what LaTeX would not take; that is no news for the console.
+    // Models write TeX that LaTeX would refuse; that is no message for the console.
     strict: 'ignore',
     maxSize: 20,
     maxExpand: 200,

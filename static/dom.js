@@ -65,7 +65,7 @@ export function late(path) {
   return import(path).catch(() => import(`${path}?${(failures += 1)}`));
 }
 
-/** When nothing else is to be done; Safari cannot tell. @param {() => void} work */
+/** When the browser is idle; Safari cannot tell. @param {() => void} work */
 export function whenIdle(work) {
   if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });
   else setTimeout(work, 50);

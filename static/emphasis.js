@@ -14,12 +14,12 @@ const P = `(?:(?![~${CJK}])[\\p{P}\\p{S}])`;
 /** Everything else but spaces. */
 const N = `(?:(?!${P})[^\\s])`;
 
-/** What opens: behind the marks, punctuation, or something else. */
+/** The character that opens: behind the marks, punctuation, or something else. */
 const OPENS = new RegExp(`^(?:\\*+(?:((?!\\*)${P})|([^\\s*]))?)|^_+(?:((?!_)${P})|([^\\s_]))?`, 'u');
 
 /** The marks that close, open or do both, by the group that they are found in: marked counts on their order. */
 const CLOSES = new RegExp([
-  // Whole emphasis of the other kind, and what is no mark.
+  // Whole emphasis of the other kind, and text that is no mark.
   '^[^_*]*?__[^_*]*?\\*[^_*]*?(?=__)',
   '[^*]+(?=[^*])',
   // Only closes.
@@ -33,7 +33,7 @@ const CLOSES = new RegExp([
   `(?:${N}(?=\\*+${N})|${C}(?=\\*+(?!\\*)${P})|(?!\\*)${P}(?=\\*+${C}))(\\*+)(?!\\*)`,
 ].join('|'), 'gu');
 
-/** What may stand before an opening mark that punctuation follows. */
+/** Characters that may stand before an opening mark that punctuation follows. */
 const BEFORE = new RegExp(`^((?![*_])[\\s\\p{P}\\p{S}${CJK}])`, 'u');
 
 /** @param {any} inline marked's rules for what stands in a line @returns {any} */

@@ -6,7 +6,7 @@
  */
 import { byId, h, icon, iconButton } from './dom.js';
 
-/** All files of a prompt, in characters: what waits to be sent has to fit into the browser's storage. */
+/** All files of a prompt, in characters: waiting prompts have to fit into the browser's storage. */
 const MOST = 2_000_000;
 /** Of a name, in characters. */
 const LONGEST_NAME = 100;
@@ -14,14 +14,14 @@ const LONGEST_NAME = 100;
 const PICTURE = /^(?:\x89PNG|\xff\xd8\xff|GIF8|RIFF[^]{4}WEBP|[^]{4}ftyp(?:avif|heic|mif1))/;
 const PART = /^<file name="([^"\n]*)">\n([^]*)\n<\/file>$/;
 
-/** What a message with files says. @param {string} text @param {TextFile[]} files @returns {string | { type: 'text', text: string }[]} */
+/** The text of a message with files. @param {string} text @param {TextFile[]} files @returns {string | { type: 'text', text: string }[]} */
 export function contentOf(text, files) {
   if (!files.length) return text;
   const parts = files.map((file) => `<file name="${file.name}">\n${file.text}\n</file>`);
   return [...(text ? [text] : []), ...parts].map((part) => ({ type: 'text', text: part }));
 }
 
-/** What a message says, and the files in it. @param {any} content @returns {{ text: string, files: TextFile[] }} */
+/** The text of a message, and the files in it. @param {any} content @returns {{ text: string, files: TextFile[] }} */
 export function split(content) {
   if (!Array.isArray(content)) return { text: content ?? '', files: [] };
   /** @type {TextFile[]} */
@@ -45,7 +45,7 @@ export function folded(files) {
     h('pre', { tabindex: '0', role: 'group', 'aria-label': name }, text)));
 }
 
-/** Reads a file as text; throws what is to be told if it is none. @param {File} file @returns {Promise<TextFile>} */
+/** Reads a file as text; throws the message for a file that is none. @param {File} file @returns {Promise<TextFile>} */
 async function read(file) {
   const name = file.name.replace(/"/g, "'").replace(/\p{C}/gu, ' ').slice(-LONGEST_NAME) || 'file';
   // Bytes are more than characters only by so much.
@@ -86,7 +86,7 @@ export class Files {
     // A file that is dropped is not for the browser to open in the page's place.
     addEventListener('dragover', (event) => has(event.dataTransfer) && event.preventDefault());
     addEventListener('drop', (event) => has(event.dataTransfer) && this.take(event, event.dataTransfer));
-    // What is copied from a table or a text is also a picture of itself.
+    // A copy from a table or a text is also a picture of itself.
     addEventListener('paste', (event) => has(event.clipboardData) && !event.clipboardData?.types.includes('text/plain') && this.take(event, event.clipboardData));
   }
 
@@ -96,7 +96,7 @@ export class Files {
     this.add(data?.files ?? null);
   }
 
-  /** Adds what is text, and says of the first that is not why. @param {FileList | null} given */
+  /** Adds the text files, and gives the reason for the first other one. @param {FileList | null} given */
   async add(given) {
     let refused = '';
     for (const file of given ?? []) {

@@ -1,5 +1,5 @@
 // @ts-check
-/** Boxes that one writes in, where a browser does not do by itself what others do. */
+/** Boxes for text, in browsers that lack a feature of others. */
 
 /** Whether the style sheet's `field-sizing` makes a box as high as its text: Safari and Firefox learnt it late. */
 const GROWS = CSS.supports('field-sizing', 'content');

@@ -1,5 +1,5 @@
 // @ts-check
-/** The protocol, as it goes over the wire; and buttons that cut it, to watch a resume happen. */
+/** The protocol, as it goes over the wire. Buttons cut it, so that one can watch a resume. */
 import { byId, h, iconButton } from './dom.js';
 
 /** Rows that are kept: enough to see a cut and what followed. */

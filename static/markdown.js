@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * Markdown as it streams: marked's lexer, our own DOM. Blocks that are complete are never touched
- * again; only the open one is lexed and patched, so that a frame's cost does not grow with the answer
- * and a selection survives. Nothing is parsed as HTML, no image is loaded, no link runs code.
+ * Markdown as it streams: marked's lexer, our own DOM. Blocks that are complete are never touched again; only the open
+ * one is lexed and patched. So a frame's cost does not grow with the answer, and a selection survives. Nothing is
+ * parsed as HTML, no image is loaded, no link runs code.
  *
  * @typedef {import('./blocks.js').Token} Token
  * @typedef {import('./blocks.js').Holder} Holder
@@ -22,7 +22,7 @@ let marked = null;
 let inline = null;
 
 // The lexer comes first, so that no text is ever shown in two ways. Without it, in a build that had no npm, text is
-// shown as it is.
+// shown unchanged.
 try {
   const path = './vendor/marked.esm.js';
   const { Lexer, Marked } = await import(path);
@@ -31,13 +31,13 @@ try {
   marked = null;
 }
 
-/** What is longer, in characters, is no formula that somebody forgot to close: it is shown as it is. */
+/** A longer text, in characters, is no formula that somebody forgot to close: it is shown unchanged. */
 const MOST_HELD = 1000;
 
 /** A bracket that is open for longer, in characters, is no link: it is shown as it is. */
 const MOST_LINK = 300;
 
-/** What must not be shown yet: a fence, a formula, a link, a break or an underline that is half typed. @param {string} tail @param {boolean} inCode */
+/** Text that must not be shown yet: a fence, a formula, a link, a break or an underline that is half typed. @param {string} tail @param {boolean} inCode */
 function held(tail, inCode) {
   const line = tail.slice(tail.lastIndexOf('\n') + 1);
   if (/^ {0,3}(`{1,}|~{1,})[^`\n]*$/.test(line) && (inCode || /^ {0,3}(`{1,2}|~{1,2}|(`{3,}|~{3,})[^`]*)$/.test(line))) return line.length;
@@ -81,7 +81,7 @@ export class Markdown {
     this.links = {};
     this.runs = new Runs();
     this.late = false;
-    /** What stands behind the block that is open now, once that is complete. @type {HTMLElement[]} */
+    /** The text behind the block that is open now, once that is complete. @type {HTMLElement[]} */
     this.marks = [];
     this.reset();
   }
@@ -124,7 +124,7 @@ export class Markdown {
       if (end !== open.raw) tokens = this.lex(end);
     }
     this.open(flatBlocks(tokens));
-    // A reference that was defined behind its use: what was settled is seen with other eyes.
+    // A reference was defined behind its use: complete blocks are read again.
     if (complete && this.late) this.again(text);
   }
 

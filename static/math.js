@@ -1,5 +1,6 @@
 // @ts-check
-/** Where a text holds TeX: `$$…$$`, `\[…\]`, `\(…\)`, and `$…$` where it can be neither money nor a shell's variables. */
+/** The places of TeX in a text: `$$…$$`, `\[…\]`, `\(…\)`, and `$…$` where it can be neither money nor a shell's
+ * variables. */
 
 /** @typedef {{ type: string, raw: string, text: string }} Found */
 

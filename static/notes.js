@@ -35,7 +35,7 @@ const ALERT = /^\[!(note|tip|important|warning|caution)\][ \t]*(?:\n|$)/i;
 /** Which alert a quotation is, if it is one: `note`, `tip`, … @param {Token} quotation */
 export const alertOf = (quotation) => ALERT.exec(quotation.text ?? '')?.[1].toLowerCase();
 
-/** What an alert says, without its mark. @param {Token[]} tokens @returns {Token[]} */
+/** The text of an alert, without its mark. @param {Token[]} tokens @returns {Token[]} */
 export function withoutMark([first, ...rest]) {
   if (!first?.tokens?.length) return rest;
   const [mark, ...inline] = first.tokens;

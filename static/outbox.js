@@ -35,7 +35,7 @@ export class Outbox {
     this.tries = 0;
     this.running = false;
     this.tab = newKey();
-    /** What this tab sends, oldest first. @type {Map<string, Entry>} */
+    /** The prompts that this tab sends, oldest first. @type {Map<string, Entry>} */
     this.mine = new Map();
     /** Tabs whose end is waited for. @type {Set<string>} */
     this.others = new Set();
@@ -89,7 +89,8 @@ export class Outbox {
     this.flush();
   }
 
-  /** Takes over from tabs that are gone, now or later. Without locks nobody can tell, and the keys alone see to it. */
+  /** Takes over from tabs that are gone, now or later. Without locks no tab can know this, and only the keys prevent
+   * a double start. */
   adopt() {
     const others = new Set(stored().map(({ tab }) => tab));
     for (const tab of others) {
@@ -105,7 +106,7 @@ export class Outbox {
     }
   }
 
-  /** Sends what can be sent, one after the other. */
+  /** Sends the prompts that can be sent, one after the other. */
   async flush() {
     clearTimeout(this.timer);
     if (this.running) return void (this.more = true);
@@ -183,7 +184,7 @@ export class Outbox {
   }
 }
 
-/** What the storage holds, of all tabs. @returns {Entry[]} */
+/** The content of the storage, of all tabs. @returns {Entry[]} */
 function stored() {
   return keptNames(PLACE).map((name) => new Kept(name, null).get()).filter(Boolean);
 }

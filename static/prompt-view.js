@@ -6,11 +6,11 @@ import { composing, fit } from './grow.js';
 
 /** @typedef {import('./outbox.js').Entry} Entry */
 
-/** What is longer, in characters or lines, is folded: one scrolls to the answer, not through the question. */
+/** A longer text, in characters or lines, is folded: one scrolls to the answer, not through the question. */
 const LONG = 1200;
 const LINES = 16;
 
-/** What somebody said; folded where it is long. @param {string} text @param {import('./files.js').TextFile[]} files */
+/** The text of a prompt; folded where it is long. @param {string} text @param {import('./files.js').TextFile[]} files */
 export function bubble(text, files) {
   const said = text || !files.length ? h('div', { class: 'said', dir: 'auto' }, text) : null;
   const box = h('div', { class: 'bubble' }, said, folded(files));

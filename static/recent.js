@@ -12,24 +12,24 @@ import { Kept } from './store.js';
 
 /** So many conversations are kept. */
 export const MOST = 20;
-/** What is longer, as JSON and in characters, is not kept: a browser's space is shared with everything else. */
+/** A longer conversation, as JSON and in characters, is not kept: a browser's space is shared with everything else. */
 const LONGEST = 8_000_000;
 const NAME = 'lastword';
 const COPIES = 'copies';
-/** Whose the copies are, and until when. */
+/** The owner of the copies, and the time until which they last. */
 const OWNER = 'owner';
 
-/** What each reader wants, by tenant and key. */
+/** The wish of each reader, by tenant and key. */
 const choices = new Kept('recent', {});
 
 export class Recent {
   constructor() {
-    /** Who reads; null until the server said so. @type {string | null} */
+    /** The reader; null until the server said so. @type {string | null} */
     this.reader = null;
     this.hasKey = false;
-    /** Read before it was known who reads. @type {[Conversation, Message[]] | null} */
+    /** Read before the reader was known. @type {[Conversation, Message[]] | null} */
     this.early = null;
-    /** What was kept last: the page reads a conversation again and again. */
+    /** The last copy: the page reads a conversation again and again. */
     this.stamp = '';
     /** @type {Promise<IDBDatabase> | undefined} */
     this.opened = undefined;
@@ -48,7 +48,7 @@ export class Recent {
     if (!keep) await this.clear();
   }
 
-  /** The server says who reads: copies of anyone else are erased. @param {Session} session */
+  /** The server names the reader: copies of any other reader are erased. @param {Session} session */
   async enter({ tenant, key, expires_in_s: left }) {
     const reader = `${tenant} ${key ?? ''}`;
     this.reader = reader;
@@ -65,7 +65,7 @@ export class Recent {
     if (this.early) await this.keep(...this.early);
   }
 
-  /** Nobody is signed in any more: nothing stays. */
+  /** No reader is signed in any more: no copy stays. */
   async leave() {
     this.reader = null;
     await this.clear();
@@ -80,7 +80,7 @@ export class Recent {
     });
   }
 
-  /** Keeps what was read just now, and lets go of the oldest. @param {Conversation} info @param {Message[]} messages */
+  /** Keeps the conversation that was just read, and removes the oldest. @param {Conversation} info @param {Message[]} messages */
   async keep(info, messages) {
     const { reader } = this;
     if (reader === null) {
@@ -110,12 +110,12 @@ export class Recent {
     await this.within('readwrite', (copies) => void copies.delete(id));
   }
 
-  /** What is kept of a conversation. @param {string} id @returns {Promise<Copy | undefined>} */
+  /** The copy of a conversation. @param {string} id @returns {Promise<Copy | undefined>} */
   async find(id) {
     return (await this.all()).find((copy) => copy.id === id);
   }
 
-  /** All that is kept, what was read last first; nothing once the session is over. @returns {Promise<Copy[]>} */
+  /** All copies, the last read first; none once the session is over. @returns {Promise<Copy[]>} */
   async all() {
     /** @type {Copy[]} */
     let found = [];

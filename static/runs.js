@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * A long paragraph in runs, so that a frame costs no more than its last run. A run ends at a space where no emphasis, code,
- * link or formula is open, which the text before it decides: text that comes in pieces ends as text that came at once.
+ * A long paragraph in runs, so that a frame costs no more than its last run. A run ends at a space where no emphasis,
+ * code, link or formula is open. The text before it decides this: text that comes in pieces ends as text that came at
+ * once.
  *
  * @typedef {import('./blocks.js').Token} Token
  * @typedef {{ src: string, blocks: Token[], tokens: Token[], from: number }} Known what is lexed for good: whole blocks, and the runs behind them, which begin at `from`
@@ -9,7 +10,7 @@
 
 /** A run's least, in characters. */
 const LEAST = 2000;
-/** What is still open after so many characters is taken for no mark at all. */
+/** A mark that is still open after so many characters is taken for no mark at all. */
 const MOST = 8000;
 /** From so many characters on, a paragraph's runs stand in blocks of this length: browsers lay out a paragraph as a whole. */
 const BLOCK = 16_000;

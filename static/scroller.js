@@ -1,13 +1,14 @@
 // @ts-check
 /**
- * Scrolling that never fights the reader: the end is followed while the reader is there, and any
- * move away from it, by wheel, finger, key or selection, ends that in the same frame.
+ * Scrolling that never fights the reader: the end is followed while the reader is there. Any move away from it, by
+ * wheel, finger, key or selection, ends that in the same frame.
  */
 
 /** So near to the end, in px, a reader is at the end. */
 const NEAR = 64;
 const ANCHORS = CSS.supports('overflow-anchor', 'auto');
-/** After we scrolled, WebKit may take it back, and tells so by a scroll that nobody made: on a busy machine so late, in ms. */
+/** After we scrolled, WebKit may take it back, and reports this by a scroll that nobody made. On a busy machine it
+ * comes so late, in ms. */
 const TAKEN_BACK = 5000;
 
 export class Scroller {
@@ -80,7 +81,7 @@ export class Scroller {
     this.show();
   }
 
-  /** Does what makes the text above longer, and stays at what is read; most browsers do that by themselves. @param {() => void} change */
+  /** Makes the text above longer, and stays at the text that is being read; most browsers do that by themselves. @param {() => void} change */
   keeping(change) {
     const { scrollTop, scrollHeight } = this.box;
     change();

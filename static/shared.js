@@ -1,5 +1,5 @@
 // @ts-check
-/** A shared conversation: read only, live while its answer is made, and nothing else is asked of the server. */
+/** A shared conversation: read only, live while its answer runs. The page asks the server for no other data. */
 import { Answer } from './answer.js';
 import { AnswerView } from './answer-view.js';
 import { byId, h } from './dom.js';
@@ -17,7 +17,7 @@ const token = location.pathname.split('/')[2] ?? '';
 const address = `/v1/shared/${encodeURIComponent(token)}`;
 const list = byId('transcript');
 const scroller = new Scroller(byId('scroller'), list, byId('jump'));
-// It begins where the conversation does; who wants the end goes there.
+// It begins where the conversation does; a reader who wants the end goes there.
 scroller.let();
 
 /** @type {Set<string>} */
@@ -44,7 +44,7 @@ function name(answering) {
   byId('jump-text').textContent = answering ? 'Follow the answer' : 'Jump to the end';
 }
 
-/** There is no such link, or not any more: what was shown goes, too. */
+/** There is no such link, or not any more: its shown content goes, too. */
 function gone() {
   list.replaceChildren();
   question = '';
@@ -69,7 +69,7 @@ function shown(message, place) {
   return view.element;
 }
 
-/** Shows what the link leads to; says whether there is an answer to follow. */
+/** Shows the content of the link; returns whether there is an answer to follow. */
 async function load() {
   const shared = await call('GET', address);
   title = shared.title || 'A shared conversation';
@@ -145,7 +145,7 @@ async function begin() {
 }
 
 byId('ask').addEventListener('click', () => {
-  // What somebody began to write themselves is not overwritten.
+  // Text that a person began to write is not overwritten.
   if (!drafts.of(null).get()) drafts.of(null).set(question);
 });
 begin();

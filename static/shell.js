@@ -4,7 +4,7 @@
 /** The one address of code that this page may name. */
 const WORKER = '/worker.js';
 
-/** Asks the browser to keep the page's files; where it cannot, the page is as it was. */
+/** Asks the browser to keep the page's files; a browser that cannot changes nothing. */
 export async function keepShell() {
   if (!navigator.serviceWorker) return;
   // The policy lets this one name exist, once, and what it gives is always the same.

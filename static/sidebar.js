@@ -23,7 +23,7 @@ export class Sidebar {
     /** @type {string | null} */
     this.cursor = null;
     this.turn = 0;
-    /** What is listed is what this browser keeps: the server is away. */
+    /** The list has the copies of this browser: the server is away. */
     this.away = false;
     /** @type {any} */
     this.wait = undefined;
@@ -80,7 +80,7 @@ export class Sidebar {
     }
   }
 
-  /** Lists what this browser keeps, until the server is back. @param {string} q @param {number} turn */
+  /** Lists the copies of this browser, until the server is back. @param {string} q @param {number} turn */
   async remember(q, turn) {
     const words = q.toLowerCase();
     const copies = await recent.all();
@@ -113,7 +113,7 @@ export class Sidebar {
     byId('none').textContent = this.search.value.trim() ? 'Nothing found.' : 'Your conversations will be listed here.';
   }
 
-  /** By age; what a search finds is one list. @param {string | null} current */
+  /** By age; the results of a search are one list. @param {string | null} current */
   *rows(current) {
     let before = '';
     for (const info of this.shown) {
@@ -136,7 +136,7 @@ export class Sidebar {
     return h('li', { class: here ? 'here' : null }, link, menu);
   }
 
-  /** What can be done with a conversation. @param {Info} info @param {HTMLElement} anchor */
+  /** The actions on a conversation. @param {Info} info @param {HTMLElement} anchor */
   menu(info, anchor) {
     document.getElementById('menu')?.remove();
     const does = (/** @type {() => any} */ action) => () => {
@@ -216,7 +216,7 @@ export class Sidebar {
   }
 }
 
-/** Whatever still answers there is stopped, also what begins meanwhile. @param {string} id @param {number} [tries] @returns {Promise<void>} */
+/** An answer that still runs there is stopped, also one that begins meanwhile. @param {string} id @param {number} [tries] @returns {Promise<void>} */
 async function stopAndErase(id, tries = 5) {
   try {
     await api.erase(id);

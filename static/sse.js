@@ -1,7 +1,6 @@
 // @ts-check
 /**
- * Server-Sent Events by `fetch`. A native EventSource gives up for good on any status but 200, and
- * says nothing of why.
+ * Server-Sent Events by `fetch`. A native EventSource gives up for good on any status but 200, and hides the reason.
  *
  * @typedef {import('./stream.js').Event} Event
  * @typedef {import('./stream.js').Follow} Follow
@@ -11,7 +10,7 @@
 export const HEALTHY = 10_000;
 /** No welcome, or no response's head, for so long, in ms: this attempt failed. */
 export const PATIENCE = 10_000;
-/** Three keep-alives were missed: the link is dead, although nobody says so. In ms. */
+/** Three keep-alives were missed: the link is dead, although no error came. In ms. */
 export const SILENCE = 45_000;
 
 /** A browser opens six connections to a server over HTTP/1.1, for all its tabs: two stay free for the rest. */
@@ -90,7 +89,7 @@ async function attempt(stream, follow) {
 }
 
 /**
- * The events of an SSE body. `alive` hears of every piece, keep-alives too.
+ * The events of an SSE body. `alive` is called for every piece, keep-alives too.
  * @param {ReadableStream<Uint8Array>} body @param {() => void} [alive] @returns {AsyncGenerator<Event>}
  */
 export async function* events(body, alive) {

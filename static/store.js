@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What the page asks of the server, and what it keeps in the browser.
+ * The page's requests to the server, and its data in the browser.
  *
  * @typedef {{ id: string, title: string | null, system: string | null, metadata: any, active_leaf: string | null, created_at: number, updated_at: string, running: string[] }} Conversation
  * @typedef {{ id: string, parent_id: string | null, role: string, content: any, reasoning?: string, refusal?: string, tool_calls?: any[], status?: string, generation_id?: string, model?: string, usage?: any, siblings: string[], created_at: string, finish_reason?: string, error?: any }} Message
@@ -23,7 +23,7 @@ export class Refused extends Error {
   }
 }
 
-/** Hears when the server wants to know who we are. */
+/** Called when the server requires a sign-in. */
 export const signIn = new EventTarget();
 
 /**
@@ -127,7 +127,7 @@ export const drafts = {
   files: (conversation) => new Kept(`files.${conversation ?? 'new'}`, []),
 };
 
-/** Who we are to the others of a conversation: the same in all tabs of this browser. */
+/** Our name for the others of a conversation: the same in all tabs of this browser. */
 export function client() {
   const kept = new Kept('client', null);
   const id = kept.get() ?? crypto.randomUUID?.() ?? String(Math.random()).slice(2);
@@ -135,13 +135,13 @@ export function client() {
   return { id, name: settings.get().name || `Guest ${id.slice(0, 4)}` };
 }
 
-/** A name for one start, so that it never happens twice, whatever is sent again. */
+/** A name for one start, so that it never happens twice, no matter how often it is sent. */
 export function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** What other tabs of this browser do. */
+/** The actions of other tabs of this browser. */
 export const tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('lastword');
 
 /** @param {string | null} conversation */

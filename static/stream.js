@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The stream reader: follows generations of a lastword server to their `done`, each event exactly
- * once, over one WebSocket, or over SSE by `fetch` where a WebSocket does not get through. Needs
- * no page and no library; docs/protocol.md shows its use in Node.
+ * The stream reader follows generations of a lastword server to their `done`, each event exactly once. It uses one
+ * WebSocket, or SSE by `fetch` where a WebSocket does not get through. Needs no page and no library; docs/protocol.md
+ * shows its use in Node.
  *
  *   const stream = new Stream({ base: 'http://127.0.0.1:7878' });
  *   const following = stream.follow(id, { event: (e) => console.log(e.seq, e.type) });
@@ -94,7 +94,7 @@ export class Stream {
     }
   }
 
-  /** Takes part in a conversation: `onFrame` hears who is there and who types. @param {string} conversation */
+  /** Takes part in a conversation: `onFrame` gets the participants and those that type. @param {string} conversation */
   join(conversation) {
     this.rooms.add(conversation);
     if (!this.send({ type: 'join', ref: this.next(), conversation })) this.connect();
@@ -352,7 +352,7 @@ export class Stream {
     this.timer = setTimeout(() => (welcomed ? this.connect() : this.fallBack()), pause);
   }
 
-  /** A socket did not open. If HTTP works, something between us does not let it through. */
+  /** A socket did not open. If HTTP works, something between us blocks sockets. */
   async fallBack() {
     const answers = await fetch(`${this.base}/healthz`, { cache: 'no-store' }).then((r) => r.ok, () => false);
     if (answers) this.blocked += 1;

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * When a generation's events were stored, drawn: a strip of time with a tick for each event, and the gap before each
- * event on a scale of powers of ten, so that 5 ms and 5 s are both seen.
+ * The times at which a generation's events were stored, drawn: a strip of time with a tick for each event. Below it is
+ * the gap before each event, on a scale of powers of ten, so that 5 ms and 5 s are both seen.
  *
  * @typedef {{ seq: number, type: string, at_ms: number, bytes: number, epoch: number }} Moment
  */
@@ -10,7 +10,7 @@ import { h } from './dom.js';
 const WIDTH = 1000;
 const STRIP = 56;
 const GAPS = 150;
-/** The scale of gaps, in ms: what is shorter has no height, what is longer fills it. */
+/** The scale of gaps, in ms: a shorter gap has no height, a longer one fills it. */
 const FLOOR = 1;
 const CEILING = 100_000;
 /** Gaps that are named beside the drawing. */

@@ -1,7 +1,7 @@
 // @ts-check
-/** How a conversation is called. */
+/** The titles of conversations. */
 
-/** What the built-in model is told, in words. @type {Record<string, (value: string) => string>} */
+/** The built-in model's directives, in words. @type {Record<string, (value: string) => string>} */
 const DIRECTIVES = {
   tokens: (n) => `${Number(n).toLocaleString('en')} ${n === '1' ? 'token' : 'tokens'}`,
   markdown: () => 'Markdown',
@@ -13,7 +13,7 @@ const DIRECTIVES = {
   stall_at: () => 'stalls',
 };
 
-/** A title for people: of a prompt to the built-in model, what it asks for. @param {string | null | undefined} title */
+/** A title for people: for a prompt to the built-in model, its directives in words. @param {string | null | undefined} title */
 export function titled(title) {
   if (!title) return 'New conversation';
   const [, file] = /^<file name="([^"]*)/.exec(title) ?? [];

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Opens the page where the server cannot be reached. It keeps the page's own files and nothing else: whatever is
- * not in `/static/`, and no address of the chat page, passes it by as if it were not there.
+ * Opens the page where the server cannot be reached. It keeps the page's own files and nothing else. Requests outside
+ * `/static/` that are no address of the chat page pass it by as if it were not there.
  */
 const SHELL = '/';
 const STORE = 'lastword-shell';
@@ -19,7 +19,7 @@ const isFixed = (path) => /^\/static\/[0-9a-f]{16}\//.test(path);
 /** @param {string} path */
 const isPage = (path) => path === SHELL || path.startsWith('/c/');
 
-/** Whether it is what its address says: a server of another build answers with its own file. @param {string} path @param {Response} answer */
+/** Whether the answer is of this build: a server of another build answers with its own file. @param {string} path @param {Response} answer */
 const isRight = (path, answer) => answer.ok && (!isFixed(path) || (answer.headers.get('cache-control') ?? '').includes('immutable'));
 
 const find = async (/** @type {string} */ path) => (await caches.open(STORE)).match(path, { ignoreVary: true });

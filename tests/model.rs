@@ -1,9 +1,10 @@
-//! A model of who may write to a generation's log: append, take-over, fence, unknown outcomes,
-//! cancel, end, pause, crash and hand-over, every order of them for small sizes.
+//! A model of the right to write to a generation's log. It has append, take-over, fence, unknown
+//! outcomes, cancel, end, pause, crash and hand-over. It tries every order of them for small sizes.
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
-//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`, and is to be changed with them. Four
-//! mistakes that the protocol invites live here, too; the checker must find them, or it sees nothing.
+//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`. A change of those changes this model,
+//! too. Four mistakes that the protocol invites live here, too; the checker must find them, or it
+//! sees nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "model/actions.rs"]
@@ -28,14 +29,14 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     Right,
-    /// Whoever appends, appends at the end, and nobody looks whose turn it is.
+    /// Every writer appends at the end, and nothing checks whose turn it is.
     NoFence,
     /// An append whose outcome is unknown is simply made again, at the end.
     BlindRetry,
     /// A take-over leaves the lanes of the old owner open.
     OpenLanes,
-    /// A take-over looks at the log as it was when its transaction began, before it waited for the
-    /// appends under way: the isolation level `repeatable read`.
+    /// A take-over sees the log as it was when its transaction began, before it waited for the
+    /// appends under way. This is the isolation level `repeatable read`.
     OldSnapshot,
 }
 
@@ -50,10 +51,10 @@ struct Protocol {
     /// Crashes, pauses, lost replies, lapsed leases and hand-overs together.
     faults: u8,
     cancels: u8,
-    /// Whether who died or was paused comes back.
+    /// Whether a process that died or was paused comes back.
     comes_back: bool,
-    /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own: twice the
-    /// states.
+    /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own:
+    /// twice the states.
     snapshots: bool,
 }
 
@@ -65,7 +66,7 @@ struct State {
     stray: Vec<Statement>,
     faults: u8,
     cancels: u8,
-    /// A writer was refused, and the log does not say why.
+    /// A writer was refused, and the log does not show the reason.
     puzzled: bool,
 }
 
@@ -113,7 +114,7 @@ impl Model for Protocol {
     }
 }
 
-/// Far more than it takes.
+/// Far more states than there are.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const SMALL: Protocol = Protocol {
@@ -145,7 +146,8 @@ fn explore(name: &str, protocol: Protocol) -> HashMap<&'static str, String> {
     found.into_iter().map(|(name, path)| (name, format!("{:#?}", path.into_actions()))).collect()
 }
 
-/// Nothing forbidden is reached, and what must be reachable, or it tests nothing, is.
+/// No forbidden state is reached. The states that must be reachable are reached, or the model tests
+/// nothing.
 fn holds(name: &str, protocol: Protocol) {
     let cancels = protocol.cancels > 0;
     let two_faults = protocol.faults > 1;
@@ -165,7 +167,7 @@ fn holds(name: &str, protocol: Protocol) {
     }
 }
 
-/// The mistake is found; by which of these rules.
+/// The checker finds the mistake, by one of these rules.
 fn fails(protocol: Protocol, rules: &[&str]) {
     let variant = protocol.variant;
     let found = explore(&format!("{variant:?}"), protocol);

@@ -2,6 +2,9 @@
 //! and only some files may name some crates.
 #![expect(clippy::unwrap_used, reason = "a test's helpers")]
 
+#[path = "tidy/english.rs"]
+mod english;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +99,7 @@ const RENAMED: [(&str, &str); 36] = [
 /// Lines of a file: above the aim it wants a reason, above the limit it wants two files.
 const MOST_LINES: usize = 400;
 
-/// What people write here; libraries are fetched, not written.
+/// The files that people write here; libraries are fetched, not written.
 fn files(dir: &Path, kinds: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -170,8 +173,8 @@ fn a_crate_is_named_where_it_belongs() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a line defines: the name behind `struct`, `enum`, `trait`, `type`, `mod` or `fn`, if it can be
-/// seen outside its module.
+/// The name that a line defines, behind `struct`, `enum`, `trait`, `type`, `mod` or `fn`. It has to
+/// be visible outside its module.
 fn defined(line: &str) -> Option<&str> {
     let mut words = line.trim_start().split([' ', '(', '<', ';', ':', '{']);
     let open = line.trim_start().starts_with("pub") || line.starts_with("mod ");
@@ -217,76 +220,4 @@ fn every_migration_says_what_and_why() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("-- "), "{} opens without a comment", path.display());
     }
-}
-
-/// Words of a sentence in a comment.
-const MOST_WORDS: usize = 25;
-/// Columns of a comment's line.
-const MOST_COLUMNS: usize = 100;
-/// Openings that make the reader look for the subject.
-const RIDDLES: [&str; 5] = ["What", "Who", "Whoever", "Whatever", "Whose"];
-
-/// The comment in a line, without its slashes.
-fn comment(line: &str) -> Option<&str> {
-    let text = line.trim_start().strip_prefix("//")?;
-    Some(text.strip_prefix(['/', '!']).unwrap_or(text).trim())
-}
-
-/// The sentences of a comment's lines. List items and paragraphs are apart; code is left out.
-fn sentences(lines: &[&str]) -> Vec<String> {
-    let (mut paragraphs, mut fenced) = (vec![String::new()], false);
-    for line in lines {
-        if line.starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced && (line.is_empty() || line.starts_with(['-', '#', '|', '*'])) {
-            paragraphs.push(line.trim_start_matches(['-', '*', ' ']).to_owned());
-        } else if !fenced {
-            let paragraph = paragraphs.last_mut().unwrap();
-            *paragraph = format!("{paragraph} {line}");
-        }
-    }
-    let ended = |c: char| ['.', '?', '!'].contains(&c);
-    let mut found = Vec::new();
-    for paragraph in paragraphs {
-        let mut sentence = String::new();
-        for word in paragraph.split_whitespace() {
-            sentence = format!("{sentence} {word}");
-            if word.ends_with(ended) {
-                found.push(std::mem::take(&mut sentence).trim().to_owned());
-            }
-        }
-        found.push(sentence.trim().to_owned());
-    }
-    found
-}
-
-fn is_riddle(sentence: &str) -> bool {
-    let first = sentence.split([' ', ',', '\'']).next().unwrap();
-    RIDDLES.contains(&first) && !sentence.ends_with('?')
-}
-
-#[test]
-fn comments_are_plain_english() {
-    let mut wrong = Vec::new();
-    for (name, text) in sources() {
-        let mut block = Vec::new();
-        for line in text.lines().chain([""]) {
-            if let Some(comment) = comment(line) {
-                if line.chars().count() > MOST_COLUMNS {
-                    wrong.push(format!("{name}: over {MOST_COLUMNS} columns: {comment}"));
-                }
-                block.push(comment);
-                continue;
-            }
-            for sentence in sentences(&std::mem::take(&mut block)) {
-                if sentence.split_whitespace().count() > MOST_WORDS {
-                    wrong.push(format!("{name}: over {MOST_WORDS} words: {sentence}"));
-                }
-                if is_riddle(&sentence) {
-                    wrong.push(format!("{name}: who or what? {sentence}"));
-                }
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }

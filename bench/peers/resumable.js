@@ -1,4 +1,4 @@
-// resumable-stream with Redis behind the least of an HTTP server: GET /?id=…&tokens=…&tps=…&ttft_ms=… streams one
+// resumable-stream with Redis behind the least of an HTTP server. GET /?id=…&tokens=…&tps=…&ttft_ms=… streams one
 // generation, made here by the clock, so that its price is that of the library and of Node. Prints its port.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';

@@ -1,4 +1,5 @@
-//! Everything, one after the other: what fails or takes too long is a line of the table, and the rest goes on.
+//! Everything, one after the other. A scenario that fails or takes too long is a line of the table,
+//! and the rest goes on.
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -9,16 +10,17 @@ use crate::figures;
 
 /// The longest that a scenario may take; on two cores, none takes four minutes.
 const EACH: Duration = Duration::from_secs(300);
-/// What is not measured by then is not measured: with the ends of what runs, that is 25 minutes.
+/// A scenario that has not begun by then is left out: with the ends of the running ones, that is 25
+/// minutes.
 const ALL: Duration = Duration::from_secs(1430);
 
-/// Connections at rest: a common figure, and what 20,000 open files leave on either side beside all else.
+/// Connections at rest: a common figure, and the rest of 20,000 open files on either side.
 const AT_REST: [u64; 2] = [10_000, 19_000];
 
 /// How long each of several rounds lasts; the first two are not counted.
 const SECONDS: u64 = 7;
 
-/// A part of everything: a name for when it fails, and its load.
+/// A part of everything: its name for a failure, and its load.
 struct Part {
     name: String,
     args: Args,

@@ -34,7 +34,7 @@ options
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
-/// What is measured.
+/// The scenario to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// All of them, one after the other.
@@ -71,19 +71,19 @@ pub(crate) enum Scenario {
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
     Upstream,
-    /// From nobody: what an idle connection holds.
+    /// Without tokens: the memory of an idle connection.
     Sockets,
     /// From the demo model, to one socket or as many SSE streams.
     Multiplex,
 }
 
 impl Scenario {
-    /// As the command line has it.
+    /// The form on the command line.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, known, _)| *known == self).map_or("", |(name, ..)| name)
     }
 
-    /// Its name, and as much of it as says something: generations, readers, tokens per second, seconds.
+    /// Its name, and the parts that matter: generations, readers, tokens per second, seconds.
     const ALL: [(&'static str, Self, [u64; 4]); 19] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
@@ -107,7 +107,7 @@ impl Scenario {
     ];
 }
 
-/// What to measure.
+/// The measurement to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) scenario: Scenario,
@@ -119,7 +119,7 @@ pub(crate) struct Args {
     pub(crate) tps: u64,
     pub(crate) seconds: u64,
     pub(crate) rounds: u64,
-    /// Whether rounds were asked for: also of what is measured once without.
+    /// Whether rounds were requested, also for scenarios that run once without.
     pub(crate) medians: bool,
     pub(crate) binary: PathBuf,
     pub(crate) dir: PathBuf,
@@ -186,7 +186,7 @@ impl Args {
         self.tps * self.seconds
     }
 
-    /// Lets this process and the server, which inherits it, have enough sockets.
+    /// Raises the limit so that this process, and the server that inherits it, have enough sockets.
     pub(crate) fn raise_file_limit(&self) -> Result<(), Failure> {
         let connections = match self.scenario {
             // A reader and both ends of its upstream connection.

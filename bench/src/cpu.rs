@@ -27,7 +27,7 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// Of all that serves, and not of what measures.
+    /// Of all serving processes, without the measuring one.
     pub(crate) fn serving(&self) -> u64 {
         self.server + self.postgres
     }
@@ -47,7 +47,7 @@ impl Sample {
         }
     }
 
-    /// What was spent since `earlier`. A process that ended in between takes its time with it.
+    /// The CPU time since `earlier`. A process that ended in between takes its time with it.
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
         let before = |pid: &u32| earlier.children.get(pid).copied().unwrap_or(0);
         let children = self.children.iter().map(|(pid, ns)| ns.saturating_sub(before(pid)));
@@ -117,7 +117,7 @@ pub(crate) fn peak(pid: u32) -> u64 {
     kib(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
-/// Lets `peak` begin anew. Without the right to, it is too high, never too low.
+/// Lets `peak` begin anew. Without the right to reset it, the peak is too high, never too low.
 pub(crate) fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }

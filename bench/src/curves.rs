@@ -1,4 +1,4 @@
-//! Growth: what an event costs and how late it is, over generations and over readers of each.
+//! Growth: the cost of an event and its lateness, over generations and over readers of each.
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use crate::svg::{Chart, Series};
 
 /// One reader each.
 const GENERATIONS: [u64; 5] = [10, 100, 500, 1000, 2000];
-/// Of each of a few generations, which are fewer where there would be more events than two cores deliver.
+/// The readers of each of a few generations. The generations are fewer where two cores could not
+/// deliver all events.
 const READERS: [u64; 6] = [1, 3, 10, 30, 100, 1000];
-/// Events per second beyond which the machine is measured and not the program.
+/// Beyond so many events per second, the machine is measured and not the program.
 const MOST: u64 = 50_000;
 const FEW: u64 = 10;
 const LEAD: Duration = Duration::from_millis(1500);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Failure, now_us};
 
-/// What a figure has to reach.
+/// The aim of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Aim {
     AtMost(f64),
@@ -39,7 +39,7 @@ impl Figure {
         Self { spread, ..Self::new(name, median(rounds), unit) }
     }
 
-    /// One that could not be measured: said, not left out.
+    /// One that could not be measured: it is reported, not left out.
     pub(crate) fn missing(name: impl Into<String>, why: impl Into<String>) -> Self {
         Self { name: name.into(), value: Err(why.into()), unit: "", aim: None, spread: None }
     }
@@ -63,7 +63,7 @@ impl Figure {
         })
     }
 
-    /// As the table calls it.
+    /// Its name in the table.
     fn label(&self) -> String {
         self.spread.map_or_else(
             || self.name.clone(),
@@ -106,7 +106,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     table
 }
 
-/// Three digits that count, for a reader.
+/// Three significant digits, for a reader.
 fn round(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
@@ -115,7 +115,7 @@ fn round(value: f64) -> String {
     }
 }
 
-/// Where they are written to: beside the program's directory, in `target`.
+/// The place of the file: beside the program's directory, in `target`.
 pub(crate) fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench.json")
 }

@@ -1,6 +1,7 @@
-//! A log with a past: one generation that was really streamed, copied many times over the last days.
+//! A log with a past: one generation that was really streamed, copied many times over the last
+//! days.
 //!
-//! So its rows are those that the server leaves, in whatever way it stores them.
+//! So its rows are those that the server leaves, in every version of its storage.
 use lastword::store::embedded::Embedded;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
@@ -16,11 +17,11 @@ pub(crate) const EACH: u64 = 502;
 const PROMPT: &str = "/demo tokens=500 tps=50 ttft_ms=0";
 /// Over so many days they are spread; fewer than are kept.
 const DAYS: u64 = 4;
-/// Old generations that are named, to be fetched.
+/// Old generations by name, to be fetched.
 const NAMED: i64 = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is in a log now.
+/// The present size of a log.
 pub(crate) struct Filled {
     /// The generation that was really streamed; it has ended.
     pub(crate) streamed: String,
@@ -84,7 +85,8 @@ async fn stream(server: &Server, connection: &mut PgConnection) -> Result<String
     Err(format!("the journal was not folded in {PATIENCE:?}"))
 }
 
-/// What copies the generation `streamed`, puts all in order, and leaves nothing to be done later.
+/// Statements that copy the generation `streamed`, put all in order, and leave nothing to be done
+/// later.
 fn statements(streamed: &str, generations: u64) -> Vec<String> {
     let ids = format!(
         "create temp table old as select at, (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') \
@@ -118,7 +120,7 @@ fn statements(streamed: &str, generations: u64) -> Vec<String> {
            from pieces order by seq offset 0) copy"
     );
     let mut all = vec![days, ids, rows, segments];
-    // Or PostgreSQL does it by itself while something is measured.
+    // Otherwise PostgreSQL does it by itself during a measurement.
     all.extend(
         ["vacuum (analyze) segments", "vacuum (analyze) generations", "checkpoint"].map(Into::into),
     );

@@ -1,5 +1,5 @@
-//! What a log's size costs: the same small load, resumes and old answers, on a log of many events and
-//! on one that holds hardly more than what is measured.
+//! The cost of a log's size. The same small load, resumes and old answers run on a log of many
+//! events. They also run on one that holds hardly more than the measured ones.
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::resume::{BEHIND, first_events, read_events};
 use crate::server::Server;
 use crate::turns::Turns;
 
-/// Old generations in the log that counts as empty: there has to be something to fetch.
+/// Old generations in the log that counts as empty, so that there are some to fetch.
 const FEW: u64 = 100;
 /// Resumes of each round.
 const RESUMES: usize = 100;
@@ -79,7 +79,7 @@ async fn read(
 ) -> Result<(), Failure> {
     let p50 = |times: &[u32]| f64::from(permille(times, 500)) / 1e3;
     reads.resume.push(p50(&first_events(server, &filled.streamed, EACH, RESUMES).await?));
-    // Others in each round, for those that were read before are in memory.
+    // Other generations in each round, because those that were read before are in memory.
     let share = (filled.old.len() / usize::try_from(rounds).unwrap_or(1)).max(1);
     let mut times = Vec::new();
     for id in filled.old.iter().cycle().skip(reads.fetch.len() * share).take(share) {

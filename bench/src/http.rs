@@ -209,8 +209,8 @@ pub(crate) fn events(id: &str, after: u64) -> Vec<u8> {
     request("GET", &format!("/v1/generations/{id}/events?after={after}"), "text/event-stream", "")
 }
 
-/// What to call the model `name`: its own name, or with an upstream that the server has its own
-/// name for, the first that is not built in; `None` is the default one.
+/// A name for the model `name`. It is its own name, or the first that is not built in if the server
+/// has its own name for an upstream. `None` is the default one.
 pub(crate) async fn model(address: SocketAddr, name: &str) -> Result<Option<String>, Failure> {
     let (_, body) = get(address, "/v1/models").await?;
     let value: Value = serde_json::from_str(&body).unwrap_or_default();

@@ -18,14 +18,14 @@ use crate::{Failure, now_us};
 const LEAD: Duration = Duration::from_millis(200);
 const RAMP: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How much longer than planned a stream may take before it counts as hung.
+/// A stream that takes so much longer than planned counts as hung.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What all readers together saw, and what it cost.
+/// The records of all readers together, and their cost.
 pub(crate) struct Load {
     /// One for each stream that came to the end of its body.
     pub(crate) streams: Vec<Seen>,
-    /// Why the others did not.
+    /// The reasons of the others.
     pub(crate) failures: Vec<Failure>,
     /// Length of the window.
     pub(crate) window: Duration,
@@ -33,7 +33,7 @@ pub(crate) struct Load {
     pub(crate) spent: Spent,
 }
 
-/// What is to be read from one server, one request per stream.
+/// The streams to read from one server, one request per stream.
 pub(crate) struct Work {
     pub(crate) address: SocketAddr,
     /// All processes that serve it, without those below them.
@@ -41,11 +41,12 @@ pub(crate) struct Work {
     pub(crate) requests: Vec<Vec<u8>>,
     /// From the first start to the end of the window.
     pub(crate) seconds: u64,
-    /// A stream is complete with so many tokens, whether or not its body ends; `None`: at its end.
+    /// A stream is complete with so many tokens, whether or not its body ends. `None`: it is
+    /// complete at its end.
     pub(crate) enough: Option<u64>,
 }
 
-/// What a reader has to know.
+/// The plan of a reader.
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Vec<Vec<u8>>,
@@ -71,12 +72,12 @@ pub(crate) async fn run(
     Ok(read_all(work).await)
 }
 
-/// Reads all that there is in `work`, and takes the CPU time of the window.
+/// Reads all streams of `work`, and takes the CPU time of the window.
 pub(crate) async fn read_all(work: Work) -> Load {
     read_by(work, over_http).await
 }
 
-/// The same by another reader than ours of HTTP, which is given the plan and its number.
+/// The same by another reader of HTTP than ours, which gets the plan and its number.
 pub(crate) async fn read_by<F>(work: Work, reader: fn(Arc<Plan>, usize) -> F) -> Load
 where
     F: Future<Output = Result<Seen, Failure>> + Send + 'static,
@@ -113,10 +114,10 @@ where
     Load { streams, failures, window: to - from, spent }
 }
 
-/// What the model is asked.
+/// The prompt for the model.
 fn prompt(args: &Args, i: u64) -> String {
     match args.scenario {
-        // The upstream stamps all that it says.
+        // The upstream stamps all its tokens.
         Scenario::Gateway => paced(args, i),
         _ => stamped(args, i),
     }

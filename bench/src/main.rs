@@ -1,9 +1,9 @@
 //! Measures lastword from outside, over real loopback sockets; the usage lists the scenarios.
 //!
-//! Every token carries the time at which it was made, so latency is what a reader adds up: model,
-//! log, commit, socket. Starts are spread over a second and a warm-up second follows; both are
-//! outside the measured window. Where there is a peer, it gets the same load from the same client,
-//! in turn with ours, and CPU is that of all processes that serve.
+//! Every token carries the time at which it was made. So latency is the sum of model, log, commit
+//! and socket. Starts are spread over a second and a warm-up second follows; both are outside the
+//! measured window. Where there is a peer, it gets the same load from the same client, in turn with
+//! ours. CPU is that of all processes that serve.
 mod all;
 mod args;
 mod cpu;
@@ -44,7 +44,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use args::{Args, Scenario};
 
-/// What went wrong, for people.
+/// The fault, for people.
 pub(crate) type Failure = String;
 
 /// Microseconds since 1970: the clock of the stamps.
@@ -53,7 +53,7 @@ pub(crate) fn now_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-// One thread, so that the client takes as little as it can from what it measures.
+// One thread, so that the client takes as little CPU as possible from the servers.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
@@ -83,7 +83,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
             let mut complete = true;
             for report in rounds::reports(args, 1).await? {
                 let path = report.write()?;
-                // Whoever stops reading, as `head` does, has the file.
+                // A person who stops reading, as `head` does, has the file.
                 let _ = writeln!(io::stdout(), "{}{}", report.table(), path.display());
                 complete &= report.complete();
             }

@@ -1,7 +1,7 @@
 //! One socket that follows many running generations, next to as many SSE streams.
 //!
-//! The generations run all the time; their readers come and go by turns, so that a slow moment of
-//! the machine hits both. What the server needs without any reader is measured as well: it is not
+//! The generations run all the time. Their readers come and go by turns, so that a slow moment of
+//! the machine hits both. The server's needs without any reader are measured as well: they are not
 //! the readers' price.
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,11 +27,11 @@ use crate::sse::{Seen, Window};
 const ROUNDS: usize = 3;
 /// Between the readers' coming and their window.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The most tokens that the demo model says: more than the windows take.
+/// The most tokens of the demo model: more than the windows take.
 const TOKENS: u64 = 1_000_000;
 const NO_LATENCIES: Window = Window { from: 0, to: 0 };
 
-/// What was seen by the readers of a window.
+/// The records of the readers of a window.
 #[derive(Default)]
 struct Counts {
     tokens: AtomicU64,

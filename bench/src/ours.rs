@@ -38,7 +38,7 @@ pub(crate) async fn alone(args: &Args, server: &Server) -> Load {
     alone_at(args, server.address, server.pid()).await
 }
 
-/// The same of whoever answers such starts.
+/// The same for another server that answers such starts.
 pub(crate) async fn alone_at(args: &Args, address: SocketAddr, pid: u32) -> Load {
     let ask = |i| start(Some(http::BUILT_IN), &stamped(args, i));
     let requests = (0..args.generations).map(ask).collect();
@@ -50,7 +50,8 @@ pub(crate) fn stamped(args: &Args, i: u64) -> String {
     format!("/demo {} stamp", paced(args, i))
 }
 
-/// The `i`th's directives: tokens of different generations are born evenly spread, not all at the same time.
+/// The `i`th's directives: tokens of different generations are born evenly spread, not all at the
+/// same time.
 pub(crate) fn paced(args: &Args, i: u64) -> String {
     let phase_ms = i * 7 % (1000 / args.tps).max(1);
     format!("tokens={} tps={} ttft_ms={phase_ms}", args.tokens(), args.tps)

@@ -3,7 +3,7 @@ use crate::figure::{Figure, permille};
 use crate::load::Load;
 use crate::sse::Seen;
 
-/// What one round cost and how late its events were.
+/// The cost of one round, and the lateness of its events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Round {
     /// CPU of all that serves, per event that came; microseconds.
@@ -47,10 +47,10 @@ impl Round {
     }
 }
 
-/// What to take of a round.
+/// The figure to take of a round.
 pub(crate) type Measure = fn(&Round) -> f64;
 
-/// What is said of each side.
+/// The figures of each side.
 pub(crate) const MEASURES: [(&str, &str, Measure); 4] = [
     ("CPU per event", "us", |r| r.cpu_us),
     ("p50", "ms", |r| r.p50_ms),
@@ -58,8 +58,8 @@ pub(crate) const MEASURES: [(&str, &str, Measure); 4] = [
     ("delivered", "/s", |r| r.per_s),
 ];
 
-/// The median of the rounds' ratios. Where one side's streams broke there is none: less work is not
-/// cheaper work.
+/// The median of the rounds' ratios. Where one side's streams broke there is no ratio: less work is
+/// not cheaper work.
 pub(crate) fn ratio(name: String, measure: Measure, rounds: &[(Round, Round)]) -> Figure {
     let broken: usize = rounds.iter().map(|(a, b)| a.broken + b.broken).sum();
     if broken > 0 || rounds.is_empty() {
@@ -71,16 +71,16 @@ pub(crate) fn ratio(name: String, measure: Measure, rounds: &[(Round, Round)]) -
 
 /// Rounds in pairs.
 pub(crate) struct Pairs {
-    /// What was asked of both, for the table.
+    /// The load of both, for the table.
     pub(crate) load: String,
-    /// Who the other one is.
+    /// The name of the other one.
     pub(crate) peer: String,
     /// Ours, then the peer's.
     pub(crate) rounds: Vec<(Round, Round)>,
 }
 
 impl Pairs {
-    /// Shows how it goes, for it takes minutes.
+    /// Prints its progress, because it takes minutes.
     pub(crate) fn push(&mut self, ours: Round, peer: Round) {
         let ratio = ours.cpu_us / peer.cpu_us;
         let n = self.rounds.len() + 1;

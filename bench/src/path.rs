@@ -1,4 +1,4 @@
-//! What a token costs on its way from a model's socket to its delta, next to the bare bytes.
+//! The cost of a token on its way from a model's socket to its delta, next to the bare bytes.
 use std::io::{self, Write};
 
 use futures_util::StreamExt;
@@ -65,8 +65,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// CPU of this process without its upstream, in microseconds per token, for so many streams of
-/// so many tokens at so many per second.
+/// CPU of this process without its upstream, in microseconds per token. The load is so many streams
+/// of so many tokens at so many per second.
 async fn cost(path: &Path, base_url: &str, load: (u64, u64, u64)) -> Result<f64, Failure> {
     let (streams, tokens, tps) = load;
     let own = std::process::id();

@@ -1,4 +1,4 @@
-//! The others, each run as its makers publish it; `scripts/peers` installs them.
+//! The peers, each in the form that its makers publish; `scripts/peers` installs them.
 mod durable_streams;
 mod gateways;
 mod nchan;
@@ -15,7 +15,7 @@ pub(crate) use gateways::run as gateways;
 pub(crate) use nchan::run as fanout;
 pub(crate) use resumable::run as resumable;
 
-/// Where `scripts/peers` puts them.
+/// The folder of `scripts/peers`.
 fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers")
 }
@@ -25,7 +25,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
 }
 
-/// The version of the npm package `name` as it is installed; why not is the failure.
+/// The installed version of the npm package `name`; the failure names the reason.
 fn npm_version(name: &str) -> Result<String, Failure> {
     let path = installed().join("node_modules").join(name).join("package.json");
     let text = std::fs::read_to_string(path);

@@ -1,4 +1,4 @@
-//! What durability costs: the same load on lastword, on one whose log keeps no token, and on a
+//! The price of durability: the same load on lastword, on one whose log keeps no token, and on a
 //! process that only sends.
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -77,7 +77,7 @@ impl Report {
         Self { rows, scenario, complete: sum.complete as u64 == args.generations }
     }
 
-    /// Figures as they are.
+    /// Figures without a change.
     pub(crate) fn of(args: &Args, rows: Vec<(&'static str, Value)>, complete: bool) -> Self {
         Self { rows, scenario: format!("{:?}", args.scenario).to_lowercase(), complete }
     }

@@ -13,7 +13,7 @@ use crate::http::{Response, begin, events};
 use crate::running::said;
 use crate::server::Server;
 
-/// What they have missed; as many as a generation keeps in memory.
+/// The number of events that they have missed; as many as a generation keeps in memory.
 pub(crate) const BEHIND: u64 = 256;
 /// Resumes that are measured one at a time.
 const ROUNDS: usize = 300;
@@ -31,7 +31,8 @@ pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
 }
 
 async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {
-    // Silent, with more said than it keeps in memory; and ended, so that only the log has it.
+    // One is silent, with more text than it keeps in memory. One has ended, so that only the log
+    // has it.
     let live = "/demo tokens=700 tps=2000 ttft_ms=0 stall_at=600 stall_s=600";
     let mut running = Vec::new();
     for _ in 0..args.generations {
@@ -95,7 +96,7 @@ pub(crate) async fn first_events(
     Ok(times)
 }
 
-/// All connect, ask, and have what they missed.
+/// All connect, send their request, and read the missed events.
 async fn at_once(
     args: &Args,
     server: &Server,
@@ -138,7 +139,7 @@ pub(crate) async fn read_events(
     if seen >= count { Ok(seen) } else { Err(format!("{seen} of {count} events came")) }
 }
 
-/// Everything of a long answer, several at a time: how long, and what it takes of the server's memory.
+/// All of a long answer, several at a time: the time, and the server's memory.
 async fn replay(server: &Server) -> Result<[Figure; 2], Failure> {
     let id = begin(server.address, &format!("/demo tokens={} tps=0 ttft_ms=0", LONG - 2)).await?;
     let last = said(server, &id, LONG).await?;

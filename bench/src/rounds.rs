@@ -1,4 +1,5 @@
-//! The scenarios of ours alone: one run with its report, or several on one server and their medians.
+//! The scenarios of ours alone: one run with its report, or several on one server and their
+//! medians.
 use crate::args::{Args, Scenario};
 use crate::figure::Figure;
 use crate::report::Report;
@@ -6,7 +7,7 @@ use crate::server::Server;
 use crate::upstream::Upstream;
 use crate::{Failure, http, load, multiplex, sockets, ttft};
 
-/// The reports of so many rounds; of what takes turns by itself there is one.
+/// The reports of so many rounds; scenarios that take turns by themselves have one.
 pub(crate) async fn reports(args: &Args, rounds: u64) -> Result<Vec<Report>, Failure> {
     match args.scenario {
         Scenario::Sockets => return Ok(vec![sockets::run(args).await?]),
@@ -77,7 +78,7 @@ pub(crate) async fn figures(args: &Args) -> Result<Vec<Figure>, Failure> {
     })
 }
 
-/// Of tokens that are made and read as fast as the model says them.
+/// Tokens that are made and read as fast as the model makes them.
 fn of_load(
     args: &Args,
     reports: &[Report],

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
 
 async fn running(args: &Args, server: &Server) -> Result<f64, Failure> {
     const PROMPT: &str = "/demo tokens=300 tps=500 ttft_ms=0 stall_at=255 stall_s=600";
-    // The first ones pay for what the process has once.
+    // The first ones pay for the memory that the process needs once.
     for _ in 0..20 {
         said(server, &begin(server.address, PROMPT).await?, 256).await?;
     }

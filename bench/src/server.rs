@@ -18,12 +18,12 @@ use crate::{Failure, http};
 const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(20);
-/// So that several may run at a time, each in a directory of its own.
+/// So several may run at a time, each in a directory of its own.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 /// How much of its log is shown when it fails; bytes.
 const LAST_WORDS: usize = 4096;
 
-/// What of our environment would change the measurement.
+/// Variables of our environment that would change the measurement.
 const UNSET: [&str; 7] = [
     "DATABASE_URL",
     "LASTWORD_CONFIG",
@@ -38,8 +38,8 @@ const UNSET: [&str; 7] = [
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    /// Median time of an `fdatasync` of 8 KiB where its data is: what a commit costs at least;
-    /// microseconds.
+    /// Median time of an `fdatasync` of 8 KiB in its data directory, in microseconds: the least
+    /// cost of a commit.
     pub(crate) fsync_us: u64,
     /// From its start until it was ready.
     pub(crate) ready_in: Duration,
@@ -112,7 +112,8 @@ impl Server {
         self.dir.join("data")
     }
 
-    /// Ends it in good order, at most 40 s; its log is shown if `failed`, then all is removed.
+    /// Ends it in good order, at most 40 s. Its log is shown if `failed`, then all files are
+    /// removed.
     pub(crate) async fn stop(mut self, failed: bool) {
         if let (Ok(pid), Ok(None)) = (i32::try_from(self.child.id()), self.child.try_wait()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -145,7 +146,7 @@ impl Server {
     }
 }
 
-/// For a measurement that was given up: nothing of it stays.
+/// For a measurement that was given up: none of its files stays.
 impl Drop for Server {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {

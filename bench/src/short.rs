@@ -1,4 +1,4 @@
-//! Short answers that begin all the time: what a start and an ending cost, and what they add.
+//! Short answers that begin all the time: the cost of a start and an ending, and their added time.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,12 +51,12 @@ async fn measure(args: &Args, server: &Server) -> Result<Vec<Figure>, Failure> {
             Err(why) => failures.push(why),
         }
     }
-    // One for all: they mostly fail for the same reason.
+    // One failure for all: they mostly fail for the same reason.
     failures.first().inspect(|why| eprintln!("bench: {why}"));
     let spent = before.map(|before| Sample::take(&[server.pid()]).since(&before));
     let each = spent.map_or(f64::NAN, |s| s.serving() as f64 / started as f64 / 1e3);
     took.sort_unstable();
-    // What the model itself takes: its first token comes at once.
+    // The time of the model itself: its first token comes at once.
     let own = (TOKENS - 1) * 1_000_000 / args.tps;
     let added = |p| (f64::from(permille(&took, p)) - own as f64) / 1e3;
     let load = format!("{} answers of {TOKENS} tokens begin each second", args.generations);

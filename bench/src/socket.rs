@@ -16,7 +16,7 @@ use crate::Failure;
 
 /// Connections from one address: Linux has some 28,000 ports for them.
 const PER_ADDRESS: u64 = 5000;
-/// What is read at a time, bytes: the library fills all of it with zeros before each read.
+/// The bytes of one read: the library fills all of it with zeros before each read.
 const READ: usize = 4096;
 
 /// The `n`th connection to a server on loopback, from one of several addresses.
@@ -37,7 +37,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) event: Event<'a>,
 }
 
-/// As much of an event as is counted.
+/// The counted part of an event.
 #[derive(Deserialize)]
 pub(crate) struct Event<'a> {
     pub(crate) seq: u64,

@@ -1,7 +1,8 @@
-//! What an idle connection holds: resident memory of the server for each of many that say nothing.
+//! The memory of an idle connection: resident memory of the server for each of many that say
+//! nothing.
 //!
-//! Each kind has a server of its own, since memory that was once used stays with a process. What
-//! the first connections of all need is there before the measurement begins.
+//! Each kind has a server of its own, since memory that was once used stays with a process. The
+//! needs of the very first connections are met before the measurement begins.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +26,12 @@ const AT_ONCE: usize = 100;
 const WARM_UP: u64 = 200;
 /// Connections that are open beside those: requests, and what is just being closed.
 const BESIDE: u64 = 500;
-/// Between the last connection and the look at the memory.
+/// The pause between the last connection and the reading of the memory.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Says nothing for an hour.
+/// It is silent for an hour.
 const SILENT: &str = "/demo tokens=1 ttft_ms=3600000";
 
-/// What a connection is there for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     /// A socket that was welcomed.

@@ -1,4 +1,4 @@
-//! What one reader sees: events in order, each stamped with its birth.
+//! The view of one reader: events in order, each stamped with its birth.
 use crate::socket::Event;
 
 /// Digits of a stamp: microseconds since 1970.

@@ -1,4 +1,5 @@
-//! From exec to the first request that is answered, with a cluster that is there already; and the program's size.
+//! From exec to the first request that is answered, with a cluster that is there already; and the
+//! program's size.
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::http::get;
 use crate::peers::process::{Process, Scratch, free_address};
 use crate::server::quiet;
 
-/// Between two attempts: what a start may be shorter than it seems.
+/// Between two attempts: a start may be shorter than it seems by this time.
 const POLL: Duration = Duration::from_millis(1);
 /// The first start makes the cluster.
 const READY: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ async fn once(args: &Args, scratch: &Scratch) -> Result<f64, Failure> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Bytes of the program without what only a debugger reads.
+/// Bytes of the program without the parts that only a debugger reads.
 fn stripped(args: &Args, scratch: &Scratch) -> Result<u64, Failure> {
     let into = scratch.0.join("stripped");
     let status = Command::new("strip").arg("-o").arg(&into).arg(&args.binary).status();

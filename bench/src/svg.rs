@@ -7,7 +7,7 @@ pub(crate) struct Series {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Both axes are logarithmic: what grows tenfold goes one step, and a flat price is a flat line.
+/// Both axes are logarithmic: a tenfold growth goes one step, and a flat price is a flat line.
 pub(crate) struct Chart {
     pub(crate) title: String,
     pub(crate) across: &'static str,
@@ -19,7 +19,7 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 /// Left, right, top, bottom of the plot.
 const PLOT: (f64, f64, f64, f64) = (64.0, 500.0, 40.0, 310.0);
-/// Told apart without colour vision, on light and on dark.
+/// The series are distinct without colour vision, on light and on dark.
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
 impl Chart {

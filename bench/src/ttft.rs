@@ -1,4 +1,4 @@
-//! What the gateway adds to the time to first token, on an idle server.
+//! The time that the gateway adds to the time to first token, on an idle server.
 use std::net::SocketAddr;
 use std::time::Duration;
 

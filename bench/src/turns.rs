@@ -5,7 +5,7 @@ use crate::pairs::{MEASURES, Measure, Round, ratio};
 
 /// Rounds of `N` kinds.
 pub(crate) struct Turns<const N: usize> {
-    /// What was asked of all, for the table.
+    /// The load of all, for the table.
     load: String,
     kinds: [String; N],
     rounds: Vec<[Round; N]>,
@@ -16,8 +16,8 @@ impl<const N: usize> Turns<N> {
         Self { load, kinds: kinds.map(Into::into), rounds: Vec::new() }
     }
 
-    /// Measures each kind once a round; another one begins each time, for nobody shall always come
-    /// behind the same one. Shows how it goes, for it takes minutes.
+    /// Measures each kind once a round. Another one begins each time, so that no kind always comes
+    /// behind the same one. Prints its progress, because it takes minutes.
     pub(crate) async fn take(
         &mut self,
         rounds: u64,
@@ -36,7 +36,7 @@ impl<const N: usize> Turns<N> {
         Ok(())
     }
 
-    /// What one kind's `measure` is to another's.
+    /// The ratio of one kind's `measure` to another's.
     pub(crate) fn ratio(&self, what: &str, measure: Measure, [a, b]: [usize; 2]) -> Figure {
         let Self { load, kinds, .. } = self;
         let name = format!("{load}: {what}, {} / {}", kinds[a], kinds[b]);
@@ -44,7 +44,7 @@ impl<const N: usize> Turns<N> {
         ratio(name, measure, &rounds)
     }
 
-    /// What one kind's CPU per delivered event is to another's.
+    /// The ratio of one kind's CPU per delivered event to another's.
     pub(crate) fn cpu(&self, kinds: [usize; 2]) -> Figure {
         self.ratio("CPU per event", |r| r.cpu_us, kinds)
     }

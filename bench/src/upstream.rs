@@ -1,4 +1,4 @@
-//! A model that does as the prompt says, spoken to over a socket in the wires that providers know.
+//! A model that follows its prompt, spoken to over a socket in the wires that providers know.
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -89,7 +89,7 @@ async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// What the prompt asks for.
+/// The script in the prompt.
 struct Script {
     tokens: u64,
     interval: Duration,
@@ -129,7 +129,7 @@ async fn answer(stream: &mut TcpStream, script: Script, wire: Wire) -> io::Resul
     stream.write_all(&last).await
 }
 
-/// How it is spoken to.
+/// The protocol of a request.
 #[derive(Clone, Copy)]
 enum Wire {
     Chat,
@@ -200,7 +200,7 @@ impl Wire {
     }
 }
 
-/// An event that is named as its type is.
+/// An event whose name is its type.
 fn event(kind: &str, fields: &str) -> Vec<u8> {
     framed(&format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{fields}}}\n\n"))
 }

@@ -1,4 +1,4 @@
-//! What it costs a reader on another instance to hear of an event, next to a bare commit.
+//! The cost for a reader on another instance to learn of an event, next to a bare commit.
 //!
 //! Two instances on one database, in this process: one runs the demo model, both have a reader.
 //! Between two tokens one row is committed by a connection of its own. So every round has the
@@ -102,7 +102,8 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
     Ok(engine)
 }
 
-/// One token: the bare commit beside it, and when each reader had it after its making; microseconds.
+/// One token: the bare commit beside it, and when each reader had it after its making;
+/// microseconds.
 struct Round {
     commit: u64,
     near: u64,
@@ -121,7 +122,7 @@ async fn rounds(
     let bare = start(owner, "/demo tokens=1 tps=0").await?;
     let mut near = Reader::open(owner, &watched).await?;
     let mut far = Reader::open(other, &watched).await?;
-    // What is committed barely belongs to a generation that has said all it had to say.
+    // The bare commits belong to a generation that has said all its tokens.
     let mut said = Reader::open(owner, &bare).await?;
     while said.next().await.is_some() {}
     let mut writer = log.writer(InstanceId::random());
@@ -166,7 +167,7 @@ async fn start(engine: &Engine, prompt: &str) -> Result<Address, Failure> {
     Ok(Address { tenant, id: started.generation.id })
 }
 
-/// A reader, and the tokens that came together and were not looked at yet.
+/// A reader, and the tokens that came together and were not read yet.
 struct Reader {
     session: Session,
     ready: VecDeque<(u64, u64)>,

@@ -1,7 +1,9 @@
-//! One WebSocket for each reader, next to one SSE stream for each: the same starts, the same events.
+//! One WebSocket for each reader, next to one SSE stream for each: the same starts, the same
+//! events.
 //!
-//! The server writes a frame for each event, as SSE has a block for each; what is ready together goes
-//! out in one write on both. Events are counted, by their stamps, and not frames or reads.
+//! The server writes a frame for each event, as SSE has a block for each. Events that are ready
+//! together go out in one write on both. Events are counted, by their stamps, and not frames or
+//! reads.
 use std::sync::Arc;
 
 use serde_json::json;

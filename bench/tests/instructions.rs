@@ -1,16 +1,19 @@
-//! What each event costs on its way, in instructions: a count, not a time, so that no busy machine makes it fail.
+//! The cost of each event on its way, in instructions. It is a count, not a time, so that no busy
+//! machine makes it fail.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers")]
 
 use std::process::{Command, Stdio};
 
-/// Instructions for each event as they were measured (x86-64, Rust 1.95): optimised, and in a debug build.
+/// Instructions for each event as they were measured (x86-64, Rust 1.95): optimised, and in a debug
+/// build.
 const MEASURED: [(&str, u64, u64); 3] =
     [("append", 1282, 16_009), ("frame", 913, 4877), ("fanout", 482, 3106)];
 
-/// What it may be more, in per cent: another compiler or library is not a fault of ours.
+/// The allowed excess, in per cent: another compiler or library is not a fault of ours.
 const HEADROOM: u64 = 20;
 
-/// The fewer and the more events of the two runs, between which the rest of the process makes no difference.
+/// The fewer and the more events of the two runs, between which the rest of the process makes no
+/// difference.
 const EVENTS: (u64, u64) = (1_600, 8_000);
 
 #[test]

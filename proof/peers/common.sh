@@ -1,10 +1,10 @@
-# What the peers' scripts share. STREAMPROOF names the program; PEERS the folder that keeps what is installed.
+# The shared part of the peers' scripts. STREAMPROOF names the program; PEERS the folder that keeps what is installed.
 streamproof=${STREAMPROOF:-streamproof}
 dir=${PEERS:-$(mktemp -d)}/$(basename "$0" .sh)
 mkdir -p "$dir"
 started=()
 
-# What the test started again has left its number in the file `pid`.
+# The process that the test started again has left its number in the file `pid`.
 stop() {
   for one in "${started[@]}" $(cat "$dir/pid" 2>/dev/null); do kill "$one" 2>/dev/null || true; done
   rm -f "$dir/pid"

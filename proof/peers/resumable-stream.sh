@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# resumable-stream 2.2.13 with ai 6.0.326 (npm) and Redis: the AI SDK's documented example ("Chatbot Resume Streams"), its
-# two handlers behind the least of an HTTP server. The chat's store is Redis, too, so that it survives a kill.
+# resumable-stream 2.2.13 with ai 6.0.326 (npm) and Redis: the AI SDK's documented example ("Chatbot Resume Streams").
+# Its two handlers stand behind the least of an HTTP server. The chat's store is Redis, too, so that it survives a kill.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"

@@ -54,7 +54,7 @@ pub(crate) struct Run {
     /// Serve the scripted upstream here: the target has to be configured to ask it
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) upstream_listen: Option<String>,
-    /// What the model is asked without a scripted upstream
+    /// The prompt for the model without a scripted upstream
     #[arg(long, default_value = "Count from 1 to 60 in words.")]
     pub(crate) prompt: String,
     /// A header of every request, NAME: VALUE
@@ -90,7 +90,7 @@ pub(crate) struct Run {
     pub(crate) history: Option<PathBuf>,
 }
 
-/// How much is asked, and how long is waited.
+/// The amount of requests, and the times of waiting.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Streams that are cut at random points, and resumed

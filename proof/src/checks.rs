@@ -12,21 +12,21 @@ mod watched;
 
 pub use facts::facts;
 
-/// What a rule says of one run: nothing, if it has no say in it.
+/// A rule's verdict on one run: `None` if the rule does not apply to it.
 type Word = Option<Result<(), String>>;
 
 /// A rule.
 pub struct Check {
     /// Its name, such as `resume.gap`.
     pub id: &'static str,
-    /// What it demands.
+    /// The demand of the rule.
     pub sentence: &'static str,
     /// Where the rule comes from.
     pub source: &'static str,
     judge: fn(&History, &Run) -> Word,
 }
 
-/// What a check says of a server.
+/// A check's verdict on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -34,7 +34,7 @@ pub enum Verdict {
     Pass,
     /// A run broke it.
     Fail,
-    /// No run had what it is about.
+    /// No run had the situation of the rule.
     NotOffered,
 }
 
@@ -49,7 +49,7 @@ pub struct Finding {
     pub source: &'static str,
     /// Over all runs.
     pub verdict: Verdict,
-    /// Runs that the rule had a say in.
+    /// Runs to which the rule applies.
     pub runs: usize,
     /// The runs that broke it.
     pub violations: Vec<String>,
@@ -249,7 +249,7 @@ fn finding(check: &Check, history: &History) -> Finding {
     Finding { id, sentence, source, verdict, runs, violations }
 }
 
-/// Scenarios that do nothing to the server or its upstream that could cost an ending.
+/// Scenarios that leave the server and its upstream unharmed, so that they cannot cost an ending.
 fn undisturbed(run: &Run) -> bool {
     match run.scenario {
         Scenario::Whole

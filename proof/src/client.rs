@@ -1,4 +1,4 @@
-//! Asks a target and records what comes, until its end or until it is time to leave.
+//! Sends requests to a target and records the answer, until its end or until it is time to leave.
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// Of an answer that is not a stream, so much is kept for people.
 const MOST_SAID: usize = 300;
 
-/// What a reader has seen so far, for those who wait for it.
+/// The progress of a reader so far, for those that wait for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) events: usize,
@@ -112,7 +112,7 @@ impl Client {
         Ok(Answer { status, headers, body, said: said(&bytes) })
     }
 
-    /// Reads a stream; `seen` tells others how far it is.
+    /// Reads a stream; `seen` reports its progress to others.
     pub(crate) async fn follow(
         &self,
         wire: &dyn Wire,
@@ -197,7 +197,7 @@ fn said(body: &[u8]) -> String {
     words.join(" ").chars().take(MOST_SAID).collect()
 }
 
-/// Makes events of frames, and tells others how far it is.
+/// Makes events of frames, and reports the progress to others.
 struct Recorder<'a> {
     wire: &'a dyn Wire,
     seen: &'a watch::Sender<Seen>,

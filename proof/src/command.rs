@@ -1,4 +1,4 @@
-//! The commands: each returns whether all that is offered passed.
+//! The commands: each returns whether all offered checks passed.
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, ToSocketAddrs as _};
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Run) -> Result<bool, Failure> {
     Err(Failure::Impossible(format!("not all was done within {} s", args.load.time_limit_s)))
 }
 
-/// Why there was no stream, as far as it was said.
+/// The reason for a missing stream, as far as it is known.
 fn silence(history: &History) -> String {
     let problem = history.runs.iter().find_map(|run| run.problem.clone());
     let first = history.runs.iter().flat_map(|run| &run.readers).find_map(|reader| reader.last());
@@ -136,7 +136,7 @@ fn template(file: &Path) -> Result<wire::Template, String> {
     serde_json::from_str(&text).map_err(|error| of_file(&error))
 }
 
-/// A test breaks things: it is for this machine, unless somebody says otherwise.
+/// A test breaks things: it is for this machine, unless an option says otherwise.
 fn allowed(target: &str, remote: bool) -> Result<(), String> {
     let url = reqwest::Url::parse(target).map_err(|error| format!("{target}: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -196,7 +196,7 @@ fn show(history: &History, output: &Output) -> Result<bool, Failure> {
     } else {
         report::table(history, &findings, &facts)
     };
-    // Nobody reads on: the exit code still says it.
+    // The output is closed: the exit code still has the result.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if let Some(file) = &output.junit {
         write(file, &report::junit(history, &findings))?;

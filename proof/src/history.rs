@@ -1,4 +1,4 @@
-//! What was seen of a server: the whole input of the checks. It is written to a file as JSON and
+//! The observations of a server: the whole input of the checks. It is written to a file as JSON and
 //! can be judged again without the server.
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ pub use reading::text;
 /// The version of the file's format.
 pub const FORMAT: u32 = 3;
 
-/// The raw bytes of an ending that no event says: the body ended by HTTP's rules.
+/// The raw bytes of an ending without an event: the body ended by HTTP's rules.
 pub const SILENT_END: &str = "the end of the body";
 
-/// All that one test of one server saw.
+/// All observations of one test of one server.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct History {
     /// [`FORMAT`].
@@ -31,7 +31,7 @@ pub struct History {
     pub expected: Vec<String>,
     /// In their order.
     pub runs: Vec<Run>,
-    /// What idle readers cost, where the server's process is known.
+    /// The memory of idle readers, where the server's process is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
 }
@@ -47,7 +47,7 @@ pub struct Memory {
     pub with: u64,
 }
 
-/// What one scenario did with one stream.
+/// The treatment of one stream by one scenario.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scenario {
@@ -81,14 +81,14 @@ pub enum Scenario {
     RoundRobin,
     /// Many readers of a stream that says next to nothing.
     Idle,
-    /// Seen by another program, which did what it liked to the server.
+    /// Recorded by another program, which chose its own faults.
     Watched,
 }
 
-/// One stream, and what was done to it.
+/// One stream, and its treatment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Run {
-    /// What was done.
+    /// The scenario of the run.
     pub scenario: Scenario,
     /// Counts the runs of a scenario, from 0.
     pub n: u32,
@@ -123,21 +123,21 @@ pub struct Run {
     /// The answers to all starts with one idempotency key.
     #[serde(default)]
     pub starts: Vec<Start>,
-    /// What the server said of the stream when it was asked, in this order.
+    /// The server's descriptions of the stream when it was asked, in this order.
     #[serde(default)]
     pub views: Vec<View>,
     /// The cancel, if there was one.
     pub cancel: Option<Cancelled>,
-    /// What the scripted upstream saw.
+    /// The observations of the scripted upstream.
     pub upstream: Option<UpstreamSaw>,
     /// How often the server was killed.
     pub kills: u32,
-    /// What kept the scenario from being done, if something did.
+    /// The obstacle that kept the scenario from being done, if there was one.
     pub problem: Option<String>,
 }
 
 impl Run {
-    /// A run of which nothing is known yet.
+    /// A run without any observation yet.
     #[must_use]
     pub fn new(scenario: Scenario, n: u32) -> Self {
         Self {
@@ -173,7 +173,7 @@ pub struct Start {
     pub replayed: bool,
 }
 
-/// What the server said of a stream when it was asked for its state, or as a cancel's receipt.
+/// The server's description of a stream, on request or as a cancel's receipt.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct View {
     /// A receipt of a cancel.
@@ -194,13 +194,13 @@ pub struct View {
 /// One reader's connections, in their order.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Reader {
-    /// What it is there for.
+    /// Its purpose.
     pub name: String,
     /// In their order.
     pub connections: Vec<Connection>,
 }
 
-/// One connection: its question, its answer's status, and what came.
+/// One connection: its request, its answer's status, and its events.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Connection {
     /// The place of its server in [`History::targets`].
@@ -217,7 +217,7 @@ pub struct Connection {
     pub events: Vec<Event>,
     /// How it ended.
     pub closed: Closed,
-    /// What came in place of a stream: an error's first words, or the body's type.
+    /// The answer in place of a stream: an error's first words, or the body's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
     /// From the request to the first byte of the body, in milliseconds.
@@ -241,7 +241,7 @@ pub enum Closed {
     Silent,
     /// There was no connection.
     Refused,
-    /// More came than is read.
+    /// More bytes came than the client reads.
     TooMuch,
 }
 
@@ -253,13 +253,13 @@ pub struct Event {
     /// The cursor behind this event, if the protocol gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// What it adds to the answer.
+    /// Its addition to the answer.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// The stream's own word for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-    /// What was shown before is void: the answer begins again, and readers are told.
+    /// The text before is void: the answer begins again, and readers are told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub void: bool,
     /// Output tokens, where it says them.
@@ -278,7 +278,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a stream says of its own end.
+/// A stream's description of its own end.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
@@ -286,9 +286,9 @@ pub enum Ending {
     Success,
     /// The answer met a limit, and says so.
     Incomplete,
-    /// It could not be given.
+    /// The answer failed.
     Failed,
-    /// Somebody asked for it.
+    /// A client cancelled it.
     Cancelled,
 }
 
@@ -299,7 +299,7 @@ pub struct Cancelled {
     pub asked: bool,
     /// The HTTP status of the answer to that request.
     pub status: u16,
-    /// What the receipt says of the stream, if it says anything.
+    /// The receipt's description of the stream, if it has one.
     pub says: Option<Ending>,
     /// From the cancel until the upstream was closed, in milliseconds; none: not within the wait.
     pub upstream_closed_ms: Option<u64>,
@@ -307,7 +307,7 @@ pub struct Cancelled {
     pub was_running: bool,
 }
 
-/// What the scripted upstream saw of a run.
+/// The scripted upstream's observations of a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct UpstreamSaw {
     /// Requests for this answer.

@@ -61,7 +61,7 @@ pub(crate) struct Commands {
     /// A server has this much time to start, and to be gone.
     within: Duration,
     pid: Mutex<Option<u32>>,
-    /// What `start` left running.
+    /// The process that `start` left running.
     child: Mutex<Option<Child>>,
 }
 

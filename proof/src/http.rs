@@ -1,5 +1,5 @@
-//! The least of an HTTP/1.1 server, for the scripted upstream and the reference server: it sees
-//! when its client goes away, and can break an answer off where a real server never would.
+//! The least of an HTTP/1.1 server, for the scripted upstream and the reference server. It sees
+//! when its client disconnects, and can break an answer off where a real server never would.
 use std::io;
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What every scenario works with: the protocol, the targets, the upstream, the dice.
+//! The tools of every scenario: the protocol, the targets, the upstream, the dice.
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::hooks::Hooks;
 use crate::upstream::{Holds, Script, Upstream};
 use crate::wire::{Ask, Prompt, Wire};
 
-/// What the user decides.
+/// The user's decisions.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) model: String,
@@ -66,7 +66,7 @@ pub(crate) struct Lab {
     pub(crate) resumable: bool,
     /// Lasting events of a whole answer.
     pub(crate) events: usize,
-    /// What idle readers cost.
+    /// The memory of idle readers.
     pub(crate) memory: Option<Memory>,
     /// A stream that is over, for the scenario `later`.
     pub(crate) kept: Option<Kept>,
@@ -143,7 +143,7 @@ impl Lab {
         self.hooks.as_ref()?.pid()
     }
 
-    /// What the server says of a stream, if it says anything.
+    /// The server's description of the stream, if it has one.
     pub(crate) async fn view(&self, id: Option<&str>, target: usize) -> Option<View> {
         let ask = self.wire.view(id?)?;
         let answer = self.client.ask(&self.targets[target], &ask).await.ok()?;

@@ -111,7 +111,7 @@ async fn judged(seed: u64, fault: Option<Fault>) -> Vec<Finding> {
     for run in history.runs.iter().filter(|_| fault.is_none()) {
         assert_eq!(run.problem, None, "seed {seed}: {:?}", run.scenario);
     }
-    // What is written to a file is judged as what was seen.
+    // A history from a file is judged as the one that was seen.
     let text = serde_json::to_string(&history).expect("a history");
     let again: History = serde_json::from_str(&text).expect("the same history");
     checks::judge(&again)

@@ -48,9 +48,9 @@ pub(crate) enum Fault {
     ReadersDiffer,
     /// A cursor that never was is answered with silence and an ending.
     SilentCursor,
-    /// Something follows the ending.
+    /// An event follows the ending.
     AfterEnding,
-    /// A token of the model's is lost.
+    /// One of the model's tokens is lost.
     LosesToken,
     /// Two streams of three end without their usage.
     SometimesUsage,
@@ -72,11 +72,11 @@ pub(crate) enum Fault {
     CancelCompletes,
     /// A repeated start says that it is one generation, and begins another.
     FalseReplay,
-    /// What the kill cut is a success after the restart.
+    /// The answer that the kill cut is a success after the restart.
     KilledAsSuccess,
 }
 
-/// What the server is started with.
+/// The server's settings at its start.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Where chat completions are asked for, such as `http://127.0.0.1:9100/v1`.
@@ -97,7 +97,7 @@ struct Shared {
     http: reqwest::Client,
     streams: Mutex<HashMap<String, Stream>>,
     keys: Mutex<HashMap<String, String>>,
-    /// Who writes to a reader, in the fault that lets all wait.
+    /// The writer's turn, in the fault that lets all wait.
     turn: tokio::sync::Mutex<()>,
     readers: AtomicU64,
     /// The generations.
@@ -121,7 +121,7 @@ impl Shared {
 }
 
 impl Reference {
-    /// Listens, and takes up what an earlier process left.
+    /// Listens, and takes up the streams of an earlier process.
     ///
     /// # Errors
     /// The address or the file cannot be had.
@@ -218,7 +218,7 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
     let Some(stream) = shared.streams().get(id).cloned() else {
         return refuse(socket, "404 Not Found").await;
     };
-    // Only who ends the log has cancelled it; the ending comes first, then the receipt.
+    // Only the cancel that ends the log is a cancel; the ending comes first, then the receipt.
     let word = if shared.has(Fault::CancelCompletes) { "completed" } else { "cancelled" };
     stream.log.end(word, None);
     if let Some(running) = stream.running.filter(|_| !shared.has(Fault::LateClose)) {
@@ -231,5 +231,5 @@ async fn cancel(socket: &mut TcpStream, shared: &Shared, id: &str) -> io::Result
     http::json(socket, "200 OK", &json!({ "status": status })).await
 }
 
-/// What the readers of a log wait for.
+/// The changes that the readers of a log wait for.
 type Changes = watch::Receiver<usize>;

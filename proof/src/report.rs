@@ -1,4 +1,4 @@
-//! What was found, for people and for machines.
+//! The results, for people and for machines.
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};

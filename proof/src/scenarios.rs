@@ -64,7 +64,7 @@ pub(crate) async fn all(
                 Err(_) => return false,
             }
             if lab.events == 0 {
-                // Nothing was streamed: all that follows would wait for it in vain.
+                // There was no stream: all later scenarios would wait for one in vain.
                 return true;
             }
         }

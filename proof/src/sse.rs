@@ -10,7 +10,7 @@ pub(crate) struct Frame {
     pub(crate) end: u64,
 }
 
-/// Takes bytes, gives frames. What is left over at the end is not a frame.
+/// Takes bytes, gives frames. Bytes that are left over at the end are not a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
     line: Vec<u8>,

@@ -1,4 +1,4 @@
-//! A scripted model server: OpenAI chat completions, streamed or in one piece. What it says follows
+//! A scripted model server: OpenAI chat completions, streamed or in one piece. Its text follows
 //! from the directive in the prompt alone, so that every attempt at one answer says the same.
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::client::now_us;
 use crate::http::{self, Request};
 
-/// What an answer is like. In a prompt: `[streamproof name=a tokens=40 gap_ms=5]`.
+/// The properties of an answer. In a prompt: `[streamproof name=a tokens=40 gap_ms=5]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) name: String,
@@ -98,7 +98,7 @@ impl Script {
     }
 }
 
-/// What was seen of the requests of one name.
+/// The observations of the requests of one name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Saw {
     pub(crate) requests: u32,
@@ -154,12 +154,12 @@ impl Upstream {
         self.address
     }
 
-    /// What was seen of this name so far.
+    /// The observations of this name so far.
     pub(crate) fn saw(&self, name: &str) -> Saw {
         self.shared.seen().get(name).cloned().unwrap_or_default()
     }
 
-    /// While it is down, each connection is closed without a word.
+    /// While it is down, each connection is closed without an answer.
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::SeqCst);
     }
@@ -187,7 +187,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
         return http::json(&mut socket, "200 OK", &body).await;
     }
     let Some(script) = request.body["messages"].as_array().and_then(|all| directive(all)) else {
-        // Somebody's probe: an answer of one word.
+        // A probe of another program: an answer of one word.
         let script = Script { name: "other".into(), tokens: 1, ..Script::default() };
         return answer(&mut socket, (&request, &script), &shared.holds, &mut Vec::new())
             .await

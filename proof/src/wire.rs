@@ -1,4 +1,4 @@
-//! The protocols, each as its own wire only: what is asked, and what the frames mean.
+//! The protocols, each as its own wire only: the requests, and the meaning of the frames.
 use serde_json::Value;
 
 use crate::history::{Ending, Event, View};
@@ -45,7 +45,7 @@ impl Ask {
     }
 }
 
-/// What a stream is asked for.
+/// The request of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) model: String,
@@ -54,14 +54,14 @@ pub(crate) struct Prompt {
     pub(crate) name: String,
 }
 
-/// What frames said so far of the stream that they belong to.
+/// The fields that frames had so far about the stream that they belong to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The stream's id, as soon as it is known.
     pub(crate) id: Option<String>,
     /// How the answer ends, where a later frame is the ending itself.
     pub(crate) pending: Option<Ending>,
-    /// The stream has told its failure: what closes it says no more.
+    /// The stream has reported its failure: its closing event adds nothing.
     pub(crate) failed: bool,
     /// The cursor that the connection was resumed from.
     pub(crate) from: Option<String>,
@@ -125,7 +125,7 @@ pub(crate) trait Wire: Send + Sync {
         None
     }
 
-    /// What the answer to that says.
+    /// The description in the answer to that.
     fn seen(&self, _body: &Value) -> View {
         View::default()
     }
@@ -134,7 +134,7 @@ pub(crate) trait Wire: Send + Sync {
         None
     }
 
-    /// What a cancel's answer says of the stream.
+    /// A cancel answer's description of the stream.
     fn receipt(&self, _body: &Value) -> Option<Ending> {
         None
     }

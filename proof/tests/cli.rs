@@ -1,4 +1,4 @@
-//! The program as its users run it: what it refuses, what it makes of odd targets, what it writes.
+//! The program as its users run it: its refusals, its reaction to odd targets, its output.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers")]
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -184,7 +184,7 @@ fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Tests a reference server; what came out, and the history.
+/// Tests a reference server; the result, and the history.
 fn tested(fault: Option<&str>, name: &str) -> (Output, PathBuf) {
     let upstream = free();
     let more: Vec<&str> = fault.iter().flat_map(|fault| ["--fault", fault]).collect();

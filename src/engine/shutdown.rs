@@ -19,7 +19,7 @@ impl Engine {
         self.inner.remotes.wake_readers();
     }
 
-    /// StopConditions in two steps: what another instance can go on with exactly moves there at
+    /// Stops in two steps: what another instance can go on with exactly moves there at
     /// once; the others may end for `grace` or until `hurry`. Then leaves the rest, durable up to
     /// their last event, to whoever takes them over.
     pub async fn drain(&self, grace: Duration, hurry: &CancellationToken) {

@@ -7,7 +7,7 @@ import subprocess
 NODE = os.path.abspath(".agents/node_modules")
 PACKAGES = json.load(open("tests/agents/package.json"))["dependencies"]
 PROMPT = "Do the task"
-# Whatever else they want to ask, they cannot.
+# Other questions of theirs are impossible.
 OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
 
 

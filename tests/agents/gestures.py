@@ -1,4 +1,4 @@
-"""What becomes of an answer whose agent is stopped, killed, or loses its network: `tests/agents/gestures.py`.
+"""The fate of an answer whose agent is stopped, killed, or loses its network: `tests/agents/gestures.py`.
 
 Prints how long the model was still read after the gesture, and how many answers to the question it gave to
 their end. It is a measurement for the table of docs/clients.md, and fails only if an agent cannot be run.

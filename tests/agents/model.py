@@ -1,8 +1,7 @@
 """A scripted model server that speaks chat completions, Responses or Anthropic Messages.
-
-It gives the task of `TURNS`, one call and then two at once, by the shell tool that the agent offers, and
-says `WORDS` once the three results are there. It counts for each question how often it was asked and how
-often its answer went out to the end. At each of `stops` an answer waits to be cut.
+It gives the task of `TURNS`, one call and then two at once, by the shell tool that the agent offers. It says `WORDS`
+once the three results are there. It counts for each question how often it was asked and how often its answer went out
+to the end. At each of `stops` an answer waits to be cut.
 """
 
 import collections
@@ -65,7 +64,8 @@ class Model:
         self.faults = []
 
     def question(self, body):
-        """What is asked: the number of results that are there, or `aside` for what is no turn of the task."""
+        """The kind of the request: the number of results that are there, or `aside` for a request that is no turn of
+        the task."""
         if self.shell(body) is None:
             return "aside"
         if self.wire == "chat" and "billing-header" in json.dumps(body["messages"]):

@@ -1,9 +1,8 @@
 """Agents, as they are published, through lastword: `make agents`.
-
-The task takes three tool calls, two of them at once. The server is killed (SIGKILL) in the middle of a tool
-call and again in the middle of the last answer, and started again each time. Fails unless the agent ends
-well, says the whole answer once, ran its tools, and no answer was paid twice. Needs no network. Arguments
-choose among the agents by name: `codex`, `pi:chat`.
+The task takes three tool calls, two of them at once. The server is killed (SIGKILL) in the middle of a tool call, and
+again in the middle of the last answer. It is started again each time. Fails unless the agent ends well, says the whole
+answer once, ran its tools, and no answer was paid twice. Needs no network. Arguments choose among the agents by name:
+`codex`, `pi:chat`.
 """
 
 import os

@@ -1,4 +1,5 @@
-//! `/v1/admin`: an operator sees what all tenants run and stops it, and hears nothing of what is said.
+//! `/v1/admin`: an operator sees the running generations of all tenants and stops them, but never a
+//! prompt or an answer.
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ async fn an_operator_sees_times_of_all_tenants_and_cancels() {
     assert_eq!(events.headers()["content-type"], "text/event-stream; charset=utf-8");
     let mut body = events.bytes_stream();
     let mut text = String::new();
-    // The second picture has rates; the generation says fifty tokens a second.
+    // The second picture has rates; the generation makes fifty tokens a second.
     let overview: Value = loop {
         let piece = timeout(PATIENCE, body.next()).await.unwrap().unwrap().unwrap();
         text.push_str(std::str::from_utf8(&piece).unwrap());
@@ -109,7 +110,7 @@ async fn without_the_scope_there_is_nothing_to_see() {
         let nobody = app.client.http.request(method.clone(), format!("{}{path}", app.client.base));
         assert_eq!(nobody.send().await.unwrap().status(), 401, "{path}");
     }
-    // An operator is no tenant: what is said stays closed.
+    // An operator is no tenant: prompts and answers stay closed.
     for path in [format!("/v1/generations/{id}"), format!("/v1/generations/{id}/events")] {
         let (status, _) = ask(&app, &operator, Method::GET, &path, None).await;
         assert_eq!(status, 403, "{path}");

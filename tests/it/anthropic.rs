@@ -1,5 +1,5 @@
-//! Anthropic's Messages over HTTP: what goes up to each kind of model, what comes back, and what
-//! is refused. Its clients, as they are published, are in sdk.rs.
+//! Anthropic's Messages over HTTP: the requests to each kind of model, the answers, and the
+//! refusals. Its clients, as they are published, are in sdk.rs.
 mod refusals;
 mod up;
 
@@ -260,7 +260,7 @@ async fn one_log_whoever_started_it_and_whoever_reads_it() {
         let started = post(&app, path, &body).await;
         assert!(matches!(started.status, 200 | 201), "{path}: {}", started.status);
         let id = started.header("lastword-generation").unwrap().to_owned();
-        // Read to its end, whoever did not wait for it.
+        // Read to its end by a client that did not wait for it.
         let native = get(&app, &format!("/v1/generations/{id}/events")).await;
         let short = id.replace('-', "");
         let read = async |path: String| frames(&get(&app, &path).await);

@@ -23,7 +23,7 @@ fn program(args: &[&str]) -> Command {
     program
 }
 
-/// Its exit code and what it said on standard output and standard error.
+/// Its exit code, its standard output and its standard error.
 struct Said {
     code: Option<i32>,
     out: String,

@@ -18,7 +18,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// What the page loads before anyone touches it.
+/// The files that the page loads before anyone touches it.
 async fn files_of_page(client: &Client) -> Vec<String> {
     let request = client.http.get(format!("{}/", client.base)).header(ACCEPT, "text/html");
     let html = request.send().await.unwrap().text().await.unwrap();
@@ -94,7 +94,8 @@ async fn a_build_is_cached_for_ever_and_the_rest_is_asked_for() {
     assert_eq!(header(known.headers(), "cache-control"), caching);
     let tag = header(known.headers(), "etag").to_owned();
     let body = known.bytes().await.unwrap();
-    // Of another build: what we have, for a page that was loaded before a deploy, but not cached.
+    // A file of another build gets the present one, uncached, for a page that was loaded before a
+    // deploy.
     for path in ["/static/style.css", "/static/0123456789abcdef/style.css"] {
         let answer = browse(&app.client, path).await;
         assert_eq!(header(answer.headers(), "cache-control"), "no-cache", "{path}");

@@ -1,4 +1,4 @@
-//! Who comes in, who does not, and what each is told.
+//! Access: the callers that come in, those that do not, and the words that each gets.
 use serde_json::Value;
 
 use crate::bad_input::assert_problem;

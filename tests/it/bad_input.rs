@@ -1,4 +1,4 @@
-//! What is wrong with a request is said clearly, stored nowhere, and costs only itself.
+//! A fault in a request is described clearly, stored nowhere, and costs only that request.
 mod rows;
 mod socket;
 
@@ -42,14 +42,14 @@ fn wanting_events(request: &[u8]) -> Vec<u8> {
     [&request[..line], b"Accept: text/event-stream\r\n", &request[line..]].concat()
 }
 
-/// Sends each, expects its refusal, and sees that the server still serves and has kept nothing.
+/// Sends each, expects its refusal, and checks that the server still serves and has stored nothing.
 async fn refuse(rows: Vec<(&str, Vec<u8>, u16, &str)>) {
     let app = server().await;
     for (name, request, status, code) in rows {
         println!("{name}");
         let answer = exchange(app.address, &request).await;
         assert_problem(&answer, status, code);
-        // Who wants a stream is refused in the same words, not in a stream.
+        // A client that wants a stream is refused in the same words, not in a stream.
         let streamed = exchange(app.address, &wanting_events(&request)).await;
         assert_eq!((streamed.status, &streamed.body), (answer.status, &answer.body), "{name}");
         assert_eq!(streamed.header("content-type"), answer.header("content-type"), "{name}");
@@ -248,7 +248,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     app.stop().await;
 }
 
-/// What never reaches a route: refused by the server's HTTP itself, without a body.
+/// Requests that never reach a route: the server's HTTP itself refuses them, without a body.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_http_is_refused_before_any_route() {
     let app = server().await;

@@ -1,4 +1,4 @@
-//! A dumb round-robin proxy before several servers: it knows nothing of sessions or health, each
+//! A dumb round-robin proxy before several servers. It knows nothing of sessions or health: each
 //! connection goes to the next server that accepts it.
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub(crate) struct Balancer {
 struct Shared {
     backends: Mutex<Backends>,
     changed: watch::Sender<()>,
-    /// Connections that were there when this was last raised are cut.
+    /// Connections that existed when this was last raised are cut.
     cuts: watch::Sender<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Shared {
         self.backends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The servers there are, from the one whose turn it is on.
+    /// The present servers, beginning with the one whose turn it is.
     fn turns(&self) -> Vec<SocketAddr> {
         let mut backends = self.lock();
         backends.next += 1;
@@ -70,7 +70,7 @@ impl Shared {
         (0..count).filter_map(|n| backends.addresses[(backends.next + n) % count]).collect()
     }
 
-    /// A connection to the next server that accepts one, if that takes until one is there.
+    /// A connection to the next server that accepts one; it waits until there is one.
     async fn connect(&self) -> TcpStream {
         let mut changed = self.changed.subscribe();
         loop {

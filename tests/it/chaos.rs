@@ -1,8 +1,9 @@
-//! The long run: three instances, a hundred generations at a time, a fault every second; what
-//! clients saw is checked generation by generation. `make chaos`.
+//! The long run: three instances, a hundred generations at a time, a fault every second. The
+//! clients' records are checked generation by generation. `make chaos`.
 //!
-//! Not here, because they break the log on purpose or need root: a database that is restored to
-//! an older state, a full disk, a wrong clock. Each has its test in `tests/it/faults`.
+//! Some faults are missing here, because they break the log on purpose or need root. These are a
+//! database that is restored to an older state, a full disk, and a wrong clock. Each has its test
+//! in `tests/it/faults`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers")]
 #![expect(unused, reason = "the helpers are the suite's, which uses all of them")]
 
@@ -48,11 +49,11 @@ use report::{Report, kept};
 use upstream::{Model, Upstream};
 
 const INSTANCES: usize = 3;
-/// For what has begun to come to its end.
+/// The time for the begun generations to end.
 const AFTERWARDS: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
-    // Every test binary is asked for its tests at times.
+    // Cargo asks every test binary for its tests.
     let words = std::env::args().skip(1).filter(|word| word != "--nocapture");
     match Args::parse(words) {
         Err(wrong) => {
@@ -168,7 +169,7 @@ async fn all(mut clients: JoinSet<()>) -> bool {
     orderly
 }
 
-/// Until the time is over, or somebody wants it to end.
+/// Until the time is over, or a signal ends it.
 async fn wait(time: Duration, report: &Report) {
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! `lastword check`: a line for each thing, how to mend what is wrong, and the exit code.
+//! `lastword check`: a line for each check, with its remedy, and the exit code.
 use std::path::Path;
 use std::process::Output;
 
@@ -86,7 +86,7 @@ async fn what_is_wrong_comes_with_how_to_mend_it() {
     assert!(said.contains("nonsense"), "{said}");
 }
 
-/// transformers serve and vLLM's templates refuse in such a way.
+/// transformers serve and vLLM's templates refuse in this way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_does_not_go_on_is_found_out() {
     let dir = TempDir::new().unwrap();

@@ -15,13 +15,12 @@ use crate::twin::Twin;
 /// Longer than anything here takes: a test that waits for so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a reader gets its events: the same ones, whichever it is.
+/// The way in which a reader gets its events: the same ones in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Sse,
     WebSocket,
-    /// Over both at once, which must agree byte for byte: what every scenario does that does not
-    /// say otherwise.
+    /// Over both at once, which must agree byte for byte: the default of every scenario.
     Both,
 }
 
@@ -130,8 +129,8 @@ impl Client {
         }
     }
 
-    /// Asks for the events over one transport; `None` where no server answers. The status is HTTP's,
-    /// or what the socket's answer would be there.
+    /// Asks for the events over one transport; `None` where no server answers. The status is
+    /// HTTP's, or what the socket's answer would be there.
     pub(crate) async fn ask_events(
         &self,
         id: &str,
@@ -256,7 +255,7 @@ pub(crate) fn text(events: &[Received]) -> String {
     text
 }
 
-/// What every reader who saw a whole log relies on: 1, 2, 3 … n, one ending, nothing after it.
+/// Every reader of a whole log relies on this: 1, 2, 3 … n, one ending, nothing after it.
 pub(crate) fn assert_whole(events: &[Received]) {
     let ids: Vec<u64> = events.iter().map(|e| e.id).collect();
     let expected: Vec<u64> = (1..=events.len() as u64).collect();

@@ -1,4 +1,4 @@
-//! `/v1/completions` over a server of chat completions: what it is asked, and what comes back.
+//! `/v1/completions` over a server of chat completions: its requests, and the answers.
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;

@@ -1,4 +1,4 @@
-//! Few connections: what an instance needs is there first, and what it does not use goes back.
+//! Few connections: the necessary ones are there first, and unused ones go back.
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -63,7 +63,8 @@ async fn ten_connections_are_enough_for_an_instance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_share_few_connections_stay_ready() {
-    // A fifth of five instances on a hundred: two, and 22 for both, with all that goes on at once.
+    // A fifth of five instances on a hundred: two instances, and 22 for both, with all work at
+    // once.
     let database = limited(22).await;
     let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
     let servers = join_all(dirs.iter().map(|dir| serve(&database, dir))).await;

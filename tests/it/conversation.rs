@@ -1,4 +1,4 @@
-//! A conversation as its users have it: what tests of conversations share.
+//! A conversation as its users have it: the shared part of the tests of conversations.
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(crate) struct Talk {
 /// A generation that was started in a conversation.
 #[derive(Clone, Debug)]
 pub(crate) struct Turn {
-    /// The generation, and the message that it will be.
+    /// The generation, whose id is the id of its message.
     pub(crate) id: String,
     /// The user's message that it answers.
     pub(crate) parent: String,

@@ -1,5 +1,5 @@
-//! Conversations: a tree of messages in which nothing is overwritten, and what a model is told
-//! of it.
+//! Conversations: a tree of messages in which nothing is overwritten, and the messages that a model
+//! gets.
 mod branches;
 mod continued;
 mod crash;
@@ -21,7 +21,7 @@ use crate::conversation::{Talk, told};
 use crate::harness::TestApp;
 use crate::upstream::{Answer, Upstream};
 
-/// What the scripted model was told by its `n`-th request, as `role: text`.
+/// The messages of the scripted model's `n`-th request, as `role: text`.
 fn told_model(upstream: &Upstream, n: usize) -> Vec<String> {
     let request = &upstream.requests()[n];
     let line = |m: &Value| {

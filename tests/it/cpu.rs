@@ -1,4 +1,4 @@
-//! The price of things, for tests that print it.
+//! The CPU price of operations, for tests that print it.
 use std::time::Duration;
 
 /// CPU time of this process up to now, of all its threads.

@@ -14,15 +14,15 @@ use tokio::sync::OnceCell;
 static SHARED: OnceCell<Embedded> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// BackgroundResponse between runs, so that only the first one initialises a cluster. Not below the checkout,
-/// which the database's user may not be able to reach.
+/// Kept between runs, so that only the first one initialises a cluster. It is not below the
+/// checkout, which the database's user may not be able to reach.
 fn shared_dir() -> PathBuf {
     let mut hasher = DefaultHasher::new();
     env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
     std::env::temp_dir().join(format!("lastword-tests-{:x}", hasher.finish()))
 }
 
-/// What looks for PostgreSQL as the server does.
+/// A search for PostgreSQL, as the server does it.
 #[expect(clippy::disallowed_methods, reason = "a test is its own program")]
 pub(crate) fn search() -> Search {
     Search { bin_dir: None, path: std::env::var_os("PATH") }
@@ -108,16 +108,16 @@ impl TestDatabase {
         self.options.connect().await.unwrap()
     }
 
-    /// Waits until all that was said is in its day's table.
+    /// Waits until all events are in their day's tables.
     pub(crate) async fn folded(&self) {
         while self.number("select count(*) from waiting").await > 0 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Drops what was said, as a retention of no days would.
+    /// Drops all events, as a retention of no days would.
     pub(crate) async fn forget_events(&self) {
-        // What is being folded just now would be there again.
+        // Rows that are being folded just now would come back.
         self.folded().await;
         let all = "with gone as (delete from journal) delete from segments";
         sqlx::query(all).execute(&mut self.connect().await).await.unwrap();

@@ -1,4 +1,4 @@
-//! The demo model: the same text every time, at its pace, from any place on.
+//! The demo model: the same text every time, at its pace, from any position on.
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -72,7 +72,7 @@ async fn the_pace_is_kept() {
     let mut stream = Demo.start(attempt("/demo tokens=100 tps=50 ttft_ms=300", "")).await.unwrap();
     stream.next().await;
     assert_eq!(start.elapsed().as_millis(), 300);
-    // A consumer that comes late finds all that was due, at once, and the rest in time.
+    // A consumer that comes late finds all due tokens at once, and the rest in time.
     tokio::time::advance(Duration::from_secs(1)).await;
     let mut due = 0;
     while stream.next().now_or_never().is_some() {

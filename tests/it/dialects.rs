@@ -57,7 +57,7 @@ async fn a_chat_of_the_ai_sdk_goes_on_behind_a_cursor() {
     };
     let (mut whole, mut behind) = (open("").await, open("?after=2").await);
     whole.until("Hel", 1).await;
-    // It is in before the answer ends: later it would be told that there is nothing more.
+    // It is in before the answer ends: a later request would get 204.
     behind.until("200 OK", 1).await;
     gate.open();
     for stream in [&mut first, &mut whole, &mut behind] {

@@ -1,4 +1,4 @@
-//! What the documents show is what the server says.
+//! The documents' examples are the server's real answers.
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn example(name: &str) -> String {
     block.split_once('\n').unwrap().1.to_owned()
 }
 
-/// With what differs from run to run named.
+/// The text with a name for each value that differs from run to run.
 fn named(said: &str, id: &str, time: &str) -> String {
     let retry = said.lines().find(|line| line.starts_with("retry: "));
     let said = retry.map_or(said.to_owned(), |retry| said.replace(retry, "retry: <ms>"));
@@ -72,8 +72,8 @@ async fn the_examples_of_conversations_are_true() {
     app.stop().await;
 }
 
-/// What is shown of a dialect is a part of a whole stream in tests/snapshots, which
-/// src/http/dialect_tests.rs compares with what is said.
+/// The examples of a dialect are parts of whole streams in tests/snapshots.
+/// src/http/dialect_tests.rs compares these with real answers.
 #[test]
 fn the_examples_of_the_dialects_are_in_their_snapshots() {
     let page = page();
@@ -89,11 +89,11 @@ fn the_examples_of_the_dialects_are_in_their_snapshots() {
     assert_eq!(shown, ["lost_responses", "lost_chat", "lost_ui_message"]);
 }
 
-/// What was said on a socket, line by line, `>` by the client and `<` by the server.
+/// The frames of a socket, line by line, `>` by the client and `<` by the server.
 struct Transcript {
     socket: Socket,
     lines: String,
-    /// What differs from run to run, and its name.
+    /// Values that differ from run to run, and their names.
     names: Vec<(String, &'static str)>,
 }
 
@@ -117,7 +117,7 @@ impl Transcript {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Says this, and hears so many frames; the first of them.
+    /// Sends this, and reads so many frames; the first of them.
     async fn say(&mut self, frame: &str, answers: usize) -> Value {
         writeln!(self.lines, "> {frame}").unwrap();
         self.socket.send(&serde_json::from_str(frame).unwrap()).await;

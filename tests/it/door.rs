@@ -1,4 +1,4 @@
-//! Browsers, tickets, foreign pages, and how what was opened ends with what opened it.
+//! Browsers, tickets, foreign pages, and the end of streams with the credential that opened them.
 use std::time::Duration;
 
 use lastword::engine::Anonymous;
@@ -80,7 +80,8 @@ async fn a_revoked_key_loses_its_streams_on_every_instance() {
     }
 }
 
-/// What is not a stream waited to the end of the answer, and gave it to whoever had lost its key.
+/// A request without streaming waited to the end of the answer. It then gave the answer to a client
+/// that had lost its key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_waits_for_nothing() {
     let (one, two) = two_locked(true).await;
@@ -282,7 +283,8 @@ async fn listed_pages_may_ask_and_others_get_no_header() {
     app.stop().await;
 }
 
-/// What openai-node, an Anthropic client and a Durable Streams client ask for in a browser.
+/// The headers that openai-node, an Anthropic client and a Durable Streams client ask for in a
+/// browser.
 const OF_SDKS: &str = "authorization,content-type,x-stainless-os,x-stainless-retry-count,\
     openai-organization,anthropic-version,anthropic-dangerous-direct-browser-access,traceparent,\
     idempotency-key,last-event-id,if-none-match,cache-control,stream-seq";

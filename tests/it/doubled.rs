@@ -1,5 +1,5 @@
-//! The second line of defence: two events under one seq are never folded or read without an alarm, and
-//! nothing else suffers from them.
+//! The second line of defence: two events under one seq are never folded or read without an alarm.
+//! Nothing else suffers from them.
 use std::time::Duration;
 
 use lastword::domain::id::{InstanceId, Seq};
@@ -120,7 +120,7 @@ async fn alarmed(engine: &Engine) {
     }
 }
 
-/// With the fence switched off an owner that seemed dead and its successor both write.
+/// With the fence switched off, an owner that seemed dead and its successor both write.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_fence_the_alarm_is_raised() {
     let database = TestDatabase::create().await;

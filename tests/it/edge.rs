@@ -1,4 +1,4 @@
-//! What comes in and what goes out at the edge: sizes, codings, paths, ids, kinds of refusal.
+//! Requests and answers at the edge: sizes, codings, paths, ids, kinds of refusal.
 mod documents;
 
 use std::io::Write;
@@ -127,7 +127,7 @@ async fn encoded_bodies_are_understood_and_others_are_told_what_is() {
         (unknown.status, unknown.header("accept-encoding")),
         (415, Some("gzip, zstd, deflate"))
     );
-    // Small as it comes, and large as it is.
+    // Small when it arrives, and large when decoded.
     let bomb = gzip(chat(&"a".repeat(400_000)).to_string().as_bytes());
     assert!(bomb.len() < 4000);
     let answer = coded(&app, "gzip", &bomb).await;

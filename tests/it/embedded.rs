@@ -1,4 +1,5 @@
-//! The private PostgreSQL: kept, guarded, killed, and told apart from what it must not touch.
+//! The private PostgreSQL: it is kept, guarded and killed, and it spares foreign processes and
+//! files.
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -39,7 +40,7 @@ async fn a_restart_keeps_the_data() {
 #[tokio::test]
 async fn it_is_durable_and_closed_to_others() {
     let dir = TempDir::new().unwrap();
-    // As `mktemp -d` makes it: also then root's server gets through to what is its own.
+    // As `mktemp -d` makes it. Also then root's server reaches its own files.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
     let server = start(dir.path()).await;
     let mut connection = connect(&server).await;
@@ -84,7 +85,7 @@ async fn kill_9_leaves_no_server_and_loses_no_committed_row() {
     child.wait().unwrap();
     drop(lines);
 
-    // The kernel tells the server, before anybody starts another: the witness is thrown out.
+    // The kernel tells the server, before another one starts: the witness is thrown out.
     let thrown_out = sqlx::query("SELECT pg_sleep(60)").execute(&mut witness);
     let thrown_out = tokio::time::timeout(Duration::from_secs(30), thrown_out).await;
     assert!(thrown_out.expect("the server outlives its parent").is_err());
@@ -106,7 +107,7 @@ async fn a_server_that_a_predecessor_left_is_waited_for() {
     let mut witness = PgConnection::connect_with(&options).await.unwrap();
     let backend = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
     let backend = Pid::from_raw(backend.fetch_one(&mut witness).await.unwrap());
-    // A server does not end before all of it has.
+    // A server does not end before all its processes have ended.
     kill(backend, Signal::SIGSTOP).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -126,7 +127,7 @@ async fn a_crash_during_initdb_leaves_nothing_half_made() {
     let reached = bin.path().join("reached");
     nix::unistd::mkfifo(&reached, Mode::empty()).unwrap();
     fs::set_permissions(&reached, Permissions::from_mode(0o666)).unwrap();
-    // It is half done when it says so, and never gets further.
+    // It is half done when it prints that line, and never gets further.
     let script = format!(
         "#!/bin/sh\nwhile [ \"$1\" != --pgdata ]; do shift; done\n\
          echo 15 >\"$2/PG_VERSION\"\necho half >{}\nexec sleep 600\n",
@@ -169,7 +170,7 @@ async fn a_path_too_long_for_a_socket_works_all_the_same() {
     assert!(Embedded::attach(&dir).is_some());
     server.stop().await;
 
-    // In a directory that all may write to, somebody may have been there before.
+    // In a directory that all may write to, a stranger may have been there before.
     fs::remove_dir(&socket).unwrap();
     std::os::unix::fs::symlink(parent.path(), &socket).unwrap();
     let refused = Embedded::start(&dir, &search()).await.unwrap_err();
@@ -286,8 +287,8 @@ fn start_in_child(dir: &Path, bin_dir: Option<&Path>) -> Child {
     child
 }
 
-/// Written by another process: while this one has a file open for writing, a server that another
-/// test starts at that moment inherits it, and nobody can run the file.
+/// Another process writes it. While this one has a file open for writing, a server that another
+/// test starts at that moment inherits it. Nobody can run the file then.
 fn program(dir: &Path, name: &str, script: &str) {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])

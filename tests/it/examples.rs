@@ -20,7 +20,7 @@ fn root(below: &str) -> PathBuf {
     crate::program::root().join(below)
 }
 
-/// A server whose streams end after some tenths of a second, and what it says to the prompt.
+/// A server whose streams end after some tenths of a second, and its answer to the prompt.
 async fn app() -> (TestApp, String) {
     let app = TestApp::with(|c| c.limits.connection_age = Duration::from_millis(200)).await;
     let id = app.client.start_prompt(&PROMPT.replace("tps=80", "tps=0")).await;

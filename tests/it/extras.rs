@@ -1,5 +1,6 @@
-//! What an upstream says beside text, thinking and calls comes out again in its own protocol: live,
-//! replayed, behind a cursor, in one piece, on another instance, and when its events are gone.
+//! Content of an upstream beside text, thinking and calls comes out again in its own protocol. This
+//! holds live, in a replay, behind a cursor, in one piece, on another instance, and when its events
+//! are gone.
 mod chat;
 mod citations;
 mod messages;
@@ -59,7 +60,7 @@ impl Pair {
         if body["stream"] == json!(true) { frames(&answer.body) } else { vec![answer.json()] }
     }
 
-    /// What a path of the answer has, on the other instance.
+    /// The answer of a path on the other instance.
     async fn get(&self, id: &str, query: &str) -> Vec<u8> {
         let asked = request(&format!("GET {}/{id}{query}", self.path), "", b"");
         let answer = exchange(self.two.address, &asked).await;
@@ -106,7 +107,7 @@ impl Pair {
     }
 }
 
-/// The data of each event of a stream; of what is no JSON, its text.
+/// The data of each event of a stream; for data that is no JSON, its text.
 fn frames(body: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(body).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));

@@ -1,5 +1,5 @@
-//! Faults, one at a time, under real instances on a real Postgres; what clients saw is checked by
-//! the history checker.
+//! Faults, one at a time, under real instances on a real Postgres. The history checker judges the
+//! clients' records.
 use std::path::Path;
 
 use crate::history::History;
@@ -13,7 +13,7 @@ mod owner;
 mod restore;
 mod rivals;
 
-/// How often the logs say that another owner went on.
+/// The number of log lines about another owner that went on.
 fn taken_over(histories: &[History]) -> usize {
     histories.iter().flat_map(|h| &h.log).filter(|e| e.name == "resumed").count()
 }

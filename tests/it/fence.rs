@@ -1,5 +1,5 @@
-//! One writer at a time, and no append twice: what holds, and that these tests see it when it
-//! does not.
+//! One writer at a time, and no append twice. These tests also show that they see a breach of this
+//! rule.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::proxy::Proxy;
 use crate::wrong::{Mistake, wrong_log};
 
 const TOKENS: usize = 200;
-/// Much longer than anything here is silent.
+/// Much longer than any silence here.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// The demo model, which goes on where it was.
@@ -85,8 +85,8 @@ pub(crate) async fn session(engine: &Engine, at: &Address) -> Session {
     }
 }
 
-/// Reads until an event of that type; false if the session ends before, or if nothing more comes,
-/// as happens with a torn log.
+/// Reads until an event of that type. It is false if the session ends before, or if nothing more
+/// comes, as happens with a torn log.
 pub(crate) async fn until(session: &mut Session, kind: &str) -> bool {
     while let Ok(Some(item)) = timeout(SILENCE, session.next()).await {
         if let Item::Entries(entries) = item
@@ -98,7 +98,7 @@ pub(crate) async fn until(session: &mut Session, kind: &str) -> bool {
     false
 }
 
-/// What the rows show: an error names the first rule that is broken.
+/// The rows obey the rules; an error names the first rule that is broken.
 async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<(), String> {
     let rows = sqlx::query(
         "select seq, epoch, json_build_object('type', type)::jsonb || data::jsonb as event \
@@ -134,7 +134,7 @@ async fn check(database: &TestDatabase, id: GenerationId, text: &str) -> Result<
     Ok(())
 }
 
-/// What the demo says, undisturbed.
+/// The demo's text without a disturbance.
 async fn expected(log: Log) -> String {
     let (engine, _) = engine(log);
     let at = start(&engine, &format!("/demo tokens={TOKENS} tps=0 seed=1")).await;
@@ -144,16 +144,16 @@ async fn expected(log: Log) -> String {
     text
 }
 
-/// An owner that seems dead is taken over, and goes on writing.
+/// An owner that seems dead loses its generation to a take-over, and goes on writing.
 async fn stalled_owner(mistake: Mistake) -> Result<(), String> {
     let database = TestDatabase::create().await;
     let old_log = wrong_log(&database.url, mistake).await;
     let new_log = wrong_log(&database.url, Mistake::None).await;
     let text = expected(new_log.clone()).await;
     let (old, instance) = engine(old_log.clone());
-    // It has no upkeep, so its lease is what we say.
+    // It has no upkeep, so the test sets its lease.
     old_log.leases.heartbeat(instance, Duration::from_secs(60)).await.unwrap();
-    // Slowly enough that a claim, which loses to an append that is faster, wins on a busy machine.
+    // The pace lets a claim win on a busy machine, although a faster append beats it.
     let at = start(&old, &format!("/demo tokens={TOKENS} tps=40 seed=1")).await;
     assert!(until(&mut session(&old, &at).await, "delta").await);
     old_log.leases.release(instance).await.unwrap();
@@ -161,7 +161,7 @@ async fn stalled_owner(mistake: Mistake) -> Result<(), String> {
     new.take_up().await.unwrap();
     new.keep_up();
     let ended = until(&mut session(&new, &at).await, "done").await;
-    // The old one has let go, or has written what it must not.
+    // The old owner has let go, or has written an entry that it must not write.
     old.drain(SILENCE, &CancellationToken::new()).await;
     new.drain(SILENCE, &CancellationToken::new()).await;
     check(&database, at.id, &text).await?;
@@ -181,7 +181,7 @@ async fn lost_replies(mistake: Mistake) -> Result<(), String> {
     assert!(until(&mut reader, "delta").await);
     let mut asked = 0;
     while proxy.lost() < 10 {
-        // One at a time: what is left over for the ending costs a second each.
+        // One at a time: each lost reply that is left over for the ending costs a second.
         if proxy.lost() == asked {
             proxy.lose(1);
             asked += 1;
@@ -214,7 +214,7 @@ async fn a_commit_whose_reply_was_lost_is_there_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blind_retry_repeats_what_was_committed() {
-    // Which replies are lost is chance: those of appends show it.
+    // Chance decides which replies are lost; the appends show it.
     for _ in 0..3 {
         if lost_replies(Mistake::BlindRetry).await.is_err() {
             return;

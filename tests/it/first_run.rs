@@ -1,4 +1,4 @@
-//! The first run: who answers when nobody said which model to use, and why.
+//! The first run: the model that answers without a configuration, and the reason for it.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -94,7 +94,8 @@ async fn start_lines(change: impl FnOnce(&mut Config)) -> Vec<String> {
     told.map(|(name, line)| format!("{name} {line}")).collect()
 }
 
-/// As Ollama's API reference has it: the list tells no window, a loaded model's does, a model's file may.
+/// As Ollama's API reference has it: the list gives no window, a loaded model's answer does, a
+/// model's file may.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_windows_of_ollama_are_asked_for() {
     let upstream = Upstream::start(Script::with(|request, _| match request.line.as_str() {
@@ -119,7 +120,7 @@ async fn the_windows_of_ollama_are_asked_for() {
     app.stop().await;
 }
 
-/// As llama.cpp 11434 lists its model; the version before knew no streams.
+/// As llama.cpp 11434 lists its model; the version before had no streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_llama_cpp_that_keeps_answers_is_asked_to() {
     for (lookup, continuation) in [(200, "provider_resume"), (404, "prefix")] {
@@ -179,7 +180,7 @@ fn candidate(port: u16) -> Candidate {
     Candidate { name: "vLLM", port, list: "/v1/models", array: "data", field: "id" }
 }
 
-/// A model of a server that does not say who it is.
+/// A model of a server that does not name its program.
 fn found(name: &str) -> Found {
     let (server, context_tokens) = (None, None);
     let (name, continuation) = (name.into(), Continuation::None);

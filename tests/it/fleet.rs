@@ -1,5 +1,5 @@
-//! Several instances of the real program on one Postgres, behind a dumb balancer; each with its
-//! own way to the database, its own directory and its own fate.
+//! Several instances of the real program on one Postgres, behind a dumb balancer. Each has its own
+//! way to the database, its own directory and its own faults.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::database::TestDatabase;
 use crate::process::{Server, command};
 use crate::proxy::Proxy;
 
-/// Starts in vain for longer mean that something is wrong with the program.
+/// Starts that fail for longer mean that something is wrong with the program.
 const IN_VAIN: Duration = Duration::from_secs(60);
-/// Between two of them, as a supervisor has it.
+/// The pause between two of them, as a supervisor has it.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The instances. All end when it is dropped.
@@ -28,7 +28,7 @@ pub(crate) struct Fleet {
     pub(crate) members: Vec<Member>,
 }
 
-/// What only some of them have.
+/// Settings of only some of them.
 type Change = Arc<dyn Fn(usize, &mut Command) + Send + Sync>;
 
 /// One instance, which may be gone for a while.

@@ -1,4 +1,4 @@
-//! Owners that leave, are paused, or are dead: what becomes of their generations.
+//! Owners that leave, are paused, or are dead, and the fate of their generations.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ fn resumed(events: &[Received]) -> usize {
     events.iter().filter(|e| e.name == "resumed").count()
 }
 
-/// One that never ends by itself is elsewhere before its first owner has stopped: with hints and
-/// without.
+/// A generation that never ends by itself is elsewhere before its first owner has stopped, with
+/// hints and without.
 async fn a_drain_hands_over(hints: bool) {
     let [leaving, heir] = instances::<2>(|config| {
         config.notify = hints;
@@ -166,9 +166,9 @@ async fn a_paused_owner(chatty: bool) {
     let taken_over = heir.client.all(&id, 2).await;
     gate.open();
     signal(paused.pid(), Signal::SIGCONT);
-    // It lets go of its model, whether that says something or not.
+    // It lets go of its model, whether the model speaks or not.
     old_upstream.closed().await;
-    // And its readers, who were there all the time, get what the other one wrote.
+    // Its readers, who stayed connected, get the entries of the other one.
     seen.extend(near.rest().await);
     assert_whole(&seen);
     assert_eq!(seen[2..], taken_over);
@@ -202,7 +202,7 @@ async fn a_cancel_of_what_a_dead_owner_left_is_the_truth() {
     let id = doomed.client.start_prompt("/demo tokens=100000 tps=100 ttft_ms=0").await;
     let mut seen = doomed.client.events(&id, 0).await.take(10).await;
     doomed.kill().await;
-    // At both at once, while they wait for the lease to take it over.
+    // A cancel at both at once, while they wait for the lease to take it over.
     let barrier = Arc::new(Barrier::new(2));
     let cancels = heirs.iter().map(|heir| {
         let (client, barrier): (Client, _) = (heir.client.clone(), barrier.clone());

@@ -1,5 +1,5 @@
-//! The server in this process: its own port, its own database, its own directory, and a check at
-//! the end that it left nothing behind.
+//! The server in this process: its own port, its own database, its own directory. A check at the
+//! end shows that it left nothing behind.
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub(crate) struct TestApp {
 
 /// The configuration of a test, to be changed before the start.
 pub(crate) fn config(database: &TestDatabase) -> Config {
-    // What main does: the first of many tests wins; all want the same.
+    // The set-up of main: the first of many tests wins; all want the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // What main does first; only the first of many tests has it to do.
+    // The first step of main; only the first of many tests has to do it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -61,7 +61,8 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
     }
 }
 
-/// All tests hold with and without hints between instances: `LASTWORD_NOTIFY=off` runs them without.
+/// All tests hold with and without hints between instances: `LASTWORD_NOTIFY=off` runs them
+/// without.
 #[expect(clippy::disallowed_methods, reason = "a test is its own program")]
 fn notify_by_environment() -> bool {
     !std::env::var("LASTWORD_NOTIFY").is_ok_and(|word| word == "off" || word == "false")

@@ -1,8 +1,8 @@
 //! Checks what clients saw of a generation against each other and against the log.
 //!
-//! Whoever watches fills a [`History`]; [`History::check`] names every rule that is broken. The
-//! rules are those of `streamproof`, which knows nothing of this server; here is only what the words
-//! of this server's own protocol mean.
+//! A test fills a [`History`]; [`History::check`] names every rule that is broken. The rules are
+//! those of `streamproof`, which knows nothing of this server. This file only translates the words
+//! of this server's own protocol.
 use std::collections::BTreeMap;
 
 use reqwest::StatusCode;
@@ -15,7 +15,7 @@ use crate::client::Received;
 #[cfg(test)]
 mod doctored;
 
-/// All that was seen of one generation.
+/// All records of one generation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) id: String,
@@ -30,7 +30,7 @@ pub(crate) struct History {
     /// In the end: all of the log, and the answer to `GET`.
     pub(crate) log: Vec<Received>,
     pub(crate) view: Value,
-    /// What the model says if nobody disturbs it.
+    /// The model's text without a disturbance.
     pub(crate) text: Option<String>,
     /// The database was restored to an older state: readers may be told to forget.
     pub(crate) restored: bool,

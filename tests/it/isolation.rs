@@ -1,5 +1,5 @@
-//! The recipe of two events under one seq: a take-over that waits for an append under way, with a role
-//! whose transactions look at the log as it was before the wait.
+//! The recipe of two events under one seq: a take-over waits for an append under way. Its role has
+//! transactions that see the log as it was before the wait.
 use std::time::Duration;
 
 use lastword::domain::entry::Entry;
@@ -15,7 +15,7 @@ use crate::wrong::{Mistake, wrong_log};
 const ROUNDS: i64 = 20;
 const LEASE: Duration = Duration::from_secs(60);
 
-/// What an append has written that has not committed yet: one event at `seq`.
+/// The uncommitted part of an append: one event at `seq`.
 fn under_way(at: &Address, owner: InstanceId, n: i64, seq: u64) -> String {
     let entry = Entry::encode(Seq(seq), &Event::Delta { text: "late".into() });
     format!(

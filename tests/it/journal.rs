@@ -1,5 +1,5 @@
-//! What appends leave in the journal, and what becomes of it: nothing that is read changes when it is
-//! folded, whoever folds it, and nobody writes by a lane that was closed.
+//! Appends fill the journal, and folds empty it. A fold changes nothing for readers, no matter
+//! which process folds. No process writes by a lane that was closed.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn folding_changes_nothing_that_is_read() {
     );
 }
 
-/// When the generation spoke, as its row says and as its log does.
+/// The time at which the generation spoke, by its row and by its log.
 async fn first_words(bench: &Bench, at: &Address) -> (Option<f64>, Option<f64>) {
     let by_log = "select (extract(epoch from first_content(id) - created_at) * 1000)::float8 \
          from generations where id = $1";
@@ -72,7 +72,7 @@ async fn first_words(bench: &Bench, at: &Address) -> (Option<f64>, Option<f64>) 
     (bench.log.generations.generation(at).await.unwrap().unwrap().time_to_first_token_ms, log)
 }
 
-/// Most short answers end before they are folded: to search the journal for each of them would
+/// Most short answers end before they are folded. A search of the journal for each of them would
 /// take longer the more there are.
 #[tokio::test]
 async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
@@ -100,7 +100,7 @@ async fn an_ending_knows_when_its_generation_spoke_without_a_search() {
         assert!(row.is_some() && row == log, "{row:?}, {log:?}");
     }
     assert_eq!(first_words(&bench, &never).await, (None, None));
-    // Another lane has not seen it speak, and searches.
+    // Another lane has not seen its events, and searches.
     let at = bench.generation().await;
     append(writer.as_mut(), &deltas(&at, 1, 2..=3)).await.unwrap();
     let mut other = bench.log.events.writer(bench.owner);
@@ -165,8 +165,8 @@ async fn a_closed_lane_is_refused_and_the_next_one_goes_on_with_what_was_not_tak
     assert_eq!(bench.log.events.read(&taken, Seq::ZERO, 100).await.unwrap().len(), 4);
 }
 
-/// The moments of a take-over, one at a time: an append that begins while the lanes are being closed
-/// waits, and is refused.
+/// The moments of a take-over, one at a time. An append that begins while the lanes are being
+/// closed waits, and is refused.
 #[tokio::test]
 async fn an_append_waits_for_a_take_over_that_is_under_way() {
     let bench = bench().await;
@@ -196,7 +196,7 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
     assert_eq!(bench.log.events.read(&at, Seq::ZERO, 100).await.unwrap().len(), 3);
 }
 
-/// An erasure and whoever clears a lane away take the lane first, and then its rows.
+/// An erasure, and an instance that clears a lane away, lock the lane first, and then its rows.
 #[tokio::test]
 async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_round() {
     let bench = bench().await;
@@ -219,7 +219,8 @@ async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_
     assert_eq!(bench.database.number("select count(*) from events").await, 0);
 }
 
-/// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one twice.
+/// Folds, appends, reads and an erasure at the same time: no reader misses an event, or has one
+/// twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_every_event_once_while_it_is_folded() {
     let bench = Arc::new(bench().await);
@@ -250,7 +251,8 @@ async fn readers_see_every_event_once_while_it_is_folded() {
     folding.abort();
 }
 
-/// Who appended has copies of what is to be folded; another one, or who comes later, has none, or old ones.
+/// The process that appended has copies of the rows to fold. Another one, or a later one, has none,
+/// or old ones.
 #[tokio::test]
 async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
     let bench = bench().await;

@@ -1,5 +1,5 @@
-//! An answer that its upstream keeps: whatever breaks, each part of it is read once, and an answer
-//! that nobody wants any more is ended there.
+//! An answer that its upstream keeps. Every part of it is read once after every fault. An answer
+//! that is not wanted any more is ended there.
 use futures_util::future::join_all;
 use lastword::config::{Config, ModelConfig};
 use serde_json::{Value, json};
@@ -15,9 +15,9 @@ mod crash;
 mod streams;
 
 const TOKENS: usize = 12;
-/// After so many events the text has begun: five are before it.
+/// Five events are before the text; after so many, the text has begun.
 const BREAK: usize = 10;
-/// What is heard of it then.
+/// The number of pieces that are read then.
 const HEARD: usize = 5;
 
 const CLEAN: Break = |answer| answer;
@@ -107,7 +107,7 @@ async fn a_cut_at_every_event_costs_nothing() {
         let done = events.last().unwrap().json();
         assert_eq!(done["status"], "completed", "{name}: {done}");
         let log = kept.keeper.log();
-        // Without its name the first answer cannot be asked for; it was never heard of either.
+        // Without its name nobody can ask for the first answer. No event of it was read either.
         let begun = log.iter().filter(|entry| *entry == "new").count();
         assert_eq!(begun, if name.starts_with("cut at 0") { 2 } else { 1 }, "{name}: {log:?}");
         assert!(!log.contains(&"cancel".into()), "{name}: {log:?}");
@@ -137,7 +137,7 @@ async fn every_policy_for_every_loss_of_a_kept_answer() {
         let name = &kept.name;
         let events = kept.ask(&app.client).await;
         let done = events.last().unwrap().json();
-        // A reset may overtake all that was said before it.
+        // A reset may overtake all earlier bytes.
         if *loss == "reset" && names(&events).contains(&"notice retrying".into()) {
             return;
         }

@@ -1,4 +1,5 @@
-//! `lastword keys`: made, listed and ended wherever the database is; and what a start needs of them.
+//! `lastword keys`: keys are made, listed and ended, wherever the database is. A start depends on
+//! them.
 use std::path::Path;
 use std::process::Output;
 
@@ -36,7 +37,7 @@ pub(crate) async fn make_key(database: &TestDatabase, args: &[&str]) -> String {
     told(database, &args).await.remove(0)
 }
 
-/// A server that lets nobody in without a key, and a key.
+/// A server that requires a key, and a key.
 pub(crate) async fn locked(args: &[&str]) -> (TestApp, String) {
     let database = TestDatabase::create().await;
     let key = make_key(&database, args).await;

@@ -1,4 +1,5 @@
-//! A client that goes away: how long its answer goes on, and who may take it over.
+//! A client that disconnects: the time for which its answer goes on, and the clients that may take
+//! it over.
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -28,7 +29,7 @@ async fn begun(app: &TestApp, posted: &[u8]) -> RawStream {
     stream
 }
 
-/// A model whose answer is "Hel", then what the gate lets through.
+/// A model whose answer is "Hel", and then the text that the gate lets through.
 async fn gated(gate: &Gate, attach: Option<bool>, grace: Option<u32>) -> (TestApp, Upstream) {
     let script = Answer::sse().text("Hel").wait(gate).text("lo").complete();
     TestApp::scripted(script, |config| {
@@ -49,7 +50,7 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
         let stream = begun(&app, &posted(path, "", &body)).await;
         let id = stream.answer().header("lastword-generation").unwrap().to_owned();
         drop(stream);
-        // Within the test's patience, which is shorter than the usual grace of 10 s would allow twice.
+        // Within the test's patience, which is too short for two of the usual graces of 10 s.
         upstream.closed().await;
         // Not by a stream: a reader that comes before the cancel would keep the answer alive.
         let mut view = app.client.view(&id).await;
@@ -58,7 +59,7 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
         }
         assert_eq!(view["status"], "cancelled", "{path}: {view}");
     }
-    // The client's own word comes first.
+    // The client's own setting comes first.
     let kept = posted(CHAT, "Lastword-On-Disconnect: continue\r\n", &chat());
     let stream = begun(&app, &kept).await;
     let id = stream.answer().header("lastword-generation").unwrap().to_owned();
@@ -128,7 +129,7 @@ async fn the_ai_sdk_that_tries_again_takes_its_answer_over() {
     app.stop().await;
 }
 
-/// As Codex does it: what the cut answer has said is at the end of its next try.
+/// As Codex does it: the items of the cut answer are at the end of its next try.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_brings_the_cut_answers_own_items_takes_it_over() {
     let gate = Gate::default();
@@ -148,7 +149,7 @@ async fn a_retry_that_brings_the_cut_answers_own_items_takes_it_over() {
         json!({ "type": "message", "role": "assistant", "status": "completed",
             "id": format!("msg_{}_0", id.replace('-', "")), "content": content })
     };
-    // Another turn, and the items of another answer, are other questions.
+    // Another turn, and the items of another answer, make another question.
     let ours = of(&id);
     let others = of("01990000-0000-7000-8000-000000000001");
     for other in [body(&[&user], "t2"), body(&[&user, &others], "t1")] {

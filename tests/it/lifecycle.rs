@@ -1,4 +1,4 @@
-//! A generation from outside: look at it, list it, cancel it, erase it; and the server's own signs.
+//! A generation from outside: reading, listing, cancelling, erasing; and the server's own signs.
 use std::slice::from_ref;
 
 use reqwest::StatusCode;
@@ -168,7 +168,7 @@ async fn a_cancel_is_a_receipt_of_what_is_true() {
     let mut reader = app.client.events(&id, 0).await;
     let mut events = reader.take(2).await;
     let receipt = app.client.cancel(&id).await;
-    // By now it is true: closed above, durable below.
+    // By now the receipt is true: the upstream is closed, and the ending is durable.
     upstream.closed().await;
     assert_eq!(app.database.number("select count(*) from events where type = 'done'").await, 1);
     assert_fields(&receipt, true);

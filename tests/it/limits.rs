@@ -1,4 +1,4 @@
-//! What a key may use, on every instance and by every way to a generation.
+//! The limits of a key, on every instance and by every way to a generation.
 use futures_util::future::join_all;
 use lastword::engine::Anonymous;
 use reqwest::{Response, StatusCode};

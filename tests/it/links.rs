@@ -1,4 +1,4 @@
-//! What the documents point at exists: files, headings, commands, flags and variables.
+//! The documents' references exist: files, headings, commands, flags and variables.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
@@ -37,7 +37,7 @@ fn lines(page: &str) -> impl Iterator<Item = (bool, &str)> {
     })
 }
 
-/// What is written as code: lines of blocks, and what stands between backticks.
+/// The code of a page: lines of blocks, and the text between backticks.
 fn code(page: &str) -> Vec<String> {
     let mut code: Vec<String> =
         lines(page).filter(|(fenced, _)| *fenced).map(|(_, line)| line.to_owned()).collect();
@@ -162,7 +162,7 @@ fn every_make_command_is_in_the_makefile() {
 /// A flag of Node, not ours.
 const NODES: &str = "--experimental-websocket";
 
-/// What `lastword … --help` says; `None` if there is no such command.
+/// The output of `lastword … --help`; `None` if there is no such command.
 fn help(words: &[&str]) -> Option<String> {
     let mut command = Command::new(crate::program::path());
     let out = command.args(words).arg("--help").output().unwrap();

@@ -1,4 +1,4 @@
-//! What every log must do, whoever implements it: the engine relies on nothing else.
+//! Every implementation of the log must keep this contract: the engine relies on nothing else.
 mod owners;
 
 use std::slice::from_ref;

@@ -1,4 +1,4 @@
-//! What an operator reads: one line a request, one line a generation, and no prompt in either.
+//! The lines for an operator: one line a request, one line a generation, and no prompt in either.
 use std::fs::File;
 
 use serde_json::{Value, json};

@@ -12,10 +12,10 @@ mod away;
 mod joined;
 mod refused;
 
-/// What the model says in all, and after how many of these tokens it breaks off.
+/// The model's tokens in all, and the number of them after which it breaks off.
 const TOKENS: usize = 60;
 const BREAK: usize = 20;
-/// How much an instructed model says again, in bytes.
+/// The bytes that an instructed model repeats.
 const REPEATED: usize = 24;
 
 /// How it breaks off.
@@ -66,7 +66,7 @@ fn breaks(answer: Answer, loss: &str) -> Answer {
     }
 }
 
-/// Who speaks it, for the file.
+/// The provider that speaks it, for the file.
 fn spoken(wire: &str) -> String {
     match wire {
         "responses" => "provider = 'openai'\nwire = 'responses'".into(),
@@ -91,7 +91,7 @@ fn asked_behind(request: &Request) -> (String, bool) {
     (before.filter(|_| instructed).unwrap_or_default(), true)
 }
 
-/// The whole of what the model says, and the rest of it as it is asked for.
+/// The whole text of the model, and the rest of it that is requested.
 fn rest(request: &Request) -> String {
     let whole = Model::text(TOKENS);
     let (so_far, repeats) = asked_behind(request);
@@ -146,7 +146,7 @@ impl Cell {
         let output = done["usage"]["output_tokens"].as_u64().unwrap();
         if self.on_loss == "interrupt" {
             self.interrupted(&events, &done);
-            // A reset may overtake what was sent before it.
+            // A reset may overtake earlier bytes.
             let said = output * 4 >= text(&events).len() as u64;
             assert!(said, "{name}: an estimate of what was said: {done}");
             return;
@@ -160,7 +160,7 @@ impl Cell {
         assert!(output >= if self.wire == "anthropic" { 7 } else { 40 }, "{name}: {done}");
         assert_eq!(self.upstream.requests().len(), 2, "{name}");
         let continues = self.on_loss == "continue" && self.continuation != "none";
-        // A reset may overtake all that was said: then there is nothing to go on from.
+        // A reset may overtake all earlier bytes: then there is no text to go on from.
         let unheard = events.iter().any(|e| e.json()["code"] == "retrying");
         if self.loss == "reset" && unheard {
             return;
@@ -269,7 +269,7 @@ async fn usage_is_exact_where_it_was_reported_and_only_there() {
     app.stop().await;
 }
 
-/// A model, its fallback, and what is seen when it is asked.
+/// A model, its fallback, and the events of a request.
 async fn with_fallback(first: Script, settings: &str, continuation: &str) -> Vec<Received> {
     let first = Upstream::start(first).await;
     let second =

@@ -1,4 +1,4 @@
-//! `/metrics` counts what happened, and its names are those of the operations guide.
+//! `/metrics` counts events, and its names are those of the operations guide.
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn scrape(client: &Client) -> String {
     response.text().await.unwrap()
 }
 
-/// A scrape once what has ended is put away: a client sees the end a moment before that.
+/// A scrape once the ended generation is put away: a client sees the end a moment before that.
 async fn settled(client: &Client) -> String {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -82,7 +82,7 @@ async fn a_journal_that_cannot_be_folded_is_counted_and_loses_nothing() {
     rename("alter function next_to_fold(uuid, bigint) rename to not_to_be_found").await;
     let id = app.client.start_prompt("hi").await;
     assert_whole(&app.client.all(&id, 0).await);
-    // Each scrape is a round trip: nothing else paces it.
+    // Each scrape is a round trip: no other wait paces it.
     let counted = async {
         while value(&scrape(&app.client).await, "lastword_fold_failures_total ") == 0.0 {}
     };

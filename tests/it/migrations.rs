@@ -1,5 +1,5 @@
-//! Migrations that take long: in portions that a kill does not undo, with lines that say how far they are
-//! and what others wait for; and a schema that changes under load.
+//! Migrations that take long run in portions that a kill does not undo. Lines say how far they are
+//! and what others wait for. A schema changes under load.
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -85,7 +85,7 @@ async fn assert_moved(database: &TestDatabase) {
     assert_eq!(database.number(left).await, 0);
 }
 
-/// The names of all that belongs to the tables of events.
+/// The names of all objects of the tables of events.
 async fn names(database: &TestDatabase) -> Vec<String> {
     let sql = "select conname::text || ' of ' || conrelid::regclass::text from pg_constraint \
                where conrelid in ('segments'::regclass, 'segments_other'::regclass) \
@@ -97,7 +97,7 @@ async fn names(database: &TestDatabase) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_is_killed_goes_on_and_others_wait_and_say_for_what() {
     let database = before_lines().await;
-    // Somebody looks at the table: the last step, which puts the new ones in its place, has to wait.
+    // A reader locks the table: the last step, which puts the new ones in its place, has to wait.
     let mut holder = database.connect().await;
     let mut looking = holder.begin().await.unwrap();
     sqlx::query("lock table segments in access share mode").execute(&mut *looking).await.unwrap();
@@ -135,7 +135,7 @@ async fn both_rewriting_migrations_are_done_in_portions() {
     let database = before_version(7, ROWS).await;
     connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
     assert_moved(&database).await;
-    // And what was migrated before is not touched again.
+    // And rows that were migrated before are not touched again.
     connect(database.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
     assert_moved(&database).await;
 }
@@ -145,7 +145,7 @@ async fn both_rewriting_migrations_are_done_in_portions() {
 async fn what_an_earlier_version_changed_meanwhile_is_not_lost() {
     let database = before_lines().await;
     let mut connection = database.connect().await;
-    // What a killed try has left: all but the last answers, and an older state of two.
+    // The remains of a killed try: all but the last answers, and an older state of two.
     let left = "create schema lastword_moving; \
         create table lastword_moving.segments (generation_id uuid not null, seq bigint not null check (seq > 0), \
           last bigint not null, epoch integer not null, at timestamptz not null, lines text not null, \
@@ -171,7 +171,7 @@ async fn what_an_earlier_version_changed_meanwhile_is_not_lost() {
     assert_eq!(database.number("select count(*) from events").await, 11_997);
 }
 
-/// What an instance of version 10 of the schema does all the time, in its own words.
+/// The steady work of an instance of version 10 of the schema, in its own statements.
 async fn of_version_10(connection: &mut PgConnection, at: &Address, n: u64) {
     let lane = "00000000-0000-4000-8000-000000000010";
     let seq = n + 1;
@@ -201,8 +201,8 @@ async fn of_version_10(connection: &mut PgConnection, at: &Address, n: u64) {
     }
 }
 
-/// The step from version 10 of the schema to this one, while an instance of version 10 is at work: no
-/// statement of it fails, and both see the same log afterwards.
+/// The step from version 10 of the schema to this one, while an instance of version 10 is at work.
+/// No statement of it fails, and both see the same log afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_is_stepped_up_under_an_instance_of_the_version_before() {
     let database = before_version(11, "").await;

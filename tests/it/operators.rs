@@ -1,5 +1,5 @@
-//! PostgreSQL as operators have it: standbys that go, servers that become read-only, long readers, sessions that
-//! hold everything up, a database that comes later than we do.
+//! PostgreSQL as operators have it. Standbys go, servers become read-only, readers take long,
+//! sessions hold everything up, and a database comes later than we do.
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -63,7 +63,7 @@ async fn a_standby_that_is_gone_holds_commits_up_and_nothing_else() {
     run(&mut admin, "alter system reset synchronous_standby_names").await;
     run(&mut admin, "select pg_reload_conf()").await;
     let stored = "select id::text from generations where id::text = any($1)";
-    // What waited for the standby shows once its server process has noticed.
+    // The commits that waited for the standby show once its server process has noticed.
     let shown = async {
         loop {
             let stored: Vec<String> =
@@ -84,7 +84,7 @@ async fn a_standby_that_is_gone_holds_commits_up_and_nothing_else() {
     server.stop().await;
 }
 
-/// What a session on a server that became a standby gets, for the sessions that were there by then.
+/// The answer of a session on a server that became a standby, for the sessions of that time.
 const DEMOTED: &str = "create table demoted as select pid from pg_stat_activity \
        where datname = current_database() and application_name like 'lastword%'; \
      create function refuse() returns trigger language plpgsql as $$ begin \

@@ -1,4 +1,5 @@
-//! Spans of generations, as a collector gets them. `cargo test --features otel --test it -- otel::`.
+//! Spans of generations, as a collector gets them. `cargo test --features otel --test it --
+//! otel::`.
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -123,7 +124,7 @@ async fn a_generation_is_a_span_above_its_models() {
     assert_eq!(attribute(failed, "error.type"), "upstream_rejected");
     assert_eq!(spans.len(), 3);
 
-    // What the model was told is below the span.
+    // The model's `traceparent` is below the span.
     let header = upstream.requests()[0].header("traceparent").unwrap().to_owned();
     assert_eq!(header, format!("00-{TRACE}-{}-01", first["spanId"].as_str().unwrap()));
     let header = upstream.requests()[1].header("traceparent").unwrap().to_owned();

@@ -58,7 +58,7 @@ fn literal(name: &str) -> String {
 async fn page(only: &[String]) -> Output {
     let database = TestDatabase::create().await;
     let mut node = Command::new("node");
-    // Node 20 has its WebSocket behind this flag; later ones take it and smile.
+    // Node 20 has its WebSocket behind this flag; later versions accept it.
     node.args(["--no-warnings", "--experimental-websocket", "--test", "--test-reporter=spec"]);
     if !only.is_empty() {
         node.env("PAGE_AT_ONCE", "1");

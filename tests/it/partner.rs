@@ -1,4 +1,5 @@
-//! The demo as a partner for agents: it calls, answers and fills in what its client asks for.
+//! The demo as a partner for agents: it calls tools, answers, and fills in the schemas of its
+//! client.
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;

@@ -1,4 +1,4 @@
-//! What was accepted can always be read, and a row that cannot be read is nobody else's trouble.
+//! Every accepted body can be read. A row that cannot be read harms only its own generation.
 mod json;
 mod order;
 mod routes;
@@ -35,12 +35,12 @@ fn number(name: &str) -> Option<u64> {
 fn serve(dir: &TempDir, database: &TestDatabase) -> tokio::process::Command {
     let mut serve = command(dir.path());
     serve.args(["--database-url", &database.url, "--lease-s", "2"]);
-    // Ours, not the server's, which refuses names that it does not know.
+    // These bodies are ours: the server would refuse names that it does not know.
     serve.env_remove("LASTWORD_FUZZ_SECONDS").env_remove("LASTWORD_FUZZ_SEED");
     serve
 }
 
-/// What came of the bodies: those that were taken, and how many were refused.
+/// The results of the bodies: those that were taken, and how many were refused.
 struct Sent {
     stored: Vec<Stored>,
     refused: usize,
@@ -127,7 +127,7 @@ async fn what_is_accepted_is_given_back_as_it_came() {
     println!("{bodies} bodies, {accepted} accepted, {refused} refused, in {took:?}");
 }
 
-/// SQL that makes what is stored of the generation `$id` unreadable.
+/// SQL that makes the stored data of the generation `$id` unreadable.
 const POISON: [(&str, &str); 4] = [
     ("its request", "update generations set request = '{\"model\":7}' where id = '$id'"),
     (
@@ -171,7 +171,7 @@ async fn an_unreadable_row_beside_fifty_good_ones_is_nobody_elses_trouble() {
         doomed.kill().await;
         plant(&database, &bad, sql).await;
 
-        // The start of the process that is the same instance, then its readers, lists, retention.
+        // The start of the process that is the same instance; then its readers, lists, retention.
         let dir_of_heir = TempDir::new().unwrap();
         let heir = Server::start(serve(&dir_of_heir, &database)).await;
         let again = Server::start(serve(&dir, &database)).await;

@@ -14,7 +14,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
-    /// What it said at its start.
+    /// The lines of its start.
     pub(crate) said: Vec<String>,
     _stdout: Lines<BufReader<ChildStdout>>,
     log: Option<Lines<BufReader<ChildStderr>>>,
@@ -25,7 +25,7 @@ pub(crate) fn command(dir: &Path) -> Command {
     command_at(dir, SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-/// The same at an address: that of one before, whose readers come back to it.
+/// The same at an address: that of an earlier one, whose readers come back to it.
 pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
     let mut command = Command::new(crate::program::path());
     command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", &listen.to_string()]);

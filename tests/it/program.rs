@@ -9,8 +9,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// `lastword` beside this test. A program older than its sources would be tested by mistake, since
-/// `cargo test --test it` does not build it: it is refused.
+/// `lastword` beside this test. `cargo test --test it` does not build the program. A program older
+/// than its sources is refused, because it would be tested by mistake.
 pub(crate) fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -19,7 +19,8 @@ pub(crate) fn path() -> &'static str {
         let how = "build it first: `cargo test --no-run`, with `--release` if the test has it";
         let built =
             modified(&path).unwrap_or_else(|| panic!("{} is missing; {how}", path.display()));
-        // What `cargo build` wrote down, `PROGRAM: SOURCE SOURCE …`. `cargo test` builds both, and writes nothing.
+        // The dependencies that `cargo build` wrote down, `PROGRAM: SOURCE SOURCE …`. `cargo test`
+        // builds both, and writes nothing.
         let sources = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
         for source in sources.split_whitespace().skip(1) {
             let newer = modified(Path::new(source)).is_some_and(|at| at > built);

@@ -1,4 +1,4 @@
-//! What the OpenAI provider makes of everything that an upstream can do, over real sockets.
+//! The OpenAI provider's reading of every behaviour of an upstream, over real sockets.
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -42,7 +42,7 @@ fn settings(upstream: &Upstream) -> Settings {
     }
 }
 
-/// For tests in which nothing is meant to time out.
+/// For tests in which no time-out is meant to happen.
 fn patient(upstream: &Upstream) -> OpenAi {
     OpenAi::new(Settings { timeouts: Timeouts::default(), ..settings(upstream) }).unwrap()
 }
@@ -62,7 +62,7 @@ fn attempt(prompt: &str, so_far: &str) -> Attempt {
     }
 }
 
-/// All deltas and how it was lost, if it was.
+/// All deltas, and the loss, if there was one.
 async fn drain(deltas: Result<Deltas, ProviderError>) -> (Vec<Delta>, Option<ProviderError>) {
     let mut stream = match deltas {
         Ok(stream) => stream,

@@ -1,6 +1,6 @@
-//! Each proxy of deploy/ that Debian packages, really run with our file: the first event comes at once,
-//! events do not wait for each other, a WebSocket opens, cursors and 204 pass, the end of a body and
-//! the going away of a client are noticed on the other side.
+//! Each proxy of deploy/ that Debian packages, really run with our file. The first event comes at
+//! once, and events do not wait for each other. A WebSocket opens; cursors and 204 pass. Each side
+//! notices the end of a body and a client that disconnects.
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ use crate::upstream::{Answer, Gate};
 
 /// Tokens that come one at a time, each only after the one before it has arrived.
 const TOKENS: usize = 40;
-/// What they may take in all. HAProxy without `http-no-delay` holds each for up to 250 ms.
+/// The time that they may take in all. HAProxy without `http-no-delay` holds each for up to 250 ms.
 const IN_STEP: Duration = Duration::from_secs(5);
 
 /// A running proxy.
@@ -70,7 +70,7 @@ fn before_one(file: &str, server: SocketAddr) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What must hold behind any proxy.
+/// The promises that must hold behind any proxy.
 async fn holds_behind(
     command: &[&str],
     file: fn(&std::path::Path, SocketAddr, SocketAddr) -> String,

@@ -1,4 +1,4 @@
-//! A proxy between the server and its Postgres that loses things on purpose.
+//! A proxy between the server and its Postgres that loses bytes on purpose.
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,16 +11,16 @@ use tokio::task::JoinSet;
 
 use crate::database::TestDatabase;
 
-/// What the server says when an insert is done; it is sent when the commit is.
+/// The server's message when an insert is done; it is sent when the commit is.
 const INSERTED: &[u8] = b"INSERT 0 ";
 
-/// Listens on a socket of its own and passes everything on, but for what it was told to lose.
+/// Listens on a socket of its own and passes everything on, except the replies that it has to lose.
 pub(crate) struct Proxy {
     dir: TempDir,
     /// Replies to inserts that are still to be lost.
     to_lose: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
-    /// Connections that were there when this was last raised are black holes.
+    /// Connections that existed when this was last raised are black holes.
     holes: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
@@ -58,7 +58,7 @@ impl Proxy {
         self.lost.load(Ordering::SeqCst)
     }
 
-    /// The connections that are there swallow everything from now on, and never close.
+    /// The present connections swallow everything from now on, and never close.
     pub(crate) fn black_hole(&self) {
         self.holes.fetch_add(1, Ordering::SeqCst);
     }
@@ -71,7 +71,7 @@ struct Counters {
     holes: Arc<AtomicUsize>,
 }
 
-/// What becomes of bytes on their way.
+/// The fate of bytes on their way.
 enum Fate {
     Pass,
     Swallow,

@@ -1,4 +1,5 @@
-//! HTTP as bytes on a socket: what a client library would not send, and what it would hide.
+//! HTTP as bytes on a socket: requests that a client library would not send, and answers that it
+//! would hide.
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -106,7 +107,7 @@ impl RawStream {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let mut socket = socket.connect(address).await.unwrap();
-        // A server may answer, and close, before it has read all.
+        // A server may answer, and close, before it has read everything.
         let _ = socket.write_all(request).await;
         Self { socket, seen: Vec::new() }
     }
@@ -116,12 +117,12 @@ impl RawStream {
         self.socket.write_all(bytes).await.unwrap();
     }
 
-    /// All that has come.
+    /// All bytes that have come.
     pub(crate) fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Says that nothing more will be asked, as a client does that hangs up.
+    /// Signals that no more requests follow, as a client does that hangs up.
     pub(crate) async fn half_close(&mut self) {
         self.socket.shutdown().await.unwrap();
     }

@@ -60,7 +60,7 @@ async fn readers_that_never_read_hold_little_and_delay_nobody() {
     assert!(server.terminate().await.success());
 }
 
-/// A connection for which there is no room is tried again by its kernel a second later, and later still.
+/// Without room, the kernel tries a connection again a second later, and later still.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_comes_before_it_is_let_in_has_room_to_wait() {
     let mut config = config(&TestDatabase::create().await);

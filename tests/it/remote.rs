@@ -20,7 +20,7 @@ use crate::fence;
 use crate::harness::{TestApp, config};
 use crate::wrong::{Mistake, WrongLog, watched_log};
 
-/// Much longer than a test: what happens at this pace does not happen.
+/// Much longer than a test: an event at this pace does not happen.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// As many servers on one database.
@@ -36,7 +36,7 @@ async fn stop_all<const N: usize>(apps: [TestApp; N]) {
     join_all(apps.map(TestApp::stop)).await;
 }
 
-/// Each scenario once with hints and once without: they must change nothing but the time it takes.
+/// Each scenario once with hints and once without: they may change only the time it takes.
 macro_rules! with_and_without_hints {
     ($($scenario:ident)*) => {$(
         mod $scenario {

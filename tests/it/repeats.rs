@@ -16,7 +16,7 @@ use crate::upstream::{Answer, Gate, Script, Upstream};
 
 const RETRY: &str = "x-stainless-retry-count: 1\r\n";
 
-/// A chat completion; its answer is "Hel", then what the gate lets through.
+/// A chat completion; its answer is "Hel", and then the text that the gate lets through.
 fn chat(text: &str, stream: bool, head: &str) -> Vec<u8> {
     let body = json!({
         "model": "scripted", "stream": stream, "messages": [{ "role": "user", "content": text }],
@@ -62,7 +62,7 @@ async fn a_client_that_left_takes_its_answer_over_when_it_says_that_it_tries_aga
     assert!(is_attached(&again.answer()) && whole(&again.answer()));
     assert!(!is_attached(&new.answer()) && whole(&new.answer()));
     assert_eq!(upstream.requests().len(), 2, "the retry costs nothing");
-    // It has its end: the same request later is a new one.
+    // It was delivered to its end: the same request later is a new one.
     let later = exchange(app.address, &chat("q", false, RETRY)).await;
     assert!(!is_attached(&later), "{later:?}");
     assert_eq!(upstream.requests().len(), 3);
@@ -75,7 +75,7 @@ async fn a_waited_for_answer_is_taken_over_too() {
     let (app, upstream) = gated(&gate).await;
     let waiting = RawStream::of(app.address, &chat("q", false, "")).await;
     upstream.arrived(1).await;
-    // It tries again in the moment of leaving, before anybody has noticed.
+    // It tries again in the moment of leaving, before the server has noticed.
     drop(waiting);
     let mut again = RawStream::of(app.address, &chat("q", false, RETRY)).await;
     gate.open();

@@ -1,4 +1,5 @@
-//! A restart is when all clients come back: nobody is refused for what is not known yet.
+//! A restart is when all clients come back. No request is refused because the server does not know
+//! something yet.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

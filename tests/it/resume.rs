@@ -1,4 +1,4 @@
-//! A cut reader resumes: whatever is killed, what was seen is a prefix of what will be.
+//! A cut reader resumes. After every kill, the text that it saw is a prefix of the final text.
 use serde_json::json;
 
 use crate::client::{Client, Received, assert_whole, text};
@@ -38,7 +38,7 @@ async fn the_client_is_cut_fifty_times() {
     app.stop().await;
 }
 
-/// Reads on until `count` more events were seen, or to the end.
+/// Reads on until it saw `count` more events, or to the end.
 async fn read_on(client: &Client, id: &str, seen: &mut Vec<Received>, count: u64) -> bool {
     let mut reader = client.events(id, seen.len() as u64).await;
     for _ in 0..count {
@@ -64,7 +64,8 @@ async fn the_server_is_killed_at_random_tokens() {
         // Nothing, if the answer was whole already and only its reader was behind.
         taken += usize::from(server.said.iter().any(|line| line.contains("took up")));
     }
-    // On a busy machine an answer may be whole sooner than its reader: then nothing is left to take up.
+    // On a busy machine an answer may be whole sooner than its reader: then no text is left to
+    // continue.
     assert!(taken >= 2, "taken up {taken} times");
     assert_whole(&seen);
     assert_eq!(server.client.all(&id, 0).await, seen, "nothing that was seen is missing");
@@ -79,12 +80,12 @@ async fn the_server_is_killed_at_random_tokens() {
     assert!(server.terminate().await.success());
 }
 
-/// What the scripted model says in all.
+/// The scripted model's tokens in all.
 const TOKENS: usize = 300;
 
 /// A server whose model is a scripted upstream that can, or cannot, go on from a text.
 async fn killed_behind_an_upstream(continues: bool) -> Vec<Received> {
-    // Slow enough that a reader on a busy machine is not behind by so much that it sees no death.
+    // Slow enough that a reader on a busy machine is still reading when the server dies.
     let model = Model { tokens: TOKENS, per_second: 100.0, continues, cut_first_at: None };
     let upstream = Upstream::start(model).await;
     let dir = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! Old days go as whole tables: what an answer came to stays, and erasing it erases it.
+//! Old days go as whole tables: the answer's text in its row stays, and an erasure removes it.
 use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
 use reqwest::StatusCode;

@@ -1,4 +1,4 @@
-//! A connection behind an answer that streamed: it is used again, or closed when that was said.
+//! A connection behind an answer that streamed: it is used again, or closed when a header said so.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -152,7 +152,7 @@ fn at_rest(address: SocketAddr, request: &str, answered: &str) -> TcpStream {
     socket
 }
 
-/// A process of its own for each kind: what one kind has left would serve the next.
+/// A process of its own for each kind: memory that one kind has left would serve the next.
 async fn weigh(kind: &str, most: u64, request: impl Fn(&str) -> String, answered: &str) {
     const MANY: u64 = 2000;
     let dir = TempDir::new().unwrap();
@@ -166,7 +166,7 @@ async fn weigh(kind: &str, most: u64, request: impl Fn(&str) -> String, answered
     drop((warm, all));
     println!("{MANY} {kind}: {grown} KiB");
     assert!(grown <= most * MANY, "{MANY} {kind} took {grown} KiB");
-    // What runs would be waited for.
+    // A stop would wait for the running answers.
     server.kill().await;
 }
 

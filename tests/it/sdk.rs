@@ -1,6 +1,6 @@
-//! The clients that people use, as they are published: `openai`, `anthropic` (PyPI and npm), openai-agents, LangChain, the
-//! AI SDK, Durable Streams; each against two instances behind a proxy that knows nothing.
-//! `scripts/setup test` installs them from tests/sdk.
+//! The clients of real users, in their published form: `openai`, `anthropic` (PyPI and npm),
+//! openai-agents, LangChain, the AI SDK, Durable Streams. Each meets two instances behind a proxy
+//! that knows nothing. `scripts/setup test` installs them from tests/sdk.
 mod pair;
 
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ impl Misbehaving {
     }
 }
 
-/// Runs a client's script to its end; what it asks for is done to the pair.
+/// Runs a client's script to its end; each command that it prints is done to the pair.
 async fn run(pair: &mut Pair, mut command: Command) {
     command.env("BASE", pair.base()).env("KILLS", "1").env("MODELS", "1");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -118,7 +118,7 @@ async fn openai_and_langchain_from_pypi() {
     run(&mut pair, python("langchain_python.py")).await;
 }
 
-/// A model that calls the tool whenever somebody asks, and says what a tool has told it.
+/// A model that calls the tool whenever a prompt comes, and repeats the tool's result.
 fn agent() -> Script {
     Script::with(|request, number| {
         let last = request.body["messages"].as_array().and_then(|messages| messages.last());
@@ -132,7 +132,8 @@ fn agent() -> Script {
     })
 }
 
-/// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat completions.
+/// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat
+/// completions.
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_with_their_default_model() {
     let upstream = Upstream::start(agent()).await;

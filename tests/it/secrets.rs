@@ -1,4 +1,4 @@
-//! What is said to the server, and what opens it, is in none of its log lines and errors.
+//! No log line and no error contains a prompt, an answer or a credential.
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn no_log_line_holds_a_secret() {
     std::fs::write(&file, model("good", &good) + &model("bad", &bad)).unwrap();
     let mut serve = command(dir.path());
     serve.arg("--config").arg(&file).env("PLANTED", UPSTREAM_KEY).stderr(Stdio::piped());
-    // Everything that anybody may ask for.
+    // Every URL that may be asked for.
     serve.env("RUST_LOG", "debug,sqlx=info,h2=info,hyper=info,mio=info");
     let mut server = Server::start(serve).await;
     let mut log = server.take_log();

@@ -1,4 +1,5 @@
-//! Sessions that begin with odd settings: the log is the same, or the start says what is wrong.
+//! Sessions that begin with odd settings: the log is the same, or the start names the wrong
+//! setting.
 use lastword::app::App;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -11,7 +12,7 @@ use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
 use crate::program;
 
-/// What harms nobody else together with the others: each at a value that nobody needs.
+/// Settings that do not disturb each other, each at a value that nobody needs.
 const ODD: &[(&str, &str)] = &[
     ("default_transaction_isolation", "'repeatable read'"),
     ("default_transaction_deferrable", "on"),
@@ -44,7 +45,8 @@ const ODD: &[(&str, &str)] = &[
     ("enable_partition_pruning", "off"),
 ];
 
-/// Whose foreign keys would not cascade, in a schema of its own, at the other level of isolation.
+/// Settings that stop foreign keys from cascading, in a schema of its own, at the other level of
+/// isolation.
 const ODD_TOO: &[(&str, &str)] = &[
     ("default_transaction_isolation", "serializable"),
     ("session_replication_role", "replica"),
@@ -60,9 +62,10 @@ async fn serve(database: &TestDatabase, dir: &TempDir) -> Server {
     Server::start(serve).await
 }
 
-/// Starts, streams, kills, resumes and takes over; erases with all that hangs on it; finds by words.
+/// Starts, streams, kills, resumes and takes over; erases a conversation with everything in it;
+/// searches by words.
 ///
-/// `messages` counts what is left of them.
+/// `messages` counts the messages that are left.
 async fn all_of_it(database: &TestDatabase, admin: &TestDatabase, messages: &'static str) {
     let dir = TempDir::new().unwrap();
     let doomed = serve(database, &dir).await;
@@ -138,7 +141,7 @@ async fn what_cannot_be_set_is_said_before_anything_is_made() {
     }
 }
 
-/// A schema that is named later is not where a running program's next connection looks.
+/// A running program's next connection does not use a schema that is named later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_later_is_for_the_next_process() {
     let database = TestDatabase::create().await;

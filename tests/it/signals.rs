@@ -1,4 +1,4 @@
-//! Hints between instances, at the port: who gets them, and what a lost listener costs.
+//! Hints between instances, at the port: their receivers, and the cost of a lost listener.
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -132,7 +132,8 @@ async fn a_black_hole_is_noticed_on_both_sides() {
     two.signals.send(To::All, there.clone());
     assert_eq!(one.signal().await, there, "the listener came back by another connection");
     one.signals.send(To::All, back.clone());
-    // So did the sender, which may have said the first one twice: it never heard that it was taken.
+    // The sender reconnected, too. It may have sent the first one twice, because it never learned
+    // that it was taken.
     while two.signal().await != back {}
     one.stop().await;
     two.stop().await;

@@ -1,5 +1,5 @@
-//! Model servers that others wrote: `aimock` (npm) and `llm-katan` (PyPI), so that we are not
-//! only right about what we believe that upstreams do. `scripts/setup test` installs them.
+//! Model servers of other projects: `aimock` (npm) and `llm-katan` (PyPI). They check more than our
+//! own beliefs about upstreams. `scripts/setup test` installs them.
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use crate::harness::{TestApp, model_config};
 
 const WIRES: [&str; 2] = ["openai", "anthropic"];
 
-/// What `flaky` and `dropped` of tests/simulators/fixtures.json answer.
+/// The answers of `flaky` and `dropped` of tests/simulators/fixtures.json.
 const SIX: &str = "one two three four five six";
 
 fn installed(below: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! One log, six readers: what one protocol started, each of the others reads, and they agree.
+//! One log, six readers: each protocol reads the answers that the others started, and they agree.
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -7,7 +7,7 @@ use crate::raw::{exchange, request};
 const STARTERS: [&str; 6] = ["native", "conversation", "chat", "responses", "messages", "AI SDK"];
 const READERS: [&str; 6] = ["native", "events", "durable", "chat", "responses", "messages"];
 
-/// What an answer comes to, in the words of the log.
+/// The sum of an answer, in the words of the log.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     text: String,
@@ -156,7 +156,7 @@ fn responses(response: &Value) -> Said {
             other => panic!("{other}"),
         }
     }
-    // This protocol has no word of its own for calls and refusals.
+    // This protocol has no form of its own for calls and refusals.
     said.ending = match response["incomplete_details"]["reason"].as_str() {
         Some("max_output_tokens") => "length".into(),
         Some(other) => other.into(),

@@ -74,8 +74,7 @@ impl Socket {
         socket
     }
 
-    /// The same, and the answer to the subscription, whatever it is; `None` where no server gives
-    /// one.
+    /// The same, and the answer to the subscription, of any kind; `None` where no server gives one.
     pub(crate) async fn try_following(
         address: SocketAddr,
         id: &str,

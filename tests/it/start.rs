@@ -1,4 +1,5 @@
-//! Starting a generation: the receipt, the stream, the repeat that is the same start, the limits.
+//! The start of a generation: the receipt, the stream, the repeat that is the same start, the
+//! limits.
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -131,7 +132,7 @@ async fn a_streaming_post_resumes_by_its_key() {
     let stream = || post(&app.client, &body).header("accept", "text/event-stream");
     let response = stream().header("idempotency-key", "k").send().await.unwrap();
     let mut seen = Reader::new(response).take(2).await;
-    // The reader is gone; what it would have done next starts a second one, and is refused.
+    // The reader is gone. Its next request would start a second generation, and is refused.
     let unkeyed = stream().header("last-event-id", "2").send().await.unwrap();
     assert_eq!(code(unkeyed).await, (400, json!("idempotency_key_required")));
     let resume = || stream().header("idempotency-key", "k");
@@ -159,7 +160,7 @@ async fn a_reader_that_leaves_ends_only_what_says_so() {
     let response = post(&app.client, &body).header("accept", "text/event-stream");
     let mut reader = Reader::new(response.send().await.unwrap());
     let id = reader.next().await.unwrap().json()["generation"].as_str().unwrap().to_owned();
-    // Longer than it may be alone, with a reader.
+    // Longer than it may be without a reader, with a reader.
     let silent = tokio::time::timeout(Duration::from_millis(1500), reader.take(2)).await;
     assert!(silent.is_err(), "a generation that is read goes on");
     drop(reader);
@@ -270,7 +271,7 @@ async fn what_has_no_place_waits_and_what_is_too_much_is_refused() {
     assert_eq!(code(third).await, (503, json!("overloaded")));
     assert_eq!(app.database.number("select count(*) from generations").await, 2);
 
-    // What is there already costs nothing to name again.
+    // A repeat of a known start costs nothing.
     let again = keyed(&app.client, "second", &json!({"prompt": "ho"})).await;
     assert_eq!(again.status(), StatusCode::OK);
     let reused = keyed(&app.client, "second", &json!({"prompt": "no"})).await;

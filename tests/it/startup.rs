@@ -16,7 +16,7 @@ use crate::database::TestDatabase;
 use crate::harness::config;
 use crate::process::{Server, command};
 
-/// Runs a command that is to be refused; its exit code and its words.
+/// Runs a command that is to be refused; its exit code and its output.
 async fn refused(mut command: Command) -> (Option<i32>, String) {
     command.stderr(std::process::Stdio::piped());
     let Output { status, stderr, .. } =
@@ -61,7 +61,7 @@ async fn a_database_that_may_lose_commits_is_refused() {
 async fn a_database_that_is_too_old_is_refused() {
     let database = TestDatabase::create().await;
     let name = database.options.get_database().unwrap();
-    // What an old server would say of itself, said by this one: first in its search path.
+    // An old server's answer about itself, from this one: first in its search path.
     let old = "create schema old; create function old.current_setting(text) returns text \
                language sql as $$ select case $1 when 'server_version_num' then '130022' \
                when 'server_version' then '13.22' else pg_catalog.current_setting($1) end $$";

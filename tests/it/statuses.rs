@@ -1,4 +1,4 @@
-//! What a model's server refuses is a status, also where the answer would have been streamed.
+//! A refusal of a model's server is a status, also for a streamed answer.
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;

@@ -1,5 +1,5 @@
-//! What is another tenant's does not exist: every operation of the served documents, with ids that
-//! are somebody else's and ids that are nobody's, answered alike to the last byte.
+//! The data of another tenant does not exist. Every operation of the served documents gets ids of
+//! another tenant and ids that do not exist. The answers are alike to the last byte.
 mod frames;
 mod rows;
 
@@ -11,19 +11,19 @@ use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use rows::{Asks, ROWS};
 
-/// What a tenant has, by name.
+/// The objects of a tenant, by name.
 #[derive(Clone)]
 struct Names {
     generation: String,
     conversation: String,
     message: String,
     chat: String,
-    /// Of a share that was revoked: a share that is valid is meant for strangers.
+    /// Not of a valid share, which is meant for strangers: of a share that was revoked.
     token: String,
 }
 
 impl Names {
-    /// What nobody has.
+    /// Objects that do not exist.
     fn unknown() -> Self {
         Self {
             generation: "00000000-0000-7000-8000-000000000001".into(),
@@ -49,7 +49,7 @@ impl Names {
         self.all().iter().fold(template.to_owned(), |text, (hole, name)| text.replace(hole, name))
     }
 
-    /// An answer without these names: it may repeat what it was asked.
+    /// An answer without these names: it may repeat them from the request.
     fn blank(&self, answer: &str) -> String {
         let text =
             self.all().iter().fold(answer.to_owned(), |t, (hole, name)| t.replace(name, hole));
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// A server with an owner who has one of everything, and a stranger.
+/// A server with an owner that has one of everything, and a stranger.
 struct Houses {
     app: TestApp,
     owner: String,
@@ -109,7 +109,7 @@ impl Houses {
         Self { app, owner, stranger, foreign: [first, second] }
     }
 
-    /// All that the owner sees of it.
+    /// All answers that the owner gets about it.
     async fn seen(&self) -> Vec<String> {
         let [ended, running] = &self.foreign;
         let mut seen = Vec::new();
@@ -121,7 +121,7 @@ impl Houses {
         ] {
             let line = format!("GET {}", ended.fill(path));
             let body = ask(&self.app, &self.owner, &line, "", "").await.body;
-            // Each connection is told another pause.
+            // Each connection gets another pause.
             let same = body.split_inclusive('\n').filter(|line| !line.starts_with("retry: "));
             seen.push(same.collect());
         }
@@ -165,8 +165,8 @@ async fn ask(app: &TestApp, key: &str, line: &str, head: &str, body: &str) -> An
     }
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
-    // Whether the connection stays depends on how soon the body came, not on what was asked for.
-    // Each request has an id of its own.
+    // The speed of the body decides whether the connection stays, not the object that was asked
+    // for. Each request has an id of its own.
     let passing = ["date", "connection", "x-request-id", "request-id"];
     let headers = response.headers().iter().filter(|(name, _)| !passing.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| {
@@ -199,7 +199,7 @@ async fn every_operation_has_its_row() {
     let listed: BTreeSet<String> = ROWS.iter().map(|row| row.operation.to_owned()).collect();
     assert_eq!(operations, listed, "the document, then the rows");
     for row in ROWS {
-        // Whatever has a tenant's id in its path is asked with one.
+        // Every operation with a tenant's id in its path is asked with one.
         let names = row.operation.contains("{id}") || row.operation.contains("{token}");
         let asked = match row.asks {
             Asks::Alike(asks) => !asks.is_empty(),

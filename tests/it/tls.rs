@@ -140,7 +140,7 @@ async fn files_that_are_no_certificate_are_named() {
     }
 }
 
-/// A page that opens all streams at once and asks something beside them, and tells what it saw.
+/// A page that opens all streams at once, sends a request beside them, and reports the results.
 fn page(events: &str, api: &str) -> String {
     let mut page = String::from("<!doctype html><script>\nlet open = 0, ends = [];\n");
     writeln!(page, "const want = {STREAMS}, events = '{events}', api = '{api}';").unwrap();
@@ -158,8 +158,9 @@ for (let n = 0; n < want; n++) {
 </script>"
 }
 
-/// A page that opens as many streams without being heard out: what is open when the first has said
-/// much more after six were, and what opens when that one is closed.
+/// A page that opens as many streams without reading them to their end. It reports the open ones
+/// when the first has said much more after six were open. It reports the one that opens when that
+/// is closed.
 fn starving_page(events: &str) -> String {
     let mut page = String::from("<!doctype html><script>\nlet open = 0, before = 0, heard = 0;\n");
     writeln!(page, "const want = {STREAMS}, events = '{events}';").unwrap();
@@ -177,7 +178,7 @@ for (let n = 0; n < want; n++) {
 </script>"
 }
 
-/// Serves the page until it tells what it saw.
+/// Serves the page until it reports its results.
 async fn told(listener: TcpListener, page: String) -> Value {
     'connections: loop {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -245,8 +246,8 @@ async fn a_browser_tab_reads_more_than_six_streams() {
     app.stop().await;
 }
 
-/// Without HTTP/2 the seventh stream waits for one of six connections: so the test above sees
-/// what it is about.
+/// Without HTTP/2 the seventh stream waits for one of six connections: so the test above really
+/// tests HTTP/2.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_http2_the_seventh_stream_starves() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -263,7 +264,7 @@ async fn without_http2_the_seventh_stream_starves() {
     app.stop().await;
 }
 
-/// One connection carried as many streams as its client liked, whatever the limit of connections.
+/// One connection carried as many streams as its client opened, beyond every limit of connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_one_connection_count_as_connections() {
     let change = |config: &mut lastword::config::Config| {

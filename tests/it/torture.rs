@@ -1,5 +1,5 @@
-//! Everything that an upstream is known to do, through the real server: each row says what a
-//! reader must get. First what is whole, however it comes; then what breaks off; then every no.
+//! Every known behaviour of an upstream, through the real server: each row names the result for a
+//! reader. First the whole answers in every form; then those that break off; then every refusal.
 use futures_util::future::join_all;
 use lastword::config::ModelConfig;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::upstream::{Answer, Upstream};
 mod dialects;
 mod responses;
 
-/// What it is, what the upstream does, the text, the status, and the finish reason or error code.
+/// Its name, the upstream's behaviour, the text, the status, and the finish reason or error code.
 type Row = (&'static str, Answer, &'static str, &'static str, &'static str);
 
 const CHUNK: &str = r#"data: {"choices":[{"delta":{"content":"Hello é🦀"}}]}"#;
@@ -35,7 +35,7 @@ fn everywhere(bytes: &[u8]) -> Answer {
     Answer::sse().split(bytes, &cuts)
 }
 
-/// What is whole, however it comes.
+/// Answers that are whole, in every form.
 fn whole() -> Vec<Row> {
     let stop = |name, answer, text| (name, answer, text, "completed", "stop");
     let chunk = |fields: &str| Answer::sse().data(&format!("{{{fields}}}"));
@@ -99,7 +99,7 @@ fn whole() -> Vec<Row> {
     ]
 }
 
-/// What breaks off.
+/// Answers that break off.
 fn broken() -> Vec<Row> {
     let cut = |name, answer| (name, answer, "Hello", "interrupted", "upstream_truncated");
     let pings = vec![b": ping\n\n".to_vec(); 400];
@@ -137,7 +137,7 @@ fn broken() -> Vec<Row> {
     ]
 }
 
-/// Every no.
+/// Every refusal.
 fn refusals() -> Vec<Row> {
     let no = |name, answer, code| (name, answer, "", "failed", code);
     let (limited, rejected) = ("upstream_rate_limited", "upstream_rejected");

@@ -1,5 +1,5 @@
-//! In whose trace a generation is: from the client's header to the upstream's, through repeats,
-//! other protocols, lost attempts and other processes.
+//! The trace of a generation: from the client's header to the upstream's, through repeats, other
+//! protocols, lost attempts and other processes.
 use std::fs::File;
 
 use lastword::domain::prompt::{Message, Parameters, Prompt, Role};
@@ -22,7 +22,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OTHER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// What the upstream was told, one after the other.
+/// The trace headers of the upstream's requests, one after the other.
 fn told(upstream: &Upstream) -> Vec<Option<String>> {
     let header = |r: &crate::upstream::Request| r.header("traceparent").map(str::to_owned);
     upstream.requests().iter().map(header).collect()
@@ -66,7 +66,7 @@ async fn every_way_to_start_passes_it_on() {
     }
     assert_eq!(told(&upstream)[before..], [Some(PARENT.to_owned()), None]);
 
-    // What is none is ignored, and so are two.
+    // A malformed header is ignored, and so are two.
     let before = upstream.requests().len();
     let stream = ("Accept", "text/event-stream");
     for head in [
@@ -169,7 +169,7 @@ async fn every_wire_carries_it() {
     let responses = Responses::new(settings).unwrap();
     let providers: [&dyn Provider; 2] = [&anthropic, &responses];
     for provider in providers {
-        // Only what was asked matters here.
+        // Only the request matters here.
         let _ = provider.start(attempt.clone()).await;
     }
     assert_eq!(told(&upstream), [Some(PARENT.to_owned()), Some(PARENT.to_owned())]);

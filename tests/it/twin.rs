@@ -1,5 +1,5 @@
-//! One reader over SSE and one over a WebSocket, of one generation, as one: what one of them sees
-//! the other one sees, byte for byte. So each scenario that reads is run over both.
+//! One reader over SSE and one over a WebSocket, of one generation, as one. Both see the same, byte
+//! for byte. So each scenario that reads is run over both.
 use tokio::time::Instant;
 
 use crate::client::{Client, PATIENCE, Reader, Received, Transport};
@@ -51,7 +51,7 @@ impl Twin {
     pub(crate) async fn next(&mut self) -> Option<Received> {
         let [sse, socket] = &mut self.sides;
         tokio::join!(sse.fill(), socket.fill());
-        // What cuts both, as the death of a server does, may cut one of them earlier.
+        // A cut of both, as by the death of a server, may cut one of them earlier.
         if let [Side { ready: None, .. }, Side { ready: Some(_), .. }]
         | [Side { ready: Some(_), .. }, Side { ready: None, .. }] = self.sides
         {
@@ -67,7 +67,7 @@ impl Twin {
     }
 
     /// The one that has ended resumes where it is, as long as there is a server that lets it. If
-    /// there is none, what follows is what was on its way to the other one.
+    /// there is none, the following events were on their way to the other one.
     async fn come_back(&mut self) {
         let give_up = Instant::now() + PATIENCE;
         for side in &mut self.sides {

@@ -1,5 +1,5 @@
-//! A newer version beside this one: what it writes that this one does not know is kept, served and left
-//! to it. And an owner that is only back, which is no reason to speak of a broken log.
+//! A newer version beside this one: its unknown events are kept, served and left to it. And an
+//! owner that was only paused: this is no reason to log a broken log.
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
         (seen[2].name.as_str(), seen[2].json()),
         ("image", json!({"seq": 3, "type": "image", "url": "x"}))
     );
-    // By the time that the other one is at its end, both have been looked at.
+    // When the other one is at its end, the upkeep has looked at both.
     until_taken_over(&app, &ours.id.to_string()).await;
     app.engine.take_up().await.unwrap();
     let view = app.client.view(&id).await;
@@ -62,7 +62,8 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     let chat = app.client.get("/v1/generations?status=running").await;
     assert_eq!(chat.status(), 200);
 
-    // Whoever knows it goes on: for this version it is a generation like any other, but for one event.
+    // An heir that knows the event goes on. For this version it is a generation like any other, but
+    // for one event.
     let heir = InstanceId::random();
     let mut claim = crate::log_contract::claim(&newer, bench.owner, 2, 5);
     claim.owner = heir;
@@ -76,7 +77,7 @@ async fn events_of_a_newer_version_are_kept_served_and_left_to_it() {
     app.stop().await;
 }
 
-/// What was logged by this thread.
+/// The log lines of this thread.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -110,7 +111,7 @@ async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
     bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
     let listed = bench.log.ownership.orphans(&Orphans::LeaseExpired, 10).await.unwrap();
     assert_eq!(listed.len(), 1);
-    // It was only paused, and its last words come before anybody has looked at its log.
+    // It was only paused, and its last events come before an upkeep has looked at its log.
     append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 6)).await.unwrap();
     let watched = watched_log(&bench.database.url, Mistake::None).await;
     *watched.late.lock().unwrap() = Some(listed);
@@ -118,7 +119,7 @@ async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
     assert_eq!(late.take_up().await.unwrap(), 0);
     late.drain(PATIENCE, &tokio_util::sync::CancellationToken::new()).await;
     let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-    // A busy database's slow statements are the driver's to tell.
+    // The driver logs slow statements of a busy database.
     let mut ours = said.lines().filter(|line| !line.contains("sqlx::"));
     assert!(!ours.any(|line| line.contains("broken") || line.contains("WARN")), "{said}");
 }

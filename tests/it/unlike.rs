@@ -1,4 +1,5 @@
-//! Instances of different configurations on one database, and upstreams that flood what is not text.
+//! Instances of different configurations on one database, and upstreams that flood fields beside
+//! the text.
 use lastword::config::Config;
 use serde_json::json;
 use tempfile::TempDir;

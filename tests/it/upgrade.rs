@@ -1,5 +1,5 @@
-//! Two versions side by side: what a newer one adds to the tables does not disturb this one, which
-//! may run before, during and after, and may start again.
+//! Two versions side by side: the additions of a newer one to the tables do not disturb this one.
+//! This one may run before, during and after, and may start again.
 use std::fs::{self, File};
 
 use lastword::store::apply_migrations;
@@ -42,7 +42,7 @@ async fn newer(database: &TestDatabase) -> Migrator {
     Migrator::new(dir.path()).await.unwrap()
 }
 
-/// Something of everything that reads or writes a table.
+/// One statement of every kind that reads or writes a table.
 async fn everything(app: &TestApp) {
     let client = &app.client;
     let talk = Talk::open(client, &json!({"title": "a talk"})).await;
@@ -80,7 +80,7 @@ async fn a_version_before_goes_on_and_starts_beside_a_newer_schema() {
     let newer = newer(&old.database).await;
     apply_migrations(&newer, &mut old.database.connect().await).await.unwrap();
 
-    // The one that runs, whose statements were prepared before; and one more that starts.
+    // The instance that runs, whose statements were prepared before; and one more that starts.
     everything(&old).await;
     let beside = TestApp::on(old.database.clone(), config(&old.database)).await;
     everything(&beside).await;
@@ -154,8 +154,8 @@ async fn a_newer_database_is_named_in_the_log() {
     }
 }
 
-/// What was applied under this name before has to be the same: another history is no version of
-/// ours, and is not touched.
+/// The migration that was applied under this name has to be the same. Another history is no version
+/// of ours, and is not touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_history_of_the_tables_is_refused() {
     let (database, config, _dir) = TestApp::start().await.stop().await;

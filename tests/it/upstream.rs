@@ -2,15 +2,16 @@
 //!
 //! ```ignore
 //! let gate = Gate::default();
-//! let upstream = Upstream::start(Answer::sse().text("Hel").wait(&gate).text("lo").complete()).await;
+//! let answer = Answer::sse().text("Hel").wait(&gate).text("lo").complete();
+//! let upstream = Upstream::start(answer).await;
 //! // … a provider with `upstream.base_url()` asks it …
 //! gate.open();
 //! upstream.closed().await;
 //! ```
 //!
-//! Each request gets its own answer: the same one always (`Answer`), one after the other with the
-//! last repeated (`Vec<Answer>`), or what a function or a [`Model`] makes of the request. The
-//! server stops with all its connections when it is dropped.
+//! Each request gets its own answer. It is always the same one (`Answer`), or one after the other
+//! with the last repeated (`Vec<Answer>`). Or a function or a [`Model`] makes it from the request.
+//! The server stops with all its connections when it is dropped.
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,7 +97,7 @@ impl Upstream {
         Self { port, shared, _tasks: tasks }
     }
 
-    /// What goes into a model's settings.
+    /// The address for a model's settings.
     pub(crate) fn base_url(&self) -> String {
         format!("http://127.0.0.1:{}/v1", self.port)
     }

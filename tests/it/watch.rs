@@ -28,7 +28,7 @@ async fn ask(request: &RequestBuilder) -> Response {
         let request = request.try_clone().expect("its body is in memory");
         match timeout(SILENCE, request.send()).await {
             Ok(Ok(answer)) if answer.status().is_success() => return answer,
-            // What we ask is right, so anything below 500 is a wrong answer.
+            // Our requests are right, so any answer below 500 is wrong.
             Ok(Ok(answer)) => assert!(answer.status().is_server_error(), "{answer:?}"),
             Ok(Err(_)) | Err(_) => {}
         }
@@ -67,8 +67,8 @@ pub(crate) async fn cancel(client: &Client, id: &str) -> Value {
     ask_json(&client.http.post(url).json(&json!({}))).await.1
 }
 
-/// One reader, up to `done`, coming back as often as it is cut: over SSE, then over a WebSocket, by
-/// turns, so that each of them goes on where the other one was.
+/// One reader, up to `done`, that comes back as often as it is cut. It uses SSE and a WebSocket by
+/// turns, so that each goes on where the other one was.
 pub(crate) struct Follower {
     client: Client,
     pub(crate) id: String,
@@ -163,7 +163,7 @@ pub(crate) async fn watch(client: &Client, key: &str, body: &Value, readers: usi
     History { id: start.id.clone(), starts: vec![start], readers, ..History::default() }
 }
 
-/// What the log and `GET` say in the end.
+/// The final state in the log and in `GET`.
 pub(crate) async fn conclude(client: &Client, history: &mut History) {
     let connections = Follower::new(client, &history.id).finish().await;
     history.log = connections.into_iter().flat_map(|c| c.events).collect();
@@ -186,7 +186,7 @@ pub(crate) fn reconnects(histories: &[History]) -> usize {
     histories.iter().flat_map(|h| &h.readers).map(|r| r.len().saturating_sub(1)).sum()
 }
 
-/// What the demo says if nobody disturbs it.
+/// The demo's text without a disturbance.
 pub(crate) async fn undisturbed(prompt: &str) -> String {
     let fast = format!("{prompt} tps=0 ttft_ms=0");
     let message = Message::text(Role::User, fast);

@@ -18,7 +18,7 @@ use sqlx::{Connection, PgConnection};
 pub(crate) enum Mistake {
     /// None: the real writer.
     None,
-    /// Whoever appends, appends at the end.
+    /// Every writer appends at the end.
     NoFence,
     /// An append whose outcome is unknown is simply made again, at the end.
     BlindRetry,
@@ -68,7 +68,7 @@ impl WrongWriter {
         for append in &mut moved {
             let tails = self.real.tails(&[append.at.id]).await?;
             let mut seq = tails[0].seq;
-            // Whoever owns it now.
+            // The owner of the moment.
             append.epoch = tails[0].epoch;
             for entry in &mut append.entries {
                 seq = seq.next();

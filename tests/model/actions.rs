@@ -1,4 +1,4 @@
-//! What can happen next, and what it does.
+//! The possible next steps, and their effects.
 use super::instance::{Instance, Lane, Process, Stop, Taking};
 use super::log::{self, Append, Claim, Ending, Kind, Statement};
 use super::{Protocol, State};
@@ -6,21 +6,21 @@ use super::{Protocol, State};
 /// One step; the first number is the instance's, the second the generation's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// The model says a token or comes to its end, or a cancel is heeded.
+    /// The model says a token or ends, or the cancel takes effect.
     Say(usize, usize),
-    /// Postgres carries the lane's transaction out, or refuses it, and the lane hears of it.
+    /// Postgres carries out the lane's transaction, or refuses it, and the lane learns the outcome.
     Commit(usize),
     /// The lane reads the tails.
     Compare(usize),
-    /// A generation that nobody runs is found.
+    /// An instance finds a generation that no instance runs.
     Look(usize, usize),
     /// Its log is read.
     Read(usize),
     /// The claim's transaction begins, and has to wait for appends under way.
     Begin(usize),
-    /// Postgres carries the claim out, or refuses it, and the claimant hears of it.
+    /// Postgres carries the claim out, or refuses it, and the claimant learns the outcome.
     Claim(usize),
-    /// The owner sees that a cancel was asked for.
+    /// The owner sees the request to cancel.
     Poll(usize, usize),
     /// The lease is renewed.
     Renew(usize),
@@ -37,7 +37,7 @@ pub(crate) enum Action {
     Vanish(usize),
 }
 
-/// What nobody wishes for, of this instance.
+/// Faults of this instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The lane's connection is lost: after the commit, or with the transaction under way.
@@ -69,7 +69,7 @@ impl Protocol {
         }
     }
 
-    /// What `recover.rs` does, and what happens to a process by itself.
+    /// The steps of `recover.rs`, and the events of a process.
     pub(crate) fn upkeep(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let instance = &state.instances[i];
         match (&instance.taking, instance.process) {
@@ -180,7 +180,7 @@ impl Protocol {
                 self.fault(state, fault);
             }
         }
-        // An idle lane takes what waits at once; what comes meanwhile goes together.
+        // An idle lane takes all waiting entries at once; later ones form the next batch.
         for instance in state.instances.iter_mut().filter(|i| i.works()) {
             instance.take();
         }
@@ -263,7 +263,7 @@ impl Protocol {
         }
     }
 
-    /// `adopt`: what the log says, and the first entry behind it.
+    /// `adopt`: the state of the log, and the first entry behind it.
     fn read(&self, state: &mut State, i: usize) {
         let taking = std::mem::replace(&mut state.instances[i].taking, Taking::Nothing);
         let Taking::Looked { generation, from, epoch, cancel } = taking else { return };
@@ -314,7 +314,7 @@ fn looks(state: &State, i: usize, g: usize) -> bool {
     rows.ended.is_none() && state.instances[i].runs[g].is_none() && orphan
 }
 
-/// `cancel_requests`, for whom it would change something.
+/// `cancel_requests`, where one would change something.
 fn polls(state: &State, i: usize, g: usize) -> bool {
     let rows = &state.database.log[g];
     let run = state.instances[i].runs[g].as_ref();

@@ -1,4 +1,4 @@
-//! What one process knows: the rules of `src/engine/recorder/lane.rs` and
+//! The knowledge of one process: the rules of `src/engine/recorder/lane.rs` and
 //! `src/engine/recover.rs`.
 use super::Variant;
 use super::log::{Append, Claim, Kind, Rows};
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     pub(crate) epoch: u8,
     /// The seq before the first one in `shown`.
     pub(crate) before: usize,
-    /// What readers here have been shown.
+    /// The entries that readers here have seen.
     pub(crate) shown: Vec<Kind>,
     /// The last seq handed in.
     pub(crate) handed: usize,
@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// Where a lane stands with its batch.
+/// The state of a lane's batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Idle,
@@ -52,16 +52,16 @@ pub(crate) enum Lane {
     Doubtful {
         batch: Vec<Append>,
         all: bool,
-        /// How often it was refused for no reason in its own log.
+        /// The number of refusals without a reason in its own log.
         refused: u8,
         lost: bool,
     },
-    /// On its way to Postgres and back. What an answer changes here, nobody else sees: only its
-    /// loss is a step of its own.
+    /// On its way to Postgres and back. No other instance sees the change that an answer makes
+    /// here: only its loss is a step of its own.
     Flying(Vec<Append>, u8),
 }
 
-/// Where a take-over stands.
+/// The state of a take-over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Taking {
     Nothing,
@@ -141,7 +141,7 @@ impl Instance {
         self.waiting.push(append);
     }
 
-    /// `Lane::commit`'s beginning: what waits, without what lost writers handed in.
+    /// `Lane::commit`'s beginning: the waiting entries, without those of lost writers.
     pub(crate) fn take(&mut self) {
         if self.lane != Lane::Idle || self.waiting.is_empty() {
             return;
@@ -204,7 +204,7 @@ impl Instance {
         if !missing.is_empty() {
             self.lane = Lane::Flying(missing, refused);
         }
-        // Once was for all that the lane writes.
+        // The first unexplained refusal may be for the whole lane.
         refused < 2
     }
 

@@ -1,4 +1,4 @@
-//! What Postgres does, one transaction at a time: the rules of `src/store/lane.rs`,
+//! The work of Postgres, one transaction at a time: the rules of `src/store/lane.rs`,
 //! `src/store/append.rs` and `src/store/takeover.rs`.
 use super::Variant;
 
@@ -33,11 +33,11 @@ pub(crate) struct Claim {
     pub(crate) by: usize,
     pub(crate) from: usize,
     pub(crate) first: Append,
-    /// Where the log ended when the transaction began; none before it has begun.
+    /// The end of the log when the transaction began; none before it has begun.
     pub(crate) snapshot: Option<usize>,
 }
 
-/// A lane of an instance: the how manieth that it opened.
+/// A lane of an instance, and its number among those that it opened.
 pub(crate) type LaneId = (usize, u8);
 
 /// A transaction on its way.
@@ -47,14 +47,14 @@ pub(crate) enum Statement {
     Claim(Claim),
 }
 
-/// An open lane, and the last seqs of what it has appended to.
+/// An open lane, and the last seqs of the generations that it has appended to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Open {
     pub(crate) number: u8,
     known: Vec<Option<usize>>,
 }
 
-/// What is in the database.
+/// The content of the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
     pub(crate) log: Vec<Rows>,
@@ -107,8 +107,9 @@ impl Rows {
     }
 }
 
-/// `false`: it was refused, and nothing of it was written. A lane knows where it is with what it has
-/// appended to; of the rest the epoch has to be the row's. An ending is written once.
+/// `false`: it was refused, and nothing of it was written. A lane knows the last seq of each
+/// generation that it has appended to. For the others, the epoch has to be the row's. An ending is
+/// written once.
 pub(crate) fn append(
     database: &mut Database,
     (by, number): LaneId,
@@ -144,13 +145,14 @@ pub(crate) fn append(
     true
 }
 
-/// Opens a lane for `by`, which closes the one that it had: what is under way there is decided.
+/// Opens a lane for `by`, which closes its earlier one: the transactions under way there are
+/// decided.
 pub(crate) fn open(database: &mut Database, by: usize, number: u8) {
     let known = vec![None; database.log.len()];
     database.lanes[by] = Some(Open { number, known });
 }
 
-/// `false`: somebody was faster.
+/// `false`: another one was faster.
 pub(crate) fn claim(
     database: &mut Database,
     claim: &Claim,
@@ -161,7 +163,8 @@ pub(crate) fn claim(
     let rows = &mut log[claim.first.generation];
     let ours = rows.epoch + 1 == claim.first.epoch && rows.owner == claim.from;
     let free = claim.by == claim.from || expired;
-    // Each statement sees what was committed before it; but for the mistake, the look is behind the wait.
+    // Each statement sees everything that was committed before it. Only in the mistake the look is
+    // before the wait.
     let last = match (variant, claim.snapshot) {
         (Variant::OldSnapshot, Some(last)) => last,
         _ => rows.last(),

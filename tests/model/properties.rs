@@ -1,4 +1,4 @@
-//! What must hold in every state, what must be reachable, and that every run comes to its end.
+//! Rules that hold in every state, states that must be reachable, and a proof that every run ends.
 use std::collections::HashMap;
 
 use stateright::{Model, Property};
@@ -126,8 +126,8 @@ fn is_final(protocol: &Protocol, state: &State) -> bool {
     actions.is_empty()
 }
 
-/// Walks every run and finds none that goes round for ever; with "where nothing more can happen,
-/// all have ended" that says: whatever the order, each generation comes to its ending. (The
+/// Walks every run and finds none that goes round for ever. Together with "where nothing more can
+/// happen, all have ended" it shows that each generation comes to its ending, in every order. (The
 /// checker's own `eventually` overlooks runs that come together and runs that go round.)
 ///
 /// How many states there were, or a state on a round.

@@ -1,8 +1,7 @@
 """Holds JSON values against schemas of the server's documents.
-
-Standard input has one line for each value: {"document", "pointer", "value", "name"}; the documents
-come first, as {"load": name, "document": {...}}. Answers may get more fields one day, but a field
-that the document does not name today is a fault of the document: every object is closed here.
+Standard input has one line for each value: {"document", "pointer", "value", "name"}; the documents come first, as
+{"load": name, "document": {...}}. Answers may get more fields one day. But a field that the document does not name
+today is a fault of the document: every object is closed here.
 """
 import json
 import sys
@@ -26,7 +25,7 @@ def close(schema, inside=False):
             closed[name] = {field: close(of) for field, of in value.items()}
         else:
             closed[name] = close(value, inside or name in ("anyOf", "allOf"))
-    # What several schemas describe together is open to each of them.
+    # An object that several schemas describe together is open to each of them.
     if "properties" in schema and not inside and not any(c in schema for c in COMBINED):
         closed.setdefault("additionalProperties", False)
     return closed

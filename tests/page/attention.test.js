@@ -1,4 +1,4 @@
-/** What somebody sees who looks elsewhere, and who is signed in. */
+/** The signals for a person who looks elsewhere, and who is signed in. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Server, browser, openPage } from './harness.js';
@@ -41,7 +41,7 @@ test('title and icon tell that an answer is made, and that it is ready until one
   await hide(page, false);
   await page.waitForFunction(() => document.title === 'Demo: 240 tokens · lastword');
   assert.match(await icon(page), /icon\.svg$/);
-  // Who looks is told nothing.
+  // A person who looks is told nothing.
   await page.ask('/demo tokens=2 tps=0');
   await page.whole(1);
   assert.equal((await page.evaluate(() => window.notes)).length, 1);

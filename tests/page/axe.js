@@ -1,4 +1,4 @@
-/** What axe finds on a page. */
+/** The findings of axe on a page. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
-/** What axe finds, by a page that evaluates expressions: WebDriver's. @param {{ value: (expression: string) => Promise<any> }} page */
+/** The findings of axe, by a page that evaluates expressions: WebDriver's. @param {{ value: (expression: string) => Promise<any> }} page */
 export async function found(page) {
   await page.value(`(() => { ${AXE}; })()`);
   return page.value(`window.axe.run(document, { runOnly: ${JSON.stringify(RULES)} }).then(({ violations }) => violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target).join(' ')))`);

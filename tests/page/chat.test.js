@@ -1,4 +1,4 @@
-/** What people do with a conversation. */
+/** The actions of people on a conversation. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -13,7 +13,7 @@ const DEMO = (/** @type {number} */ tokens, tps = 40, more = '') => `/demo token
 const STILL = 'stall_at=60 stall_s=600';
 const goOn = (page) => page.getByRole('button', { name: 'Continue', exact: true });
 
-/** What the demo says to a prompt that nobody stops. */
+/** The demo's answer to a prompt that nobody stops. */
 async function told(server, prompt) {
   const { id } = await server.post('/v1/generations', { prompt });
   return (await server.view(id)).text;

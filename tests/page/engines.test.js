@@ -33,7 +33,7 @@ async function ask(page, prompt) {
   await page.type(prompt + ENTER);
 }
 
-/** What people do, in one engine. @param {any} page @param {{ server: Server }} place @param {string} name */
+/** The actions of people, in one engine. @param {any} page @param {{ server: Server }} place @param {string} name */
 async function everyday(page, place, name) {
   const { server } = place;
   await page.goto(`${server.base}/`);
@@ -64,7 +64,7 @@ async function everyday(page, place, name) {
   await until(page, `document.querySelectorAll('.message.assistant').length === 2 && ${TEXT}.length > 30`);
   await page.type(ESCAPE);
   assert.match(await until(page, `document.querySelector('.note:not([hidden])')?.innerText`), /Stopped at event \d+/);
-  // Who sends a prompt follows its answer.
+  // A person who sends a prompt follows its answer.
   await until(page, `(() => { const { scrollHeight, clientHeight, scrollTop } = document.getElementById('scroller'); return scrollHeight - clientHeight - scrollTop <= 1; })()`);
 
   // Lists from right to left have their numbers inside.

@@ -19,7 +19,7 @@ const give = (page, kind, files) => page.evaluate(([kind, files]) => {
 
 const names = (page) => page.locator('#files .file-name').allInnerTexts();
 
-/** What a prompt says, as the server has it. */
+/** The text of a prompt, as the server has it. */
 const stored = async (server, page) => (await server.get(`/v1/conversations/${new URL(page.url()).pathname.split('/')[2]}/messages`)).data;
 
 test('text files by paste, drop and button go with the prompt, in order, and are shown small', async () => {
@@ -96,7 +96,7 @@ test('what is no text, or too much, is refused by name, and the rest stays', asy
   await give(page, 'drop', [{ name: 'ok.txt', content: 'fine' }, { name: 'photo.png', type: 'image/png', content: PNG }]);
   await problem.getByText('photo.png is a picture. Models get text from this page: pictures cannot be sent.').waitFor();
   assert.deepEqual(await names(page), ['ok.txt']);
-  // Whatever it is called.
+  // The name does not matter.
   await give(page, 'paste', [{ name: 'notes.txt', type: 'text/plain', content: PNG }]);
   await problem.getByText('notes.txt is a picture.').waitFor();
   await give(page, 'paste', [{ name: 'a.pdf', content: [0x25, 0x50, 0x44, 0x46, 0, 1, 0xff, 0xfe] }]);

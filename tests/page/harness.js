@@ -14,7 +14,7 @@ export const PATIENCE = 60_000;
 /** The usual places; CHROMIUM names another. */
 export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-/** What a browser does of its own accord, and must not while tests run. */
+/** Actions that a browser starts by itself, and must not while tests run. */
 export const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--force-color-profile=srgb'];
 
 /** Without a service worker, which would keep requests from what tests put in their way; shell.test.js has one. Without motion: a light that breathes draws sixty times a second, in software, for every page at once. */
@@ -100,7 +100,7 @@ export async function openPage(server, { path = '/', ready = path.startsWith('/s
   const page = await context.newPage();
   const wrong = [];
   page.on('pageerror', (error) => wrong.push(error.stack ?? String(error)));
-  // What a cut network makes the browser say is the point of many tests.
+  // The messages of the browser about a cut network are the point of many tests.
   page.on('console', (message) => {
     const harmless = /ERR_(CONNECTION|INTERNET|INCOMPLETE|EMPTY|ABORTED|NETWORK)|WebSocket connection|Service Worker registration blocked|status of (401|403|404|409|422|503)/;
     if (['error', 'warning'].includes(message.type()) && !harmless.test(message.text())) wrong.push(message.text());
@@ -135,7 +135,7 @@ export async function openPage(server, { path = '/', ready = path.startsWith('/s
     },
     /** Waits until the last answer has so many characters. */
     grown: (least) => page.waitForFunction((n) => ([...document.querySelectorAll('.message.assistant .text')].at(-1)?.textContent ?? '').length >= n, least),
-    /** What the nth answer says, as words: Markdown's marks are gone from both sides. */
+    /** The words of the nth answer: Markdown's marks are gone from both sides. */
     says: async (n = 0) => words(await page.locator('.message.assistant').nth(n).locator('.text').innerText()),
   });
 }

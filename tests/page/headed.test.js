@@ -1,4 +1,4 @@
-/** What only a browser with a window shows: scrollbars that take room. */
+/** A view that only a browser with a window has: scrollbars that take room. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chromium } from 'playwright-core';

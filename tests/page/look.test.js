@@ -1,4 +1,4 @@
-/** What one sees: nothing jumps, the protocol can be watched, the models can be chosen. */
+/** The look of the page: nothing jumps, the protocol can be watched, the models can be chosen. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

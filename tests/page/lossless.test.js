@@ -95,7 +95,7 @@ test('two pages on two instances see one answer grow', async () => {
   const follower = await openPage(two, { path: new URL(page.url()).pathname });
   await follower.grown(100);
   await follower.grown((await follower.locator('.text').innerText()).length + 50);
-  // Who stops it, stops it for all.
+  // A person who stops it, stops it for all.
   await follower.keyboard.press('Escape');
   const views = await Promise.all([same(page, one, 0, 'cancelled'), same(follower, two, 0, 'cancelled')]);
   assert.equal(views[0].id, views[1].id);

@@ -1,4 +1,5 @@
-/** What an answer of 20,000 tokens costs the page, at a pace that people know and as fast as it comes: `PAGE_TESTS=pace node --test run.js`, minutes long, prints figures, decides nothing by them. */
+/** The cost of an answer of 20,000 tokens for the page, at a pace that people know and as fast as it comes.
+ * `PAGE_TESTS=pace node --test run.js` takes minutes, prints figures, decides nothing by them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPage } from './harness.js';
@@ -6,7 +7,7 @@ import { servers } from './servers.js';
 
 const TOKENS = 20_000;
 
-/** What the browser's main thread has done so far, in seconds, and the frames and long tasks of the page. */
+/** The work of the browser's main thread so far, in seconds, and the frames and long tasks of the page. */
 async function figures(page, devtools) {
   const { metrics } = await devtools.send('Performance.getMetrics');
   const of = (/** @type {string} */ name) => metrics.find((m) => m.name === name).value;

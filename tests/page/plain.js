@@ -1,4 +1,4 @@
-/** What a page does that has no libraries. */
+/** The behaviour of a page that has no libraries. */
 import assert from 'node:assert/strict';
 
 const flat = (/** @type {string} */ text) => text.replace(/\s+/g, ' ').trim();

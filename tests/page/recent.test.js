@@ -60,7 +60,7 @@ test('what was read stays readable while the server is dead, also after a reload
   assert.equal(await page.locator('#conversations a').count(), 1);
   await page.fill('#search', '');
 
-  // What is written now goes on from what is shown, once there is a server again.
+  // A prompt that is written now goes on from the shown text, once there is a server again.
   await page.ask(`${QUICK} seed=6`);
   await page.getByText('Queued').waitFor();
   server = await Server.start({ env, port: server.port, dir: server.dir });

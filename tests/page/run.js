@@ -6,7 +6,7 @@ const ALL = 'stream,markdown,text,shared,writing,files,headed,facts,long,attenti
 
 after(async () => {
   await servers.end();
-  // What a failed test has left open must not keep the run from ending.
+  // The remains of a failed test must not keep the run from ending.
   setTimeout(() => process.exit(), 10_000).unref();
 });
 

@@ -1,4 +1,4 @@
-/** What is special here is seen: where an answer went on, what is thought, and how to kill the server. */
+/** The special features are seen: where an answer went on, the thoughts, and how to kill the server. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { audit } from './axe.js';
@@ -58,7 +58,7 @@ test('thoughts are open while they come, and closed when the text begins, unless
   await page.whole();
   assert.equal(await open(), false);
 
-  // Who closes them has closed them, and who opens them reads on.
+  // A reader that closes them has closed them, and one that opens them reads on.
   await page.ask(prompt);
   await page.locator('.message.assistant').nth(1).waitFor();
   await thinks();

@@ -58,7 +58,7 @@ for (const transport of /** @type {const} */ (['auto', 'sse'])) {
     // On a busy machine many events come at once, and are cut once.
     assert.ok(resumes.length > 0, `${resumes}`);
     assert.equal(text(seen), (await server.get(`/v1/generations/${id}`)).text);
-    // What has ended is read again from anywhere, and behind its end there is nothing.
+    // An ended generation is read again from anywhere, and behind its end there is nothing.
     whole(await follow(stream, id, { after: 100 }), 100);
     assert.deepEqual(await follow(stream, id, { after: seen.at(-1).seq }), []);
     stream.close();
@@ -117,7 +117,7 @@ test('pauses grow, with jitter, to a limit', () => {
 test('no file of the page needs itself', async () => {
   const folder = new URL('../../static/', import.meta.url);
   const names = readdirSync(folder).filter((name) => name.endsWith('.js'));
-  /** What each file imports at once, by name. */
+  /** The immediate imports of each file, by name. */
   const needs = new Map(names.map((name) => [name, [...readFileSync(new URL(name, folder), 'utf8').matchAll(/^import .*?'\.\/([\w-]+\.js)';$/gm)].map(([, other]) => other)]));
   assert.ok(needs.get('app.js')?.includes('stream.js'), 'they are found');
   const circles = [];

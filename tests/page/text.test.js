@@ -1,4 +1,4 @@
-/** What models write and browsers do not expect: other scripts, breaks, half a line. */
+/** Texts that models write and browsers do not expect: other scripts, breaks, half a line. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openPage } from './harness.js';

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 export class Upstream {
   static async start() {
     const upstream = new Upstream();
-    /** What it was asked, one prompt for each request. */
+    /** The prompts that it got, one for each request. */
     upstream.asked = [];
     /** Requests that are refused for good, from now on. */
     upstream.refuses = 0;

@@ -1,4 +1,4 @@
-/** What people have tried to make a renderer run, load or leak. `RUN` is set to `window.ran = 1`. */
+/** Texts with which people have tried to make a renderer run, load or leak. `RUN` is set to `window.ran = 1`. */
 const RUN = 'window.ran=1';
 
 export const CORPUS = [

@@ -77,7 +77,7 @@ class Lastword:
 
 
 class Answer:
-    """What a reader makes of the events: the text, where it was joined, and how it ended."""
+    """A reader's result of the events: the text, where it was joined, and how it ended."""
 
     def __init__(self):
         self.text, self.done = "", None

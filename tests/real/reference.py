@@ -89,7 +89,7 @@ def bytes_of(entry):
 
 
 def undisturbed(port, prompt, limit):
-    """What the server says when nothing happens, asked twice."""
+    """The server's text when nothing happens, asked twice."""
     first, *more = [take(port, prompt, limit) for _ in range(2)]
     for other in more:
         if other.text not in {first.text, *(o.text for o in first.others)}:

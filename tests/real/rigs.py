@@ -1,4 +1,5 @@
-"""What is driven: a model server, the proxy before it, and lastword before that, in the ways that lastword can speak to it."""
+"""The driven programs: a model server, the proxy before it, and lastword before that, in the ways that lastword can
+speak to it."""
 
 import json
 import os
@@ -17,7 +18,7 @@ CONTEXT = 768  # tokens of each slot
 
 @dataclass
 class Setting:
-    """What all rigs of a run share; `slots` is how many answers llama.cpp gives at once."""
+    """The parts that all rigs of a run share; `slots` is how many answers llama.cpp gives at once."""
 
     binary: str
     threads: int = 1

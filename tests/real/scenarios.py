@@ -1,4 +1,4 @@
-"""What is tried beside losses: plain answers, cancel, a full window, structured output, and the limit of an answer.
+"""Trials beside losses: plain answers, cancel, a full window, structured output, and the limit of an answer.
 
 Each returns (name, whether it is as promised, what was seen).
 """

@@ -1,8 +1,8 @@
 """Whether a continuation joins without a seam.
 
-*Sound*: the 16 characters on each side are those of the undisturbed text; or the first character that differs begins
-a token that the undisturbed model itself held for nearly as likely at that place (within NEAR nats of its best), and the
-text around the seam shows none of the marks of a bad joint that the undisturbed text does not show, too.
+A joint is *sound* in two cases. The 16 characters on each side are those of the undisturbed text. Or the first character
+that differs begins a token that the undisturbed model held for nearly as likely there (within NEAR nats of its best).
+The text around it must then show no mark of a bad joint that the undisturbed text does not show, too.
 
 Temperature 0 does not give the same text when it is read as a prompt and not said token by token: near ties fall otherwise.
 A letter, blank, mark or indentation that is repeated or missing is no near tie; `selftest.py` plants them and counts.
@@ -13,7 +13,7 @@ import re
 WINDOW = 16
 NEAR = 1.0
 
-# What a bad joint looks like, whatever the text.
+# The marks of a bad joint, in any text.
 MARKS = [
     r"\S  +\S",  # two blanks within a line
     r"\n\n\n",

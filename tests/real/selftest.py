@@ -1,7 +1,7 @@
 """Plants faults into undisturbed texts and counts what the judge finds: nobody need believe a checker that finds nothing.
-
-At each place one character is said twice or left out, or a line gets another indentation. A place where the fault leaves the very
-same text (one of two equal letters) or that the rest of the text cannot tell is no fault and is not planted.
+At each place one character is said twice or left out, or a line gets another indentation. Some places are no fault and
+are not planted. There the fault leaves the very same text (one of two equal letters), or the rest of the text cannot
+tell.
 """
 
 from collections import Counter

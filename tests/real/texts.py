@@ -40,7 +40,7 @@ JSON_PROMPT = "Describe a person named Ann, 31, who likes chess and rowing, as J
 
 
 def kind(text, at):
-    """What the loss falls into, for the table of places."""
+    """The kind of text that the loss falls into, for the table of places."""
     before, behind = text[at - 1], text[at : at + 1]
     if ord(before) > 0x2E7F or (behind and ord(behind) > 0x2E7F):
         return "CJK, emoji"

@@ -1,5 +1,5 @@
-// @openai/agents (npm) with its default model, and with a conversation of the server as its session: see tests/it/sdk.rs,
-// whose model calls the tool once and then says what it returned.
+// @openai/agents (npm) with its default model, and with a conversation of the server as its session. The model of
+// tests/it/sdk.rs calls the tool once and then repeats its result.
 const assert = require("node:assert/strict");
 const agents = require("@openai/agents");
 const { z } = require("zod");

@@ -1,5 +1,5 @@
-"""openai-agents (PyPI) with its default model, in every way in which it keeps a session: see
-tests/it/sdk.rs, whose model calls the tool once and then says what it returned."""
+"""openai-agents (PyPI) with its default model, in every way in which it keeps a session. The
+model of tests/it/sdk.rs calls the tool once and then repeats its result."""
 
 import asyncio
 import os

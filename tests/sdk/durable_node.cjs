@@ -22,7 +22,7 @@ async function early(stream, url) {
   const seen = [];
   const following = await stream({ url, live: "sse" });
   following.subscribeJson(async (batch) => {
-    // What any consumer may do.
+    // Any consumer may take its time.
     await new Promise((resolve) => setTimeout(resolve, 100));
     seen.push(...batch.items);
   });

@@ -1,4 +1,5 @@
-//! One of the paths of every event, so often, and nothing else: `tests/instructions.rs` counts its instructions.
+//! One of the paths of every event, repeated, and nothing else: `tests/instructions.rs` counts its
+//! instructions.
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ fn token() -> Event {
     Event::Delta { text: " token".into() }
 }
 
-/// A delta becomes what the log stores.
+/// A delta becomes a line of the log.
 fn append(count: u64) {
     let event = token();
     for n in 1..=count {
@@ -39,7 +40,7 @@ fn append(count: u64) {
     }
 }
 
-/// An entry becomes what a reader gets.
+/// An entry becomes a frame for a reader.
 fn frame(count: u64) {
     let entry = Entry::encode(Seq(1000), &token());
     for _ in 0..count {

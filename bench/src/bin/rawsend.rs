@@ -1,4 +1,5 @@
-//! What a stream costs at least: the bytes of each event in one `write` when it is due, and nothing else.
+//! The least cost of a stream: the bytes of each event in one `write` when it is due, and nothing
+//! else.
 //!
 //! It answers the same starts as the demo model, with the same bytes for an event. One thread sends
 //! all of them; another accepts.
@@ -10,9 +11,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How often it looks what is due; timers of tokio have the same grain.
+/// The pause between two checks for due events; timers of tokio have the same grain.
 const TICK: Duration = Duration::from_millis(1);
-/// Starts that wait to be taken.
+/// Starts that wait to be accepted.
 const WAITING: usize = 1024;
 /// A start beyond this is cut, bytes; its directives come before that.
 const START: usize = 4096;
@@ -48,9 +49,9 @@ fn accept(listener: &TcpListener, taken: &SyncSender<Stream>) {
     }
 }
 
-/// Sends what is due, for ever.
+/// Sends the due events, for ever.
 fn send(starts: &Receiver<Stream>) {
-    // By the time of the next event, and a number that no two have.
+    // Ordered by the time of the next event, and a number that is unique.
     let (mut due, mut count) = (BTreeMap::new(), 0u64);
     let mut bytes = Bytes::default();
     loop {
@@ -63,7 +64,7 @@ fn send(starts: &Receiver<Stream>) {
             && first.key().0 <= now
         {
             let ((_, n), mut stream) = first.remove_entry();
-            // Whoever left, or takes nothing, is left.
+            // A client that has left, or takes nothing, is dropped.
             if matches!(stream.send_next(&mut bytes), Ok(true)) {
                 due.insert((stream.due_us(), n), stream);
             }
@@ -82,7 +83,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Reads the start, and says all that comes before the first token.
+    /// Reads the start, and sends everything that comes before the first token.
     fn start(mut socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -107,7 +108,7 @@ impl Stream {
         self.begun_us + self.sent * 1_000_000 / self.tps
     }
 
-    /// Whether there is more to come.
+    /// Whether more events come.
     fn send_next(&mut self, bytes: &mut Bytes) -> io::Result<bool> {
         let seq = self.sent + 2;
         let more = self.sent < self.tokens;
@@ -124,7 +125,7 @@ impl Stream {
     }
 }
 
-/// What goes out with one write.
+/// The bytes that go out with one write.
 #[derive(Default)]
 struct Bytes {
     event: Vec<u8>,

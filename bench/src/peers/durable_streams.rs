@@ -1,4 +1,5 @@
-//! One reader per stream against @durable-streams/server: in memory, and on the disk as ours always is.
+//! One reader per stream against @durable-streams/server: in memory, and on the disk as ours always
+//! is.
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;

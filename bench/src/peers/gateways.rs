@@ -1,4 +1,5 @@
-//! As a gateway, against Portkey and `LiteLLM`: all in front of the scripted upstream, all spoken to in OpenAI's chat.
+//! As a gateway, against Portkey and `LiteLLM`: all in front of the scripted upstream, all spoken
+//! to in OpenAI's chat.
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -113,7 +114,7 @@ async fn measure(
     Ok(figures)
 }
 
-/// What each adds to the time to first token: all are asked in turn.
+/// The time that each adds to the time to first token: all are asked in turn.
 async fn added(
     upstream: &Upstream,
     ours: &Gateway,
@@ -191,7 +192,7 @@ async fn litellm(scratch: &Scratch, upstream: SocketAddr) -> Result<(Gateway, Pr
     command.arg("--config").arg(&config).args(["--host", "127.0.0.1", "--telemetry", "False"]);
     command.args(["--port", &address.port().to_string(), "--num_workers", "1"]);
     command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
-    // Otherwise it asks the network for a list of prices.
+    // Otherwise it loads a list of prices from the network.
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env_remove("DATABASE_URL");
     let mut process = Process::start("litellm", &mut command, &scratch.0)?;
     process.listening(address, READY).await?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::Failure;
 
 const POLL: Duration = Duration::from_millis(20);
-/// What one gets to end by itself.
+/// The time that one gets to end by itself.
 const STOP: Duration = Duration::from_secs(5);
 
 /// A running peer. Dropping it ends it.
@@ -40,7 +40,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until somebody listens on `address`.
+    /// Waits until a process listens on `address`.
     pub(crate) async fn listening(
         &mut self,
         address: SocketAddr,
@@ -95,7 +95,7 @@ impl Drop for Process {
     }
 }
 
-/// A directory for what peers write, which goes with its owner.
+/// A directory for the files of peers, which is removed with its owner.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {

@@ -1,4 +1,5 @@
-//! Tokens for peers that have no model: each channel is posted to, in time, over a connection of its own.
+//! Tokens for peers that have no model: each channel is posted to, in time, over a connection of
+//! its own.
 use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Failure, now_us};
 
-/// What is posted, and where.
+/// The request that is posted, and its address.
 #[derive(Clone)]
 pub(crate) struct Publish {
     pub(crate) address: SocketAddr,
@@ -26,7 +27,8 @@ pub(crate) struct Publish {
 }
 
 impl Publish {
-    /// Begins on a thread of its own, so that nobody's reading delays it. Joined, it says how many posts failed.
+    /// Begins on a thread of its own, so that no reading delays it. Joined, it returns the number
+    /// of posts that failed.
     pub(crate) fn start(self) -> Result<JoinHandle<Result<(), Failure>>, Failure> {
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -63,7 +65,7 @@ impl Publish {
         for n in 0..self.tokens {
             let after_us = n * 1_000_000 / self.tps;
             sleep_until(begun + Duration::from_micros(after_us)).await;
-            // When it was due: what is posted late is seen to be late.
+            // The time at which it was due: a late post is seen to be late.
             let body = format!(
                 r#"{{"seq":{},"type":"delta","text":"@{:016} "}}"#,
                 n + 2,

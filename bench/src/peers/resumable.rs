@@ -1,4 +1,5 @@
-//! One reader per stream against resumable-stream with Redis, which loses a stream with its process.
+//! One reader per stream against resumable-stream with Redis, which loses a stream with its
+//! process.
 use std::process::Command;
 use std::time::Duration;
 

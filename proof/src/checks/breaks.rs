@@ -18,7 +18,7 @@ pub(super) fn shown(_: &History, run: &Run) -> Word {
     if reader.connections.len() < 2 {
         return Some(Err("the server never answered again".into()));
     }
-    // Declared void by a 204 is a silent loss: there is nothing to show in its place.
+    // A 204 that declares it void is a silent loss: the reader gets nothing in its place.
     if reader.connections.iter().any(|connection| connection.status == 204) {
         let had = reader.connections[0].text().len();
         return Some(Err(format!("{had} bytes were shown, and the stream is gone (204)")));
@@ -26,7 +26,7 @@ pub(super) fn shown(_: &History, run: &Run) -> Word {
     Some(keeps_what_was_shown(reader, run.replays).and_then(|()| has_it_still(run, reader)))
 }
 
-/// Who reads the stream from its beginning gets what was shown, too.
+/// A reader that begins at the stream's beginning gets the shown text, too.
 fn has_it_still(run: &Run, reader: &Reader) -> Result<(), String> {
     let Some(replay) = &run.replay else { return Ok(()) };
     if !replay.let_in() {
@@ -63,7 +63,7 @@ pub(super) fn ending(_: &History, run: &Run) -> Word {
     }
 }
 
-/// What became of a stream whose server was killed.
+/// The outcome of a stream whose server was killed.
 pub(super) fn outcome(run: &Run) -> &'static str {
     let Some(reader) = run.readers.first() else { return "could not be killed" };
     if !was_cut(reader) {
@@ -98,7 +98,7 @@ pub(super) fn upstream_cut(_: &History, run: &Run) -> Word {
             let (had, all) = (said.len(), expected.len());
             Err(format!("a success with {had} of {all} bytes"))
         }
-        // Without an ending it is no success: a reader can tell that something is missing.
+        // Without an ending it is no success: a reader can tell that a part is missing.
         Some(_) | None => Ok(()),
     })
 }

@@ -2,11 +2,11 @@
 use super::{Word, ending_word, watched};
 use crate::history::{Cancelled, Connection, Ending, History, Run, Scenario};
 
-/// The cancel of a run that was still running, and how its stream ended for all we know.
+/// The cancel of a run that was still running, and the known ending of its stream.
 fn cancelled(run: &Run) -> Option<(&Cancelled, Option<Ending>)> {
     let cancel = run.cancel.as_ref()?;
     let last = run.readers.first()?.last()?;
-    // Where the stream only stops, its state says how.
+    // Where the stream only stops, its state names the ending.
     let state = run.views.last().and_then(|view| view.ending).filter(|_| last.ended_silently());
     let seen = state.or(last.ending());
     let replay = run.replay.as_ref().and_then(Connection::ending);
@@ -58,7 +58,7 @@ pub(super) fn ending(_: &History, run: &Run) -> Word {
     })
 }
 
-/// Closed in time; going away is a cancel only for servers that take it as one.
+/// Closed in time; a disconnect is a cancel only for servers that treat it as one.
 pub(super) fn upstream(history: &History, run: &Run) -> Word {
     let cancel = run.cancel.as_ref().filter(|cancel| cancel.was_running)?;
     run.upstream.as_ref()?;
@@ -80,7 +80,7 @@ fn one_generation(run: &Run) -> Option<(&Connection, &Connection)> {
     let of = |name: &str| run.readers.iter().find(|r| r.name == name)?.last();
     let (first, second) = (of("first")?, of("repeated")?);
     let same = first.id.is_some() && first.id == second.id;
-    // Servers that give every answer the same id say nothing by it.
+    // An id that every answer has identifies nothing.
     let scripted = first.id.as_deref() == Some("chatcmpl-streamproof");
     (second.replayed || same && !scripted).then_some((first, second))
 }

@@ -34,7 +34,7 @@ pub(super) fn one(_: &History, run: &Run) -> Word {
         .iter()
         .filter(|reader| reader.name != "impossible")
         .filter_map(|reader| reader.last().filter(stayed).map(|c| (reader.name.as_str(), c)))
-        // Resumed behind the ending, there is nothing left to say.
+        // Behind the ending there is nothing left to resume.
         .filter(|(name, _)| *name != "from the last event")
         .collect();
     if let Some((name, c)) = last.iter().find(|(_, c)| endings(c) == 0) {
@@ -71,7 +71,7 @@ pub(super) fn closes(_: &History, run: &Run) -> Word {
     seen
 }
 
-/// Compared with what the scripted upstream says, where it does.
+/// Compared with the scripted upstream's text, where there is one.
 pub(super) fn whole(_: &History, run: &Run) -> Word {
     let expected = run.expected.as_deref()?;
     let mut seen = None;
@@ -83,7 +83,7 @@ pub(super) fn whole(_: &History, run: &Run) -> Word {
             Err(difference(expected, &said))
         });
     }
-    // What stops without a word stops so when it is cancelled, too.
+    // A stream that stops without an ending does so when it is cancelled, too.
     let stopped = |reader: &Reader| {
         run.cancel.is_some() && reader.last().is_some_and(Connection::ended_silently)
     };
@@ -109,7 +109,7 @@ fn right(ending: Option<Ending>, expected: &str, said: &str) -> bool {
     }
 }
 
-/// What an upstream that broke off means is another check's.
+/// Another check judges the meaning of an upstream that broke off.
 fn is_upstream_cut(run: &Run) -> bool {
     matches!(run.scenario, Scenario::UpstreamReset | Scenario::UpstreamTruncated)
 }
@@ -118,7 +118,7 @@ fn judged(reader: &Reader) -> bool {
     reader.name != "impossible" && reader.name != "away"
 }
 
-/// Nobody has to say it: a server that never does, does not offer it.
+/// No server has to report it: a server that never does, does not offer it.
 pub(super) fn usage(history: &History, run: &Run) -> Word {
     let told = |connection: &Connection| connection.events.iter().any(|e| e.used.is_some());
     let of_run = |run: &Run| successes(run).next().map(told);
@@ -146,7 +146,7 @@ pub(super) fn used(_: &History, run: &Run) -> Word {
     seen
 }
 
-/// Where a text leaves the one that it should be.
+/// The place where a text first differs from the expected one.
 pub(super) fn difference(expected: &str, said: &str) -> String {
     let at = expected.bytes().zip(said.bytes()).take_while(|(a, b)| a == b).count();
     let (all, have) = (expected.len(), said.len());

@@ -2,7 +2,7 @@
 use super::{breaks, ending_word, word};
 use crate::history::{Connection, Ending, Event, History, Run, Scenario};
 
-/// What was measured beside the checks, as name and words.
+/// Measurements beside the checks, as name and words.
 #[must_use]
 pub fn facts(history: &History) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();

@@ -30,7 +30,7 @@ fn compare(whole: &[&Event], have: &[&Event]) -> Option<Difference> {
     }
 }
 
-/// The whole stream: what a reader from the beginning got at last.
+/// The whole stream: the events of a reader from the beginning, at last.
 fn canonical(run: &Run) -> Option<Vec<&Event>> {
     let replay = run.replay.as_ref().filter(|replay| replay.ending().is_some())?;
     Some(replay.lasting().collect())
@@ -101,7 +101,7 @@ fn shown(reader: &Reader, replays: bool) -> Vec<(String, &Connection)> {
         .collect()
 }
 
-/// What was shown stays, unless the server says that it is void.
+/// The shown text stays, unless the server says that it is void.
 pub(super) fn keeps_what_was_shown(reader: &Reader, replays: bool) -> Result<(), String> {
     let shown = shown(reader, replays);
     for pair in shown.windows(2) {
@@ -141,7 +141,7 @@ pub(super) fn later(_: &History, run: &Run) -> Word {
     (run.scenario == Scenario::Later).then(|| over(run)).flatten()
 }
 
-/// A stream that is over is the same to all who come late.
+/// A stream that is over is the same for all later readers.
 fn over(run: &Run) -> Word {
     let replay = run.replay.as_ref()?;
     let first = run.readers.first()?.last()?;
@@ -181,7 +181,7 @@ pub(super) fn impossible(_: &History, run: &Run) -> Word {
     }
     let whole = run.readers.first()?.last()?.text();
     let said = answer.text();
-    // A snapshot says it all at once, and may need no ending of its own.
+    // A snapshot has everything in one event, and may need no ending of its own.
     if answer.let_in() && said == whole {
         return Some(Ok(()));
     }

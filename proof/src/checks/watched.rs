@@ -1,5 +1,5 @@
-//! Streams of which more is known than their readers' connections: all of the stream, what the
-//! server said of it when it was asked, and the answers to its starts.
+//! Streams of which more is known than their readers' connections. The history has all of the
+//! stream, the server's words about it, and the answers to its starts.
 use super::endings::{difference, shortened};
 use super::{Word, ending_word};
 use crate::history::{Connection, Event, History, Reader, Run, Scenario, View, text};
@@ -102,7 +102,7 @@ fn follows(connection: &Connection, whole: &[&Event]) -> Result<(), String> {
     Ok(())
 }
 
-/// What the server says of a stream is what the stream says.
+/// The server's description of a stream is true of the stream.
 pub(super) fn views(_: &History, run: &Run) -> Word {
     let whole = run.replay.as_ref().filter(|replay| replay.ending().is_some())?;
     let mut last = 0;
@@ -137,7 +137,7 @@ fn says(run: &Run, view: &View, whole: &Connection) -> Result<(), String> {
         let right = match (behind, view.ending) {
             (Some(at), _) => *said == text(whole.lasting().take(at + 1)),
             (None, Some(_)) => *said == all,
-            // What was void meanwhile may have been true then.
+            // The text that was void meanwhile may have been true then.
             (None, None) => all.starts_with(said.as_str()) || whole.events.iter().any(|e| e.void),
         };
         let is_lost = run.restored && view.ending.is_none();

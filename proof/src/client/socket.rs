@@ -44,7 +44,7 @@ async fn open(client: &Client, target: &str, ask: &Ask) -> Result<Socket, (u16, 
     Ok(socket)
 }
 
-/// Reads a stream; `seen` tells others how far it is.
+/// Reads a stream; `seen` reports its progress to others.
 pub(super) async fn follow(
     client: &Client,
     wire: &dyn Wire,

@@ -1,4 +1,4 @@
-//! What connections add up to.
+//! The sum of connections.
 use super::{Connection, Ending, Event, Reader, SILENT_END};
 
 impl Connection {
@@ -13,7 +13,7 @@ impl Connection {
         self.events.iter().find_map(|event| event.ending)
     }
 
-    /// Only the end of the body says that it ended, and not how.
+    /// Only the end of the body marks its end, without a status.
     #[must_use]
     pub fn ended_silently(&self) -> bool {
         self.events.last().is_some_and(|event| event.raw == SILENT_END)
@@ -46,8 +46,8 @@ pub fn text<'a>(events: impl Iterator<Item = &'a Event>) -> String {
 }
 
 impl Reader {
-    /// What this reader has after all its connections: each goes on behind the cursor of the one
-    /// before; where a resume replays, the last connection that was let in counts alone.
+    /// The state of this reader after all its connections. Each goes on behind the cursor of the
+    /// one before. Where a resume replays, only the last connection that was let in counts.
     #[must_use]
     pub fn assembled(&self, replays: bool) -> Vec<&Event> {
         let mut have: Vec<&Event> = Vec::new();

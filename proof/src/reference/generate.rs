@@ -24,7 +24,7 @@ pub(super) fn start(shared: &Arc<Shared>, prompt: &str) -> io::Result<Arc<Log>> 
     Ok(log)
 }
 
-/// A stream of an earlier process: one that was running begins again, and says so.
+/// A stream of an earlier process: a running one begins again, and tells its readers.
 pub(super) fn take_up(shared: &Arc<Shared>, log: Log) {
     let log = Arc::new(log);
     if log.status().is_some() {

@@ -91,7 +91,7 @@ const IDLE: u32 = 100;
 /// All of them have to be there by then.
 const COMES_WITHIN: Duration = Duration::from_secs(10);
 
-/// What readers cost that only wait, in the server's memory.
+/// The server's memory for readers that only wait.
 pub(super) async fn idle(lab: &Lab, script: Script) -> Result<Option<Memory>, String> {
     let Some(pid) = lab.pid() else { return Ok(None) };
     let stream = lab.start(script, 0, &[]).await?;

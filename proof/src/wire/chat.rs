@@ -38,7 +38,7 @@ impl Wire for Chat {
                 event.transient = true;
                 return vec![event];
             }
-            // `[DONE]` alone says nothing of a success: the finish reason does.
+            // `[DONE]` alone does not prove a success: the finish reason does.
             event.ending = Some(reading.pending.take().unwrap_or(Ending::Incomplete));
             return vec![event];
         }

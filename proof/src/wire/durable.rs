@@ -46,7 +46,7 @@ impl Wire for Durable {
             if data["streamClosed"] != true {
                 return vec![offset];
             }
-            // That it is closed is told to all who come, also behind the last offset.
+            // All readers learn that it is closed, also behind the last offset.
             let ending = Some(reading.pending.take().unwrap_or(Ending::Success));
             return vec![offset, Event { raw: "closed".into(), ending, ..Event::default() }];
         }
@@ -112,7 +112,7 @@ impl Durable {
                 event.text = read.text;
                 event.void = read.void;
                 event.used = read.used;
-                // The stream's own closing follows; this says what it means.
+                // The stream's own closing follows; this event gives its meaning.
                 reading.pending = read.ending.or(reading.pending);
             }
             None => event.text = super::text(&item["text"]),

@@ -109,7 +109,7 @@ impl Wire for Responses {
         let ending = ending(body);
         View {
             ending,
-            // What is said of an answer that goes on is for the server to choose.
+            // The server may choose its words about an answer that goes on.
             text: ending.is_some().then_some(said),
             used: output_tokens(&body["usage"]),
             raw: body.to_string(),

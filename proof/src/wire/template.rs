@@ -163,7 +163,7 @@ impl Template {
     /// Itself, if it makes sense.
     ///
     /// # Errors
-    /// What is missing or not known.
+    /// A missing or unknown part.
     pub(crate) fn checked(self) -> Result<Self, String> {
         match &self.events {
             Some(events) => {
@@ -202,7 +202,7 @@ impl Template {
         self.read.as_deref().unwrap_or_default().replace("{id}", id)
     }
 
-    /// What one event means, without its cursor.
+    /// The meaning of one event, without its cursor.
     pub(crate) fn meaning(&self, frame: &Frame, reading: &mut Reading) -> Event {
         let mut event = event(frame);
         let data = parsed(frame);

@@ -1,4 +1,4 @@
-//! What frames mean, in each protocol.
+//! The meaning of frames, in each protocol.
 use super::{Reading, Wire, of};
 use crate::history::{Ending, Event};
 use crate::sse::Framer;

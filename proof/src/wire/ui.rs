@@ -1,4 +1,4 @@
-//! The AI SDK's UI message stream, and the resume route of its default transport: a resume says
+//! The AI SDK's UI message stream, and the resume route of its default transport. A resume sends
 //! the running answer again from its beginning, and is 204 when none runs.
 use serde_json::json;
 

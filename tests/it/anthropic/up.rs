@@ -1,7 +1,8 @@
-//! What a model is asked: its vendor in the client's own words, others in their protocol.
+//! The requests that a model gets: its own vendor's in the client's own words, others in their
+//! protocol.
 use super::*;
 
-/// What Claude Code sends, in short.
+/// The requests of Claude Code, in short.
 fn agent(model: &str) -> Value {
     json!({
         "model": model, "max_tokens": 32000, "stream": true,
@@ -138,7 +139,7 @@ async fn its_own_vendor_gets_the_body_as_it_came() {
         json!({ "input_tokens": 10, "cache_read_input_tokens": 100,
             "cache_creation_input_tokens": 5, "output_tokens": 7 })
     );
-    // Waited for, and with thinking that was signed here: it has no meaning there.
+    // A request that waits, with thinking that was signed here: it has no meaning there.
     let ours = json!({ "type": "thinking", "thinking": "x", "signature": "lastword_00" });
     let mut body = asking("claude", "hi");
     let turns = body["messages"].as_array_mut().unwrap();

@@ -1,9 +1,9 @@
-//! What is wrong with a body, whichever way it comes.
+//! Faults of a body, on every way by which it comes.
 use serde_json::{Value, json};
 
 use super::PROMPT;
 
-/// What is not JSON, or not JSON that is safe to read.
+/// Bodies that are not JSON, or not JSON that is safe to read.
 pub(super) fn not_json() -> Vec<(&'static str, Vec<u8>)> {
     let bad = |name, body: &[u8]| (name, body.to_vec());
     vec![

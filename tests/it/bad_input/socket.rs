@@ -10,7 +10,7 @@ use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use crate::socket::Socket;
 
-/// A server that forgives: what ends a connection that makes mistakes is another test.
+/// A server that forgives: the end of a connection that makes mistakes is another test.
 async fn server() -> TestApp {
     TestApp::with(|config| {
         config.limits.prompt_bytes = PROMPT;
@@ -118,7 +118,7 @@ async fn what_is_wrong_with_a_frame_itself() {
         let said = refused(&mut socket, frame, code).await;
         assert_eq!(said["ref"], "r", "{frame}: {said}");
     }
-    // A mark that is none cannot be given back.
+    // A mark that is malformed cannot be given back.
     for reference in [r#"{}"#, "1.5", "true", "null", "18446744073709551615", &format!("{long:?}")]
     {
         let frame = format!(r#"{{"type":"ping","ref":{reference}}}"#);
@@ -128,7 +128,7 @@ async fn what_is_wrong_with_a_frame_itself() {
             assert_eq!(refused(&mut socket, &frame, "invalid_type").await["ref"], Value::Null);
         }
     }
-    // What a newer client says beside what is known is not looked at.
+    // Unknown fields of a newer client are ignored.
     for (body, _) in rows::UNKNOWN_FIELDS.iter().filter(|(body, _)| body.contains("\"prompt\"")) {
         socket.send_raw(Message::text(generate(body))).await;
         assert_eq!(socket.frame().await.unwrap()["type"], "ack", "{body}");

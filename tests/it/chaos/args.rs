@@ -1,11 +1,11 @@
 //! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1`.
 use std::time::Duration;
 
-/// What a run is asked to do.
+/// The task of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) time: Duration,
-    /// Decides which faults come in which order, and what is asked for; not when exactly.
+    /// Decides the order of the faults and of the requests, but not their exact times.
     pub(crate) seed: u64,
     /// Generations at a time.
     pub(crate) at_once: usize,
@@ -51,7 +51,7 @@ impl Args {
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// Dice of their own for each `user` of a run.
+    /// Dice for each `user` of a run.
     pub(crate) fn new(seed: u64, user: u64) -> Self {
         let mut dice = Self(seed ^ user.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         dice.roll(2);

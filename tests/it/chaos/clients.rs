@@ -1,5 +1,5 @@
-//! The clients: each starts generations one after the other, reads them with several readers that
-//! are cut and come back, cancels some, and has the checker look at all that was seen.
+//! The clients: each starts generations one after the other. It reads them with several readers
+//! that are cut and come back, cancels some, and lets the checker judge all records.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) const SCRIPTED: usize = 120;
 /// A generation that has not ended by then never does: longer than all faults in a row.
 const NEVER: Duration = Duration::from_secs(180);
 
-/// What one generation is to be.
+/// The plan of one generation.
 struct Plan {
     key: String,
     body: Value,
@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// Goes on until `over`; what was begun is brought to its end.
+/// Goes on until `over`; the begun generations are brought to their end.
 pub(crate) async fn client(
     any: Client,
     seed: u64,

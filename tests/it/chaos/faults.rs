@@ -19,7 +19,7 @@ use crate::report::Report;
 
 /// Between two faults.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two looks whether Postgres has stopped.
+/// Between two checks whether Postgres has stopped.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Everything that can be broken.
@@ -35,7 +35,7 @@ const LISTENERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_ac
 const BACKENDS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
     where pid <> pg_backend_pid() and datname = current_database()";
 
-/// Breaks something every second until `over`, and mends everything.
+/// Breaks something every second until `over`, and mends everything in the end.
 pub(crate) async fn storm(
     victims: Victims,
     seed: u64,

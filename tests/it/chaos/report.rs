@@ -1,4 +1,4 @@
-//! What happened in a run; what was wrong is kept in a file.
+//! The events of a run; a file keeps the faults.
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::history::History;
 
-/// Histories that are kept: one is enough to understand a fault, a flood helps nobody.
+/// Histories that are kept: one is enough to understand a fault, and a flood helps nobody.
 const KEPT: usize = 20;
 
 /// Counts, from all clients and all faults.
@@ -54,7 +54,7 @@ impl Report {
         counts.times.push(took);
     }
 
-    /// Says them at once, and writes the first histories down.
+    /// Prints them at once, and writes the first histories down.
     pub(crate) fn violations(&self, history: &History, found: Vec<String>) {
         let mut counts = self.lock();
         found.iter().for_each(|violation| println!("VIOLATION {violation:.600}"));
@@ -103,7 +103,7 @@ impl Report {
     }
 }
 
-/// Where a history, or what a server said, is kept.
+/// The place where a history, or a server's output, is kept.
 pub(crate) fn kept(seed: u64, name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}-{name}.txt"))
 }

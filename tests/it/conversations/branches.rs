@@ -1,4 +1,4 @@
-//! Edits, other answers, and the branch that is looked at.
+//! Edits, other answers, and the branch that a reader looks at.
 use serde_json::{Value, json};
 
 use super::{answers, told_model};

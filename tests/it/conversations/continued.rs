@@ -189,7 +189,8 @@ async fn what_cannot_go_on_says_why_and_starts_nothing() {
     app.stop().await;
 }
 
-/// As after a crash: a server that turns out not to go on answers anew, and its readers are told.
+/// As after a crash: a server that turns out not to go on answers anew, and its readers get a
+/// notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_to_go_on_begins_again() {
     let script = vec![

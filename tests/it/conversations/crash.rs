@@ -8,8 +8,8 @@ use crate::database::TestDatabase;
 use crate::harness::{TestApp, config, model_config};
 use crate::process::{Server, command};
 
-/// Kills a server in the middle of an answer; the other one, on the same database, and what its
-/// readers saw in all.
+/// Kills a server in the middle of an answer. Gives the other one, on the same database, and the
+/// records of its readers.
 async fn killed(model: &str) -> (TestApp, Talk, Turn, Vec<Received>) {
     let database = TestDatabase::create().await;
     let dir = TempDir::new().unwrap();

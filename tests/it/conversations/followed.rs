@@ -11,7 +11,7 @@ use crate::keys::make_key;
 use crate::upstream::{Answer, Gate, Upstream};
 use lastword::engine::Anonymous;
 
-/// Two servers on one database: one for everybody, and one that lets nobody in without a key.
+/// Two servers on one database: one open for everybody, and one that requires a key.
 async fn two(upstream: &Upstream) -> [TestApp; 2] {
     let database = TestDatabase::create().await;
     make_key(&database, &[]).await;

@@ -1,4 +1,5 @@
-//! OpenAI's Conversations over the same tree: items in, out, paged and taken, and responses in them.
+//! OpenAI's Conversations over the same tree: items in, out, paged and taken, and responses in
+//! them.
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -137,7 +138,7 @@ async fn responses_go_on_in_a_conversation_with_calls_and_results() {
     app.stop().await;
 }
 
-/// A call that nobody answers is not told again: no model's server would take it.
+/// A call that nobody answers does not go up again: no model's server would take it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_call_keeps_no_conversation_from_going_on() {
     let (app, upstream) = TestApp::scripted(Answer::sse().text("ok").complete(), |_| {}).await;

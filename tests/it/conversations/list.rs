@@ -40,7 +40,7 @@ async fn newest_first_and_no_page_repeats_another() {
         query.extend(cursor.as_deref().map(|c| ("cursor", c)));
         let (more, next) = page(client, &query).await;
         seen.extend(more);
-        // One that was seen, and one that was not, become the newest while pages are turned.
+        // Two become the newest while pages are turned: one that was seen, and one that was not.
         talks[6].patch(&json!({"title": "moved"})).await;
         talks[0].patch(&json!({"title": "moved"})).await;
         cursor = next;

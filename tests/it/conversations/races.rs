@@ -60,7 +60,7 @@ async fn of_many_repeats_at_once_one_is_new() {
     app.stop().await;
 }
 
-/// Answers of one conversation that end at once, on two lanes: they wait for each other in one
+/// Answers of one conversation that end at once, on two lanes. They wait for each other in one
 /// order, and each is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_end_together_are_all_there() {

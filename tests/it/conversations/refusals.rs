@@ -1,4 +1,4 @@
-//! What is wrong with a request about conversations is said clearly, and stores nothing.
+//! A fault in a request about conversations is described clearly, and stores nothing.
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ async fn what_does_not_exist_looks_the_same() {
         for (method, path, body) in routes {
             let (status, mut problem) = told(request(&app.client, method, &path, body).await).await;
             assert_eq!(status, 404, "{path}: {problem}");
-            // The same for OpenAI's SDKs, which a generation's start has no place for.
+            // The same for OpenAI's SDKs, for which a generation's start has no place.
             let error = problem.as_object_mut().unwrap().remove("error").unwrap_or_default();
             assert_eq!(error["message"], problem["detail"], "{path}");
             bodies.push(problem);

@@ -1,4 +1,4 @@
-//! What is another tenant's does not exist, on every way into the store.
+//! The data of another tenant does not exist, on every way into the store.
 use lastword::domain::conversation::{Change, Content, NewMessage, ParentAsked, TurnAsked};
 use lastword::domain::generation::Request;
 use lastword::domain::id::{ConversationId, MessageId, Tenant};
@@ -85,7 +85,7 @@ async fn another_tenant_sees_and_changes_nothing() {
     let start = engine.start(said(&other, id, ParentAsked::Active)).await;
     assert!(matches!(start, Err(StartError::NoConversation)), "{start:?}");
 
-    // Nor a message of it below one's own.
+    // Nor can a message of it stand below one's own.
     let own = engine
         .new_conversation(&lastword::domain::conversation::NewConversation {
             tenant: other.clone(),

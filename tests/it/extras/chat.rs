@@ -14,7 +14,7 @@ fn body() -> Value {
     })
 }
 
-/// A chunk of OpenAI's, with what `choice` and `more` have instead.
+/// A chunk of OpenAI's, with the other fields of `choice` and `more`.
 fn chunk(choice: Value, more: Value) -> String {
     let mut all = json!({
         "id": "chatcmpl-up", "object": "chat.completion.chunk", "created": 1, "model": "up",
@@ -83,7 +83,7 @@ fn id(frames: &[Value]) -> String {
     frames[0]["id"].as_str().unwrap().to_owned()
 }
 
-/// All that the frames have at a place, lists joined.
+/// All values of the frames at a place, lists joined.
 fn joined(frames: &[Value], place: &str) -> Vec<Value> {
     let lists = frames.iter().filter_map(|frame| frame.pointer(place)?.as_array());
     lists.flatten().cloned().collect()
@@ -170,7 +170,7 @@ async fn numbers_keep_their_form_and_a_native_reader_has_the_fields() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_continuation_doubles_nothing() {
     let cut = Answer::sse().data(&says("Hel")).data(&says("lo, what a day")).cut();
-    // Sent without its last word, the text is gone on with from that word.
+    // The text is sent without its last word, and goes on from that word.
     let more = Answer::sse().data(&says(" day")).data(&says(" it")).data(&says(" is")).complete();
     let again =
         Answer::sse().data(&says("what a day")).data(&says(" it")).data(&says(" is")).complete();
@@ -193,7 +193,7 @@ async fn a_continuation_doubles_nothing() {
     }
 }
 
-/// An attempt that is void takes its fields along.
+/// A void attempt loses its fields with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_void_is_not_told_again() {
     let scripts = vec![

@@ -26,7 +26,7 @@ fn says(text: &str) -> Value {
     json!({ "type": "text_delta", "text": text })
 }
 
-/// What the provider's search found, which may be nothing.
+/// The results of the provider's search, which may be empty.
 fn found() -> Value {
     json!({ "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [],
         "caller": { "type": "direct" } })
@@ -139,8 +139,8 @@ async fn what_a_message_says_comes_out_again() {
     pair.stop().await;
 }
 
-/// A block of the provider's that was not at its end when the answer broke off is not told, and
-/// what was told before is there once.
+/// A block of the provider may not be at its end when the answer breaks off. It is not sent then,
+/// and earlier content is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_breaks_off_is_not_told() {
     let text = json!({ "type": "text", "text": "" });

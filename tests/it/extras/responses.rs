@@ -43,7 +43,7 @@ fn item(events: Events, place: u32, end: &str, item: &Value) -> Events {
     events.event(&format!("response.output_item.{end}"), fields)
 }
 
-/// Thoughts in two parts that nobody else can read.
+/// Thoughts in two parts that only the upstream can read.
 fn thinks(mut events: Events) -> Events {
     let begun = json!({ "id": "rs_68_0", "type": "reasoning", "summary": [] });
     events = item(events, 0, "added", &begun);
@@ -151,7 +151,7 @@ fn kind<'a>(frames: &'a [Value], kind: &str) -> Vec<&'a Value> {
     frames.iter().filter(|frame| frame["type"] == kind).collect()
 }
 
-/// The output without what of its ids is ours.
+/// The output without our part of its ids.
 fn plain(output: &Value, of: &str) -> Value {
     let of = of.strip_prefix("resp_").unwrap();
     let mut text = output.to_string();
@@ -217,7 +217,7 @@ async fn what_a_response_says_comes_out_again() {
     pair.stop().await;
 }
 
-/// What comes back from the client goes up under the ids that the upstream gave.
+/// Items that come back from the client go up under the ids that the upstream gave.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_go_up_again_under_the_ids_that_they_came_with() {
     let pair = Pair::over_responses(everything()).await;
@@ -235,8 +235,8 @@ async fn items_go_up_again_under_the_ids_that_they_came_with() {
     pair.stop().await;
 }
 
-/// An attempt that is void takes its items along, and one that breaks off in the middle of a tool
-/// of the provider's leaves it incomplete.
+/// A void attempt loses its items with it. One that breaks off in the middle of a tool of the
+/// provider leaves the item incomplete.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_of_a_void_attempt_are_not_told_again() {
     let begun = json!({ "id": "ws_1", "type": "web_search_call", "status": "in_progress" });

@@ -1,5 +1,5 @@
-//! Tools that take a text, and those of a namespace: a client has its calls in its own form, whatever
-//! protocol its model speaks.
+//! Tools that take a text, and those of a namespace. A client has its calls in its own form, for
+//! every protocol of its model.
 use serde_json::{Value, json};
 
 use super::Pair;
@@ -76,7 +76,7 @@ async fn a_response_over_chat_completions_has_its_own_calls() {
     assert_eq!(deltas, INPUT);
     assert_eq!(whole["tools"], tools(), "as the client has them");
 
-    // The calls and what the tools answered go up as those of the functions that the model knows.
+    // The calls and the results of the tools go up as those of the functions that the model knows.
     let answer = json!({ "type": "custom_tool_call_output", "call_id": "call_1", "output": "é" });
     let files = json!({ "type": "function_call_output", "call_id": "call_2", "output": "{}" });
     let input = json!([{ "role": "user", "content": "hi" }, output[0], output[1], answer, files]);
@@ -107,7 +107,7 @@ fn custom() -> Value {
     json!([{ "type": "custom", "custom": { "name": "sh" } }])
 }
 
-/// What a chat client has of the call, live and in one piece.
+/// A chat client's view of the call, live and in one piece.
 async fn asked_in_chat(pair: &Pair) {
     let body = json!({ "messages": [{ "role": "user", "content": "hi" }], "tools": custom() });
     let (live, whole) = pair.all_ways(completion, &body).await;
@@ -163,7 +163,7 @@ async fn a_completion_has_its_own_calls_over_every_wire() {
     pair.stop().await;
 }
 
-/// A reader of the events has arguments that are JSON, and is told what they stand for.
+/// A reader of the events has arguments that are JSON, and learns their form.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_such_a_call_as_that_of_a_function() {
     let pair = Pair::start("/v1/responses", "openai", functions()).await;

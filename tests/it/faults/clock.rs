@@ -1,4 +1,4 @@
-//! An instance whose clock is wrong by an hour: leases are the database's business.
+//! An instance whose clock is wrong by an hour: only the database decides about leases.
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
@@ -51,7 +51,7 @@ async fn build(dir: &Path) -> PathBuf {
     library
 }
 
-/// By how many seconds the clock that made the id is ahead of the database's.
+/// The seconds by which the clock that made the id is ahead of the database's.
 async fn ahead(fleet: &Fleet, id: &str) -> f64 {
     let made = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap();
     let created = "select extract(epoch from created_at)::float8 from generations where id = $1";
@@ -90,7 +90,7 @@ async fn a_clock_that_is_an_hour_off_neither_takes_nor_loses_a_lease() {
     }
     let histories = assert_kept(fleet.any(), histories).await;
     assert_eq!(taken_over(&histories), 0, "nobody took what was not his");
-    // The one that is behind still sees when the other is gone.
+    // The instance whose clock is behind still sees when the other is gone.
     let prompt = demo(60, 50, 3);
     let start = begin(&fleet.client(0), "left", &body(&prompt)).await;
     let mut reader = Follower::new(fleet.any(), &start.id);

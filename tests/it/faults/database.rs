@@ -1,4 +1,4 @@
-//! Postgres restarts, throws its listeners out, or is busy for long.
+//! Postgres restarts, closes its listeners' connections, or is busy for long.
 use futures_util::future::join_all;
 use lastword::store::embedded::Embedded;
 use nix::sys::signal::{Signal, kill};

@@ -1,4 +1,5 @@
-//! What every deploy does: connections are cut, one instance after the other stops and comes back.
+//! Every deploy does this: it cuts connections, and one instance after the other stops and comes
+//! back.
 use std::time::Duration;
 
 use futures_util::future::join_all;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::client::{assert_whole, text};
 use crate::harness::TestApp;
 
-/// Panics in the middle of its first answer, when it is told to.
+/// Panics in the middle of its first answer, when the test says so.
 #[derive(Default)]
 struct Fragile {
     asked: AtomicUsize,

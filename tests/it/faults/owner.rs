@@ -61,7 +61,7 @@ async fn an_owner_paused_past_its_lease_lets_go_of_its_upstream_when_it_wakes() 
     fleet.members[0].pause();
     there.until("resumed").await;
     fleet.members[0].wake();
-    // The model speaks for another three seconds: whoever closes first is the old owner.
+    // The model speaks for another three seconds: an owner that closes before is the old one.
     upstream.closed().await;
     assert_eq!(upstream.requests().len(), 2, "one for each owner");
     let readers = vec![here.finish().await, there.finish().await];
@@ -83,7 +83,7 @@ async fn commits_whose_replies_are_lost_are_there_once() {
     for lost in 1..=5 {
         near.take(10).await;
         fleet.members[0].proxy.lose(1);
-        // What follows waits for the lane, which must find out what became of its commit.
+        // The next step waits for the lane, which must find out the outcome of its commit.
         while fleet.members[0].proxy.lost() < lost {
             near.take(1).await;
         }
@@ -110,7 +110,7 @@ async fn an_owner_that_no_longer_reaches_the_database_is_taken_over() {
     let id = start.id.clone();
     let mut histories =
         vec![History { id, starts: vec![start], readers, text, ..History::default() }];
-    // The one behind the hole comes back to the database by itself, and serves again.
+    // The instance behind the hole comes back to the database by itself, and serves again.
     histories.push(watch(&fleet.client(0), "after", &body(&demo(5, 100, 6)), 1).await);
     assert_kept(fleet.any(), histories).await;
     fleet.stop().await;

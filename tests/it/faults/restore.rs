@@ -16,7 +16,7 @@ use crate::fleet::Fleet;
 use crate::history::{Connection, History};
 use crate::watch::{Follower, assert_kept, begin, body, demo, view, watch};
 
-/// Between two looks whether Postgres has stopped.
+/// Between two checks whether Postgres has stopped.
 const LOOK: Duration = Duration::from_millis(10);
 
 async fn stop(server: &Embedded, cluster: &Path) {
@@ -27,7 +27,7 @@ async fn stop(server: &Embedded, cluster: &Path) {
     }
 }
 
-/// A copy with all owners and modes, in place of what is there.
+/// A copy with all owners and modes, in place of the present directory.
 async fn copy(from: &Path, to: &Path) {
     if to.exists() {
         std::fs::remove_dir_all(to).unwrap();
@@ -45,7 +45,7 @@ fn was_told(connections: &[Connection]) -> bool {
     events.any(|e| e.name == "snapshot" && e.json()["reason"] == "cursor_ahead")
 }
 
-/// The new history is soon longer than the old one was: a reader's cursor alone says nothing.
+/// The new history is soon longer than the old one: a reader's cursor alone proves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     let (mut server, dir) = own_server().await;
@@ -63,7 +63,7 @@ async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     stop(&server, &cluster).await;
     copy(&cluster, &backup).await;
     revive(&mut server).await;
-    // All have seen what the backup does not have.
+    // All have seen events that the backup does not have.
     let client = fleet.client(0);
     let beyond = readers.iter_mut().map(|reader| async {
         let last = last_seq(&client, &reader.id).await;
@@ -79,7 +79,7 @@ async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     stop(&server, &cluster).await;
     copy(&backup, &cluster).await;
     revive(&mut server).await;
-    // Whatever the paused instance has read last is there again, and is not the same.
+    // The last row that the paused instance has read is there again, and is not the same.
     for (id, head) in ids.iter().zip(heads) {
         let goes_on = async {
             let mut looks = interval(LOOK);

@@ -1,4 +1,4 @@
-//! The checker sees what it is there for: a true history, and one lie at a time.
+//! The checker finds every kind of fault: it gets a true history, and one lie at a time.
 use reqwest::StatusCode;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The same when it is we who die.
+//! The same when our own process dies.
 use super::*;
 use crate::database::TestDatabase;
 use crate::harness::config;

@@ -1,7 +1,7 @@
-//! llama.cpp's own streams, as `llama-server` 11434 has them: a request with `X-Conversation-Id` goes
-//! on when its client is gone, `GET /v1/stream?conv_id=NAME&from=0` gives its very bytes, live and for
-//! 300 s after its end, an unknown name is 404, a place ahead of the stream is 200 and empty, and only
-//! `DELETE` stops it (204).
+//! llama.cpp's own streams, as `llama-server` 11434 has them. A request with `X-Conversation-Id`
+//! goes on when its client is gone. `GET /v1/stream?conv_id=NAME&from=0` gives its very bytes, live
+//! and for 300 s after its end. An unknown name is 404, and a place ahead of the stream is 200 and
+//! empty. Only `DELETE` stops it (204).
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -38,7 +38,7 @@ struct Streams {
     name: Arc<Mutex<Option<String>>>,
     /// How the nth stream ends, behind so many frames.
     breaks: Vec<(usize, Break)>,
-    /// What is answered in place of a stream that goes on.
+    /// The answer in place of a stream that goes on.
     lost: Option<Answer>,
 }
 
@@ -131,7 +131,7 @@ async fn a_stream_that_is_cut_anywhere_is_heard_to_its_end() {
         let calls = json!([{ "id": "c1", "name": "f", "arguments": "{\"x\":1}" }]);
         assert_eq!(view["tool_calls"], calls, "{name}: {events:#?}");
         let usage = json!({ "input_tokens": 7, "output_tokens": 10, "exact": true });
-        // Behind the finish an answer is whole, whether its usage was told or not.
+        // Behind the finish reason an answer is whole, with or without its usage.
         let (at, _) = streams.breaks[0];
         if at + 1 != streams.frames.len() {
             assert_eq!(view["usage"], usage, "{name}");
@@ -143,7 +143,7 @@ async fn a_stream_that_is_cut_anywhere_is_heard_to_its_end() {
     app.stop().await;
 }
 
-/// Nothing is kept any more: the text is gone on with as with `prefix`.
+/// The server keeps nothing any more: the text goes on as with `prefix`.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_gone_is_continued_behind_the_text() {
     let text_only = || {
@@ -197,7 +197,8 @@ async fn a_cancel_stops_the_stream_before_its_receipt() {
     app.stop().await;
 }
 
-/// The name is in the row before the request: who dies right behind that leaves no answer alone.
+/// The name is in the row before the request: an owner that dies right behind that leaves no answer
+/// alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_behind_its_request_leaves_the_name() {
     let streams = Streams::new(frames(), &[(0, STALL)]);

@@ -1,4 +1,5 @@
-//! Generations that lose their owner: cancels beside a take-over, what is given up, and draining instances.
+//! Generations that lose their owner: cancels beside a take-over, disowned generations, and
+//! draining instances.
 use super::*;
 
 #[tokio::test]

@@ -176,7 +176,7 @@ async fn a_continuation_gets_what_is_left_of_the_limit() {
     assert_eq!(text(&events), "One two three");
     let limits =
         upstream.requests().iter().map(|r| r.body["max_tokens"].clone()).collect::<Vec<_>>();
-    // Of 12 tokens 10 are left; the two of "two " are said again.
+    // Of 12 tokens 10 are left; the two of "two " are repeated.
     assert_eq!(limits, [json!(12), json!(12)]);
     app.stop().await;
 }

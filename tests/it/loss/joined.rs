@@ -1,5 +1,5 @@
-//! A text that breaks off at any character goes on as if it had not, at servers that behave as real
-//! ones were seen to: behind half a token a model loses letters, joins words and indents wrongly.
+//! A text that breaks off at any character goes on as if it had not. The servers behave as real
+//! ones were seen to. Behind half a token a model loses letters, joins words and indents wrongly.
 use std::collections::HashSet;
 use std::sync::Mutex;
 
@@ -56,16 +56,16 @@ const PIECES: [&str; 47] = [
     " |",
 ];
 
-/// How a server goes on behind a text that it was sent.
+/// The way in which a server goes on behind a text.
 #[derive(Clone, Copy)]
 enum Habit {
-    /// llama.cpp 11434, chat completions with `continue_final_message`, a raw template: what it
-    /// says follows the last character. At ends of tokens 41 of 44 seams were sound, elsewhere 1 of 56.
+    /// llama.cpp 11434, chat completions with `continue_final_message`, a raw template: its text
+    /// follows the last character. At ends of tokens 41 of 44 seams were sound, elsewhere 1 of 56.
     Exact,
-    /// vLLM 0.32 with 7 of 20 templates (Qwen3.5, Llama 3.2, …): white space at the end is trimmed, and
-    /// 24 of 24 cuts behind white space said it twice.
+    /// vLLM 0.32 with 7 of 20 templates (Qwen3.5, Llama 3.2, …): white space at the end is trimmed.
+    /// 24 of 24 cuts behind white space repeated it.
     Trims,
-    /// llama.cpp 11434, `/v1/messages`: the text that was sent is said first.
+    /// llama.cpp 11434, `/v1/messages`: it first repeats the text that was sent.
     Echoes,
     /// No server in particular: its first words are other ones, as at a temperature above 0.
     Strays,
@@ -81,7 +81,7 @@ const SERVERS: [(&str, &str, Habit); 7] = [
     ("responses-trims", "responses", Habit::Trims),
 ];
 
-/// Where tokens end, in bytes.
+/// The ends of tokens, in bytes.
 fn borders() -> Vec<usize> {
     (0..PIECES.len()).map(|n| PIECES[..n].concat().len()).collect()
 }
@@ -160,7 +160,8 @@ async fn an_answer_that_breaks_off_at_any_character_is_sound() {
         let mut sound = 0;
         let ends = borders();
         for (at, (text, attempts)) in ats.iter().zip(answers) {
-            // What strays is asked behind the whole text, where half a token is half a token.
+            // A text that strays is asked behind the whole text, where half a token is half a
+            // token.
             let may = matches!(habit, Habit::Strays) && !ends.contains(at);
             assert!(text == whole || may, "{name}: {:?}\n{text}", &whole[..*at]);
             assert_eq!(attempts, 2, "{name}: asking once more is no attempt");
@@ -193,7 +194,7 @@ async fn what_is_said_again_is_counted_but_no_part_of_the_limit() {
     let events = app.client.all(&id, 0).await;
     assert_eq!(text(&events), "One two three");
     let usage = events.last().unwrap().json()["usage"].clone();
-    // 8 bytes, 9 bytes that were dropped, and 2 tokens that were told.
+    // 8 bytes, 9 bytes that were dropped, and 2 tokens that were reported.
     assert_eq!(usage["output_tokens"], 2 + 3 + 2, "{usage}");
     let sent: Vec<String> = upstream.requests().iter().map(|r| r.so_far().to_owned()).collect();
     assert_eq!(sent, ["", "One", "One two "], "then behind the whole text");

@@ -1,4 +1,4 @@
-//! Settings that could never do what they say are refused at the start.
+//! Settings that could never work are refused at the start.
 use lastword::app::{App, ModelsError};
 
 use crate::database::TestDatabase;

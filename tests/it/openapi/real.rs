@@ -1,4 +1,4 @@
-//! What a running server really says, held against the schemas.
+//! The answers of a running server, compared with the schemas.
 use std::process::Stdio;
 
 use reqwest::{Method, StatusCode};

@@ -9,7 +9,7 @@ use crate::harness::TestApp;
 /// Pages for people: not the API.
 const PAGES: [&str; 7] = ["/", "/c/", "/shared/", "/static/", "/docs", "/admin", "/worker.js"];
 
-/// Every path literal that is handed to `endpoint(…)` below src/http, or is named for it.
+/// Every path literal that is an argument of `endpoint(…)` below src/http, or a constant for it.
 fn routed() -> BTreeSet<String> {
     let src = crate::program::root().join("src");
     let mut found: BTreeSet<String> = paths_in(&source("http.rs")).into_iter().collect();
@@ -82,7 +82,7 @@ async fn every_route_is_in_the_document_and_nothing_else() {
 
     for (path, methods) in &described {
         let real = path.replace("{id}", "x").replace("{token}", "x").replace("{model}", "demo");
-        // What the path itself says that it answers, and then whether that is so.
+        // The methods that the path itself names, and then a test of each.
         let trace = send(&app, Method::TRACE, &real).await;
         assert_eq!(trace.status(), 405, "{path}");
         let allow = trace.headers()["allow"].to_str().unwrap().to_owned();
@@ -157,7 +157,7 @@ async fn every_frame_and_close_code_is_in_the_document_and_nothing_else() {
         .collect();
     assert_eq!(codes, described);
     let mut events = variants(&source("domain/event.rs"), "Event");
-    // What a newer version wrote: it has its own words.
+    // The entries of a newer version have their own words.
     events.remove("unknown");
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let described = schemas["Event"]["oneOf"].as_array().unwrap().iter().map(|of| {

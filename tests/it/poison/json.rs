@@ -15,7 +15,7 @@ impl Json {
     }
 }
 
-/// Numbers that somebody's parser reads differently.
+/// Numbers that some parsers read differently.
 const NUMBERS: [&str; 22] = [
     "0",
     "-0",
@@ -37,12 +37,12 @@ const NUMBERS: [&str; 22] = [
     "123456789012345678901234567890",
     "0.30000000000000004",
     "435.99999999999994",
-    // No double has room for these.
+    // Numbers beyond the range of a double.
     "1e400",
     "-1E309",
 ];
 
-/// Pieces of texts: as they are escaped, and what they say.
+/// Pieces of texts: in their escaped form, and as text.
 const PIECES: [(&str, &str); 12] = [
     (r"\u0000", "\u{FFFD}"),
     (r"\ud83d", "\u{FFFD}"),
@@ -63,7 +63,7 @@ fn text() -> impl Strategy<Value = Json> {
         3 => "[a-z_ ]{0,4}".prop_map(|s| (s.clone(), s)),
         2 => prop::sample::select(&PIECES[..]).prop_map(|(s, r)| (s.to_owned(), r.to_owned())),
     ];
-    // One after the other, two halves of a pair would be a whole: a letter keeps them apart.
+    // Two halves of a pair would be a whole if they stood together: a letter keeps them apart.
     prop::collection::vec(piece, 0..4).prop_map(|pieces| {
         let (sent, read): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
         Json { sent: format!("\"{}\"", sent.join("x")), read: format!("\"{}\"", read.join("x")) }
@@ -108,7 +108,7 @@ fn value() -> impl Strategy<Value = Json> {
     leaf().prop_recursive(4, 24, 5, |inner| prop_oneof![object(inner.clone()), array(inner)])
 }
 
-/// An object; one in ten is nested about as deeply as anybody reads.
+/// An object; one in ten is nested about as deeply as the limit allows.
 pub(super) fn document() -> impl Strategy<Value = Json> {
     let deep = (80usize..130, any::<bool>()).prop_map(|(levels, arrays)| {
         let (open, close) = if arrays { ("[", "]") } else { ("{\"k\":", "}") };

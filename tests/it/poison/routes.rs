@@ -1,4 +1,4 @@
-//! Every route that stores JSON of a client's, and where it is read again.
+//! Every route that stores JSON of a client, and the places where it is read again.
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) enum Route {
     Change,
 }
 
-/// What was accepted: whose it is, and what is to be read where.
+/// An accepted body: its tenant, its texts, and the places to read them.
 pub(super) struct Stored {
     route: Route,
     id: String,
@@ -39,7 +39,7 @@ impl Route {
         Self::Change,
     ];
 
-    /// Sends the `n`th body; `None` if it was refused, which has to be said by a field's name.
+    /// Sends the `n`th body; `None` if it was refused, which must name a field.
     pub(super) async fn send(self, client: &Client, n: usize, body: &Json) -> Option<Stored> {
         // Some still run when their server is killed.
         let runs = n % 40 < 4 && self != Self::Conversation;
@@ -158,7 +158,8 @@ fn refused(status: u16, json: &Value) {
     );
 }
 
-/// The generation that a dialect's answer is about. A reader who goes on keeps what runs.
+/// The generation that a dialect's answer is about. A reader that stays keeps the running answer
+/// alive.
 async fn streamed(client: &Client, path: &str, body: String, goes_on: bool) -> Option<String> {
     let post = client.http.post(format!("{}{path}", client.base));
     let post = post.header("content-type", "application/json");

@@ -1,4 +1,4 @@
-//! What is a whole answer, however it is cut, and what is not.
+//! Answers that are whole, however they are cut, and answers that are not.
 use super::*;
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn many_events_in_one_piece() {
     assert_eq!((deltas.len(), loss), (EVENTS + 1, None));
 }
 
-/// Each answer ends too early; what was said before is kept.
+/// Each answer ends too early; its text before that is kept.
 #[tokio::test]
 async fn truncation_is_never_success() {
     let cases = [

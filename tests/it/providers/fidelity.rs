@@ -1,4 +1,4 @@
-//! What goes up where client and upstream speak the same protocol: the client's own body.
+//! Client and upstream speak the same protocol: the client's own body goes up.
 use lastword::domain::source::{Source, WireProtocol};
 use lastword::providers::messages::Anthropic;
 use lastword::providers::responses::Responses;
@@ -22,7 +22,7 @@ fn adjusted(upstream: &Upstream, adjust: Adjust) -> Settings {
     Settings { adjust, continuation, timeouts: Timeouts::default(), ..settings(upstream) }
 }
 
-/// The request that a chat upstream with these settings gets, and what is told before the text.
+/// The request that a chat upstream with these settings gets, and the notices before the text.
 async fn sent(adjust: Adjust, attempt: Attempt) -> (Request, Vec<Delta>) {
     let upstream = Upstream::start(hello().complete()).await;
     let provider = OpenAi::new(adjusted(&upstream, adjust)).unwrap();

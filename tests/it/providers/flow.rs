@@ -1,4 +1,4 @@
-//! How an answer flows: requests, connections, back-pressure, and how it is let go.
+//! The flow of an answer: requests, connections, back-pressure, and the end of the connection.
 use super::*;
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_slow_consumer_slows_the_upstream_down() {
     let mut deltas = patient(&upstream).start(attempt("x", "")).await.unwrap();
     assert!(deltas.next().await.is_some());
     let before = resident_kib();
-    // Runs until the socket takes nothing more: two looks in a row at the same count.
+    // Runs until the socket takes nothing more: two checks in a row find the same count.
     let mut written = (0, upstream.written());
     let mut looks = tokio::time::interval(Duration::from_millis(100));
     while written.0 != written.1 {

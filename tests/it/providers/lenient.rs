@@ -1,4 +1,4 @@
-//! Upstreams that are slightly off, and yet understood.
+//! Upstreams that are slightly off, and that the provider understands.
 use lastword::domain::event::ToolCallDelta;
 use lastword::providers::responses::Responses;
 

@@ -1,4 +1,4 @@
-//! What the Anthropic provider makes of the Messages API, and of what else comes from there.
+//! The Anthropic provider's reading of the Messages API, and of other content from there.
 use lastword::domain::event::ToolCallDelta;
 use lastword::providers::messages::Anthropic;
 
@@ -126,7 +126,7 @@ async fn thinking_and_its_signature_come_beside_the_text() {
     assert_eq!(deltas.last(), Some(&stop_end()));
 }
 
-/// It grew without a bound, for it is one event and comes in pieces.
+/// This part grew without a bound, because it is one event and comes in pieces.
 #[tokio::test]
 async fn a_signature_that_does_not_end_is_not_kept_in_memory() {
     let piece = json!({ "type": "signature_delta", "signature": "x".repeat(300_000) });

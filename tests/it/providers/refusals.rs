@@ -1,4 +1,4 @@
-//! Every way in which an upstream says no, or nothing.
+//! Every way in which an upstream refuses, or does not answer.
 use super::*;
 
 use ErrorCode::{
@@ -6,7 +6,7 @@ use ErrorCode::{
     UpstreamUnavailable as Unavailable,
 };
 
-/// What is answered; code, retryable and seconds to wait of the loss; words in its message.
+/// The answer; code, retryable and seconds to wait of the loss; words in its message.
 type Refusal = (Answer, ErrorCode, bool, Option<u64>, &'static str);
 
 async fn all_lost(cases: Vec<Refusal>) {
@@ -131,7 +131,7 @@ async fn a_connection_lost_before_the_answer_is_not_tried_again() {
     }
 }
 
-/// What hangs is ended by the right clock.
+/// The right clock ends a stream that hangs.
 #[tokio::test]
 async fn silence_has_an_end() {
     use ErrorCode::{UpstreamStalled as Stalled, UpstreamTimeout as Timeout};

@@ -1,4 +1,4 @@
-//! What the provider makes of the Responses API, and of what else comes from there.
+//! The provider's reading of the Responses API, and of other content from there.
 use lastword::domain::event::ToolCallDelta;
 use lastword::domain::transcript::{Answer as Said, ToolCall};
 use lastword::ports::Resume;

@@ -1,4 +1,4 @@
-//! Tools and what became of them, on the way to the upstream.
+//! Tools and their results, on the way to the upstream.
 use lastword::domain::prompt::{OpenAiOnly, Tool, ToolChoice};
 use lastword::domain::transcript::ToolCall;
 use lastword::providers::messages::Anthropic;

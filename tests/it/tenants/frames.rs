@@ -106,7 +106,7 @@ async fn enter(houses: &Houses, key: &str) -> Socket {
     socket
 }
 
-/// The one answer, without the names. Whatever else comes would be somebody else's.
+/// The one answer, without the names. Any other frame would belong to another tenant.
 async fn alike(socket: &mut Socket, frame: &str, names: &Names) -> String {
     let mut frame: Value = serde_json::from_str(&names.fill(frame)).unwrap();
     frame["ref"] = json!("r");

@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("POST /v1/conversations", "a new one"),
     nothing("POST /v1/chat/completions", "takes no id"),
     nothing("POST /v1/completions", "takes no id"),
-    // What has ended behind it is only a place in one's own list.
+    // An id behind which the list has ended is only a place in one's own list.
     alike("GET /v1/generations", &[("?cursor={generation}", "", 200)]),
     alike(
         "POST /v1/generations",
@@ -166,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
     nothing("GET /v1/messages/batches/{path}", "always refused"),
     nothing("POST /v1/messages/batches/{path}", "always refused"),
     alike("GET /v1/messages/{id}", RETRIEVE),
-    // A chat's name is its client's own: a chat that nobody has begun is one without an answer.
+    // A chat's name is its client's own: a chat without any start is one without an answer.
     alike("POST /api/chat", &[("", r#"{"id":"{chat}","messages":[]}"#, 422)]),
     alike(
         "GET /api/chat/{id}/stream",

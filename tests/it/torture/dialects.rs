@@ -118,7 +118,7 @@ async fn each_server_is_understood() {
     for (_, keep_alives, datas, ..) in DIALECTS {
         let events = datas.iter().map(|data| format!("data: {data}\n\n{keep_alives}"));
         let stream = keep_alives.to_owned() + &events.collect::<String>();
-        // Cut at every byte, too: nothing depends on how TCP cuts it.
+        // Cut at every byte, too: the cuts of TCP do not matter.
         upstreams.push(Upstream::start(Answer::sse().raw(&stream)).await);
         upstreams.push(Upstream::start(everywhere(stream.as_bytes())).await);
     }

@@ -1,5 +1,5 @@
-//! The Responses API, for scripted answers: events that are numbered from 0, and a server that
-//! keeps its answer and plays it from any of them.
+//! The Responses API, for scripted answers. Events are numbered from 0, and the server keeps its
+//! answer and plays it from any of them.
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -116,14 +116,14 @@ impl Events {
     }
 }
 
-/// A server that keeps one answer. What is asked of it stands in its log.
+/// A server that keeps one answer. Its requests stand in its log.
 #[derive(Clone)]
 pub(crate) struct Keeper {
     pub(crate) events: Events,
     log: Arc<Mutex<Vec<String>>>,
-    /// What becomes of the nth stream behind event so many; others are played to their end.
+    /// The break of the nth stream behind event so many; others are played to their end.
     pub(crate) breaks: Vec<(usize, Break)>,
-    /// What is answered when the rest is asked for; the rest, if this is `None`.
+    /// The answer to a request for the rest; `None` gives the rest.
     pub(crate) refuses: Option<Answer>,
 }
 

@@ -1,4 +1,4 @@
-//! What a scripted upstream answers.
+//! The answers of a scripted upstream.
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ impl Gate {
 pub(super) enum Step {
     /// As one chunk of the body.
     Send(Vec<u8>),
-    /// As it is, past the chunked encoding.
+    /// Raw bytes, past the chunked encoding.
     Write(Vec<u8>),
     Wait(Gate),
     Stall,
@@ -69,7 +69,7 @@ impl Answer {
         Self { head: format!("HTTP/1.1 {status} scripted\r\n"), chunked: true, steps: vec![] }
     }
 
-    /// Not even a head: only what the steps do.
+    /// Not even a head: only the bytes of the steps.
     pub(crate) fn none() -> Self {
         Self { head: String::new(), chunked: false, steps: vec![] }
     }
@@ -157,7 +157,7 @@ impl Answer {
         self.step(Step::Flood { events, event: text_event(text) })
     }
 
-    /// Sends texts at a rate; 0 per second is as fast as they are taken.
+    /// Sends texts at a rate; 0 per second is as fast as the client reads.
     pub(crate) fn paced<'a>(self, texts: impl Iterator<Item = &'a str>, per_second: f64) -> Self {
         self.paced_raw(texts.map(text_event).collect(), per_second)
     }
@@ -205,7 +205,7 @@ fn usage_event(input: u64, output: u64) -> Vec<u8> {
 pub(crate) struct Model {
     /// How many tokens.
     pub(crate) tokens: usize,
-    /// Its pace; 0 is as fast as they are taken.
+    /// Its pace; 0 is as fast as the client reads.
     pub(crate) per_second: f64,
     /// Whether it goes on behind an assistant message with `prefix: true`; otherwise it begins
     /// from the start.
@@ -215,7 +215,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// All that it says.
+    /// All of its text.
     pub(crate) fn text(tokens: usize) -> String {
         (0..tokens).map(|n| format!("t{n} ")).collect()
     }
@@ -237,11 +237,11 @@ impl Model {
 
 pub(crate) type Respond = dyn Fn(&Request, usize) -> Answer + Send + Sync;
 
-/// What each request gets; the number of the request, from 0, decides too.
+/// The answer of each request; the number of the request, from 0, decides too.
 pub(crate) struct Script(pub(crate) Box<Respond>);
 
 impl Script {
-    /// What the function makes of each request and its number.
+    /// The function makes the answer from each request and its number.
     pub(crate) fn with(
         respond: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
     ) -> Self {

@@ -14,7 +14,7 @@ impl Dice {
     }
 }
 
-/// What the client remembers across its connections.
+/// The client's memory across its connections.
 #[derive(Default)]
 struct Memory {
     /// The generation that it follows, and what it saw of it.

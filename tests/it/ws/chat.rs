@@ -165,7 +165,8 @@ async fn what_is_wrong_is_told_to_its_request_or_closes() {
         };
         assert_eq!(refused["requestId"], second["requestId"], "one at a time is this one's limit");
         if second["requestId"] == "b" {
-            // The refusal has ended the request for the client; its answer is found again.
+            // The refusal has ended the request for the client; a later request finds its answer
+            // again.
             page.send(&json!({"type": "abort", "requestId": "b"})).await;
             page.send(&send("b2", "c2", "/demo tokens=100000 tps=50 ttft_ms=0")).await;
         }

@@ -1,4 +1,4 @@
-//! How a socket opens, and every way in which it ends.
+//! The opening of a socket, and every way in which it ends.
 use std::time::Duration;
 
 use serde_json::json;

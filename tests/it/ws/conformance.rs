@@ -50,7 +50,7 @@ fn close(code: u16, why: &[u8]) -> Vec<u8> {
     frame(FIN | CLOSE, &[&code.to_be_bytes(), why].concat())
 }
 
-/// What the server says.
+/// The server's frames.
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     /// The type of a text frame's object.
@@ -61,8 +61,8 @@ enum Said {
     End,
 }
 
-/// All that a server says to these bytes, to the end of the connection. Whoever sends nothing that
-/// ends it closes it.
+/// All that a server sends back for these bytes, to the end of the connection. A case that sends no
+/// ending of its own closes the connection.
 async fn answers(address: SocketAddr, bytes: &[u8], chunk: usize) -> Vec<Said> {
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.set_nodelay(true).unwrap();
@@ -112,11 +112,11 @@ fn parse(mut bytes: &[u8]) -> Vec<Said> {
     said
 }
 
-/// Connections at a time: most of a case is the second for which the server waits, behind its
-/// close, for the client to close the connection.
+/// Connections at a time. Most of a case is the second behind the server's close, in which it waits
+/// for the client to close the connection.
 const SIDE_BY_SIDE: usize = 64;
 
-/// Sends each case at once and byte by byte, and compares all that is said.
+/// Sends each case at once and byte by byte, and compares all answers.
 async fn check(app: &TestApp, cases: &[(&str, Vec<u8>, Vec<Said>)]) {
     let runs = cases.iter().flat_map(|case| {
         let pieces = if case.1.len() < 300 { 1 } else { 997 };

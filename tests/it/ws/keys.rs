@@ -1,4 +1,4 @@
-//! Who may use a socket, by real keys, and how it ends with its key.
+//! The right to use a socket, by real keys, and its end with the key.
 use serde_json::json;
 
 use crate::harness::TestApp;

@@ -238,7 +238,7 @@ async fn what_is_wrong_is_told_and_the_socket_serves_on() {
     assert_eq!((status, code.as_str()), (400, "cursor_ahead"));
     assert_eq!(about, "starting_after");
 
-    // What is no frame at all is forgiven a few times.
+    // Messages that are no frames are forgiven a few times.
     for _ in 0..20 {
         socket.send_raw(Message::text("{")).await;
         let Some(answer) = socket.frame().await else { break };
@@ -280,7 +280,7 @@ async fn a_cancel_ends_it_and_going_away_does_not() {
     other.send(&json!({"type": "response.cancel", "response_id": id})).await;
     let seen = rest(&mut other).await;
     assert_eq!(seen.last().unwrap()["response"]["status"], "cancelled");
-    // Once more, where nobody reads it: its end is told.
+    // Once more, without a reader: its end is reported.
     other.send(&json!({"type": "response.cancel", "response_id": id})).await;
     assert_eq!(rest(&mut other).await.last(), seen.last());
     drop(other);

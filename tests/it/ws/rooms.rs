@@ -1,4 +1,4 @@
-//! Typing and presence: who hears of whom, on which instance, and for how long.
+//! Typing and presence: the receivers, the instances, and the time for which they last.
 use serde_json::{Value, json};
 
 use crate::database::TestDatabase;
@@ -29,7 +29,7 @@ fn user(id: &str) -> Value {
     json!({"id": id, "name": id.to_uppercase(), "kind": "user"})
 }
 
-/// Reads on until a frame of this type says this.
+/// Reads on until a frame of this type has this content.
 async fn hears(socket: &mut Socket, kind: &str, expected: &Value) {
     let list = if kind == "typing" { "who" } else { "participants" };
     loop {
@@ -44,7 +44,7 @@ async fn types(socket: &mut Socket, conversation: &str, state: &str) {
     socket.send(&json!({"type": "typing", "conversation": conversation, "state": state})).await;
 }
 
-/// What comes before the answer to a ping: all that was on its way.
+/// The frames before the answer to a ping: all that were on their way.
 async fn before_pong(socket: &mut Socket) -> Vec<Value> {
     socket.send(&json!({"type": "ping", "ref": "p"})).await;
     let mut frames = Vec::new();

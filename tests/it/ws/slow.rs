@@ -36,7 +36,7 @@ async fn who_takes_nothing_is_really_closed() {
     while late.text().await.is_some() {}
     assert_eq!(late.closed, Some(4001), "who reads on after all hears why");
     assert_eq!(app.engine.metrics().slow_cut.get(), 1);
-    // The other one never reads: it is cut without a word, and holds nothing here.
+    // The other one never reads: it is cut without a close frame, and delays nothing here.
     app.until_sockets(0).await;
     while stuck.text().await.is_some() {}
     assert_eq!(stuck.closed, None);

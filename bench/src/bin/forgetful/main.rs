@@ -1,4 +1,5 @@
-//! `lastword serve` with a log that keeps no token: what durability costs is the difference (`bench price`).
+//! `lastword serve` with a log that keeps no token. The difference is the price of durability
+//! (`bench price`).
 mod log;
 
 use std::error::Error;
