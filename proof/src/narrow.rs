@@ -1,5 +1,6 @@
-//! A way to the target for a slow reader: it takes the beginning of an answer, and then nothing
-//! until it is told to go on. The kernel holds little for it, so that the server itself has to wait.
+//! A way to the target for a slow reader. It takes the beginning of an answer, and then nothing
+//! until it is told to go on. The kernel holds little for it, so that the server itself has to
+//! wait.
 use std::io;
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::client::now_us;
 
-/// What the kernel is to hold of an answer on this side.
+/// The bytes of an answer that the kernel may hold on this side.
 const BUFFER: u32 = 8 << 10;
 
-/// Packets are as small as on an Ethernet: with loopback's own, of 64 KiB, Linux holds 4 MiB of an
-/// answer on the server's side; with these, about 200 KiB.
+/// Packets are as small as on an Ethernet. With loopback's own, of 64 KiB, Linux holds 4 MiB of an
+/// answer on the server's side. With these, it holds about 200 KiB.
 #[cfg(unix)]
 const SEGMENT: u32 = 1460;
 

@@ -72,7 +72,7 @@ pub(crate) async fn all(
     true
 }
 
-/// What a scenario waits for first, in words.
+/// The first event that a scenario waits for, in words.
 fn waits(lab: &Lab, scenario: Scenario) -> String {
     let age = lab.kept.as_ref().map(|kept| kept.since.elapsed()).unwrap_or_default();
     let left = lab.settings.later.saturating_sub(age).as_secs();

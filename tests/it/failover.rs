@@ -143,8 +143,8 @@ async fn a_failover_needs_no_restart_though_connections_lead_to_the_standby() {
     let after = app.client.start_prompt("/demo tokens=5 tps=0").await;
     assert_whole(&app.client.all(&after, 0).await);
 
-    // The old primary is a standby now, and the address leads to it by mistake for a while: what was
-    // opened then stays open when the address is right again.
+    // The old primary is a standby now, and the address leads to it by mistake for a while.
+    // Connections from that time stay open when the address is right again.
     let first = rejoin(&first_dir, &second).await;
     router.lead_to(&first);
     router.cut();

@@ -4,8 +4,8 @@ use super::endings::{difference, shortened};
 use super::{Word, ending_word};
 use crate::history::{Connection, Event, History, Reader, Run, Scenario, View, text};
 
-/// Numbers go up by one, from the first on. One who comes late need not be told what is void: then
-/// numbers may be left out that other readers had before they were told so.
+/// Numbers go up by one, from the first on. A late reader need not be told of void content. Numbers
+/// may then be missing that other readers had before they were told so.
 pub(super) fn numbered(_: &History, run: &Run) -> Word {
     if !run.numbered {
         return None;

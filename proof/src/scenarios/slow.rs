@@ -1,6 +1,6 @@
-//! A reader that stops reading in the middle of an answer, beside one that reads on. What happens
-//! when is decided by what was read, and by no clock: the answer waits until the slow reader has
-//! stopped, and the slow reader until the other one is done.
+//! A reader that stops reading in the middle of an answer, beside one that reads on. Reads decide
+//! the order of events, and no clock does. The answer waits until the slow reader has stopped, and
+//! the slow reader until the other one is done.
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 

@@ -1,4 +1,4 @@
-//! Who tries to get another's answer, or to pay for one's own twice.
+//! Clients that try to get another's answer, or to pay for one's own twice.
 use std::time::Duration;
 
 use futures_util::future::join_all;
