@@ -8,8 +8,7 @@ use crate::upstream::Script;
 
 /// Cancelled in the middle: by a request, or by going away where the protocol has none.
 pub(super) async fn cancel(lab: &mut Lab, run: &mut Run, mut script: Script) -> Result<(), String> {
-    // The answer is longer than a cancel may take. Otherwise its own end would be taken for the
-    // effect of a cancel.
+    // The answer goes on for longer than a cancel may take, or its own end would be seen as one.
     let wait = millis(lab.settings.cancel_within);
     script.gap_ms = script.gap_ms.max(1);
     script.tokens = usize::try_from(2 * wait / script.gap_ms).unwrap_or(usize::MAX).max(50);
