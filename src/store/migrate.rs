@@ -95,7 +95,7 @@ async fn holder(pid: i32, sessions: &Sessions) -> Result<Option<(i32, String)>, 
     .await
 }
 
-/// Runs the migrations of `ours` that are missing, beside instances that are at work: as a start does.
+/// Runs the migrations of `ours` that are missing, beside instances at work, as a start does.
 ///
 /// # Errors
 /// [`ConnectError::Migrate`] for one that fails, also after a minute of tries for a table in use.
