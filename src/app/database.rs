@@ -149,8 +149,8 @@ fn one_place(url: &str) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The same with a host, where a user is named without one: `postgres://me@/db?host=/run`. libpq takes
-/// that, and the parser does not.
+/// The same with a host, where a user is named without one: `postgres://me@/db?host=/run`. libpq
+/// takes that, and the parser does not.
 fn with_a_host(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

@@ -37,8 +37,8 @@ impl PgLog {
         Ok(cut)
     }
 
-    /// The session whose transaction, open for `least`, keeps most from being cleaned up. Folds spare
-    /// the rows of lanes while there is one.
+    /// The session whose transaction, open for `least`, keeps most from being cleaned up. Folds
+    /// spare the rows of lanes while there is one.
     ///
     /// # Errors
     /// The database does not answer.
