@@ -38,6 +38,8 @@ enum Variant {
     /// A take-over sees the log as it was when its transaction began, before it waited for the
     /// appends under way. This is the isolation level `repeatable read`.
     OldSnapshot,
+    /// A lane that replaces an old one goes on with what that one knew, and looks up no epoch.
+    UncheckedLane,
 }
 
 /// How much of everything there is.
@@ -56,6 +58,8 @@ struct Protocol {
     /// Whether the beginning of a claim's transaction, and its snapshot, is a step of its own:
     /// twice the states.
     snapshots: bool,
+    /// Whether a lane may be replaced because it is old, which counts as a fault.
+    renewals: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +130,7 @@ const SMALL: Protocol = Protocol {
     cancels: 1,
     comes_back: true,
     snapshots: false,
+    renewals: false,
 };
 
 /// Visits every state that can be reached, or those until a rule is broken; prints how many there
@@ -193,6 +198,11 @@ fn two_generations_in_one_transaction() {
 }
 
 #[test]
+fn lanes_that_are_replaced() {
+    holds("lanes that are replaced", Protocol { renewals: true, cancels: 0, ..SMALL });
+}
+
+#[test]
 fn every_run_ends_whatever_its_order() {
     let checked = properties::all_runs_end(&SMALL).unwrap();
     println!("all runs of {checked} states end");
@@ -222,4 +232,10 @@ fn lanes_that_a_take_over_leaves_open_fence_nobody() {
 fn a_claim_that_reads_from_an_older_snapshot_gives_a_seq_away_twice() {
     let wrong = Protocol { variant: Variant::OldSnapshot, snapshots: true, ..SMALL };
     fails(wrong, &[properties::NO_REPEAT, properties::DURABLE]);
+}
+
+#[test]
+fn a_lane_that_replaces_another_and_looks_up_no_epoch_passes_the_fence() {
+    let wrong = Protocol { variant: Variant::UncheckedLane, renewals: true, ..SMALL };
+    fails(wrong, &[properties::DURABLE, properties::ONE_WRITER, properties::NO_REPEAT]);
 }

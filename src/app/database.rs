@@ -34,8 +34,9 @@ impl Database {
         };
         if let Some(url) = &config.database_url {
             one_place(url)?;
-            let options: PgConnectOptions =
-                url.parse().map_err(|e: sqlx::Error| AppError::DatabaseUrl(e.to_string()))?;
+            let options: PgConnectOptions = with_a_host(url)
+                .parse()
+                .map_err(|e: sqlx::Error| AppError::DatabaseUrl(e.to_string()))?;
             // Not the URL: it may hold a password.
             let place =
                 format!("{} on {}", options.get_database().unwrap_or("?"), options.get_host());
@@ -148,9 +149,29 @@ fn one_place(url: &str) -> Result<(), AppError> {
     Ok(())
 }
 
+/// The same with a host, where a user is named without one: `postgres://me@/db?host=/run`. libpq
+/// takes that, and the parser does not.
+fn with_a_host(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = if authority.ends_with('@') { "localhost" } else { "" };
+    format!("{scheme}://{authority}{host}{path}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_may_be_named_without_a_host() {
+        let options: PgConnectOptions =
+            with_a_host("postgres://me:pw@/db?host=/run/postgres").parse().unwrap();
+        assert_eq!(options.get_socket().unwrap().to_str(), Some("/run/postgres"));
+        assert_eq!((options.get_username(), options.get_database()), ("me", Some("db")));
+        for url in ["postgres:///db?host=/run", "postgres://me@there:5/db", "no url"] {
+            assert_eq!(with_a_host(url), url);
+        }
+    }
 
     #[test]
     fn several_hosts_are_refused_in_words() {

@@ -1,5 +1,7 @@
 //! Compaction: rows that appends left in the journal become segments.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{PgConnection, Row};
 use tokio::task::yield_now;
 use uuid::Uuid;
@@ -17,6 +19,9 @@ const ROUND: i64 = 16;
 /// Rows of one lane that are folded at a time, so that no backlog outlasts a statement's time: some
 /// hundred thousand events. Four times a second that is more than a lane can write.
 const ROWS: i64 = 2000;
+/// Rows after which a lane's row says how far it is folded, while a session keeps PostgreSQL from
+/// cleaning up. Readers walk past each version of that row then. They walk past these rows instead.
+const SPARING: i64 = 1000;
 /// Rows after which others have their turn on this thread: some tenths of a millisecond's work.
 const BESIDE: usize = 8;
 
@@ -28,10 +33,11 @@ impl PgLog {
             sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.upkeep).await.map_err(error)?;
         self.append_cache.retain(&open);
         let mut folded = Folded::default();
+        let note = if self.horizon_held.load(Ordering::Relaxed) { SPARING } else { 1 };
         for lane in open {
             let mut transaction = self.upkeep.begin().await.map_err(error)?;
             let copies = self.append_cache.take(lane);
-            folded.add(fold(&mut transaction, lane, ROWS, copies).await?);
+            folded.add(fold(&mut transaction, lane, ROWS, note, copies).await?);
             transaction.commit().await.map_err(error)?;
         }
         folded.add(self.clear_away(owner).await?);
@@ -68,7 +74,7 @@ impl PgLog {
         .map_err(error)?;
         let mut folded = Folded::default();
         for lane in &lanes {
-            folded.add(fold(&mut transaction, *lane, ROWS, Flushes::new()).await?);
+            folded.add(fold(&mut transaction, *lane, ROWS, 1, Flushes::new()).await?);
         }
         sqlx::query("update lanes set open = false where id = any($1)")
             .bind(&lanes)
@@ -116,17 +122,18 @@ pub(super) async fn fold_all_of(
             .await
             .map_err(error)?;
     for lane in lanes {
-        fold(connection, lane, i64::MAX, Flushes::new()).await?;
+        fold(connection, lane, i64::MAX, 1, Flushes::new()).await?;
     }
     Ok(())
 }
 
-/// Folds at most so many rows of a lane, in the transaction of `connection`.
-/// Rows of which there are `copies` are not read.
+/// Folds at most so many rows of a lane, in the transaction of `connection`. Its row notes how far
+/// if there are `note` more by now. Rows of which there are `copies` are not read.
 async fn fold(
     connection: &mut PgConnection,
     lane: Uuid,
     most: i64,
+    note: i64,
     mut copies: Flushes,
 ) -> Result<Folded, LogError> {
     // Lookups by key, also where a planner saw the tables when they were empty.
@@ -143,12 +150,13 @@ async fn fold(
            returning n, at, case when n <> all($3) then ids end as ids, \
              case when n <> all($3) then lines end as lines), \
          noted as (update lanes set folded = greatest(folded, (select max(n) from gone)) \
-           where id = $1 and exists (select from gone)) \
+           where id = $1 and (select max(n) from gone) >= folded + $4) \
          select n, at, ids, lines from gone order by n",
     )
     .bind(lane)
     .bind(most)
     .bind(copied)
+    .bind(note)
     .fetch_all(&mut *connection)
     .await
     .map_err(error)?;

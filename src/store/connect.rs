@@ -25,6 +25,13 @@ pub enum ConnectError {
          extra_float_digits, options: its own pools are small"
     )]
     Pooled,
+    /// A second connection was cut off while the first one works.
+    #[error(
+        "the database takes one connection and cuts off the second ({}): PGlite's socket server is \
+         such a one. lastword needs ten at a time, each with a session of its own: give it a PostgreSQL server",
+        words(.0)
+    )]
+    OneConnection(sqlx::Error),
     /// A pool that takes no settings with a connection.
     #[error(
         "the database is behind a pool that refuses start-up options; give lastword the server itself \
@@ -80,7 +87,8 @@ impl ConnectError {
     /// Whether the database may just not be there yet.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        let Self::Unreachable(error) = self else { return false };
+        // One that takes a single connection may also be a server that just stops.
+        let (Self::Unreachable(error) | Self::OneConnection(error)) = self else { return false };
         is_starting(error)
             || is_too_many(error)
             || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
@@ -156,6 +164,15 @@ fn unreachable(error: sqlx::Error) -> ConnectError {
     }
 }
 
+/// The meaning of a connection that is refused beside one that works.
+fn second_refused(error: sqlx::Error) -> ConnectError {
+    if error.as_database_error().is_none() {
+        ConnectError::OneConnection(error)
+    } else {
+        unreachable(error)
+    }
+}
+
 /// Two open connections have a server process each. Behind a pool in transaction mode, the second
 /// gets the idle process of the first.
 async fn refuse_pool(
@@ -165,7 +182,7 @@ async fn refuse_pool(
     // By the simple protocol: a prepared statement may be what such a pool has lost already.
     let pid = "select pg_backend_pid()";
     let one: i32 = sqlx::raw_sql(pid).fetch_one(first).await.map_err(unreachable)?.get(0);
-    let mut second = PgConnection::connect_with(options).await.map_err(unreachable)?;
+    let mut second = PgConnection::connect_with(options).await.map_err(second_refused)?;
     let other: i32 = sqlx::raw_sql(pid).fetch_one(&mut second).await.map_err(unreachable)?.get(0);
     let _ = second.close().await;
     if one == other { Err(ConnectError::Pooled) } else { Ok(()) }

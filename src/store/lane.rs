@@ -5,10 +5,12 @@
 //! its connection. The next lane closes it when it opens, which decides an append whose outcome is
 //! unknown.
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection, Row};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::append::append;
@@ -20,6 +22,10 @@ use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 
 /// Generations that a lane remembers; those that it has forgotten are looked up again.
 const KNOWN: usize = 16 * 1024;
+
+/// A lane that is older is replaced. Each fold leaves a version of its row, four a second. While a
+/// session elsewhere keeps its transaction open, each append walks past all of them.
+const OLD: Duration = Duration::from_secs(120);
 
 /// A lane looks up rows by their keys, and few of them. A planner that saw an empty table scans it
 /// from end to end, until its statistics show the real size.
@@ -47,6 +53,7 @@ struct Open {
 /// Where the next append goes.
 pub(super) struct LanePosition {
     pub(super) id: Uuid,
+    began: Instant,
     /// The row of the journal that is written next, or was last.
     pub(super) n: i64,
     pub(super) append_cache: AppendCache,
@@ -58,6 +65,8 @@ pub(super) struct LanePosition {
 struct Known {
     /// The seq that comes next.
     next: Seq,
+    /// Whether this lane has looked up its epoch: a take-over after that closes the lane.
+    checked: bool,
     spoke: Spoke,
 }
 
@@ -104,7 +113,26 @@ impl PgWriter {
 
     /// The beginning of a lane.
     fn place(&self, id: Uuid) -> LanePosition {
-        LanePosition { id, n: 0, append_cache: self.append_cache.clone(), known: HashMap::new() }
+        LanePosition {
+            id,
+            began: Instant::now(),
+            n: 0,
+            append_cache: self.append_cache.clone(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Replaces a lane that is old.
+    async fn renew(&mut self, own: &mut Open) -> Result<(), LogError> {
+        if own.lane.began.elapsed() < OLD {
+            return Ok(());
+        }
+        let id = open(&mut own.connection, self.owner, Some(own.lane.id)).await?;
+        self.left = Some(id);
+        let known = std::mem::take(&mut own.lane.known);
+        own.lane = LanePosition { known, ..self.place(id) };
+        own.lane.known.values_mut().for_each(|known| known.checked = false);
+        Ok(())
     }
 
     /// Only a connection whose last call succeeded, or was refused for what it said, is in a
@@ -135,7 +163,11 @@ impl LogWriter for PgWriter {
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         // A first connection is silent; a lost one was reported by the call that lost it.
         let mut own = self.take().await?;
-        let mut result = answered(append(&mut own.connection, &mut own.lane, batch)).await;
+        let mut result = answered(async {
+            self.renew(&mut own).await?;
+            append(&mut own.connection, &mut own.lane, batch).await
+        })
+        .await;
         if let Err(LogError::Conflict) = result {
             // Open before the tails are looked at, so that a take-over after that closes it.
             let next = open(&mut own.connection, self.owner, Some(own.lane.id));
@@ -220,7 +252,7 @@ fn lock_of(owner: InstanceId) -> i64 {
 /// The facts about a batch that a lane needs.
 #[derive(Default)]
 pub(super) struct Admitted {
-    /// Generations that it has not appended to before, and the epochs of their appends.
+    /// Generations whose epochs it has not looked up, and the epochs of their appends.
     pub(super) fresh: Vec<Uuid>,
     pub(super) epochs: Vec<i32>,
     /// Those whose first content is in it.
@@ -240,12 +272,16 @@ impl LanePosition {
                 continue;
             };
             let known = self.known.entry(append.at.id).or_insert_with(|| {
-                admitted.fresh.push(append.at.id.0);
-                admitted.epochs.push(append.epoch.0);
                 // Before its second event it has said no more than that it has started.
                 let silent = first.seq == Seq::ZERO.next().next();
-                Known { next: first.seq, spoke: if silent { Spoke::Not } else { Spoke::Unknown } }
+                let spoke = if silent { Spoke::Not } else { Spoke::Unknown };
+                Known { next: first.seq, checked: false, spoke }
             });
+            if !known.checked {
+                admitted.fresh.push(append.at.id.0);
+                admitted.epochs.push(append.epoch.0);
+                known.checked = true;
+            }
             if known.next != first.seq {
                 return None;
             }

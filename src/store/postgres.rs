@@ -1,5 +1,6 @@
 //! The log on Postgres: its connections, and what its parts share.
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -34,6 +35,8 @@ pub struct PgLog {
     pub(super) probe: Probe,
     pub(super) append_cache: AppendCache,
     pub(super) unreadable: Arc<Unreadable>,
+    /// Whether a session was last seen to keep PostgreSQL from cleaning up.
+    pub(super) horizon_held: Arc<AtomicBool>,
     /// This process, anew with each start.
     pub(super) process: uuid::Uuid,
 }
@@ -54,6 +57,7 @@ impl PgLog {
             probe: Probe::default(),
             append_cache: AppendCache::default(),
             unreadable: Arc::default(),
+            horizon_held: Arc::default(),
             process: InstanceId::random().0,
             supply,
         }

@@ -78,6 +78,8 @@ mod kept;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lifecycle;
@@ -126,6 +128,8 @@ mod proxy;
 mod raw;
 #[cfg(test)]
 mod readers;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     /// The lane's connection is lost: after the commit, or with the transaction under way.
     LoseCommit(usize, bool),
     LoseClaim(usize, bool),
+    /// The lane is old: the next append goes over one that replaces it.
+    OldLane(usize),
     Kill(usize),
     Pause(usize),
     Drain(usize),
@@ -122,6 +124,9 @@ impl Protocol {
         let mut faults = vec![Fault::Kill(i)];
         if matches!(instance.lane, Lane::Flying(..)) && instance.works() {
             faults.extend([Fault::LoseCommit(i, true), Fault::LoseCommit(i, false)]);
+            if self.renewals {
+                faults.push(Fault::OldLane(i));
+            }
         }
         if matches!(instance.taking, Taking::Claiming { .. }) && up {
             faults.extend([Fault::LoseClaim(i, true), Fault::LoseClaim(i, false)]);
@@ -190,6 +195,10 @@ impl Protocol {
         match fault {
             Fault::LoseCommit(i, carried_out) => self.lose_commit(state, i, carried_out),
             Fault::LoseClaim(i, carried_out) => self.lose_claim(state, i, carried_out),
+            Fault::OldLane(i) => {
+                state.instances[i].opened += 1;
+                log::open(&mut state.database, i, state.instances[i].opened);
+            }
             Fault::Pause(i) => state.instances[i].process = Process::Paused,
             Fault::Lapse(i) => state.instances[i].lapsed = true,
             Fault::Kill(i) => {

@@ -132,7 +132,8 @@ pub(crate) fn append(
     for one in batch {
         let rows = &mut after[one.generation];
         let ending = matches!(one.kind, Kind::Done(_));
-        let (own, on_record) = (known[one.generation], rows.epoch == one.epoch);
+        let unchecked = variant == Variant::UncheckedLane;
+        let (own, on_record) = (known[one.generation], unchecked || rows.epoch == one.epoch);
         let goes_on = own.map_or(on_record, |last| last + 1 == one.seq);
         if !goes_on || (ending && (rows.ended.is_some() || !on_record)) {
             return false;
