@@ -125,7 +125,7 @@ impl Cell {
         let base = base.strip_suffix("/v1").filter(|_| self.wire == "anthropic").unwrap_or(&base);
         model_config(&format!(
             "name = '{}'\n{}\nbase_url = '{base}'\ncontinuation = '{}'\n\
-             on_loss = '{}'\nidle_bytes_timeout_s = 0.5",
+             on_loss = '{}'\nidle_bytes_timeout_s = 2",
             self.name,
             spoken(self.wire),
             self.continuation,
