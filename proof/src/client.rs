@@ -220,6 +220,10 @@ impl<'a> Recorder<'a> {
         self.connection.events.iter().any(|event| event.ending.is_some())
     }
 
+    fn leaves(&self) -> bool {
+        self.how.leave_after.is_some_and(|most| self.count >= most)
+    }
+
     /// True: it is time to leave.
     fn take(&mut self, frames: impl Iterator<Item = Frame>) -> bool {
         let at_us = now_us();
@@ -228,6 +232,10 @@ impl<'a> Recorder<'a> {
             events.iter_mut().for_each(|event| event.at_us = at_us);
             self.count += events.iter().filter(|event| !event.transient).count();
             self.connection.events.extend(events);
+            // One that leaves has nothing of what came in the same piece behind it.
+            if self.leaves() {
+                break;
+            }
         }
         if !self.named {
             self.connection.id.clone_from(&self.reading.id);
@@ -236,7 +244,7 @@ impl<'a> Recorder<'a> {
             seen.events = self.count;
             seen.id.clone_from(&self.reading.id);
         });
-        if self.how.leave_after.is_some_and(|most| self.count >= most) {
+        if self.leaves() {
             self.connection.closed = Closed::Reader;
             return true;
         }

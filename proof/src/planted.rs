@@ -47,7 +47,7 @@ impl Hooks for InProcess {
 fn settings(fault: Option<Fault>) -> Settings {
     // A correct server is given time, on a machine that is busy, too. What a fault never does is
     // not waited for as long.
-    let silence = if fault == Some(Fault::HoldsUp) { 12 } else { 60 };
+    let silence = if fault == Some(Fault::HoldsUp) { 24 } else { 60 };
     let cancel_within = if fault == Some(Fault::LateClose) { 500 } else { 10_000 };
     Settings {
         model: "streamproof".into(),

@@ -202,7 +202,7 @@ async fn start(socket: &mut TcpStream, shared: &Arc<Shared>, request: &Request) 
     }
     if let Some(id) = known {
         if shared.has(Fault::SecondGeneration) {
-            generate::ask_again(shared, prompt);
+            generate::ask_again(shared, prompt).await;
         }
         return http::json(socket, "200 OK", &json!({ "id": id })).await;
     }

@@ -61,7 +61,7 @@ fn run(shared: &Arc<Shared>, log: &Arc<Log>) {
     let wrong = shared.has(Fault::WrongUsage);
     let of_task = log.clone();
     let running = spawn(shared, async move {
-        let answer = ask(&http, &upstream, &of_task.prompt, Some((&of_task, loses))).await;
+        let answer = ask(&http, &upstream, &of_task.prompt, (&of_task, loses)).await;
         let (status, mut usage) = match answer {
             Ok((true, usage)) => ("completed", usage),
             Ok((false, _)) | Err(_) if truncation => ("completed", None),
@@ -76,13 +76,24 @@ fn run(shared: &Arc<Shared>, log: &Arc<Log>) {
     shared.streams().insert(log.id.clone(), stream);
 }
 
-/// The fault of a repeated start: a generation that nobody reads.
-pub(super) fn ask_again(shared: &Arc<Shared>, prompt: &str) {
-    let (http, prompt) = (shared.http.clone(), prompt.to_owned());
-    let upstream = shared.options.upstream.clone();
+/// The fault of a repeated start: a generation that nobody reads. Done when the model was asked.
+pub(super) async fn ask_again(shared: &Arc<Shared>, prompt: &str) {
+    let asked = request(&shared.http, &shared.options.upstream, prompt).send().await;
     spawn(shared, async move {
-        let _ = ask(&http, &upstream, &prompt, None).await;
+        if let Ok(answer) = asked {
+            let _ = answer.bytes().await;
+        }
     });
+}
+
+fn request(http: &reqwest::Client, upstream: &str, prompt: &str) -> reqwest::RequestBuilder {
+    let body = json!({
+        "model": "streamproof",
+        "messages": [{ "role": "user", "content": prompt }],
+        "stream": true,
+        "stream_options": { "include_usage": true },
+    });
+    http.post(format!("{upstream}/chat/completions")).json(&body)
 }
 
 /// Asks for an answer, for a log that may lose a token. True: it came with a finish reason.
@@ -90,16 +101,10 @@ async fn ask(
     http: &reqwest::Client,
     upstream: &str,
     prompt: &str,
-    log: Option<(&Log, bool)>,
+    (log, loses): (&Log, bool),
 ) -> Result<(bool, Option<Value>), reqwest::Error> {
-    let body = json!({
-        "model": "streamproof",
-        "messages": [{ "role": "user", "content": prompt }],
-        "stream": true,
-        "stream_options": { "include_usage": true },
-    });
-    let request = http.post(format!("{upstream}/chat/completions")).json(&body);
-    let mut bytes = request.send().await?.error_for_status()?.bytes_stream();
+    let answer = request(http, upstream, prompt).send().await?;
+    let mut bytes = answer.error_for_status()?.bytes_stream();
     let (mut framer, mut finished, mut usage) = (Framer::default(), false, None);
     while let Some(piece) = bytes.next().await {
         for frame in framer.feed(&piece?) {
@@ -107,7 +112,7 @@ async fn ask(
             let choice = &chunk["choices"][0];
             let text = choice["delta"]["content"].as_str().unwrap_or_default();
             let lost = text.starts_with("5:");
-            if let Some((log, _)) = log.filter(|(_, loses)| !(text.is_empty() || *loses && lost)) {
+            if !(text.is_empty() || loses && lost) {
                 log.append("delta", json!({ "text": text }));
             }
             finished |= choice["finish_reason"] == "stop";

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ pub(super) struct Log {
     events: Mutex<Vec<(String, Value)>>,
     file: Option<Mutex<File>>,
     grown: watch::Sender<usize>,
+    /// A reader had all of it.
+    pub(super) was_read: AtomicBool,
 }
 
 impl Log {
@@ -35,7 +38,14 @@ impl Log {
         let file = file.map(|file| OpenOptions::new().create(true).append(true).open(file));
         let file = file.transpose()?.map(Mutex::new);
         let events = Mutex::new(events);
-        Ok(Self { id, prompt, events, file, grown: watch::Sender::new(0) })
+        Ok(Self {
+            id,
+            prompt,
+            events,
+            file,
+            grown: watch::Sender::new(0),
+            was_read: AtomicBool::new(false),
+        })
     }
 
     fn keep(&self, kind: &str, data: &Value) {

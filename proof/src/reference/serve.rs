@@ -77,14 +77,16 @@ pub(super) async fn read(
     }
     http::stream(&mut socket, "").await?;
     let reader = shared.readers.fetch_add(1, Ordering::Relaxed);
+    let late = log.was_read.load(Ordering::SeqCst);
     loop {
         for (kind, data) in log.events(at) {
             at += 1;
-            let data = altered(shared, (over, reader), data);
+            let data = altered(shared, (late, reader), data);
             let id = shown(shared, at);
             let frame = format!("id: {id}\nevent: {kind}\ndata: {data}\n\n");
             let was_slow = write(&mut socket, shared, log, &frame).await?;
             if kind == "done" {
+                log.was_read.store(true, Ordering::SeqCst);
                 return finish(socket, shared, &frame).await;
             }
             if was_slow {

@@ -8,10 +8,9 @@ use crate::upstream::Script;
 
 /// Cancelled in the middle: by a request, or by going away where the protocol has none.
 pub(super) async fn cancel(lab: &mut Lab, run: &mut Run, mut script: Script) -> Result<(), String> {
-    // The answer goes on for longer than a cancel may take, or its own end would be seen as one.
-    let wait = millis(lab.settings.cancel_within);
-    script.gap_ms = script.gap_ms.max(1);
-    script.tokens = usize::try_from(2 * wait / script.gap_ms).unwrap_or(usize::MAX).max(50);
+    // The answer waits in its middle, or its own end would be seen as the cancel's.
+    script.hold_at = Some(2 * script.tokens);
+    script.tokens *= 4;
     run.expected = lab.scripted().then(|| script.text());
     let at = lab.dice.between(2, lab.events.max(4) / 2);
     let stream = lab.start(script, 0, &[]).await?;
@@ -31,6 +30,7 @@ pub(super) async fn cancel(lab: &mut Lab, run: &mut Run, mut script: Script) -> 
         cancelled.says = lab.wire.receipt(&answer.body);
     }
     cancelled.upstream_closed_ms = closed(lab, &stream.name, begun).await;
+    lab.holds.release(&stream.name);
     let connection = finished(reading).await;
     run.readers.push(Reader { name: "reader".into(), connections: vec![connection] });
     run.cancel = Some(cancelled);

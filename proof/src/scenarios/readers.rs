@@ -13,18 +13,23 @@ use crate::upstream::Script;
 
 /// Whether a stream that is running can be resumed by the protocol's means.
 pub(super) async fn offers_resume(lab: &Lab, mut script: Script) -> bool {
-    let waits = waits_for_a_reader(lab, &mut script);
+    // Or a machine that is busy would have said all before its reader is back.
+    let scripted = lab.scripted();
+    script.hold_at = scripted.then_some(script.tokens / 2);
     let Ok(stream) = lab.start(script, 0, &[]).await else { return false };
     // Some servers can be resumed only a moment after the first event.
-    let leave = if waits { 3 } else { (lab.events / 2).max(3) };
+    let leave = if scripted { 3 } else { (lab.events / 2).max(3) };
     let (reading, seen) = lab.read(&stream, 0, lab.how(Some(leave)));
     let had = finished(reading).await;
     let id = stream.id.clone().or_else(|| seen.borrow().id.clone());
     let behind = cursor(&had);
-    if behind.is_none() && !lab.wire.replays() {
-        return false;
-    }
-    let coming = joins(lab, (id.as_deref(), waits), behind, lab.how(Some(1))).await;
+    let has_means = behind.is_some() || lab.wire.replays();
+    let waits = scripted && lab.wire.forgets_ended();
+    let coming = if has_means {
+        joins(lab, (id.as_deref(), waits), behind, lab.how(Some(1))).await
+    } else {
+        None
+    };
     lab.holds.release(&stream.name);
     let resumed = match coming {
         Some((reading, _)) => Some(finished(reading).await),
@@ -43,7 +48,8 @@ fn waits_for_a_reader(lab: &Lab, script: &mut Script) -> bool {
     waits
 }
 
-/// Resumes. Where the answer waits for it, until it is let in: done with its first event or its end.
+/// Resumes: done with its first event, or its end. Where the answer waits for it, it comes again
+/// until it is let in.
 async fn joins(
     lab: &Lab,
     (id, waits): (Option<&str>, bool),
@@ -53,12 +59,9 @@ async fn joins(
     let by = Instant::now() + lab.settings.silence / 2;
     loop {
         let (reading, mut seen) = lab.resume(id, (0, cursor.clone()), how)?;
-        if !waits {
-            return Some((reading, seen));
-        }
         let _ = timeout_at(by, until(&mut seen, 1)).await;
         let refused = seen.borrow().over && seen.borrow().events == 0;
-        if !refused || Instant::now() >= by {
+        if !waits || !refused || Instant::now() >= by {
             return Some((reading, seen));
         }
         sleep(AGAIN_AFTER).await;
