@@ -139,6 +139,8 @@ mod reuse;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod settings;
