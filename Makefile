@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz proof fidelity agents assets screenshots bare engines dist real
+.PHONY: help run test check bench chaos fuzz proof fidelity agents assets screenshots bare engines dist real load-tools open-responses
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start lastword; ARGS="--listen 127.0.0.1:9000" passes options on
 	@scripts/setup run
@@ -67,6 +67,16 @@ fidelity: ## Send each field of OpenAI's SDK through the program; docs/fidelity.
 	@scripts/setup test
 	cargo build --release
 	@scripts/fidelity
+
+open-responses: ## Run Open Responses' compliance tests of a checkout: SUITE=DIRECTORY
+	@scripts/setup run
+	cargo build --release
+	@scripts/open-responses $(SUITE)
+
+load-tools: ## Run load tools as they are published against demo: ARGS="aiperf"
+	@scripts/setup run
+	cargo build --release
+	@scripts/load-tools $(ARGS)
 
 proof: ## Try streamproof on its own server: each planted fault found, no false alarm over 50 seeds
 	cargo test -p streamproof -- --include-ignored --test-threads 1

@@ -152,6 +152,9 @@ impl App {
         let signing = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()));
         let signing = Keys::signing_key(&log, signing.map_err(AppError::Keys)?);
         engine.sign_with(signing.await.map_err(AppError::Keys)?);
+        let sealing = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()));
+        let sealing = Keys::sealing_keys(&log, sealing.map_err(AppError::Keys)?);
+        engine.seal_with(sealing.await.map_err(AppError::Keys)?);
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));
@@ -221,7 +224,7 @@ impl App {
             tasks.spawn_service(hints.deliver());
         }
         engine.keep_up();
-        context.access.keep_up(&tasks);
+        context.access.keep_up(&tasks, &engine);
         let result = tokio::select! {
             result = server::serve(listener, &engine, &context, &stop) => result,
             never = local.watch(&engine) => match never {},

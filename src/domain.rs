@@ -15,6 +15,7 @@ pub mod left_out;
 pub mod nearest;
 pub mod prompt;
 pub mod room;
+pub mod sealed;
 pub mod share;
 mod shared_str;
 pub mod source;

@@ -30,6 +30,7 @@ mod recover;
 mod remote;
 mod remote_tailer;
 mod request_reads;
+mod sealing;
 mod shutdown;
 mod spans;
 mod start;
@@ -72,6 +73,7 @@ use crate::domain::generation::{Generation, View};
 use crate::domain::id::{InstanceId, Seq, Tenant};
 use crate::domain::key::SigningKey;
 use crate::domain::room::Participant;
+use crate::domain::sealed::SealingKeys;
 use crate::domain::transcript::{Answer, Transcript};
 use crate::metrics::Metrics;
 use crate::ports::{Address, Condition, ConversationAt, Deleted, Filter, Log, LogError, Signals};
@@ -124,6 +126,8 @@ struct Inner {
     foreign: Foreign,
     request_reads: request_reads::Queue,
     signing: OnceLock<SigningKey>,
+    /// Replaced as a whole when one is added or dropped.
+    sealing: RwLock<SealingKeys>,
     /// The operators' last view.
     picture: Mutex<Option<Picture>>,
 }
@@ -176,22 +180,12 @@ impl Engine {
             foreign: Foreign::default(),
             request_reads,
             signing: OnceLock::new(),
+            sealing: RwLock::default(),
             picture: Mutex::new(None),
         };
         let engine = Self { inner: Arc::new(inner) };
         engine.note_request_reads(ends);
         engine
-    }
-
-    /// Signs with `key` from now on; only the first one counts.
-    pub fn sign_with(&self, key: SigningKey) {
-        self.inner.signing.get_or_init(|| key);
-    }
-
-    /// The key of signatures that clients carry back unread.
-    #[must_use]
-    pub fn signing_key(&self) -> SigningKey {
-        self.inner.signing.get().copied().unwrap_or_default()
     }
 
     /// The models that prompts can name now.

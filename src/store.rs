@@ -25,6 +25,7 @@ mod probe;
 mod request_reads;
 mod room;
 mod rows;
+mod sealing_keys;
 mod segments;
 mod session_settings;
 mod shares;

@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 24] = [
+const OWNERS: [(&str, &[&str]); 25] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_openai", &["providers"]),
@@ -51,7 +51,8 @@ const OWNERS: [(&str, &[&str]); 24] = [
     ("getrandom", &["domain/key", "domain/share"]),
     ("governor", &["engine/access"]),
     ("subtle", &["domain/key"]),
-    ("ring", &["http/protocols/anthropic/signature"]),
+    ("ring", &["http/protocols/anthropic/signature", "domain/sealed"]),
+    ("base64", &["domain/sealed"]),
     ("prometheus_client", &["metrics"]),
     ("opentelemetry", &["telemetry/otel"]),
 ];

@@ -120,6 +120,12 @@ impl Fields {
         serde_json::from_str(value.get()).ok()
     }
 
+    /// Whether a field is there and not null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.get() != "null")
+    }
+
     /// Takes a field out.
     pub fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
         let place = self.0.iter().position(|(known, _)| known == name)?;

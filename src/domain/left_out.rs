@@ -123,8 +123,14 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
     for item in typed("input") {
         let ours = item
             .encrypted_content
+            .as_deref()
             .is_some_and(|content| content.get().trim_start_matches('"').starts_with(COMPACTED));
-        if let Some(kind) = item.r#type.filter(|kind| !ours && RECORDS.contains(&kind.as_str())) {
+        let encrypted = item.encrypted_content.is_some_and(|content| content.get() != "null");
+        let is_lost = |kind: &String| match kind.as_str() {
+            "reasoning" => encrypted,
+            kind => !ours && RECORDS.contains(&kind),
+        };
+        if let Some(kind) = item.r#type.filter(is_lost) {
             add(&mut names, format!("input.{kind}"));
         }
     }
@@ -171,9 +177,11 @@ mod tests {
             "tools":[{"type":"function"},{"type":"custom"},{"type":"mcp"},{"type":"mcp"}]}"#;
         assert_eq!(names(WireProtocol::OpenaiChat, chat), ["logprobs", "verbosity", "tools.mcp"]);
         let responses = r#"{"input":[{"type":"compaction","encrypted_content":"x"},
-            {"type":"compaction","encrypted_content":"lastword-1.x"}],"include":[],
+            {"type":"compaction","encrypted_content":"lastword-1.x"},
+            {"type":"reasoning","encrypted_content":null},
+            {"type":"reasoning","encrypted_content":"x"}],"include":[],
             "text":{"verbosity":"low"},"reasoning":{"effort":"low","summary":"auto"}}"#;
-        let told = ["input.compaction", "text.verbosity", "reasoning.summary"];
+        let told = ["input.compaction", "input.reasoning", "text.verbosity", "reasoning.summary"];
         assert_eq!(names(WireProtocol::OpenaiResponses, responses), told);
         assert!(names(WireProtocol::AnthropicMessages, r#"{"x":1}"#).is_empty());
     }

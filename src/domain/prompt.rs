@@ -62,6 +62,9 @@ pub struct Message {
     /// Which call a [`Role::Tool`] answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
+    /// The thinking that led to a message of the model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
 }
 
 /// A picture for the model.
@@ -79,7 +82,14 @@ impl Message {
     #[must_use]
     pub fn text(role: Role, content: impl Into<String>) -> Self {
         let content = content.into();
-        Self { role, content, images: Vec::new(), tool_calls: Vec::new(), tool_call_id: None }
+        Self {
+            role,
+            content,
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            reasoning: String::new(),
+        }
     }
 
     /// The size of everything in it that a model reads, in bytes.
@@ -88,11 +98,11 @@ impl Message {
         self.text_bytes() + self.media_bytes()
     }
 
-    /// The size of its text and its tool calls, in bytes.
+    /// The size of its text, its thinking and its tool calls, in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(|c| c.name.len() + c.arguments.len()).sum();
-        self.content.len() + calls
+        self.content.len() + self.reasoning.len() + calls
     }
 
     /// The size of its pictures as they are written, in bytes.
@@ -107,9 +117,16 @@ impl Message {
         self.content.trim().is_empty() && self.images.is_empty() && self.tool_calls.is_empty()
     }
 
+    /// Whether it is thinking that led to nothing.
+    #[must_use]
+    pub fn is_only_thought(&self) -> bool {
+        !self.reasoning.is_empty() && self.is_empty()
+    }
+
     fn more_texts(&self) -> impl Iterator<Item = &String> {
         let calls = self.tool_calls.iter().flat_map(|c| [&c.id, &c.name, &c.arguments]);
-        self.images.iter().map(|image| &image.url).chain(calls).chain(&self.tool_call_id)
+        let pictures = self.images.iter().map(|image| &image.url);
+        pictures.chain(calls).chain(&self.tool_call_id).chain([&self.reasoning])
     }
 }
 
@@ -251,6 +268,17 @@ impl Prompt {
         let images: u64 = self.messages.iter().map(|message| message.images.len() as u64).sum();
         self.estimated_tokens() + tools.div_ceil(BYTES_PER_TOKEN) + images * IMAGE_TOKENS
     }
+}
+
+/// The thinking that a model is told of: that of the answer which is under way, behind the last
+/// thing that the person said. Models are made to go on without earlier thinking.
+#[must_use]
+pub fn current_reasoning(messages: &[Message]) -> Vec<Option<&str>> {
+    let from = messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    let current = messages.iter().enumerate().map(|(n, message)| {
+        Some(message.reasoning.as_str()).filter(|text| n >= from && !text.is_empty())
+    });
+    current.collect()
 }
 
 /// About what Anthropic counts for a picture of the size to which it shrinks large ones.

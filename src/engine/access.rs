@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::domain::key::{Digest, NoRandomness, Secret, SecretKind};
+use crate::engine::Engine;
 use crate::ports::{Found, Keys, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
 pub use caller::{Caller, Ended};
@@ -109,8 +110,10 @@ impl Access {
     }
 
     /// Looks after those who are in, for as long as the process lives.
-    pub fn keep_up(&self, tasks: &Tasks) {
-        tasks.spawn_service(upkeep::keep_up(self.clone(), tasks.hard().clone()));
+    /// `engine` learns of new sealing keys.
+    pub fn keep_up(&self, tasks: &Tasks, engine: &Engine) {
+        let all = (self.clone(), engine.clone());
+        tasks.spawn_service(upkeep::keep_up(all, tasks.hard().clone()));
     }
 
     /// The callers that are let in without a credential.

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::LogError;
 use crate::domain::id::KeyId;
 use crate::domain::key::{Digest, Key, SecretKind, SigningKey};
+use crate::domain::sealed::SealingKeys;
 
 /// The keys of one database, and their sessions and tickets. It knows hashes only.
 #[async_trait]
@@ -22,6 +23,10 @@ pub trait Keys: Send + Sync + 'static {
 
     /// The signing key of all instances: `new` where there is none yet.
     async fn signing_key(&self, new: SigningKey) -> Result<SigningKey, LogError>;
+
+    /// The sealing keys of all instances. `new` becomes the next one where one is due, and keys
+    /// that no longer open anything are dropped.
+    async fn sealing_keys(&self, new: SigningKey) -> Result<SealingKeys, LogError>;
 
     /// Whether there is a key that opens anything.
     async fn any(&self) -> Result<bool, LogError>;

@@ -122,14 +122,13 @@ impl Provider for OpenAi {
         if self.continuation_without() == Continuation::Prefix && cut_back::is_begun(&attempt) {
             return cut_back::go_on(self, attempt).await;
         }
-        let body = Body::new(self.dialect(), &attempt);
+        let mut body = Body::new(self.dialect(), &attempt);
         if body.spent {
             return Ok(overlap::spent());
         }
-        let told = body.left_out.clone();
-        let deltas = self.ask_named(&body, &attempt).await?;
+        let deltas = self.ask_named(&mut body, &attempt).await?;
         let deltas = overlap::clean(deltas, self.continuation(), &attempt.so_far);
-        Ok(if attempt.so_far.is_empty() { overlap::told(deltas, &told) } else { deltas })
+        Ok(if attempt.so_far.is_empty() { overlap::told(deltas, &body.left_out) } else { deltas })
     }
 }
 
@@ -142,7 +141,7 @@ impl GoesOn for OpenAi {
         }
         let left = body.left();
         body.allow(again);
-        let deltas = self.ask_named(&body, attempt).await?;
+        let deltas = self.ask_named(&mut body, attempt).await?;
         Ok(Some(Asked { deltas, sent: body.begun, left }))
     }
 }
@@ -163,14 +162,15 @@ impl OpenAi {
         self.endpoint.settings.adjust.think_tags.unwrap_or(usual)
     }
 
-    /// Asks, and once more where only the name of the limit is refused: that was not billed.
-    async fn ask_named(&self, body: &Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
+    /// Asks, and once more where only the name of the limit or the thinking is refused: that was
+    /// not billed. `body` becomes the one that was taken.
+    async fn ask_named(&self, body: &mut Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
         match self.ask(body, attempt).await {
             Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-                match body.renamed(&refused.message) {
-                    Some(other) => self.ask(&other, attempt).await,
-                    None => Err(refused),
-                }
+                let said = &refused.message;
+                let other = body.renamed(said).or_else(|| body.without_reasoning(said));
+                *body = other.ok_or(refused)?;
+                self.ask(body, attempt).await
             }
             asked => asked,
         }

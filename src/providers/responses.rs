@@ -23,7 +23,7 @@ use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::{truncated, unsent};
 use super::upstream::probe::Probe;
-use super::upstream::{client_calls, overlap};
+use super::upstream::{client_calls, overlap, vendor_content};
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
@@ -42,6 +42,8 @@ const ABANDON: Duration = Duration::from_secs(5);
 pub struct Responses {
     endpoint: Arc<Endpoint>,
     url: String,
+    /// Of what the server has encrypted.
+    mark: Arc<str>,
 }
 
 impl Responses {
@@ -52,7 +54,8 @@ impl Responses {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let endpoint = Endpoint::new(settings, PATH)?;
         let url = format!("{}{PATH}", endpoint.settings.base_url);
-        Ok(Self { endpoint: Arc::new(endpoint), url })
+        let mark = vendor_content::mark(&endpoint.settings.base_url).into();
+        Ok(Self { endpoint: Arc::new(endpoint), url, mark })
     }
 
     fn keeps(&self) -> bool {
@@ -77,6 +80,7 @@ impl Responses {
         let wanted = Wanted {
             model: &settings.upstream_model,
             is_openai: self.endpoint.is_openai(),
+            mark: &self.mark,
             continuation: settings.continuation,
             adjust: &settings.adjust,
         };
@@ -108,6 +112,7 @@ impl Responses {
         let native = speaks && (attempt.resume.is_some() || attempt.so_far.is_empty());
         let map = ResponsesMap::new(self.keeps(), attempt.resume.is_some()).native(native);
         let deltas = DeltaStream::new(events, map, probe, self.endpoint.secrets()).boxed();
+        let deltas = vendor_content::marked(deltas, self.mark.to_string());
         Ok(client_calls::named(deltas, &attempt.prompt.parameters))
     }
 

@@ -28,3 +28,4 @@ pub(super) mod refusal;
 pub(super) mod rest;
 pub(super) mod text;
 pub(super) mod think_tags;
+pub(super) mod vendor_content;

@@ -7,9 +7,11 @@ use sqlx::{PgConnection, Row};
 
 use super::postgres::PgLog;
 use super::rows::{answered, error, json};
+use super::sealing_keys;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{KeyId, Tenant};
 use crate::domain::key::{Digest, Key, Scope, SecretKind, SigningKey};
+use crate::domain::sealed::SealingKeys;
 use crate::ports::{Found, KeyRow, Keys, LogError, NewKey};
 
 /// A key's and a session's credential alike. A session ends with its key at the latest.
@@ -90,6 +92,10 @@ impl Keys for PgLog {
             key.map(SigningKey).map_err(|_| LogError::Broken("the signing key is not one".into()))
         })
         .await
+    }
+
+    async fn sealing_keys(&self, new: SigningKey) -> Result<SealingKeys, LogError> {
+        answered(sealing_keys::kept(&self.workers, new)).await
     }
 
     async fn any(&self) -> Result<bool, LogError> {

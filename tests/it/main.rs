@@ -145,6 +145,8 @@ mod reuse;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod settings;

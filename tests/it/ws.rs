@@ -3,6 +3,7 @@ mod chaos;
 mod chat;
 mod closing;
 mod conformance;
+mod continued;
 mod frames;
 mod keys;
 mod responses;

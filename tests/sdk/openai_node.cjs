@@ -3,6 +3,7 @@
 const assert = require("node:assert/strict");
 const readline = require("node:readline");
 const OpenAI = require("openai");
+const { ResponsesWS } = require("openai/resources/responses/ws");
 
 const client = new OpenAI({ baseURL: process.env.BASE, apiKey: "none", maxRetries: 0 });
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -41,7 +42,57 @@ async function rejects(kind, promise) {
   assert.fail(`${kind.name} expected`);
 }
 
+/** The events of one response over a socket; they end early where the connection does. */
+async function* overSocket(socket, ask) {
+  const messages = socket.stream();
+  for await (const message of messages) {
+    if (message.type === "open") socket.send(ask);
+    if (message.type === "close") return;
+    // An event of the type `error` comes as the socket's error.
+    if (message.type === "error" && !message.error.error) return;
+    if (message.type !== "message" && message.type !== "error") continue;
+    const event = plain(message.message ?? message.error.error);
+    yield event;
+    if (["error", "response.completed", "response.incomplete", "response.failed"].includes(event.type)) return;
+  }
+}
+
+/** A connection of its own for one frame: its events. */
+async function asked(ask) {
+  const socket = new ResponsesWS(client);
+  socket.on("error", () => {});
+  const events = await all(overSocket(socket, ask));
+  socket.close();
+  return events;
+}
+
 const cases = {
+  async earlier_turns_are_counted_and_become_one_item() {
+    const first = await client.responses.create({ model: "demo", input: "/demo tokens=30 tps=0" });
+    const ask = { model: "demo", previous_response_id: first.id };
+    const counted = await client.responses.inputTokens.count(ask);
+    assert.equal(counted.object, "response.input_tokens");
+    assert.ok(counted.input_tokens > 5);
+    const compacted = await client.responses.compact({ ...ask, input: "and then?" });
+    assert.equal(compacted.object, "response.compaction");
+    assert.deepEqual(compacted.output.map((item) => item.type), ["message", "message", "compaction"]);
+    assert.ok(compacted.usage.total_tokens > 0);
+    const input = [...compacted.output, { role: "user", content: "/demo tokens=3 tps=0" }];
+    assert.equal((await client.responses.create({ model: "demo", input })).status, "completed");
+    await rejects(OpenAI.BadRequestError, client.responses.compact({ input: "x" }));
+    await rejects(OpenAI.BadRequestError, client.responses.compact({ model: "demo" }));
+  },
+
+  async responses_over_a_socket() {
+    const events = await asked({ type: "response.create", model: "demo", input: "/demo tokens=20 tps=0 seed=1" });
+    numbered(events);
+    const final = events.at(-1).response;
+    assert.equal(final.output[0].content[0].text, textOf(events));
+    assert.equal((await client.responses.retrieve(final.id)).output_text, textOf(events));
+    const [refused] = await asked({ type: "response.create", model: "no-such", input: "x" });
+    assert.deepEqual([refused.type, refused.status, refused.error.code], ["error", 404, "model_not_found"]);
+  },
+
   async responses_in_every_way() {
     const whole = await client.responses.create({
       model: "demo",
@@ -190,6 +241,26 @@ const cases = {
     assert.deepEqual(await all(await client.responses.retrieve(id, { stream: true })), seen);
     const final = await client.responses.stream({ response_id: id }).finalResponse();
     assert.equal(final.output_text, textOf(seen));
+    await tell("heal");
+  },
+
+  async a_socket_that_is_cut_is_resumed_elsewhere() {
+    const socket = new ResponsesWS(client);
+    socket.on("error", () => {});
+    const seen = [];
+    const ask = { type: "response.create", model: "demo", input: "/demo tokens=300 tps=100 ttft_ms=0 seed=9" };
+    for await (const event of overSocket(socket, ask)) {
+      assert.notEqual(event.type, "error", JSON.stringify(event));
+      seen.push(event);
+      if (seen.length === 40) await tell(`kill ${seen[0].response.id}`);
+    }
+    assert.notEqual(seen.at(-1).type, "response.completed", "the connection was cut");
+    const response_id = seen[0].response.id;
+    const starting_after = seen.at(-1).sequence_number;
+    seen.push(...(await asked({ type: "response.retrieve", response_id, starting_after })));
+    numbered(seen);
+    assert.equal(seen.at(-1).type, "response.completed");
+    assert.equal((await client.responses.retrieve(response_id)).output_text, textOf(seen));
     await tell("heal");
   },
 };

@@ -210,6 +210,23 @@ def a_killed_instance_is_not_noticed_but_for_a_pause():
     tell("heal")
 
 
+def earlier_turns_are_counted_and_become_one_item():
+    first = client.responses.create(model="demo", input="/demo tokens=30 tps=0")
+    ask = {"model": "demo", "previous_response_id": first.id}
+    counted = client.responses.input_tokens.count(**ask)
+    assert counted.object == "response.input_tokens" and counted.input_tokens > 5, counted
+    compacted = client.responses.compact(**ask, input="and then?")
+    assert compacted.object == "response.compaction", compacted
+    assert [item.type for item in compacted.output] == ["message", "message", "compaction"]
+    # The client reads leniently; the types themselves do not.
+    for part in (compacted.usage, compacted.output[-1]):
+        type(part).model_validate(part.to_dict(), strict=True)
+    again = [*(item.to_dict() for item in compacted.output), {"role": "user", "content": "/demo tokens=3 tps=0"}]
+    assert client.responses.create(model="demo", input=again).status == "completed"
+    again = client.responses.compact(model="demo", input=again)
+    assert again.output[-1].type == "compaction"
+
+
 def read_to_the_end(connection):
     events = []
     for event in connection:
@@ -475,6 +492,7 @@ cases = [
     responses_in_the_background_and_cancelled,
     the_helper_resumes_by_a_full_replay,
     a_turn_goes_on_below_another,
+    earlier_turns_are_counted_and_become_one_item,
     responses_over_a_socket,
     chat_in_one_piece_and_streamed,
     chat_is_resumed,

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Access;
 use super::caller::{Caller, Ended};
-use crate::domain::key::Digest;
+use crate::domain::key::{Digest, SigningKey};
+use crate::engine::Engine;
 use crate::ports::{LogError, Received, Signal};
 
 /// With a query that takes its time, an ended key is noticed within 5 s, also when no signal came.
@@ -21,7 +22,7 @@ const UNSURE: Duration = Duration::from_secs(60);
 /// How often uses are noted and what is over is swept away.
 const SWEEP: Duration = Duration::from_secs(60);
 
-pub(super) async fn keep_up(access: Access, stop: CancellationToken) {
+pub(super) async fn keep_up((access, engine): (Access, Engine), stop: CancellationToken) {
     let mut received = access.inner.signals.receive();
     let mut sure = Instant::now();
     let mut swept = Instant::now();
@@ -38,6 +39,9 @@ pub(super) async fn keep_up(access: Access, stop: CancellationToken) {
             swept = Instant::now();
             if let Err(error) = access.sweep().await {
                 tracing::debug!(%error, "what is over was not swept away");
+            }
+            if let Err(error) = access.renew_sealing_keys(&engine).await {
+                tracing::warn!(%error, "sealing keys were not renewed");
             }
         }
         tokio::select! {
@@ -106,6 +110,13 @@ impl Access {
             self.inner.keys.used(&used).await?;
         }
         self.inner.keys.sweep().await
+    }
+
+    /// Makes the next sealing key when it is due, and learns those that others have made.
+    async fn renew_sealing_keys(&self, engine: &Engine) -> Result<(), LogError> {
+        let new = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()))?;
+        engine.seal_with(self.inner.keys.sealing_keys(new).await?);
+        Ok(())
     }
 
     /// Lets all go who came with a credential.

@@ -144,7 +144,7 @@ pub(super) fn operations() -> Vec<Row> {
                 "OpenAI's Responses",
                 json!({ "model": "demo", "input": prompt }),
             )
-            .refuses(400, &["previous_response_not_found"])
+            .refuses(400, &CONTINUED)
             .refuses(409, &["conversation_busy"]),
         ),
         ("get", "/v1/responses/{id}", retrieve("getResponse", "A response")),
@@ -219,13 +219,17 @@ pub(super) fn texts() -> Vec<Row> {
     ]
 }
 
+/// The refusals of what an input brings back.
+const CONTINUED: [&str; 3] =
+    ["previous_response_not_found", "tool_call_not_found", "invalid_encrypted_content"];
+
 /// The operations that ask no model.
 pub(super) fn without_model() -> Vec<Row> {
     let row = |path, id, summary, answer| {
         let operation = openai(id, summary)
             .body("Object", json!({ "model": "demo", "input": "hi" }), most_bytes())
             .answers(200, answer, "Object")
-            .refuses(400, &["previous_response_not_found"])
+            .refuses(400, &CONTINUED)
             .refuses(404, &["model_not_found", "not_found"])
             .refuses(409, &["generation_running"]);
         ("post", path, operation)

@@ -11,6 +11,7 @@ pub(super) mod items;
 mod object;
 mod references;
 mod request;
+mod sealed;
 pub(in crate::http) mod socket;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -22,7 +23,6 @@ use super::openai::query::retrieve;
 use super::openai::start::{address, start};
 use crate::domain::event::Status;
 use crate::domain::generation::Generation;
-use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
@@ -32,12 +32,18 @@ pub(super) use count::{compact, input_tokens};
 use encoder::Responses;
 use object::Head;
 use request::{Asked, Known};
+use sealed::Seal;
 
 pub(super) const PREFIX: &str = "resp_";
 
 /// The fold of a generation to a response.
 pub(in crate::http) fn of(row: &Generation) -> Responses {
     Responses::new(Head::of(row))
+}
+
+/// The same with its thinking sealed, if its client asked for that.
+fn sealing(engine: &Engine, row: &Generation) -> Responses {
+    of(row).sealing(Seal::of(engine, row))
 }
 
 /// Starts a response: streamed, in the background, or waited for.
@@ -47,13 +53,12 @@ pub(super) async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (body, text) = body::json_and_text(&request, payload, body::limit(&engine)).await?;
-    let Asked { request: mut asked, turn, stream, background, elsewhere } =
-        request::asked(&engine, &tenant(&request), body, Known::default()).await?;
-    asked.source =
-        Some(Source { protocol: WireProtocol::OpenaiResponses, body: text, betas: Vec::new() });
+    let asked = request::asked(&engine, &tenant(&request), body, Known::default()).await?;
+    let Asked { request: asked, turn, stream, background, elsewhere, .. } = asked.with_source(text);
     let (row, repeatable) = start(&engine, &request, (asked, turn), elsewhere).await?;
     if stream {
-        let reader = Reader::open(&engine, &row, of(&row), Frames::after(None)).await?;
+        let reader =
+            Reader::open(&engine, &row, sealing(&engine, &row), Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         super::openai::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
         return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
@@ -121,12 +126,17 @@ async fn streamed(
     row: &Generation,
     frames: Frames,
 ) -> Result<HttpResponse, Problem> {
-    let reader = Reader::open(engine, row, of(row), frames).await?;
+    let reader = Reader::open(engine, row, sealing(engine, row), frames).await?;
     super::openai::not_ahead(&reader.frames)?;
     Ok(sse::streaming(row.id, reader.into_body(), Vec::new()))
 }
 
 async fn silent(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
+    Reader::open(engine, row, sealing(engine, row), Frames::none()).await
+}
+
+/// The same for ourselves: nothing is sealed in it.
+async fn unsealed(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
     Reader::open(engine, row, of(row), Frames::none()).await
 }
 

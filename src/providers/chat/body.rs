@@ -4,12 +4,15 @@ use serde_json::Value;
 
 use super::messages::{Instructions, continued, instructions, merged};
 use super::wire::ChatRequest;
+use crate::domain::prompt::current_reasoning;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
 use crate::providers::upstream::cut_back::is_begun;
 use crate::providers::upstream::json_body::Object;
 
+/// The name by which thinking is told that is not sent.
+const THOUGHT: &str = "input.reasoning";
 /// The newer name of the limit of an answer, and the older one.
 const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
@@ -73,6 +76,17 @@ impl Body {
         }
     }
 
+    /// The same without thinking in its messages, where a refusal names it: Groq and Mistral refuse
+    /// fields that they do not know.
+    pub(crate) fn without_reasoning(&self, refusal: &str) -> Option<Self> {
+        let messages = Some(&self.object).filter(|_| refusal.contains("reasoning"));
+        let messages = messages.and_then(without_reasoning)?;
+        let mut other = self.clone();
+        other.object.set("messages", &messages);
+        other.left_out.push(THOUGHT.into());
+        Some(other)
+    }
+
     /// The same with the name of the limit that a refusal asks for; `None` if it asks for none.
     pub(crate) fn renamed(&self, refusal: &str) -> Option<Self> {
         let [newer, older] = LIMITS;
@@ -86,6 +100,18 @@ impl Body {
         other.object.rename(from, to);
         Some(other)
     }
+}
+
+/// The messages without their thinking; `None` if they have none.
+fn without_reasoning(object: &Object) -> Option<Vec<Object>> {
+    let mut messages: Vec<Object> = object.read("messages")?;
+    let mut changed = false;
+    for message in &mut messages {
+        for name in ["reasoning_content", "reasoning"] {
+            changed |= message.remove(name).is_some();
+        }
+    }
+    changed.then_some(messages)
 }
 
 /// The client's own fields, or those of the prompt; what was left out; whether it is the client's.
@@ -113,7 +139,11 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
         Some(_) | None => {
             let mut body = written();
             let left_out = source.map(|source| dialect.adjust.pass_on(source, &mut body));
-            (body, left_out.unwrap_or_default(), false)
+            let mut left_out = left_out.unwrap_or_default();
+            // OpenAI takes no thinking by this API.
+            let thought = current_reasoning(&attempt.prompt.messages).iter().any(Option::is_some);
+            left_out.extend((thought && dialect.is_openai).then(|| THOUGHT.to_owned()));
+            (body, left_out, false)
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::body::Dialect;
 use super::tools::{Called, ChatFunctionOf, WireContent, calls, choice, content, tools};
 use crate::domain::event::Usage;
-use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool};
+use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool, current_reasoning};
 use crate::providers::upstream::rest::{says_something, with_rest};
 use crate::providers::upstream::text::ChunkText;
 
@@ -48,15 +48,22 @@ struct ChatMessage<'a> {
     tool_calls: Vec<ChatFunctionOf<'a, Called<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
+    /// DeepSeek, llama.cpp and SGLang read the one name, vLLM, Groq and OpenRouter the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
 }
 
 impl<'a> ChatMessage<'a> {
-    fn of(message: &'a Message) -> Self {
+    fn of(message: &'a Message, reasoning: Option<&'a str>) -> Self {
         Self {
             role: message.role,
             content: content(message),
             tool_calls: calls(&message.tool_calls),
             tool_call_id: message.tool_call_id.as_deref(),
+            reasoning_content: reasoning,
+            reasoning,
         }
     }
 }
@@ -64,7 +71,10 @@ impl<'a> ChatMessage<'a> {
 impl<'a> ChatRequest<'a> {
     /// The request for `prompt`, without what [`super::body`] adds to every body.
     pub(crate) fn new(dialect: Dialect<'a>, prompt: &'a Prompt) -> Self {
-        let messages = prompt.messages.iter().map(ChatMessage::of).collect();
+        let reasoning = current_reasoning(&prompt.messages);
+        let reasoning = reasoning.into_iter().map(|text| text.filter(|_| !dialect.is_openai));
+        let messages = prompt.messages.iter().zip(reasoning);
+        let messages = messages.map(|(message, text)| ChatMessage::of(message, text)).collect();
         let p = &prompt.parameters;
         Self {
             model: dialect.model,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::source;
 use super::wire::MessagesRequest;
+use crate::domain::prompt::current_reasoning;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
@@ -111,7 +112,10 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     let mut body = Object::of(&MessagesRequest::new(wanted.model, &attempt.prompt));
     let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
     let mut left_out = told.unwrap_or_default();
+    let thought = current_reasoning(&attempt.prompt.messages).iter().any(Option::is_some);
     let unknown = [
+        // Thinking is taken with the API's own signature only.
+        ("input.reasoning", thought),
         ("seed", parameters.seed.is_some()),
         ("presence_penalty", parameters.openai.presence_penalty.is_some()),
         ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),

@@ -12,7 +12,7 @@ use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
 use crate::providers::upstream::item_ids;
 use crate::providers::upstream::json_body::Object;
-use crate::providers::upstream::overlap;
+use crate::providers::upstream::{overlap, vendor_content};
 
 const LIMIT: &str = "max_output_tokens";
 
@@ -23,6 +23,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) model: &'a str,
     /// OpenAI itself.
     pub(crate) is_openai: bool,
+    /// The mark of what it has encrypted.
+    pub(crate) mark: &'a str,
     /// How it goes on from a text.
     pub(crate) continuation: Continuation,
     /// The configuration's changes.
@@ -44,7 +46,10 @@ pub(crate) struct Body {
 impl Body {
     /// The body for `attempt`.
     pub(crate) fn new(wanted: Wanted<'_>, attempt: &Attempt) -> Self {
-        let (mut object, left_out) = begun(wanted, attempt);
+        let (mut object, mut left_out) = begun(wanted, attempt);
+        if wanted.is_openai && drop_unknown(&mut object) {
+            left_out.push("input.reasoning".into());
+        }
         object.set("model", &wanted.model);
         object.set("stream", &true);
         if wanted.continuation == Continuation::ProviderResume {
@@ -119,10 +124,9 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
         return (own, left_out);
     }
     item_ids::restore(&mut own);
-    if wanted.is_openai && own.get("input").is_some_and(|i| i.contains("reasoning")) {
-        let input: Vec<Box<RawValue>> = items(&own).into_iter().filter(|i| is_known(i)).collect();
-        own.set("input", &input);
-    }
+    let others = vendor_content::restore(&mut own, wanted.mark);
+    let left_out = left_out.into_iter().chain(others.iter().map(|kind| format!("input.{kind}")));
+    let left_out = left_out.collect();
     (own, left_out)
 }
 
@@ -135,6 +139,18 @@ fn unknown(parameters: &Parameters) -> impl Iterator<Item = String> {
         ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
     ];
     unknown.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned())
+}
+
+/// Drops the thinking that OpenAI does not take; whether it said something.
+fn drop_unknown(body: &mut Object) -> bool {
+    if !body.get("input").is_some_and(|input| input.contains("reasoning")) {
+        return false;
+    }
+    let (known, unknown): (Vec<_>, Vec<_>) = items(body).into_iter().partition(|i| is_known(i));
+    if !unknown.is_empty() {
+        body.set("input", &known);
+    }
+    unknown.iter().any(|item| item.get().contains("reasoning_text"))
 }
 
 /// OpenAI looks thoughts up that do not come with it in encrypted form, and ours are not there.
@@ -197,7 +213,8 @@ mod tests {
             given: 0,
         };
         let adjust = Adjust::default();
-        let wanted = Wanted { model: "up", is_openai: true, continuation, adjust: &adjust };
+        let wanted =
+            Wanted { model: "up", is_openai: true, mark: "m.", continuation, adjust: &adjust };
         serde_json::to_string(&Body::new(wanted, &attempt).object).unwrap()
     }
 

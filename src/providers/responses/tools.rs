@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice, input_of};
+use crate::domain::prompt::{
+    Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice, current_reasoning, input_of,
+};
 use crate::domain::transcript::ToolCall;
 use crate::providers::upstream::overlap;
 
@@ -34,6 +36,18 @@ pub(crate) enum Item<'a> {
         call_id: &'a str,
         output: &'a str,
     },
+    Thinking {
+        r#type: &'static str,
+        summary: [(); 0],
+        content: [Thought<'a>; 1],
+    },
+}
+
+/// A text of thinking.
+#[derive(Debug, Serialize)]
+pub(crate) struct Thought<'a> {
+    r#type: &'static str,
+    text: &'a str,
 }
 
 /// How calls are written.
@@ -75,7 +89,9 @@ pub(crate) fn text<'a>(role: Role, text: impl Into<Cow<'a, str>>) -> Item<'a> {
 /// The items of these messages.
 pub(crate) fn items(messages: &[Message], form: Calls) -> Vec<Item<'_>> {
     let mut items = Vec::new();
-    for (n, message) in messages.iter().enumerate() {
+    let thoughts = current_reasoning(messages);
+    for (n, (message, thought)) in messages.iter().zip(thoughts).enumerate() {
+        items.extend(thought.map(thinking));
         if message.role == Role::Tool {
             let call_id = message.tool_call_id.as_deref().unwrap_or_default();
             let mut before = messages.iter().take(n).flat_map(|message| &message.tool_calls);
@@ -94,6 +110,11 @@ pub(crate) fn items(messages: &[Message], form: Calls) -> Vec<Item<'_>> {
         items.extend(message.tool_calls.iter().map(|call| self::call(call, form)));
     }
     items
+}
+
+fn thinking(text: &str) -> Item<'_> {
+    let content = [Thought { r#type: "reasoning_text", text }];
+    Item::Thinking { r#type: "reasoning", summary: [], content }
 }
 
 fn call(call: &ToolCall, form: Calls) -> Item<'_> {

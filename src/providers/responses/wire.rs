@@ -189,7 +189,8 @@ impl ResponsesEvent {
         ];
         let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let fields: Rest = known.chain(self.rest).collect();
-        let is_about = fields.iter().any(|(name, _)| name == "item_id");
+        let names = ["item_id", "output_index"];
+        let is_about = fields.iter().any(|(name, _)| names.contains(&name.as_str()));
         is_about.then_some(fields)
     }
 

@@ -11,10 +11,10 @@ use crate::raw::{exchange, request};
 use crate::socket::Socket;
 use crate::upstream::{Answer, Gate, Script, Upstream};
 
-const PATH: &str = "/v1/responses";
+pub(super) const PATH: &str = "/v1/responses";
 const ENDLESS: &str = "/demo tokens=100000 tps=100 ttft_ms=0";
 
-fn create(input: &str) -> Value {
+pub(super) fn create(input: &str) -> Value {
     json!({"type": "response.create", "model": "demo", "input": input, "stream": true, "store": false})
 }
 
@@ -28,7 +28,7 @@ fn ends(event: &Value) -> bool {
 }
 
 /// The events up to the end of the response that is read.
-async fn rest(socket: &mut Socket) -> Vec<Value> {
+pub(super) async fn rest(socket: &mut Socket) -> Vec<Value> {
     let mut events = Vec::new();
     loop {
         let event = socket.frame().await.expect("it goes on");
@@ -48,7 +48,7 @@ fn numbered(events: &[Value], first: u64) {
 }
 
 /// The answer to a frame that is refused: its status, its code, and what it is about.
-async fn refused(socket: &mut Socket, frame: &Value) -> (u64, String, Value) {
+pub(super) async fn refused(socket: &mut Socket, frame: &Value) -> (u64, String, Value) {
     socket.send(frame).await;
     let answer = socket.frame().await.expect("an answer");
     assert_eq!(answer["type"], "error", "{answer}");
@@ -171,13 +171,17 @@ async fn a_warm_up_asks_no_model_and_is_continued() {
         .map(|m| m["content"].as_str().unwrap())
         .collect();
     assert_eq!(told, ["be loud", "the surroundings", "and now?"]);
-    // What it came to is in the log, and is continued from any connection; the warm-up is not.
+    // Another connection does not know the warm-up, nor what is not stored before it has read it.
     let mut other = Socket::at(app.address, PATH, &[]).await;
     let (status, code, about) = refused(&mut other, &ask).await;
     assert_eq!((status, code.as_str()), (400, "previous_response_not_found"));
     assert_eq!(about, "previous_response_id");
     let mut next = ask.clone();
     next["previous_response_id"] = answer[0]["response"]["id"].clone();
+    let (status, code, _) = refused(&mut other, &next).await;
+    assert_eq!((status, code.as_str()), (400, "previous_response_not_found"));
+    other.send(&retrieve(&answer[0]["response"]["id"], None)).await;
+    rest(&mut other).await;
     other.send(&next).await;
     rest(&mut other).await;
     let told = upstream.requests()[1].text().to_owned();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::calls;
 use super::calls::Calls;
-use super::extras::{Extras, Whole};
+use super::extras::{Extras, FINGERPRINT, Whole};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
@@ -39,6 +39,8 @@ struct Chunk<'a, D: Serialize> {
     choices: [Choice<'a, D>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_fingerprint: Option<&'static str>,
     sequence_number: u64,
     #[serde(flatten)]
     lasting: &'a Fields,
@@ -161,7 +163,7 @@ impl Completion for Chat {
             "id": self.id, "object": "chat.completion", "created": self.created,
             "model": self.model, "choices": [choice],
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
-            "service_tier": null, "system_fingerprint": null,
+            "service_tier": null, "system_fingerprint": FINGERPRINT,
         });
         extend(&mut object, whole.chunk);
         object
@@ -187,6 +189,7 @@ impl Chat {
             model: &self.model,
             choices: [choice],
             usage: self.usage.field(),
+            system_fingerprint: self.extras.fingerprint(),
             sequence_number: frames.number(),
             more: std::mem::take(&mut self.extras.chunk),
             lasting: &self.extras.lasting,
@@ -231,7 +234,7 @@ impl Chat {
                 "id": self.id, "object": "chat.completion.chunk", "created": self.created,
                 "model": self.model, "choices": [],
                 "usage": usage(&done.usage, self.extras.usage.take()),
-                "sequence_number": frames.number(),
+                "system_fingerprint": FINGERPRINT, "sequence_number": frames.number(),
             });
             set(&mut json, std::mem::take(&mut self.extras.lasting));
             frames.frame(None, &json);

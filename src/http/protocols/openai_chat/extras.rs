@@ -8,6 +8,9 @@ use crate::domain::source::WireProtocol;
 use crate::domain::transcript::Answer;
 use crate::http::protocols::openai::citations::{in_chat, url_citations};
 
+/// The word for an upstream that has none. Without a text here, Cerebras' SDK for Python takes a
+/// chunk for a whole completion.
+pub(crate) const FINGERPRINT: &str = "fp_lastword";
 /// The longest value that goes with every chunk from then on, in bytes; others are said once.
 const SHORT: usize = 256;
 /// Texts that grow from piece to piece.
@@ -55,6 +58,13 @@ impl Extras {
             Spot::Usage => self.usage = value(&extra.data),
             Spot::Block | Spot::Citation | Spot::Event => {}
         }
+    }
+
+    /// Our own fingerprint, unless the upstream has one.
+    pub(crate) fn fingerprint(&self) -> Option<&'static str> {
+        let name = "system_fingerprint";
+        let known = [&self.lasting, &self.chunk].into_iter().flat_map(|fields| &fields.0);
+        known.into_iter().all(|(known, _)| known != name).then_some(FINGERPRINT)
     }
 
     /// The fields of a call that were not said yet.

@@ -12,7 +12,7 @@ use crate::http::protocols::openai::completion::Completion;
 use crate::http::protocols::openai::ids::text_completion_id;
 use crate::http::protocols::openai::usage::Running;
 use crate::http::protocols::openai_chat::encoder::{error, failure, finish_reason, set, usage};
-use crate::http::protocols::openai_chat::extras::{Extras, Whole};
+use crate::http::protocols::openai_chat::extras::{Extras, FINGERPRINT, Whole};
 
 const OBJECT: &str = "text_completion";
 
@@ -38,6 +38,8 @@ struct Chunk<'a> {
     choices: [Choice<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_fingerprint: Option<&'static str>,
     sequence_number: u64,
     #[serde(flatten)]
     lasting: &'a Fields,
@@ -108,7 +110,7 @@ impl Completion for TextCompletion {
                 "logprobs": logprobs, "finish_reason": finish,
             }],
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
-            "system_fingerprint": null,
+            "system_fingerprint": FINGERPRINT,
         });
         for (name, value) in whole.chunk {
             object[name] = value;
@@ -130,6 +132,7 @@ impl TextCompletion {
             model: &self.model,
             choices: [Choice { text, index: 0, logprobs, finish_reason: reason }],
             usage: self.usage.field(),
+            system_fingerprint: self.extras.fingerprint(),
             sequence_number: frames.number(),
             more: std::mem::take(&mut self.extras.chunk),
             lasting: &self.extras.lasting,
@@ -170,7 +173,7 @@ impl TextCompletion {
                 "id": self.id, "object": OBJECT, "created": self.created,
                 "model": self.model, "choices": [],
                 "usage": usage(&done.usage, self.extras.usage.take()),
-                "sequence_number": frames.number(),
+                "system_fingerprint": FINGERPRINT, "sequence_number": frames.number(),
             });
             set(&mut json, std::mem::take(&mut self.extras.lasting));
             frames.frame(None, &json);

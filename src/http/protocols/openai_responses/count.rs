@@ -11,7 +11,7 @@ use crate::domain::prompt::{Message, Role, estimate_tokens};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::unknown_model;
-use crate::http::protocols::openai::fields::unsupported;
+use crate::http::protocols::openai::fields::{Body, missing, unsupported};
 use crate::http::protocols::openai::ids::short;
 use crate::http::{EngineData, body, tenant};
 
@@ -21,7 +21,8 @@ pub(crate) async fn input_tokens(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked(&engine, &request, payload).await?;
+    let body: Body = body::json(&request, payload, body::limit(&engine)).await?;
+    let asked = asked(&engine, &request, body).await?;
     let tokens = asked.prompt.estimated_input();
     Ok(HttpResponse::Ok()
         .json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
@@ -33,7 +34,12 @@ pub(crate) async fn compact(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let asked = asked(&engine, &request, payload).await?;
+    let body: Body = body::json(&request, payload, body::limit(&engine)).await?;
+    // Only null stands for the default model: OpenAI wants it named.
+    if !body.contains_key("model") {
+        return Err(missing("model"));
+    }
+    let asked = asked(&engine, &request, body).await?;
     let id = GenerationId::random();
     let messages = &asked.prompt.messages;
     let is_users = |message: &&Message| message.role == Role::User;
@@ -56,20 +62,18 @@ pub(crate) async fn compact(
 
 fn usage(input: u64, output: u64) -> Value {
     json!({
-        "input_tokens": input, "input_tokens_details": { "cached_tokens": 0 },
+        "input_tokens": input,
+        "input_tokens_details": { "cached_tokens": 0, "cache_write_tokens": 0 },
         "output_tokens": output, "output_tokens_details": { "reasoning_tokens": 0 },
         "total_tokens": input + output, "estimated": true,
     })
 }
 
 /// The request in the body, for a model of ours.
-async fn asked(
-    engine: &Engine,
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<Request, Problem> {
-    let body = body::json(request, payload, body::limit(engine)).await?;
-    let asked = request::asked(engine, &tenant(request), body, Known::default()).await?;
+async fn asked(engine: &Engine, request: &HttpRequest, body: Body) -> Result<Request, Problem> {
+    let known =
+        Known { may_be_empty: body.contains_key("previous_response_id"), ..Known::default() };
+    let asked = request::asked(engine, &tenant(request), body, known).await?;
     if asked.turn.is_some() {
         return Err(unsupported("conversation", "send what is said as `input`"));
     }

@@ -8,6 +8,7 @@ use super::frames::{
 };
 use super::item::{Call, Item, ItemKind, Part, State, Text, Thoughts};
 use super::object::Head;
+use super::sealed::Seal;
 use crate::domain::event::{Done, Status, ToolCallDelta};
 use crate::domain::extra::Fields;
 use crate::domain::prompt::{Message, Role};
@@ -21,6 +22,7 @@ pub(in crate::http) struct Responses {
     pub(super) head: Head,
     pub(super) items: Vec<Item>,
     pub(super) extras: Extras,
+    pub(super) seal: Option<Seal>,
     done: Option<Done>,
     /// Where the frames of the opening end, for a reader that has none of the others yet.
     opened: usize,
@@ -48,7 +50,12 @@ impl Dialect for Responses {
 impl Responses {
     pub(in crate::http) fn new(head: Head) -> Self {
         let extras = Extras::default();
-        Self { head, items: Vec::new(), extras, done: None, opened: 0, base: 0 }
+        Self { head, items: Vec::new(), extras, seal: None, done: None, opened: 0, base: 0 }
+    }
+
+    /// The same with its thinking sealed for the client to keep.
+    pub(super) fn sealing(self, seal: Option<Seal>) -> Self {
+        Self { seal, ..self }
     }
 
     /// Its id.
@@ -71,6 +78,10 @@ impl Responses {
         let mut message = Message::text(Role::Assistant, "");
         for item in self.items.iter().filter(|item| item.state != State::Void) {
             match &item.kind {
+                ItemKind::Reasoning(thoughts) if item.own.is_none() || thoughts.raw => {
+                    message.reasoning.push_str(&thoughts.parts.concat());
+                }
+                // A summary is not what the model thought.
                 ItemKind::Reasoning(_) | ItemKind::Foreign => {}
                 ItemKind::Message(parts) => {
                     parts.iter().for_each(|part| message.content.push_str(part.text()));
@@ -271,6 +282,7 @@ impl Responses {
         frames: &mut Frames,
     ) {
         for open in self.items.iter_mut().filter(|i| i.state == State::Open && which(&i.kind)) {
+            self.seal.iter().for_each(|seal| seal.close(open, state));
             end(open, state, frames);
         }
     }

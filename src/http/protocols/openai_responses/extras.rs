@@ -133,6 +133,7 @@ impl Responses {
         if open.state == State::Open {
             let own = open.own.get_or_insert_default();
             item.0.into_iter().for_each(|(name, value)| own.set(name, value));
+            self.seal.iter().for_each(|seal| seal.close(open, State::Completed));
             end(open, State::Completed, frames);
         }
     }
@@ -140,6 +141,13 @@ impl Responses {
     /// The place of the item that counts and has that id at the upstream.
     fn place(&self, id: &str) -> Option<usize> {
         self.items.iter().rposition(|item| item.state != State::Void && item.is_theirs(id))
+    }
+
+    /// The place of an item that its events name by the upstream's index alone: a shell's.
+    fn foreign_place(&self, index: usize) -> Option<usize> {
+        let place = self.items.iter().position(|item| item.state != State::Void)? + index;
+        let item = self.items.get(place)?;
+        matches!(item.kind, ItemKind::Foreign).then_some(place)
     }
 
     /// An annotation of the text so far.
@@ -167,9 +175,15 @@ impl Responses {
 
     /// An event of an item that only the upstream knows, as it came but for ids and numbers.
     fn foreign(&mut self, kind: &str, mut event: Fields, frames: &mut Frames) {
-        let id: String = event.read("item_id").unwrap_or_default();
-        let Some(item) = self.place(&id).and_then(|place| self.items.get(place)) else { return };
-        set(&mut event, "item_id", &json!(item.id));
+        let id: Option<String> = event.read("item_id");
+        let place = match &id {
+            Some(id) => self.place(id),
+            None => event.read("output_index").and_then(|index| self.foreign_place(index)),
+        };
+        let Some(item) = place.and_then(|place| self.items.get(place)) else { return };
+        if id.is_some() {
+            set(&mut event, "item_id", &json!(item.id));
+        }
         set(&mut event, "output_index", &json!(item.index));
         set(&mut event, "sequence_number", &json!(frames.number()));
         frames.frame(Some(kind), &event);

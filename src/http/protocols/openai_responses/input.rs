@@ -36,6 +36,17 @@ pub(crate) struct Item {
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     encrypted_content: Option<Box<RawValue>>,
+    /// The thinking in an item that only lastword can read.
+    #[serde(skip)]
+    pub(super) thought: Option<String>,
+}
+
+/// A part of an item of thinking.
+#[derive(Debug, Deserialize)]
+struct ThoughtPart {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    text: Option<String>,
 }
 
 impl Item {
@@ -45,6 +56,21 @@ impl Item {
             return Ok(None);
         }
         need(&format!("input[{n}].id"), self.id.as_deref()).map(Some)
+    }
+
+    /// The encrypted content of an item of thinking.
+    pub(super) fn encrypted_thought(&self) -> Option<String> {
+        let content = self.encrypted_content.as_deref();
+        let content = content.filter(|_| self.kind.as_deref() == Some("reasoning"))?;
+        serde_json::from_str(content.get()).ok()
+    }
+
+    /// The thinking in plain words; nothing where there is only a summary of it.
+    fn thought(self) -> String {
+        let parts = self.content.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let parts: Vec<ThoughtPart> = parts.unwrap_or_default();
+        let raw = parts.into_iter().filter(|part| part.kind.as_deref() == Some("reasoning_text"));
+        self.thought.unwrap_or_else(|| raw.filter_map(|part| part.text).collect())
     }
 }
 
@@ -60,6 +86,24 @@ pub(super) fn read(
             for (n, item) in items.into_iter().enumerate() {
                 self::item(&format!("input[{n}]"), item, messages, elsewhere)?;
             }
+            messages.retain(|message| !message.is_only_thought());
+        }
+    }
+    Ok(())
+}
+
+/// Checks that each tool's answer is one to a call.
+///
+/// # Errors
+/// 400 for an answer to nothing, as OpenAI has it.
+pub(super) fn check_answers(messages: &[Message]) -> Result<(), Problem> {
+    let calls = messages.iter().flat_map(|message| &message.tool_calls).map(|call| &call.id);
+    let answers = messages.iter().filter_map(|message| message.tool_call_id.as_ref());
+    for answer in answers {
+        if !calls.clone().any(|call| call == answer) {
+            let answer = nearest::shown(answer);
+            let detail = format!("no call was made that has the call_id `{answer}`");
+            return Err(Problem::bad_request("tool_call_not_found", detail).with("field", "input"));
         }
     }
     Ok(())
@@ -87,7 +131,12 @@ pub(crate) fn item(
             }
             let content: Content = need(&field("content"), item.content.as_deref())?;
             let (text, images) = content.read(&field("content"), elsewhere)?;
-            messages.push(Message { images, ..Message::text(role, text) });
+            match messages.last_mut().filter(|last| last.is_only_thought()) {
+                Some(last) if role == Role::Assistant => {
+                    (last.content, last.images) = (text, images);
+                }
+                Some(_) | None => messages.push(Message { images, ..Message::text(role, text) }),
+            }
         }
         Some("function_call" | "custom_tool_call") => call(at, &item, messages)?,
         Some("function_call_output" | "custom_tool_call_output") => {
@@ -97,8 +146,7 @@ pub(crate) fn item(
             let text = Message::text(Role::Tool, text);
             messages.push(Message { tool_call_id: Some(id), images, ..text });
         }
-        // Thinking is not sent to any upstream again.
-        Some("reasoning") => {}
+        Some("reasoning") => thinking(item.thought(), messages),
         Some(kind) if RECORDS.contains(&kind) => {
             let content = item.encrypted_content.as_deref();
             let content = content.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
@@ -113,6 +161,17 @@ pub(crate) fn item(
         }
     }
     Ok(())
+}
+
+/// Thinking is told with what it led to, which comes behind it.
+fn thinking(text: String, messages: &mut Vec<Message>) {
+    match messages.last_mut().filter(|last| last.is_only_thought()) {
+        Some(last) => last.reasoning.push_str(&text),
+        None if text.is_empty() => {}
+        None => {
+            messages.push(Message { reasoning: text, ..Message::text(Role::Assistant, "") });
+        }
+    }
 }
 
 /// A call of a function, or of a tool that takes a text. The calls of one turn are one message.

@@ -47,6 +47,8 @@ pub(super) enum ItemKind {
 pub(super) struct Thoughts {
     pub(super) parts: Vec<String>,
     pub(super) raw: bool,
+    /// All of them, sealed for the client to keep.
+    pub(super) sealed: Option<String>,
 }
 
 /// A call, of a function or of a tool that takes a text.
@@ -201,7 +203,7 @@ impl Item {
     fn told(&self) -> Value {
         let status = self.state.as_str();
         match &self.kind {
-            ItemKind::Reasoning(Thoughts { parts, raw }) => {
+            ItemKind::Reasoning(Thoughts { parts, raw, sealed }) => {
                 let kind = if *raw { "reasoning_text" } else { "summary_text" };
                 let part = |text: &String| json!({ "type": kind, "text": text });
                 let parts: Vec<Value> = parts.iter().map(part).collect();
@@ -209,6 +211,9 @@ impl Item {
                 json["summary"] = if *raw { json!([]) } else { json!(parts) };
                 if *raw {
                     json["content"] = json!(parts);
+                }
+                if let Some(sealed) = sealed {
+                    json["encrypted_content"] = sealed.as_str().into();
                 }
                 json
             }

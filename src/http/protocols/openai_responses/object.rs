@@ -143,7 +143,9 @@ fn reason(reason: Option<FinishReason>) -> &'static str {
 fn usage(usage: &Usage) -> Value {
     let mut json = json!({
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": { "cached_tokens": usage.cached_input_tokens.unwrap_or(0) },
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens.unwrap_or(0), "cache_write_tokens": 0,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": { "reasoning_tokens": usage.reasoning_tokens.unwrap_or(0) },
         "total_tokens": usage.input_tokens + usage.output_tokens,

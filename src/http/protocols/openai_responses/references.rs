@@ -37,11 +37,20 @@ pub(super) async fn resolved(
             None => output(engine, tenant, generation).await?.ok_or_else(unknown)?,
         };
         let named = output.iter().find(|item| item["id"] == id.as_str()).ok_or_else(unknown)?;
-        let named: Item = serde_json::from_str(&named.to_string()).map_err(|_| unknown())?;
-        all.push(named);
+        let mut item: Item = serde_json::from_str(&named.to_string()).map_err(|_| unknown())?;
+        item.thought = thought(named);
+        all.push(item);
         last = Some((generation, output));
     }
     Ok(Input::List(all))
+}
+
+/// The thinking of a model whose server says it as it is: it is told as a summary.
+fn thought(item: &Value) -> Option<String> {
+    let is_theirs = item["encrypted_content"].is_string();
+    let parts = item["summary"].as_array().filter(|_| item["type"] == "reasoning" && !is_theirs)?;
+    let text: String = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 /// The items of a response as far as they have come; `None` if the tenant has no such response.
@@ -54,7 +63,7 @@ async fn output(
         Err(EngineError::NotFound) => return Ok(None),
         row => row?,
     };
-    let reader = super::silent(engine, &row).await?;
+    let reader = super::unsealed(engine, &row).await?;
     let mut object = reader.dialect.object(row.status);
     Ok(match object["output"].take() {
         Value::Array(items) => Some(items),

@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::input::Input;
-use super::{PREFIX, in_conversation, input, references};
+use super::sealed::Opened;
+use super::{PREFIX, in_conversation, input, references, sealed};
 use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::id::Tenant;
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
-use crate::domain::source::WireProtocol;
+use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::client_tools::tooling;
@@ -45,6 +46,18 @@ pub(super) struct Asked {
     pub(super) background: bool,
     /// The parts that a model of another protocol refuses.
     pub(super) elsewhere: Elsewhere,
+    /// The thinking that came back sealed.
+    pub(super) opened: Opened,
+}
+
+impl Asked {
+    /// Adds the client's own body to the request, for an upstream of the same protocol.
+    pub(super) fn with_source(mut self, body: Arc<str>) -> Self {
+        let body = sealed::in_plain_words(body, std::mem::take(&mut self.opened));
+        let protocol = WireProtocol::OpenaiResponses;
+        self.request.source = Some(Source { protocol, body, betas: Vec::new() });
+        self
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,10 +73,22 @@ struct Reasoning {
 /// The facts about a request beside its body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    /// The messages that `previous_response_id` leads to, where the log does not have them.
-    pub(super) before: Option<Arc<[Message]>>,
+    /// The response that `previous_response_id` names.
+    pub(super) before: Before,
     /// Whether it may say nothing: no model is asked.
     pub(super) may_be_empty: bool,
+}
+
+/// The response that a request continues, as far as its connection knows it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) enum Before {
+    /// The log has it.
+    #[default]
+    InLog,
+    /// The log has it, but the connection does not: with `store: false` it is not found.
+    IfStored,
+    /// It was only prepared: its messages.
+    Prepared(Arc<[Message]>),
 }
 
 /// Checks a body, with what its `previous_response_id` leads to.
@@ -86,17 +111,19 @@ pub(super) async fn asked(
         messages.push(Message::text(Role::System, instructions.as_str()));
     }
     let conversation = in_conversation::named(engine, tenant, &mut fields).await?;
-    if let Some(id) = fields.take::<String>("previous_response_id")? {
-        match known.before {
-            Some(before) => messages.extend_from_slice(&before),
-            None => messages.extend(before(engine, tenant, &id).await?),
-        }
+    let continues = fields.take::<String>("previous_response_id")?;
+    if let Some(id) = &continues {
+        messages.extend(before(engine, tenant, id, known.before).await?);
     }
     let mut elsewhere = Elsewhere::default();
     let nothing = known.may_be_empty.then(|| Input::List(Vec::new()));
     let said = fields.take("input")?.or(nothing).ok_or_else(|| missing("input"))?;
-    let said = references::resolved(engine, tenant, said).await?;
+    let mut said = references::resolved(engine, tenant, said).await?;
+    let opened = sealed::opened(engine, (tenant, &model), &mut said)?;
     input::read(said, &mut messages, &mut elsewhere)?;
+    if continues.is_some() {
+        input::check_answers(&messages)?;
+    }
     let stream = fields.take("stream")?.unwrap_or(false);
     let background = fields.take("background")?.unwrap_or(false);
     let parameters = parameters(&mut fields, &mut elsewhere)?;
@@ -130,7 +157,7 @@ pub(super) async fn asked(
         trace: None,
         source: None,
     };
-    Ok(Asked { request, turn, stream, background, elsewhere })
+    Ok(Asked { request, turn, stream, background, elsewhere, opened })
 }
 
 fn echo(fields: &Fields) -> Map<String, Value> {
@@ -204,7 +231,17 @@ fn format(format: Value) -> Option<Value> {
 
 /// The messages up to and with an earlier response: its own prompt and its answer. Its instructions
 /// do not carry over.
-async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Message>, Problem> {
+async fn before(
+    engine: &Engine,
+    tenant: &Tenant,
+    id: &str,
+    known: Before,
+) -> Result<Vec<Message>, Problem> {
+    let if_stored = match known {
+        Before::Prepared(messages) => return Ok(messages.to_vec()),
+        Before::InLog => false,
+        Before::IfStored => true,
+    };
     let unknown = || {
         let detail = "there is no response of that `previous_response_id`";
         Problem::new(StatusCode::BAD_REQUEST, "previous_response_not_found", detail)
@@ -216,13 +253,16 @@ async fn before(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Vec<Messag
         Err(crate::engine::EngineError::NotFound) => return Err(unknown()),
         row => row?,
     };
+    if if_stored && row.request.echo.get("store") == Some(&Value::Bool(false)) {
+        return Err(unknown());
+    }
     if row.result.is_none() {
         let detail = "the response of that `previous_response_id` has not ended";
         return Err(Problem::new(StatusCode::CONFLICT, "generation_running", detail)
             .with("field", "previous_response_id"));
     }
     let had_instructions = row.request.echo.contains_key("instructions");
-    let reader = super::silent(engine, &row).await?;
+    let reader = super::unsealed(engine, &row).await?;
     let mut messages = row.request.prompt.messages;
     if had_instructions {
         messages.remove(0);

@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 use super::encoder::Responses;
 use super::object::Head;
 use super::request;
+pub(in crate::http) use super::request::Before;
 use super::request::{Asked, Known};
-use super::{PREFIX, of};
+use super::{PREFIX, sealing};
 use crate::domain::event::{Done, Event, FinishReason, Status, Usage};
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::{GenerationId, Seq};
 use crate::domain::prompt::Message;
-use crate::domain::source::{Source, WireProtocol};
 use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine, Start, Started};
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
@@ -32,19 +32,17 @@ pub(in crate::http) fn parse_id(id: &str) -> Result<GenerationId, Problem> {
     ids::parse(PREFIX, id).ok_or_else(Problem::no_such_generation)
 }
 
-/// Starts the response that `body` asks for. `before` has the messages of its
-/// `previous_response_id` where the log does not.
+/// Starts the response that `body` asks for, behind the one that its `previous_response_id` names.
 pub(in crate::http) async fn create(
     engine: &Engine,
     (caller, trace): (Caller, Option<TraceParent>),
     body: Body,
-    before: Option<Arc<[Message]>>,
+    before: Before,
 ) -> Result<Generation, Problem> {
     let source = source(&body);
     let known = Known { before, may_be_empty: false };
-    let Asked { mut request, turn, elsewhere, .. } =
-        request::asked(engine, caller.tenant(), body, known).await?;
-    request.source = Some(source);
+    let asked = request::asked(engine, caller.tenant(), body, known).await?;
+    let Asked { request, turn, elsewhere, .. } = asked.with_source(source);
     start::check(engine, &request, elsewhere)?;
     let request = Request { trace, ..request };
     let start = Start { caller, request, idempotency: None, turn, repeat: None };
@@ -53,9 +51,8 @@ pub(in crate::http) async fn create(
 }
 
 /// The client's body, for an upstream of the same protocol.
-fn source(body: &Body) -> Source {
-    let body = serde_json::to_string(body).unwrap_or_default().into();
-    Source { protocol: WireProtocol::OpenaiResponses, body, betas: Vec::new() }
+fn source(body: &Body) -> Arc<str> {
+    serde_json::to_string(body).unwrap_or_default().into()
 }
 
 /// A response that no model was asked for: what a later one continues.
@@ -72,13 +69,12 @@ pub(in crate::http) async fn prepare(
     engine: &Engine,
     caller: &Caller,
     body: Body,
-    before: Option<Arc<[Message]>>,
+    before: Before,
 ) -> Result<Prepared, Problem> {
     let source = source(&body);
     let known = Known { before, may_be_empty: true };
-    let Asked { mut request, elsewhere, .. } =
-        request::asked(engine, caller.tenant(), body, known).await?;
-    request.source = Some(source);
+    let asked = request::asked(engine, caller.tenant(), body, known).await?;
+    let Asked { request, elsewhere, .. } = asked.with_source(source);
     start::check(engine, &request, elsewhere)?;
     let id = GenerationId::random();
     let head = Head::new(id, &request, OffsetDateTime::now_utc());
@@ -110,7 +106,7 @@ pub(in crate::http) async fn read(
     seen: Option<u64>,
 ) -> Result<Reader<OnSocket>, Problem> {
     let frames = frames_after(row, seen)?;
-    let reader = Reader::open(engine, row, OnSocket(of(row)), frames).await?;
+    let reader = Reader::open(engine, row, OnSocket(sealing(engine, row)), frames).await?;
     not_ahead(&reader.frames)?;
     Ok(reader)
 }
@@ -124,7 +120,7 @@ pub(in crate::http) async fn cancel(
     let row = engine.generation(at).await?;
     let silent = super::silent(engine, &row).await?;
     let seen = silent.frames.number().checked_sub(2);
-    Reader::open(engine, &row, OnSocket(of(&row)), Frames::after(seen)).await
+    Reader::open(engine, &row, OnSocket(sealing(engine, &row)), Frames::after(seen)).await
 }
 
 /// The frame of a refusal. <https://platform.openai.com/docs/guides/websocket-mode>

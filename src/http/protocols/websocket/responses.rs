@@ -7,6 +7,7 @@ pub(super) mod asyncapi;
 mod frames;
 mod lanes;
 mod prepared;
+mod read_here;
 mod work;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -21,12 +22,13 @@ use super::inbound::Inbound;
 use super::{Socket, opened};
 use crate::http::body::{self, Share};
 use crate::http::problem::Problem;
-use crate::http::protocols::openai_responses::socket::{END, parse_id, refusal};
+use crate::http::protocols::openai_responses::socket::{Before, END, parse_id, refusal};
 use crate::http::{EngineData, caller, trace};
 use crate::ports::Address;
 use frames::{ClientFrame, Lane, in_lane, named, not_steered, parse};
 use lanes::{Lanes, ToCancel};
 use prepared::BackgroundResponse;
+use read_here::ReadHere;
 use work::{Opened, Outcome, Worker};
 
 /// Enough for one write; what is ready beyond it waits where it is.
@@ -59,6 +61,7 @@ struct Responses {
     lanes: Lanes,
     reading: SelectAll<BoxStream<'static, Parts>>,
     kept: BackgroundResponse,
+    read: ReadHere,
 }
 
 impl Responses {
@@ -71,6 +74,7 @@ impl Responses {
             lanes: Lanes::new(engine.limits().socket.subscriptions, most_bytes),
             reading: SelectAll::new(),
             kept: BackgroundResponse::new(most_bytes),
+            read: ReadHere::default(),
             worker,
         }
     }
@@ -172,11 +176,18 @@ impl Responses {
 
     /// A frame's turn has come.
     fn begin(&mut self, lane: Lane, frame: ClientFrame) {
-        let before = match &frame {
-            ClientFrame::Create(create) => create.continues().and_then(|id| self.kept.find(&id)),
+        let continues = match &frame {
+            ClientFrame::Create(create) => create.continues(),
             ClientFrame::Retrieve { .. }
             | ClientFrame::Cancel { .. }
             | ClientFrame::Steer { .. } => None,
+        };
+        let prepared = continues.as_ref().and_then(|id| self.kept.find(id));
+        let here = self.read.continues(&lane, continues.as_deref());
+        let before = match prepared {
+            Some(messages) => Before::Prepared(messages),
+            None if here => Before::InLog,
+            None => Before::IfStored,
         };
         let work = self.worker.clone().run(lane, frame, before);
         self.tasks.push(self.worker.engine.aside(work));
@@ -186,6 +197,7 @@ impl Responses {
         match outcome {
             Outcome::Opened(lane, Ok(opened)) => self.opened(lane, opened),
             Outcome::Opened(lane, Err(problem)) => {
+                self.read.failed(&lane, &problem);
                 self.fail(&lane, &problem);
                 self.go_on(lane);
             }
@@ -198,6 +210,7 @@ impl Responses {
         if let Some(prepared) = prepared {
             self.kept.keep(prepared);
         }
+        at.iter().for_each(|at| self.read.opened(&lane, at.id));
         if self.lanes.reads(&lane, at.clone())
             && let Some(at) = at
         {

@@ -32,6 +32,7 @@ pub(super) fn read(engine: &Engine, items: &RawValue) -> Result<Vec<NewMessage>,
         let mut said = Vec::new();
         input::item(&format!("items[{n}]"), item, &mut said, &mut elsewhere)?;
         elsewhere.check(false)?;
+        said.retain(|message| !message.is_only_thought());
         messages.append(&mut said);
     }
     let limits = engine.limits();

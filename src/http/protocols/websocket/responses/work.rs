@@ -1,18 +1,15 @@
 //! The slow work: a response is started, prepared, found or ended.
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::frames::{ClientFrame, Create, Lane};
 use crate::domain::key::Scope;
-use crate::domain::prompt::Message;
 use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine};
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_responses::socket;
-use crate::http::protocols::openai_responses::socket::{OnSocket, Prepared};
+use crate::http::protocols::openai_responses::socket::{Before, OnSocket, Prepared};
 use crate::ports::Address;
 
 /// The worker of a connection.
@@ -42,14 +39,8 @@ pub(super) enum Outcome {
 }
 
 impl Worker {
-    /// Does what a frame asks for. `before` has the messages that it continues, where the
-    /// connection has them.
-    pub(super) async fn run(
-        self,
-        lane: Lane,
-        frame: ClientFrame,
-        before: Option<Arc<[Message]>>,
-    ) -> Outcome {
+    /// Does what a frame asks for, behind the response that it continues.
+    pub(super) async fn run(self, lane: Lane, frame: ClientFrame, before: Before) -> Outcome {
         let opened = match frame {
             ClientFrame::Create(create) => self.create(create, before).await,
             ClientFrame::Retrieve { response_id, starting_after } => {
@@ -79,11 +70,7 @@ impl Worker {
         self.caller.count().map_err(Problem::rate_limited)
     }
 
-    async fn create(
-        &self,
-        create: Create,
-        before: Option<Arc<[Message]>>,
-    ) -> Result<Opened, Problem> {
+    async fn create(&self, create: Create, before: Before) -> Result<Opened, Problem> {
         self.admit(Scope::Write)?;
         let Create { body, generate } = create;
         if !generate {
