@@ -94,6 +94,7 @@ mod metrics;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod nats;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
@@ -120,6 +121,7 @@ mod providers;
 mod proxies;
 #[cfg(test)]
 mod proxy;
+mod public;
 #[cfg(test)]
 mod raw;
 #[cfg(test)]
