@@ -17,6 +17,8 @@ mod database;
 mod faults;
 mod fleet;
 mod history;
+#[path = "nats/server.rs"]
+mod nats_server;
 mod process;
 mod program;
 mod proxy;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use args::Args;
 use database::{TestDatabase, own_server};
 use fleet::Fleet;
+use nats_server::NatsServer;
 use report::{Report, kept};
 use upstream::{Model, Upstream};
 
@@ -86,7 +89,7 @@ fn log_file(seed: u64, n: usize) -> File {
 }
 
 async fn run(args: Args) -> bool {
-    let Args { time, seed, at_once, isolation } = args;
+    let Args { time, seed, at_once, isolation, nats } = args;
     println!(
         "chaos: seed {seed}, {time:?}, {INSTANCES} instances, {at_once} generations at a time"
     );
@@ -103,8 +106,11 @@ async fn run(args: Args) -> bool {
         database = database.for_role("superuser", &settings).await;
         println!("every connection begins at {level}");
     }
+    let nats = if nats { Some(NatsServer::start().await) } else { None };
+    let signals = nats.as_ref().map_or_else(|| "notify".to_owned(), NatsServer::url);
+    println!("hints by {}", signals.split(':').next().unwrap_or_default());
     let fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
-        command.stderr(log_file(seed, n));
+        command.env("LASTWORD_SIGNALS", &signals).stderr(log_file(seed, n));
     })
     .await;
     let Fleet { database, balancer, members } = fleet;
@@ -124,6 +130,7 @@ async fn run(args: Args) -> bool {
         balancer: balancer.clone(),
         server: server.clone(),
         database: database.clone(),
+        nats: nats.map(|nats| Arc::new(Mutex::new(nats))),
     };
     let storm = faults::storm(victims, seed, report.clone(), over.clone());
     let mut storms = JoinSet::new();

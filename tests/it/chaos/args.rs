@@ -1,4 +1,4 @@
-//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read'`.
+//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --signals nats`.
 use std::time::Duration;
 
 /// What a run is asked to do.
@@ -11,6 +11,8 @@ pub(crate) struct Args {
     pub(crate) at_once: usize,
     /// The default isolation level of the role, which every instance must set right.
     pub(crate) isolation: Option<String>,
+    /// Whether hints go by NATS, which then breaks, too.
+    pub(crate) nats: bool,
 }
 
 impl Args {
@@ -20,6 +22,7 @@ impl Args {
             seed: u64::from(std::process::id()),
             at_once: 100,
             isolation: None,
+            nats: false,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -32,8 +35,13 @@ impl Args {
                 "--seed" => args.seed = value.parse().map_err(|e| bad(&e))?,
                 "--at-once" => args.at_once = value.parse().map_err(|e| bad(&e))?,
                 "--isolation" => args.isolation = Some(value),
+                "--signals" => match value.as_str() {
+                    "nats" => args.nats = true,
+                    "notify" => args.nats = false,
+                    _ => return Err(bad(&"nats or notify")),
+                },
                 _ => {
-                    let known = "--minutes, --seed, --at-once, --isolation";
+                    let known = "--minutes, --seed, --at-once, --isolation, --signals";
                     return Err(format!("unknown: {word}; known: {known}"));
                 }
             }
