@@ -7,6 +7,7 @@ pub mod keys;
 mod local;
 mod models;
 mod server;
+mod signals;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,15 +17,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::domain::key::SigningKey;
 use crate::engine::{Access, Engine, Leaves};
-use crate::http::{InvalidOrigin, Origins};
-use crate::ports::{Keys, Log, LogError, Signals, Silence};
-use crate::store::embedded::EmbeddedError;
-use crate::store::{ConnectError, Pace, PgLog, PgSignals};
+use crate::http::{InvalidAddress, InvalidOrigin, Origins, PublicAddress};
+use crate::nats::NatsError;
+use crate::ports::{Log, LogError, Signals, Storage};
 use crate::tasks::Tasks;
 pub use check::{Finding, check};
-use database::Database;
+use database::{ConnectError, Database, EmbeddedError};
 use identity::Identity;
 pub use identity::IdentityError;
 use local::Local;
@@ -74,6 +73,12 @@ pub enum AppError {
     /// A page's origin is not one.
     #[error(transparent)]
     Origins(#[from] InvalidOrigin),
+    /// The public address makes no sense.
+    #[error(transparent)]
+    Public(#[from] InvalidAddress),
+    /// NATS cannot be used as configured.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
     /// No TLS.
     #[error("no TLS: {0}")]
     Tls(#[from] TlsError),
@@ -91,8 +96,8 @@ pub struct App {
     engine: Engine,
     context: ServeContext,
     tasks: Tasks,
-    hints: Option<PgSignals>,
-    log: PgLog,
+    signals: Arc<dyn Signals>,
+    storage: Arc<dyn Storage>,
     database: Database,
     grace: Duration,
     started: Vec<(&'static str, String)>,
@@ -127,10 +132,12 @@ impl App {
             (None, true) => Transport::PlainOrH2,
             (None, false) => Transport::Plain,
         };
-        let (database, log) = Database::open(config).await?;
+        let (database, storage) = Database::open(config).await?;
         let origins = Origins::parse(&config.cors_origins)?;
-        keys::check(config, address, &log).await?;
-        log.reserve().await.map_err(AppError::Reserve)?;
+        let url = config.public_url.as_deref();
+        let public = PublicAddress::parse(url, &config.trusted_proxies, &config.frame_ancestors)?;
+        keys::check(config, address, &*storage.keys()).await?;
+        storage.reserve().await.map_err(AppError::Reserve)?;
         let identity = Identity::take(&config.data_dir)?;
         let mut local = Local::find(config).await;
         let (models, why) = local.models()?;
@@ -140,21 +147,15 @@ impl App {
         ];
         started.extend(keys::describe(config.anonymous).map(|line| ("access", line.into())));
         let tasks = Tasks::new();
-        let hints = config.notify.then(|| PgSignals::new(&log, identity.id, Pace::default()));
-        let signals: Arc<dyn Signals> = match &hints {
-            Some(hints) => Arc::new(hints.clone()),
-            None => Arc::new(Silence),
-        };
-        let access = Access::new(Arc::new(log.clone()), Arc::clone(&signals), config.anonymous);
+        let key = signals::signing_key(&*storage.keys()).await?;
+        let (signals, way) = signals::of(config, &*storage, identity.id, &key)?;
+        started.extend(way.map(|way| ("hints by", way)));
+        let access = Access::new(storage.keys(), Arc::clone(&signals), config.anonymous);
         access.learn().await.map_err(AppError::Keys)?;
-        let leaves = Leaves { log: around(log.log()), signals, models };
+        let leaves = Leaves { log: around(storage.log()), signals: Arc::clone(&signals), models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
-        let signing = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()));
-        let signing = Keys::signing_key(&log, signing.map_err(AppError::Keys)?);
-        engine.sign_with(signing.await.map_err(AppError::Keys)?);
-        let sealing = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()));
-        let sealing = Keys::sealing_keys(&log, sealing.map_err(AppError::Keys)?);
-        engine.seal_with(sealing.await.map_err(AppError::Keys)?);
+        engine.sign_with(key);
+        engine.seal_with(signals::sealing_keys(&*storage.keys()).await?);
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));
@@ -162,14 +163,14 @@ impl App {
         started.extend(local.hints().into_iter().map(|line| ("hint", line)));
         started.extend(why.into_iter().map(|line| ("model", line)));
         let grace = config.shutdown_grace;
-        let context = ServeContext { access, origins, transport };
+        let context = ServeContext { access, origins, public, transport };
         Ok(Self {
             listener,
             engine,
             context,
             tasks,
-            hints,
-            log,
+            signals,
+            storage,
             database,
             grace,
             started,
@@ -211,18 +212,15 @@ impl App {
             engine,
             context,
             tasks,
-            hints,
-            log,
+            signals,
+            storage,
             mut database,
             grace,
             local,
             _identity,
             ..
         } = self;
-        if let Some(hints) = hints {
-            tasks.spawn_service(hints.listen());
-            tasks.spawn_service(hints.deliver());
-        }
+        tasks.spawn_service(signals.run());
         engine.keep_up();
         context.access.keep_up(&tasks, &engine);
         let result = tokio::select! {
@@ -238,7 +236,7 @@ impl App {
             () = engine.drain(grace, &hurry) => {}
             never = database.watch() => match never {},
         }
-        log.close().await;
+        storage.close().await;
         database.close().await;
         result.map_err(AppError::Server)
     }

@@ -7,6 +7,7 @@ mod flags;
 mod keys;
 mod limits;
 mod local;
+mod signals;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use file::{Given, OpenedWord, ThinkTagsWord};
 pub use flags::{Cli, Command, LogFormat, PlaceFlags, ServeFlags, Switch};
 pub use keys::{KeysCommand, NewKeyFlags};
 pub use local::{LocalKind, LocalServer};
+pub use signals::NatsConfig;
 
 /// Everything that `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -39,6 +41,12 @@ pub struct Config {
     pub h2c: bool,
     /// Pages of other origins that may talk to us.
     pub cors_origins: Vec<String>,
+    /// The address that clients know, where it is not the one that is listened on.
+    pub public_url: Option<String>,
+    /// Addresses and networks of proxies whose word on the host counts.
+    pub trusted_proxies: Vec<String>,
+    /// Pages that may show ours in a frame.
+    pub frame_ancestors: Vec<String>,
     /// Where the private Postgres and this instance's identity live.
     pub data_dir: PathBuf,
     /// Somebody else's Postgres; `None` for the private one.
@@ -67,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether instances give each other hints by `NOTIFY`; without, all is found by polling.
     pub notify: bool,
+    /// The NATS servers that they use in place of it.
+    pub nats: Option<NatsConfig>,
     /// How long running generations may go on after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -106,7 +116,8 @@ impl std::fmt::Debug for ProviderEnvironment {
 pub struct ConfigError(pub String);
 
 /// The variables that we read; others that begin like ours are misspelt.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 23] = [
+    "LASTWORD_PUBLIC_URL",
     "LASTWORD_DATABASE_WAIT_S",
     "LASTWORD_API_KEY",
     "LASTWORD_SERVER",
@@ -119,6 +130,7 @@ const VARIABLES: [&str; 21] = [
     "LASTWORD_SHUTDOWN_GRACE_S",
     "LASTWORD_LOG_FORMAT",
     "LASTWORD_NOTIFY",
+    "LASTWORD_SIGNALS",
     "LASTWORD_POSTGRES_BIN",
     "LASTWORD_ALLOW_UNSAFE_DURABILITY",
     "LASTWORD_INSECURE_NO_AUTH",
@@ -186,6 +198,8 @@ impl Config {
         if let Some(days) = flags.retention_days.or(file.retention_days) {
             limits.retention_days = retention(days)?;
         }
+        let notify = flags.notify.map_or(file.notify.unwrap_or(true), Switch::is_on);
+        let (notify, nats) = signals::merge(flags.signals.or(file.signals), notify, file.nats)?;
         let looks = !flags.no_detect && file.detect.unwrap_or(true);
         let grace = flags.shutdown_grace_s.or(file.shutdown_grace_s).unwrap_or(20.0);
         Ok(Self {
@@ -197,6 +211,9 @@ impl Config {
             )?,
             h2c: flags.h2c || file.h2c.unwrap_or(false),
             cors_origins: file.cors_origins,
+            public_url: flags.public_url.or(file.public_url).filter(|url| !url.is_empty()),
+            trusted_proxies: file.trusted_proxies,
+            frame_ancestors: file.frame_ancestors,
             data_dir,
             database_url: place.database_url.or(file.database_url).filter(|url| !url.is_empty()),
             database_wait: seconds(at_least("database_wait_s", wait, 0.0)?),
@@ -210,7 +227,8 @@ impl Config {
             detect: if looks { LocalServer::USUAL.to_vec() } else { Vec::new() },
             detect_every: DETECT_EVERY,
             limits,
-            notify: flags.notify.map_or(file.notify.unwrap_or(true), Switch::is_on),
+            notify,
+            nats,
             shutdown_grace: seconds(at_least("shutdown_grace_s", grace, 0.0)?),
         })
     }

@@ -2,6 +2,7 @@
 mod access;
 mod background_response;
 mod cancel;
+mod closing;
 mod converse;
 mod cut_reader;
 mod delta_batch;
@@ -78,6 +79,7 @@ use crate::domain::transcript::{Answer, Transcript};
 use crate::metrics::Metrics;
 use crate::ports::{Address, Condition, ConversationAt, Deleted, Filter, Log, LogError, Signals};
 use crate::tasks::Tasks;
+use closing::Closing;
 use converse::Links;
 use live::Live;
 use overview::Picture;
@@ -112,6 +114,8 @@ struct Inner {
     tasks: Tasks,
     /// Set before the soft stop: what readers look at with every event.
     draining: AtomicBool,
+    /// When each of them leaves then.
+    closing: Closing,
     live: Live,
     remotes: Remotes,
     links: Links,
@@ -169,6 +173,7 @@ impl Engine {
             instance,
             tasks,
             draining,
+            closing: Closing::default(),
             live,
             remotes: Remotes::default(),
             links: Links::default(),
@@ -223,7 +228,7 @@ impl Engine {
         self.inner.draining.load(Ordering::Acquire)
     }
 
-    /// Cancelled when the server is about to stop.
+    /// Cancelled when the server is about to stop; [`Engine::leave`] says when a reader goes.
     #[must_use]
     pub fn closing(&self) -> CancellationToken {
         self.inner.tasks.soft().clone()

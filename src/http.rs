@@ -22,6 +22,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod protocols;
+mod public;
 mod repeats;
 mod request;
 mod routes;
@@ -39,6 +40,7 @@ pub use auth::{InvalidOrigin, Origins, guard};
 pub use body::{Bodies, most as most_of_a_body};
 pub use connections::{ConnectionPermit, Connections, Encrypted};
 pub use cors::cors;
+pub use public::{InvalidAddress, PublicAddress, public};
 use request::{
     EngineData, address, caller, conversation_at, conversation_id, proper_id, tenant, while_allowed,
 };

@@ -7,6 +7,7 @@
 //! - [`engine`]: start, cancel, read: one generation from its prompt to its last word
 //! - [`providers`]: prompt in, model tokens out
 //! - [`store`]: the durable log in Postgres, and the private Postgres
+//! - [`nats`]: hints between instances by NATS, where an operator wants that
 //! - [`ports`]: the traits between the engine and these leaves: log, conversations, keys, readers
 //!   of requests, operations, providers, signals
 //! - [`domain`]: events, their fold, ids, prompts
@@ -23,6 +24,7 @@ pub mod engine;
 mod fuzz;
 pub mod http;
 pub mod metrics;
+pub mod nats;
 pub mod ports;
 pub mod providers;
 pub mod store;

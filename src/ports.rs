@@ -2,16 +2,19 @@
 //! between instances.
 mod carried;
 mod conversations;
+pub mod envelope;
 mod events;
 mod generations;
 mod keys;
 mod leases;
 mod log;
 mod operations;
+mod outbox;
 mod ownership;
 mod provider;
 mod request_reads;
 mod signals;
+mod storage;
 mod upkeep;
 
 pub use carried::Carried;
@@ -25,8 +28,10 @@ pub use keys::{Found, KeyRow, Keys, NewKey};
 pub use leases::Leases;
 pub use log::{Address, Doubled, Log, LogError};
 pub use operations::Operations;
+pub use outbox::Outbox;
 pub use ownership::{Claim, Claimed, Orphan, Orphans, Ownership};
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 pub use request_reads::{Attachment, ReadEnd, RequestReads, Sought};
 pub use signals::{Received, Signal, Signals, Silence, To};
+pub use storage::Storage;
 pub use upkeep::{Condition, Holder, Pool, Upkeep};

@@ -1,5 +1,6 @@
 // @ts-check
 /** The operator's page: what runs, where, how fast; one generation's events over time; a cancel. Never what is said. */
+import { base } from './base.js';
 import { byId, h } from './dom.js';
 import { events } from './sse.js';
 import { Refused, call } from './store.js';
@@ -153,7 +154,7 @@ async function cancel(id) {
 async function listen() {
   const abort = new AbortController();
   let timer = setTimeout(() => abort.abort(), SILENCE);
-  const response = await fetch('/v1/admin/events', { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal });
+  const response = await fetch(`${base}/v1/admin/events`, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal: abort.signal });
   if (!response.ok || !response.body) {
     clearTimeout(timer);
     throw new Refused(response.status, await response.json().catch(() => ({})), 0);

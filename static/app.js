@@ -1,6 +1,7 @@
 // @ts-check
 /** The page: connects its parts, and shows its state in one calm line. */
 import * as attention from './attention.js';
+import { base } from './base.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h, late } from './dom.js';
@@ -50,6 +51,7 @@ function tellNews(text) {
 }
 
 const stream = new Stream({
+  base: location.origin + base,
   client: client(),
   transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
   onState: () => showState(),
@@ -82,7 +84,7 @@ const conversation = new Conversation(stream, outbox, {
   // A reload shows again what still waits to be sent.
   opening: (key) => history.replaceState({ opening: key }, ''),
   moved: (id) => {
-    history.replaceState(null, '', `/c/${id}${location.search}`);
+    history.replaceState(null, '', `${base}/c/${id}${location.search}`);
     sidebar.load();
   },
 });
@@ -95,7 +97,7 @@ const sidebar = new Sidebar({ open: (id) => go(id), leave, current: () => conver
 
 /** @param {string | null} id */
 function go(id) {
-  const path = id ? `/c/${id}` : '/';
+  const path = base + (id ? `/c/${id}` : '/');
   const waiting = !id && conversation.entries().length > 0;
   if (location.pathname !== path || waiting) history.pushState(null, '', path + location.search);
   document.body.classList.remove('menu-open');
@@ -109,7 +111,7 @@ function leave() {
 }
 
 async function route() {
-  const [, kind, id] = location.pathname.split('/');
+  const [, kind, id] = location.pathname.slice(base.length).split('/');
   byId('problem').replaceChildren();
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
@@ -278,7 +280,7 @@ async function tune() {
 /** The signed-in key, where one is needed. */
 async function who() {
   // A refusal asks for no sign-in: who wants to see something is asked by then.
-  const answer = await fetch('/v1/session').catch(() => null);
+  const answer = await fetch(`${base}/v1/session`).catch(() => null);
   const me = answer?.ok ? await answer.json() : null;
   if (me) await recent.enter(me);
   else if (answer?.status === 401) await recent.leave();

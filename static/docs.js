@@ -1,5 +1,6 @@
 // @ts-check
 /** The API reference: what the server says of itself in /openapi.json and /asyncapi.json. */
+import { base } from './base.js';
 import { byId, h } from './dom.js';
 
 /** @typedef {Record<string, any>} Json */
@@ -119,8 +120,8 @@ function frames(socket) {
 
 async function show() {
   const read = async (/** @type {string} */ path) => (await fetch(path)).json();
-  const [api, socket] = await Promise.all([read('/openapi.json'), read('/asyncapi.json')]);
-  byId('about').replaceChildren(...prose(api.info.description), ` Version ${api.info.version}. `, h('a', { href: '/openapi.json' }, 'openapi.json'), ' ', h('a', { href: '/asyncapi.json' }, 'asyncapi.json'));
+  const [api, socket] = await Promise.all([read(`${base}/openapi.json`), read(`${base}/asyncapi.json`)]);
+  byId('about').replaceChildren(...prose(api.info.description), ` Version ${api.info.version}. `, h('a', { href: `${base}/openapi.json` }, 'openapi.json'), ' ', h('a', { href: `${base}/asyncapi.json` }, 'asyncapi.json'));
   routes(api);
   frames(socket);
   const schemas = Object.entries({ ...api.components.schemas, ...socket.components.schemas });

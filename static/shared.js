@@ -2,6 +2,7 @@
 /** A shared conversation: read only, live while its answer runs. The page asks the server for no other data. */
 import { Answer } from './answer.js';
 import { AnswerView } from './answer-view.js';
+import { base } from './base.js';
 import { byId, h } from './dom.js';
 import { split } from './files.js';
 import { bubble } from './prompt-view.js';
@@ -13,7 +14,7 @@ import { Stream } from './stream.js';
 /** A server that cannot be reached is asked again after so many ms. */
 const AGAIN = 3000;
 
-const token = location.pathname.split('/')[2] ?? '';
+const token = location.pathname.slice(base.length).split('/')[2] ?? '';
 const address = `/v1/shared/${encodeURIComponent(token)}`;
 const list = byId('transcript');
 const scroller = new Scroller(byId('scroller'), list, byId('jump'));
@@ -96,6 +97,7 @@ function follow() {
     });
   };
   const stream = new Stream({
+    base: location.origin + base,
     transport: 'sse',
     path: () => `${address}/events`,
     onState: ({ phase }) => {

@@ -1,8 +1,10 @@
 // @ts-check
 /** Sets the worker up that opens the page without the server. */
 
+import { base } from './base.js';
+
 /** The one address of code that this page may name. */
-const WORKER = '/worker.js';
+const WORKER = `${base}/worker.js`;
 
 /** Asks the browser to keep the page's files; a browser that cannot changes nothing. */
 export async function keepShell() {

@@ -1,5 +1,6 @@
 // @ts-check
 /** The list of conversations: search, rename, delete, export, share. */
+import { base } from './base.js';
 import { byId, download, h, icon, iconButton } from './dom.js';
 import { isSaid, textOf } from './answer.js';
 import { recent } from './recent.js';
@@ -127,7 +128,7 @@ export class Sidebar {
   /** @param {Info} info @param {boolean} here */
   row(info, here) {
     const title = titled(info.title);
-    const link = h('a', { href: `/c/${info.id}`, 'data-key': info.id, 'aria-current': here ? 'page' : null, title: info.title ?? title, tabindex: '-1', onclick: (/** @type {MouseEvent} */ event) => {
+    const link = h('a', { href: `${base}/c/${info.id}`, 'data-key': info.id, 'aria-current': here ? 'page' : null, title: info.title ?? title, tabindex: '-1', onclick: (/** @type {MouseEvent} */ event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       this.page.open(info.id);
@@ -197,8 +198,8 @@ export class Sidebar {
   async share(info) {
     const { shared } = await this.page.dialogs();
     const { token, url } = await api.share(info.id);
-    const address = new URL(url ?? `/shared/${token}`, location.origin);
-    await shared(address.pathname.startsWith('/v1/') ? new URL(`/shared/${token}`, location.origin).href : address.href, () => api.unshare(info.id));
+    const address = new URL(url ?? `${base}/shared/${token}`, location.origin);
+    await shared(address.pathname.startsWith('/v1/') ? new URL(`${base}/shared/${token}`, location.origin).href : address.href, () => api.unshare(info.id));
   }
 
   /** @param {Info} info */

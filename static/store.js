@@ -6,6 +6,8 @@
  * @typedef {{ id: string, parent_id: string | null, role: string, content: any, reasoning?: string, refusal?: string, tool_calls?: any[], status?: string, generation_id?: string, model?: string, usage?: any, siblings: string[], created_at: string, finish_reason?: string, error?: any }} Message
  */
 
+import { base } from './base.js';
+
 /** An answer that is no success. `code` is the server's, or `unreachable`. */
 export class Refused extends Error {
   /** @param {number} status @param {any} problem @param {number} wait in ms */
@@ -38,7 +40,7 @@ export async function call(method, path, body, headers = {}) {
   }
   let response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(base + path, init);
   } catch {
     throw new Refused(0, { code: 'unreachable', detail: 'The server cannot be reached.' }, 0);
   }

@@ -3,7 +3,9 @@
  * Opens the page where the server cannot be reached. It keeps the page's own files and nothing else. Requests outside
  * `/static/` that are no address of the chat page pass it by as if it were not there.
  */
-const SHELL = '/';
+/** Where the page is: `/`, or below the path that a proxy puts in front, as `/ai/`. */
+const SHELL = new URL('.', self.location.href).pathname;
+const FILES = `${SHELL}static/`;
 const STORE = 'lastword-shell';
 /** Files that the page loads later, by its own doing. */
 const LATER = ['dialogs.js', 'inspector.js', 'shell.js', 'icon-answering.svg', 'icon-ready.svg'];
@@ -14,10 +16,10 @@ const SILENCE = 4000;
 const worker = self;
 
 /** Files under the id of a build never change. @param {string} path */
-const isFixed = (path) => /^\/static\/[0-9a-f]{16}\//.test(path);
+const isFixed = (path) => path.startsWith(FILES) && /^[0-9a-f]{16}\//.test(path.slice(FILES.length));
 
 /** @param {string} path */
-const isPage = (path) => path === SHELL || path.startsWith('/c/');
+const isPage = (path) => path === SHELL || `${path}/` === SHELL || path.startsWith(`${SHELL}c/`);
 
 /** Whether the answer is of this build: a server of another build answers with its own file. @param {string} path @param {Response} answer */
 const isRight = (path, answer) => answer.ok && (!isFixed(path) || (answer.headers.get('cache-control') ?? '').includes('immutable'));
@@ -27,7 +29,7 @@ const find = async (/** @type {string} */ path) => (await caches.open(STORE)).ma
 /** Keeps a page with all its files, or none of them: files of two builds do not fit together. @param {Response} page */
 async function keep(page) {
   const html = await page.clone().text();
-  const paths = [...html.matchAll(/"(\/static\/[^"]+)"/g)].map(([, path]) => path);
+  const paths = [...html.matchAll(/"(\/[^"]+)"/g)].map(([, path]) => path).filter((path) => path.startsWith(FILES));
   const app = paths.find((path) => path.endsWith('/app.js'));
   if (!app) return;
   const wanted = new Set([...paths, ...LATER.map((name) => app.replace('app.js', name))]);
@@ -95,5 +97,5 @@ worker.addEventListener('fetch', (/** @type {FetchEvent} */ event) => {
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return;
   if (request.mode === 'navigate' && isPage(pathname)) event.respondWith(page(event));
-  else if (request.mode !== 'navigate' && pathname.startsWith('/static/')) event.respondWith(file(event, pathname));
+  else if (request.mode !== 'navigate' && pathname.startsWith(FILES)) event.respondWith(file(event, pathname));
 });

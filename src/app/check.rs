@@ -66,9 +66,9 @@ fn good(what: &str, how: String) -> Finding {
 }
 
 async fn database(config: &Config) -> Result<String, AppError> {
-    let (database, log) = Database::reach(config).await?;
+    let (database, storage) = Database::reach(config).await?;
     let place = database.describe();
-    log.close().await;
+    storage.close().await;
     database.close().await;
     Ok(place)
 }
@@ -91,6 +91,8 @@ fn mend_database(error: &AppError) -> &'static str {
         | AppError::Identity(_)
         | AppError::Models(_)
         | AppError::TakeUp(_)
+        | AppError::Public(_)
+        | AppError::Nats(_)
         | AppError::Server(_) => "see the message",
     }
 }

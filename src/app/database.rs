@@ -1,5 +1,7 @@
-//! The database: the private one, which we look after, or somebody else's.
+//! The database: the private one, which we look after, or somebody else's. The only file of the app
+//! that knows of which kind it is.
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -7,8 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::AppError;
 use crate::config::Config;
-use crate::store::embedded::{Embedded, EmbeddedError, Search};
-use crate::store::{ConnectError, Durability, PgLog, connect};
+use crate::ports::Storage;
+pub(super) use crate::store::ConnectError;
+pub(super) use crate::store::embedded::EmbeddedError;
+use crate::store::embedded::{Embedded, Search};
+use crate::store::{Durability, PgLog, connect};
 
 /// How often we look whether the private server is still there.
 const LOOK: Duration = Duration::from_millis(200);
@@ -26,7 +31,7 @@ pub(super) enum Database {
 
 impl Database {
     /// Starts the private one unless another is configured; connects and migrates.
-    pub(super) async fn open(config: &Config) -> Result<(Self, PgLog), AppError> {
+    pub(super) async fn open(config: &Config) -> Result<(Self, Arc<dyn Storage>), AppError> {
         let durability = if config.allow_unsafe_durability {
             Durability::UnsafeAllowed
         } else {
@@ -41,7 +46,7 @@ impl Database {
             let place =
                 format!("{} on {}", options.get_database().unwrap_or("?"), options.get_host());
             let log = patiently(&options, durability, config.database_wait).await?;
-            return Ok((Self::Given(place), log));
+            return Ok((Self::Given(place), Arc::new(log)));
         }
         let search = Search { bin_dir: config.postgres_bin.clone(), path: config.path.clone() };
         let embedded = Embedded::start(&config.data_dir, &search).await?;
@@ -52,11 +57,11 @@ impl Database {
             config.data_dir.display(),
             embedded.started_in().as_secs_f64()
         );
-        Ok((Self::Private(Box::new(embedded), place), log))
+        Ok((Self::Private(Box::new(embedded), place), Arc::new(log)))
     }
 
     /// As [`Database::open`] without waiting, or beside a `serve` that runs the private one.
-    pub(super) async fn reach(config: &Config) -> Result<(Self, PgLog), AppError> {
+    pub(super) async fn reach(config: &Config) -> Result<(Self, Arc<dyn Storage>), AppError> {
         let config = &Config { database_wait: Duration::ZERO, ..config.clone() };
         match Self::open(config).await {
             Err(AppError::Embedded(EmbeddedError::InUse { dir, pid })) => {
@@ -66,7 +71,7 @@ impl Database {
                 let log = connect(options, Durability::Required).await?;
                 let shown = dir.display();
                 let place = format!("private PostgreSQL in {shown}, run by process {pid}");
-                Ok((Self::Given(place), log))
+                Ok((Self::Given(place), Arc::new(log)))
             }
             reached => reached,
         }

@@ -1,18 +1,18 @@
 //! `lastword keys`, and what a start has to say about them.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::AppError;
 use super::database::Database;
+use super::{AppError, signals};
 use crate::config::{Config, KeysCommand, NewKeyFlags};
 use crate::domain::id::{InstanceId, KeyId};
 use crate::domain::key::{Key, KeyLimits, NoRandomness, Scope, Secret, SecretKind};
 use crate::engine::Anonymous;
-use crate::ports::{KeyRow, Keys, LogError, NewKey, Signal, Signals, To};
-use crate::store::{Pace, PgLog, PgSignals};
+use crate::ports::{KeyRow, Keys, LogError, NewKey, Signal, Storage, To};
 use crate::tasks::Tasks;
 
 /// The output of a command.
@@ -49,27 +49,29 @@ pub enum KeysError {
 /// # Errors
 /// See [`KeysError`].
 pub async fn run(config: &Config, command: KeysCommand) -> Result<Told, KeysError> {
-    let (database, log) = Database::reach(config).await.map_err(Box::new)?;
+    let (database, storage) = Database::reach(config).await.map_err(Box::new)?;
+    let keys = storage.keys();
     let told = match command {
-        KeysCommand::Create(flags) => create(&log, *flags).await,
-        KeysCommand::List { json } => list(&log, json).await,
-        KeysCommand::Revoke { key } => revoke(&log, &key).await,
+        KeysCommand::Create(flags) => create(&*keys, *flags).await,
+        KeysCommand::List { json } => list(&*keys, json).await,
+        KeysCommand::Revoke { key } => revoke(&*keys, &key).await,
     };
-    if told.is_ok() && config.notify {
-        tell(&log).await;
+    if told.is_ok() {
+        tell(config, &*storage).await.map_err(Box::new)?;
     }
-    log.close().await;
+    storage.close().await;
     database.close().await;
     told
 }
 
 /// Has every instance look again; who does not hear it looks by itself, a little later.
-async fn tell(log: &PgLog) {
-    let signals = PgSignals::new(log, InstanceId::random(), Pace::default());
-    let tasks = Tasks::new();
-    tasks.spawn_service(signals.deliver());
+async fn tell(config: &Config, storage: &dyn Storage) -> Result<(), AppError> {
+    let key = signals::signing_key(&*storage.keys()).await?;
+    let (signals, _) = signals::of(config, storage, InstanceId::random(), &key)?;
+    Tasks::new().spawn_service(Arc::clone(&signals).run());
     signals.send(To::All, Signal::KeyChanged);
     signals.close().await;
+    Ok(())
 }
 
 async fn create(keys: &dyn Keys, flags: NewKeyFlags) -> Result<Told, KeysError> {

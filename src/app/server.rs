@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::files;
 use super::tls::{Tls, TlsError};
 use crate::engine::{Access, Engine, Limits};
-use crate::http::{Bodies, Connections, Origins, most_of_a_body};
+use crate::http::{Bodies, Connections, Origins, PublicAddress, most_of_a_body};
 use accept::SocketOptions;
 use connection::Connection;
 use worker::{HEAD, Worker};
@@ -37,8 +37,9 @@ const DATABASE: usize = 26;
 /// Files for all else: what listens, wakes and is written to, and connections that are there to be
 /// refused.
 const RESERVE: usize = 128;
-/// How long connections may take to end after their bodies have.
-const LAST_BYTES: u64 = 3;
+/// Seconds for connections to end: 2 in which their bodies end one after the other, 3 for the last
+/// bytes.
+const LAST_BYTES: u64 = 5;
 /// How long the listener may take to close; longer, and another process has the same port.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -46,10 +47,11 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// without a place tries again only after a second, then after two more.
 const BACKLOG: i32 = 4096;
 
-/// The callers, pages and transport that a listener accepts.
+/// The callers, pages and transport that a listener accepts, and its address.
 pub(super) struct ServeContext {
     pub(super) access: Access,
     pub(super) origins: Origins,
+    pub(super) public: PublicAddress,
     pub(super) transport: Transport,
 }
 
@@ -108,6 +110,7 @@ pub(super) async fn serve(
         engine: engine.clone(),
         access: context.access.clone(),
         origins: context.origins.clone(),
+        public: context.public.clone(),
         connections: Connections::new(most),
         bodies: bodies(engine.limits()),
         encrypted: matches!(context.transport, Transport::Tls(_)),

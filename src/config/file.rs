@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ConfigError;
 use super::limits::FileLimits;
+use super::signals::FileNats;
 use crate::domain::nearest::unknown_name;
 use crate::engine::OnLoss;
 
@@ -27,12 +28,17 @@ pub(super) struct File {
     pub(super) shutdown_grace_s: Option<f64>,
     pub(super) retention_days: Option<u32>,
     pub(super) notify: Option<bool>,
+    pub(super) signals: Option<String>,
+    pub(super) nats: FileNats,
     pub(super) detect: Option<bool>,
     pub(super) require_key: Option<bool>,
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) h2c: Option<bool>,
     pub(super) cors_origins: Vec<String>,
+    pub(super) public_url: Option<String>,
+    pub(super) trusted_proxies: Vec<String>,
+    pub(super) frame_ancestors: Vec<String>,
     pub(super) models: Vec<ModelConfig>,
     pub(super) limits: FileLimits,
 }

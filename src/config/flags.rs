@@ -124,6 +124,9 @@ pub struct ServeFlags {
     /// Where to listen [default: 127.0.0.1:7878].
     #[arg(long, env = "LASTWORD_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// The address that clients know, with the path that a proxy puts in front, if any.
+    #[arg(long, env = "LASTWORD_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
     /// The model for prompts that name none.
     #[arg(long, env = "LASTWORD_DEFAULT_MODEL", value_name = "NAME")]
     pub default_model: Option<String>,
@@ -148,6 +151,10 @@ pub struct ServeFlags {
     /// [default: on].
     #[arg(long, env = "LASTWORD_NOTIFY", value_name = "WORD")]
     pub notify: Option<Switch>,
+    /// How instances wake each other: `notify`, `off`, or the addresses of NATS servers, as
+    /// nats://host:4222 or tls://user:password@host [default: notify].
+    #[arg(long, env = "LASTWORD_SIGNALS", value_name = "WORD", hide_env_values = true)]
+    pub signals: Option<String>,
     /// Do not look for model servers on this machine (Ollama, LM Studio, llama.cpp, vLLM).
     #[arg(long, env = "LASTWORD_NO_DETECT")]
     pub no_detect: bool,

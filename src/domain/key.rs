@@ -17,7 +17,7 @@ pub enum SecretKind {
     Key,
     /// A browser's session, `lws_…`.
     Session,
-    /// A one-time ticket, `lwt_…`.
+    /// A ticket for one connection or one generation, `lwt_…`.
     Ticket,
 }
 
@@ -79,7 +79,7 @@ impl Secret {
         Some(Self { kind, text: text.to_owned() })
     }
 
-    /// Whether a key or a session stands anywhere in `text`; a ticket may, it is good for once.
+    /// Whether a key or a session stands anywhere in `text`; a ticket may, it opens little.
     #[must_use]
     pub fn lasts_in(text: &str) -> bool {
         let lasting = [SecretKind::Key, SecretKind::Session];

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::domain::id::GenerationId;
 use crate::domain::key::{Digest, NoRandomness, Secret, SecretKind};
 use crate::engine::Engine;
-use crate::ports::{Found, Keys, LogError, Signal, Signals, To};
+use crate::ports::{Address, Found, Keys, LogError, Signal, Signals, To};
 use crate::tasks::Tasks;
 pub use caller::{Caller, Ended};
 
@@ -182,15 +183,28 @@ impl Access {
         self.with(&secret, SecretKind::Session).await
     }
 
-    /// The caller that asked for this ticket, which is used up by it.
+    /// The caller that asked for this ticket. One of a generation counts as often as it comes where
+    /// that one is `read`; any other is used up.
     ///
     /// # Errors
     /// See [`Denied`].
-    pub async fn with_ticket(&self, ticket: &str) -> Result<Caller, Denied> {
+    pub async fn with_ticket(
+        &self,
+        ticket: &str,
+        read: Option<GenerationId>,
+    ) -> Result<Caller, Denied> {
         let secret = Secret::parse(ticket).filter(|s| s.kind() == SecretKind::Ticket);
         let secret = secret.ok_or(Denied::Invalid)?;
-        let redeemed = self.in_turn(self.inner.keys.redeem(secret.digest())).await?;
-        match redeemed.ok_or(Denied::Invalid)? {
+        let keys = &self.inner.keys;
+        let behind = async {
+            if let Some(generation) = read
+                && let Some(behind) = keys.behind(secret.digest(), generation).await?
+            {
+                return Ok(Some(behind));
+            }
+            keys.redeem(secret.digest()).await
+        };
+        match self.in_turn(behind).await?.ok_or(Denied::Invalid)? {
             Some(credential) => self.known(credential).await,
             None => self.without(),
         }
@@ -233,6 +247,21 @@ impl Access {
         let ticket = Secret::random(SecretKind::Ticket)?;
         self.inner.keys.issue(ticket.digest(), caller.credential(), TICKET).await?;
         Ok(ticket)
+    }
+
+    /// A ticket that reads one generation for as long as `caller` may come in; `None` if there is
+    /// no such generation.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn ticket_for(
+        &self,
+        caller: &Caller,
+        at: &Address,
+    ) -> Result<Option<Secret>, Denied> {
+        let ticket = Secret::random(SecretKind::Ticket)?;
+        let issued = self.inner.keys.issue_for(ticket.digest(), caller.credential(), at).await?;
+        Ok(issued.then_some(ticket))
     }
 
     async fn with(&self, secret: &Secret, kind: SecretKind) -> Result<Caller, Denied> {

@@ -10,9 +10,6 @@ use super::remote_tailer::BELIEVED;
 use crate::domain::id::{GenerationId, InstanceId, Seq};
 use crate::ports::{Carried, Signal, To};
 
-/// Bytes of entries that a hint carries: a few tokens. More are read, all at once and for all.
-const CARRIED: usize = 512;
-
 impl Engine {
     /// Readers at `reader` have the generation up to `after`, and want to hear of more.
     pub(super) fn followed(&self, reader: InstanceId, generation: GenerationId, after: Seq) {
@@ -22,7 +19,9 @@ impl Engine {
         let new = tail.followed_by(reader, Instant::now() + BELIEVED);
         let told = tail.head();
         if told > after {
-            self.inner.signals.send(To::One(reader), grown(&tail, after));
+            self.inner
+                .signals
+                .send(To::One(reader), grown(&tail, after, self.inner.signals.room()));
         }
         if new {
             let engine = self.clone();
@@ -40,7 +39,7 @@ impl Engine {
             tokio::select! {
                 () = tail.waiters().changed(&mut seen) => {
                     let head = tail.head();
-                    let hint = grown(&tail, told);
+                    let hint = grown(&tail, told, self.inner.signals.room());
                     told = head;
                     for follower in followers {
                         self.inner.signals.send(To::One(follower), hint.clone());
@@ -55,10 +54,10 @@ impl Engine {
     }
 }
 
-/// That there is more behind `after`, and what it is if it is little.
-fn grown(tail: &Tail, after: Seq) -> Signal {
+/// That there is more behind `after`, and what it is if it has room.
+fn grown(tail: &Tail, after: Seq, room: usize) -> Signal {
     let entries = match tail.after(after) {
-        Behind::Entries(entries) => Carried::all(&entries, CARRIED),
+        Behind::Entries(entries) => Carried::all(&entries, room),
         Behind::Nothing | Behind::Log => Vec::new(),
     };
     Signal::Grown { generation: tail.id, entries }

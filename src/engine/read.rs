@@ -44,6 +44,8 @@ pub struct Session {
     alarm: Alarm,
     /// Since when the log has been out of reach.
     outage: Option<Instant>,
+    /// When it leaves a server that is about to stop.
+    leaves: Option<Box<Alarm>>,
     /// As what it is counted, once its transport said so.
     counted: Option<(Transport, Counted)>,
 }
@@ -92,7 +94,18 @@ impl Session {
         // Counted as a reader from the start: before its first event, too, it reads.
         let following = engine.tail_of(&at);
         let alarm = Alarm::at(heartbeat);
-        Self { engine, at, read, state, following, heartbeat, alarm, outage: None, counted: None }
+        Self {
+            engine,
+            at,
+            read,
+            state,
+            following,
+            heartbeat,
+            alarm,
+            outage: None,
+            leaves: None,
+            counted: None,
+        }
     }
 
     /// Counts it, and what it hands out, as a stream of this transport and dialect.
@@ -180,7 +193,7 @@ impl Session {
     }
 
     fn follow(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        if self.engine.is_draining() {
+        if self.leaves(cx) {
             return Poll::Ready(Step::Over);
         }
         if self.following.is_none() {
@@ -206,8 +219,8 @@ impl Session {
             Behind::Nothing if following.poll_changed(cx).is_ready() => Poll::Ready(Step::Again),
             Behind::Nothing => {
                 // Once more, now that a stop that comes later wakes us.
-                if self.engine.is_draining() {
-                    return Poll::Ready(Step::Over);
+                if self.engine.is_draining() && self.leaves.is_none() {
+                    return Poll::Ready(Step::Again);
                 }
                 let remote = following.remote;
                 ready!(self.alarm.poll(cx));
@@ -220,6 +233,15 @@ impl Session {
                 Poll::Ready(beat)
             }
         }
+    }
+
+    /// Whether the server is about to stop, and it is this reader's turn to leave.
+    fn leaves(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.engine.is_draining() {
+            return false;
+        }
+        let turn = || Box::new(Alarm::at(self.engine.turn_to_leave()));
+        self.leaves.get_or_insert_with(turn).poll(cx).is_ready()
     }
 
     fn reopen(&mut self) -> Step {

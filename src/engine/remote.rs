@@ -83,8 +83,16 @@ impl Remotes {
         self.wake.notify_one();
     }
 
-    /// It has grown by these. False if they do not follow what is here: it is to be read.
+    /// It has grown by these, as a hint says. False if they do not follow each other or what is
+    /// here: it is to be read.
     pub(super) fn extend(&self, id: GenerationId, entries: Vec<Entry>) -> bool {
+        let follow = |pair: &[Entry]| match pair {
+            [before, next] => next.seq == before.seq.next() && next.continues(before.epoch),
+            _ => true,
+        };
+        if !entries.windows(2).all(follow) {
+            return false;
+        }
         // Nobody reads it here any more, or not yet: whoever comes reads the log first.
         let Some(tail) = self.state().tails.get(&id).cloned() else { return true };
         let extended = tail.extend(entries);
@@ -162,6 +170,7 @@ impl Remotes {
 mod tests {
     use super::*;
     use crate::domain::event::Event;
+    use crate::domain::id::Epoch;
 
     fn at() -> Address {
         Address { tenant: Tenant::anonymous(), id: GenerationId::random() }
@@ -198,6 +207,25 @@ mod tests {
         remotes.ended(&old.tail);
         new.tail.publish(vec![Entry::encode(Seq(4), &Event::Delta { text: "x".into() })]);
         assert!(remotes.find(&at).is_some_and(|found| Arc::ptr_eq(&found.tail, &new.tail)));
+    }
+
+    #[test]
+    fn what_a_hint_carries_is_shown_only_as_a_whole() {
+        let (remotes, at) = (Remotes::default(), at());
+        let reading = remotes.join(&at, Seq(4)).unwrap().reading;
+        let by = |epoch: i32, seqs: &[u64]| -> Vec<Entry> {
+            let entry = |n: &u64| Entry::encode(Seq(*n), &Event::Delta { text: "x".into() });
+            seqs.iter().map(|n| entry(n).by(Epoch(epoch))).collect()
+        };
+        for wrong in
+            [by(1, &[5, 7]), by(1, &[5, 5]), by(1, &[6]), [by(1, &[5]), by(2, &[6])].concat()]
+        {
+            assert!(!remotes.extend(at.id, wrong));
+            assert_eq!(reading.tail.head(), Seq(4), "it is to be read");
+        }
+        assert!(remotes.extend(at.id, by(1, &[5, 6])) && remotes.extend(at.id, by(1, &[6, 7])));
+        assert!(!remotes.extend(at.id, by(2, &[8])), "another owner begins with how it goes on");
+        assert_eq!(reading.tail.head(), Seq(7));
     }
 
     #[test]

@@ -8,8 +8,12 @@ use super::Engine;
 use crate::ports::{Signal, To};
 
 impl Engine {
-    /// Ends every reader's stream, so that it comes back elsewhere, and refuses new work.
+    /// Refuses new work, and ends every reader's stream in its turn, so that it comes back
+    /// elsewhere.
     pub fn close(&self) {
+        // Before the mark that readers look at: they ask for their turn then.
+        let readers = u32::try_from(self.inner.metrics.readers()).unwrap_or_default();
+        self.inner.closing.begin(readers);
         if self.inner.draining.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 use super::protocols::native::shares::UNLISTED;
-use super::{accept, welcome};
+use super::{accept, public, welcome};
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
@@ -70,19 +70,19 @@ static BUILD: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The page, with the addresses of this build.
-static PAGE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("index.html"));
+static PAGE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("index.html", ""));
 
 /// The page of a shared link, in the same way.
-static LINK: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("shared.html"));
+static LINK: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("shared.html", ""));
 
 /// The page of an address that is none, in the same way.
-static NOWHERE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("nowhere.html"));
+static NOWHERE: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("nowhere.html", ""));
 
 /// The operator's page, in the same way.
-static ADMIN: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("admin.html"));
+static ADMIN: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("admin.html", ""));
 
 /// The API reference, in the same way.
-static DOCS: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("docs.html"));
+static DOCS: LazyLock<Option<Arc<Asset>>> = LazyLock::new(|| page("docs.html", ""));
 
 impl Asset {
     fn new(body: Vec<u8>, kind: &'static str) -> Self {
@@ -115,8 +115,7 @@ pub(super) async fn root(request: HttpRequest) -> Result<HttpResponse, Problem> 
 
 /// The page, at the address of a conversation: it reads its own address.
 pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = if cfg!(debug_assertions) { page("index.html") } else { PAGE.clone() };
-    let page = page.ok_or_else(nothing_here)?;
+    let page = current(&request, "index.html", &PAGE)?;
     let mut response = send(&request, &page, ASK);
     let policy = HeaderValue::from_static(SHELL_POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -131,8 +130,7 @@ pub(super) async fn worker(request: HttpRequest) -> Result<HttpResponse, Problem
 
 /// `/shared/{token}`: a page of its own, which asks for nothing but what is shared.
 pub(super) async fn shared(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = if cfg!(debug_assertions) { page("shared.html") } else { LINK.clone() };
-    let page = page.ok_or_else(nothing_here)?;
+    let page = current(&request, "shared.html", &LINK)?;
     let mut response = send(&request, &page, ASK);
     let (name, value) = UNLISTED;
     response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -141,8 +139,7 @@ pub(super) async fn shared(request: HttpRequest) -> Result<HttpResponse, Problem
 
 /// Any other address, in a browser.
 pub(super) fn nowhere(request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = if cfg!(debug_assertions) { page("nowhere.html") } else { NOWHERE.clone() };
-    let page = page.ok_or_else(nothing_here)?;
+    let page = current(request, "nowhere.html", &NOWHERE)?;
     let mut response = send(request, &page, ASK);
     *response.status_mut() = StatusCode::NOT_FOUND;
     Ok(response)
@@ -150,15 +147,13 @@ pub(super) fn nowhere(request: &HttpRequest) -> Result<HttpResponse, Problem> {
 
 /// `/admin`: the operator's page; what it shows, it asks for.
 pub(super) async fn admin(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = if cfg!(debug_assertions) { page("admin.html") } else { ADMIN.clone() };
-    let page = page.ok_or_else(nothing_here)?;
+    let page = current(&request, "admin.html", &ADMIN)?;
     Ok(send(&request, &page, ASK))
 }
 
 /// `/docs`: the API reference, which reads `/openapi.json`.
 pub(super) async fn docs(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = if cfg!(debug_assertions) { page("docs.html") } else { DOCS.clone() };
-    let page = page.ok_or_else(nothing_here)?;
+    let page = current(&request, "docs.html", &DOCS)?;
     Ok(send(&request, &page, ASK))
 }
 
@@ -217,16 +212,31 @@ fn kind(path: &str) -> Option<&'static str> {
     }
 }
 
+/// A page as it is now, below the path that a proxy puts in front of ours.
+fn current(
+    request: &HttpRequest,
+    name: &str,
+    usual: &LazyLock<Option<Arc<Asset>>>,
+) -> Result<Arc<Asset>, Problem> {
+    let address = public::of(request);
+    let found = match address.base() {
+        "" if !cfg!(debug_assertions) => LazyLock::force(usual).clone(),
+        base => page(name, base),
+    };
+    found.ok_or_else(nothing_here)
+}
+
 /// A page with this build's addresses, without the lines that name a library which this
 /// build lacks.
-fn page(name: &str) -> Option<Arc<Asset>> {
+fn page(name: &str, base: &str) -> Option<Arc<Asset>> {
     let file = Files::get(name)?;
     let prefix = format!("{PREFIX}{}/", BUILD.as_str());
+    let root = format!("=\"{base}/");
     let mut html = String::new();
     for line in String::from_utf8_lossy(&file.data).lines() {
         let library = line.split('"').find_map(|part| part.strip_prefix("/static/vendor/"));
         if library.is_none_or(|name| Files::get(&format!("vendor/{name}")).is_some()) {
-            html.push_str(&line.replace(PREFIX, &prefix));
+            html.push_str(&line.replace(PREFIX, &prefix).replace("=\"/", &root));
             html.push('\n');
         }
     }

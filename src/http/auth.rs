@@ -13,14 +13,15 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 
 use super::connections;
 use super::problem::Problem;
-use crate::domain::id::Tenant;
+use super::proper_id;
+use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::key::Scope;
 use crate::engine::{Access, Anonymous, Caller, Engine};
 use credentials::Presented;
 use lasting::Lasts;
 pub use origin::{InvalidOrigin, Origins};
 pub(super) use refusal::speaks_openai;
-pub(super) use session::{SIGN_IN_BYTES, sign_in, sign_out, ticket, who};
+pub(super) use session::{SIGN_IN_BYTES, generation_ticket, sign_in, sign_out, ticket, who};
 
 /// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.
 const PUBLIC: [(Option<Method>, &str); 15] = [
@@ -151,7 +152,7 @@ impl AuthContext<'_> {
         let caller = match presented {
             Presented::Key(key) => self.access.with_key(&key).await,
             Presented::Session(session) => self.access.with_session(&session).await,
-            Presented::Ticket(ticket) => self.access.with_ticket(&ticket).await,
+            Presented::Ticket(ticket) => self.access.with_ticket(&ticket, read(request)).await,
             Presented::Nothing => self.access.without(),
         };
         let caller = caller?;
@@ -207,6 +208,13 @@ fn is_socket(request: &HttpRequest) -> bool {
     path(request) == SOCKET && request.headers().contains_key("upgrade")
 }
 
+/// The generation below which a request reads.
+fn read(request: &HttpRequest) -> Option<GenerationId> {
+    let safe = request.method() == Method::GET || request.method() == Method::HEAD;
+    let below = path(request).strip_prefix("/v1/generations/").filter(|_| safe)?;
+    proper_id(below.split('/').next()?)
+}
+
 /// The scope that a request needs.
 fn needed(request: &HttpRequest) -> Scope {
     let safe = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -215,6 +223,7 @@ fn needed(request: &HttpRequest) -> Scope {
         path if path.starts_with("/v1/admin/") => Scope::Admin,
         // The request that uses a ticket is checked again.
         "/v1/tickets" => Scope::Read,
+        path if path.starts_with("/v1/generations/") && path.ends_with("/tickets") => Scope::Read,
         _ if safe => Scope::Read,
         _ => Scope::Write,
     }

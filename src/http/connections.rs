@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::{StatusCode, Version};
 
 use super::problem::Problem;
+use super::public;
 
 /// The open connections of this process.
 #[derive(Clone, Debug)]
@@ -20,8 +21,11 @@ pub struct Connections {
 #[derive(Clone, Copy, Debug)]
 pub struct Encrypted;
 
-/// The scheme of the address that the client used; a proxy in front says so.
+/// The scheme of the address that the client used: as configured, else as a proxy in front says.
 pub(super) fn scheme(request: &HttpRequest) -> String {
+    if let Some(scheme) = public::of(request).scheme() {
+        return scheme.into();
+    }
     if request.conn_data::<Encrypted>().is_some() {
         return "https".into();
     }

@@ -3,11 +3,13 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::connections::scheme;
+use super::public;
 
 /// Plain text, with the address that the client used.
 pub(super) fn welcome(request: &HttpRequest) -> HttpResponse {
-    let connection = request.connection_info();
-    let base = format!("{}://{}", scheme(request), connection.host());
+    let address = public::of(request);
+    let host = address.hosts(request).pop().unwrap_or_else(|| "localhost".into());
+    let base = format!("{}://{host}{}", scheme(request), address.base());
     let mut response = HttpResponse::Ok();
     // A cache must not answer a browser with what a terminal got.
     response.insert_header((header::VARY, "accept"));

@@ -23,6 +23,11 @@ impl Carried {
         carried.filter(|_| bytes <= most).unwrap_or_default()
     }
 
+    /// Its length as JSON, roughly: what its name and its text take.
+    pub(super) fn bytes(&self) -> usize {
+        self.kind.len() + self.data.len()
+    }
+
     fn one(entry: &Entry) -> Option<Self> {
         let (kind, data) = (entry.name().into(), entry.data().into());
         Some(Self { seq: entry.seq, epoch: entry.epoch?.0, kind, data })

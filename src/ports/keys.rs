@@ -4,8 +4,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::LogError;
-use crate::domain::id::KeyId;
+use super::{Address, LogError};
+use crate::domain::id::{GenerationId, KeyId};
 use crate::domain::key::{Digest, Key, SecretKind, SigningKey};
 use crate::domain::sealed::SealingKeys;
 
@@ -54,6 +54,22 @@ pub trait Keys: Send + Sync + 'static {
 
     /// Takes a ticket: the second try finds none. The credential that it stands for.
     async fn redeem(&self, ticket: Digest) -> Result<Option<Option<Digest>>, LogError>;
+
+    /// Stores a ticket that reads one generation for as long as `credential` is good; `false` if
+    /// there is no such generation.
+    async fn issue_for(
+        &self,
+        ticket: Digest,
+        credential: Option<Digest>,
+        at: &Address,
+    ) -> Result<bool, LogError>;
+
+    /// The credential that a ticket of [`Keys::issue_for`] stands for, if it is of this generation.
+    async fn behind(
+        &self,
+        ticket: Digest,
+        generation: GenerationId,
+    ) -> Result<Option<Option<Digest>>, LogError>;
 
     /// Drops sessions and tickets whose time is over.
     async fn sweep(&self) -> Result<(), LogError>;

@@ -1,5 +1,7 @@
 //! Hints between the instances on one database. They may be lost, late or doubled, and nothing
 //! may depend on them but how soon something happens.
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -23,6 +25,12 @@ pub trait Signals: Send + Sync + 'static {
     /// rarely then.
     fn work(&self) -> bool;
 
+    /// Bytes of entries that a hint may carry: what is more is read from the log.
+    fn room(&self) -> usize;
+
+    /// Receives and sends until [`Signals::close`]; before it runs nothing comes and nothing goes.
+    async fn run(self: Arc<Self>);
+
     /// Sends what waits, and ends.
     async fn close(&self);
 }
@@ -36,7 +44,7 @@ pub enum To {
     One(InstanceId),
 }
 
-/// A hint. Its JSON form is at most [`Signal::MOST_BYTES`] long; a longer one is dropped.
+/// A hint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Signal {
@@ -95,8 +103,37 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Postgres refuses a payload of 8000 bytes; the envelope takes some of them.
-    pub const MOST_BYTES: usize = 7800;
+    /// Bytes of the entries that it carries.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        match self {
+            Self::Grown { entries, .. } => entries.iter().map(Carried::bytes).sum(),
+            Self::Cancel { .. }
+            | Self::Follow { .. }
+            | Self::TakenOver { .. }
+            | Self::Released { .. }
+            | Self::Room { .. }
+            | Self::RoomsAlive { .. }
+            | Self::KeyChanged => 0,
+        }
+    }
+
+    /// The same without its entries: they are in the log.
+    #[must_use]
+    pub fn without_entries(&self) -> Self {
+        match self {
+            Self::Grown { generation, .. } => {
+                Self::Grown { generation: *generation, entries: Vec::new() }
+            }
+            Self::Cancel { .. }
+            | Self::Follow { .. }
+            | Self::TakenOver { .. }
+            | Self::Released { .. }
+            | Self::Room { .. }
+            | Self::RoomsAlive { .. }
+            | Self::KeyChanged => self.clone(),
+        }
+    }
 }
 
 /// An item that a receiver gets.
@@ -124,6 +161,12 @@ impl Signals for Silence {
     fn work(&self) -> bool {
         false
     }
+
+    fn room(&self) -> usize {
+        0
+    }
+
+    async fn run(self: Arc<Self>) {}
 
     async fn close(&self) {}
 }

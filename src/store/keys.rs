@@ -9,10 +9,10 @@ use super::postgres::PgLog;
 use super::rows::{answered, error, json};
 use super::sealing_keys;
 use crate::domain::generation::NewGeneration;
-use crate::domain::id::{KeyId, Tenant};
+use crate::domain::id::{GenerationId, KeyId, Tenant};
 use crate::domain::key::{Digest, Key, Scope, SecretKind, SigningKey};
 use crate::domain::sealed::SealingKeys;
-use crate::ports::{Found, KeyRow, Keys, LogError, NewKey};
+use crate::ports::{Address, Found, KeyRow, Keys, LogError, NewKey};
 
 /// A key's and a session's credential alike. A session ends with its key at the latest.
 const LOOK_UP: &str = "select k.digest as credential, false as session, k.id, k.name, k.tenant, \
@@ -200,11 +200,61 @@ impl Keys for PgLog {
         .await
     }
 
+    async fn issue_for(
+        &self,
+        ticket: Digest,
+        credential: Option<Digest>,
+        at: &Address,
+    ) -> Result<bool, LogError> {
+        answered(async {
+            sqlx::query(
+                "insert into generation_tickets (digest, credential, generation) \
+                 select $1, $2, id from generations where id = $3 and tenant = $4",
+            )
+            .bind(ticket.0.as_slice())
+            .bind(credential.map(|credential| credential.0.to_vec()))
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .execute(&self.workers)
+            .await
+            .map(|done| done.rows_affected() > 0)
+            .map_err(error)
+        })
+        .await
+    }
+
+    async fn behind(
+        &self,
+        ticket: Digest,
+        generation: GenerationId,
+    ) -> Result<Option<Option<Digest>>, LogError> {
+        answered(async {
+            let found: Option<Option<Vec<u8>>> = sqlx::query_scalar(
+                "select credential from generation_tickets where digest = $1 and generation = $2",
+            )
+            .bind(ticket.0.as_slice())
+            .bind(generation.0)
+            .fetch_optional(&self.workers)
+            .await
+            .map_err(error)?;
+            let Some(credential) = found else { return Ok(None) };
+            credential.map(|bytes| digest(&bytes)).transpose().map(Some)
+        })
+        .await
+    }
+
     async fn sweep(&self) -> Result<(), LogError> {
         answered(async {
             for statement in [
                 "delete from sessions where expires_at < clock_timestamp()",
                 "delete from tickets where expires_at < clock_timestamp()",
+                "delete from generation_tickets t where \
+                 not exists (select from generations g where g.id = t.generation) \
+                 or (credential is not null \
+                   and not exists (select from sessions s where s.digest = t.credential) \
+                   and not exists (select from keys k where k.digest = t.credential \
+                     and k.revoked_at is null \
+                     and (k.expires_at is null or k.expires_at > clock_timestamp())))",
             ] {
                 sqlx::query(statement).execute(&self.workers).await.map_err(error)?;
             }

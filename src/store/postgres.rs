@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::append_cache::AppendCache;
@@ -12,10 +13,11 @@ use super::pool;
 use super::probe::Probe;
 use super::room;
 use super::session_settings::Sessions;
+use super::signals::{Pace, PgSignals};
 use super::supply::Supply;
 use super::unreadable::Unreadable;
 use crate::domain::id::InstanceId;
-use crate::ports::Log;
+use crate::ports::{Keys, Log, LogError, Signals, Storage};
 
 /// How long the connections may take to close.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -90,5 +92,28 @@ impl PgLog {
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             tracing::warn!("not all connections to the database closed in order");
         }
+    }
+}
+
+#[async_trait]
+impl Storage for PgLog {
+    fn log(&self) -> Log {
+        Self::log(self)
+    }
+
+    fn keys(&self) -> Arc<dyn Keys> {
+        Arc::new(self.clone())
+    }
+
+    fn signals(&self, me: InstanceId) -> Arc<dyn Signals> {
+        Arc::new(PgSignals::new(self, me, Pace::default()))
+    }
+
+    async fn reserve(&self) -> Result<(), LogError> {
+        Self::reserve(self).await
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
     }
 }

@@ -1,6 +1,5 @@
 //! Hints between instances by `NOTIFY`: a channel for all, and one for each instance. One
 //! connection listens and one sends, both apart from everything that appends or reads.
-mod envelope;
 mod listener;
 mod outbox;
 
@@ -17,10 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::PgLog;
 use super::supply::Supply;
 use crate::domain::id::InstanceId;
-use crate::ports::{Received, Signal, Signals, To};
+use crate::ports::{Outbox, Received, Signal, Signals, To};
 use listener::Listener;
-use outbox::Outbox;
 
+/// How the channels begin.
+const ALL: &str = "lastword";
+/// Postgres refuses 8000 bytes and more.
+const PAYLOAD: usize = 7999;
+/// Bytes of entries that a hint carries: a few tokens. More are read, all at once and for all.
+const CARRIED: usize = 512;
 /// Hints that a receiver may be behind; one that is further behind gets a gap.
 const BEHIND: usize = 1024;
 
@@ -98,6 +102,16 @@ impl PgSignals {
     }
 }
 
+/// The channel of one instance, or of all: of the deployment in one schema, which `space` tells
+/// apart.
+fn channel(space: &str, to: To) -> String {
+    match to {
+        To::All => format!("{ALL}{space}"),
+        // An identifier has at most 63 bytes: these are 50.
+        To::One(instance) => format!("{ALL}{space}_{}", instance.0.simple()),
+    }
+}
+
 #[async_trait]
 impl Signals for PgSignals {
     fn send(&self, to: To, signal: Signal) {
@@ -118,6 +132,14 @@ impl Signals for PgSignals {
 
     fn work(&self) -> bool {
         self.shared.works.load(Ordering::Relaxed)
+    }
+
+    fn room(&self) -> usize {
+        CARRIED
+    }
+
+    async fn run(self: Arc<Self>) {
+        tokio::join!(self.listen(), self.deliver());
     }
 
     async fn close(&self) {

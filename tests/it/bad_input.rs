@@ -216,7 +216,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let app = server().await;
     let one = format!("/v1/generations/{UNKNOWN}");
     let (events, cancel) = (format!("{one}/events"), format!("{one}/cancel"));
-    let go_on = format!("{one}/continue");
+    let (go_on, tickets) = (format!("{one}/continue"), format!("{one}/tickets"));
     let routes = [
         ("/", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
@@ -224,6 +224,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/v1/models", "GET, HEAD"),
         ("/v1/session", "GET, HEAD, POST, DELETE"),
         ("/v1/tickets", "POST"),
+        (tickets.as_str(), "POST"),
         ("/v1/generations", "GET, HEAD, POST"),
         (one.as_str(), "GET, HEAD, DELETE"),
         (events.as_str(), "GET"),

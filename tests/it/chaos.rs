@@ -18,6 +18,8 @@ mod database;
 mod faults;
 mod fleet;
 mod history;
+#[path = "nats/server.rs"]
+mod nats_server;
 mod process;
 mod program;
 mod proxy;
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use args::Args;
 use database::{TestDatabase, own_server};
 use fleet::Fleet;
+use nats_server::NatsServer;
 use report::{Report, kept};
 use upstream::{Model, Upstream};
 
@@ -87,7 +90,7 @@ fn log_file(seed: u64, n: usize) -> File {
 }
 
 async fn run(args: Args) -> bool {
-    let Args { time, seed, at_once, isolation, isolated } = args;
+    let Args { time, seed, at_once, isolation, isolated, nats } = args;
     println!(
         "chaos: seed {seed}, {time:?}, {INSTANCES} instances, {at_once} generations at a time"
     );
@@ -98,8 +101,11 @@ async fn run(args: Args) -> bool {
     let upstream = Upstream::start(model).await;
     let file = models(dir.path(), &upstream);
     let database = TestDatabase::create_on(&server).await;
+    let nats = if nats { Some(NatsServer::start().await) } else { None };
+    let signals = nats.as_ref().map_or_else(|| "notify".to_owned(), NatsServer::url);
+    println!("hints by {}", signals.split(':').next().unwrap_or_default());
     let mut fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
-        command.stderr(log_file(seed, n));
+        command.env("LASTWORD_SIGNALS", &signals).stderr(log_file(seed, n));
     })
     .await;
     if let Some(level) = isolation {
@@ -122,6 +128,7 @@ async fn run(args: Args) -> bool {
         balancer: balancer.clone(),
         server: server.clone(),
         database: database.clone(),
+        nats: nats.map(|nats| Arc::new(Mutex::new(nats))),
     };
     let storm = faults::storm(victims, seed, report.clone(), over.clone());
     let mut storms = JoinSet::new();

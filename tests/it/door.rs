@@ -251,6 +251,60 @@ async fn a_ticket_opens_one_stream_on_any_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_of_a_generation_reads_it_again_and_again_until_its_key_ends() {
+    let (one, two) = two_locked(false).await;
+    let key = make_key(&one.database, &[]).await;
+    let id = start(&one.client, &key, "/demo tokens=2 tps=0").await;
+    let other = start(&one.client, &key, "/demo tokens=2 tps=0").await;
+    let path = format!("/v1/generations/{id}/tickets");
+    let issued = post(&one.client, &path, &json!({})).bearer_auth(&key).send().await.unwrap();
+    assert_eq!(issued.status(), 201);
+    assert_eq!(issued.headers()["cache-control"], "no-store");
+    let issued: Value = issued.json().await.unwrap();
+    assert_eq!(issued["generation"], id.as_str());
+    let ticket = issued["ticket"].as_str().unwrap();
+    let ask = async |client: &Client, path: &str| {
+        get(client, &format!("{path}?ticket={ticket}")).send().await.unwrap()
+    };
+    for client in [&two.client, &one.client, &two.client] {
+        let again = format!("{}?ticket={ticket}&lastEventId=1", events(&id));
+        Reader::new(get(client, &again).send().await.unwrap()).rest().await;
+        assert_whole(&Reader::new(ask(client, &events(&id)).await).rest().await);
+    }
+    assert_eq!(ask(&one.client, &format!("/v1/generations/{id}")).await.status(), 200);
+    for path in [events(&other), "/v1/generations".into(), "/v1/models".into()] {
+        assert_eq!(code(ask(&one.client, &path).await, 401).await, "invalid_api_key", "{path}");
+    }
+    let cancel = format!("/v1/generations/{id}/cancel?ticket={ticket}");
+    let cancel = post(&one.client, &cancel, &json!({})).send().await.unwrap();
+    assert_eq!(code(cancel, 401).await, "invalid_api_key", "it only reads");
+    let unknown = path.replace(&id, "00000000-0000-7000-8000-000000000000");
+    let unknown = post(&one.client, &unknown, &json!({})).bearer_auth(&key).send().await.unwrap();
+    assert_eq!(code(unknown, 404).await, "not_found");
+    ends_with_its_key(&one, &two, &key).await;
+    one.stop().await;
+    two.stop().await;
+}
+
+/// A stream that a ticket of its generation opened ends with the ticket's key, and stays shut.
+async fn ends_with_its_key(one: &TestApp, two: &TestApp, key: &str) {
+    let other = make_key(&one.database, &["--name", "other"]).await;
+    let id = start(&one.client, key, ENDLESS).await;
+    let issued = post(&one.client, &format!("/v1/generations/{id}/tickets"), &json!({}));
+    let issued: Value = issued.bearer_auth(key).send().await.unwrap().json().await.unwrap();
+    let path = format!("{}?ticket={}", events(&id), issued["ticket"].as_str().unwrap());
+    let mut reader = Reader::new(get(&two.client, &path).send().await.unwrap());
+    reader.take(2).await;
+    let end = "update keys set revoked_at = now() where name <> 'other'";
+    sqlx::query(end).execute(&mut one.database.connect().await).await.unwrap();
+    reader.rest().await;
+    let gone = get(&two.client, &path).send().await.unwrap();
+    assert!(["key_revoked", "invalid_api_key"].contains(&code(gone, 401).await.as_str()));
+    let cancel = post(&one.client, &format!("/v1/generations/{id}/cancel"), &json!({}));
+    assert_eq!(cancel.bearer_auth(&other).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn listed_pages_may_ask_and_others_get_no_header() {
     let listed = "https://app.example";
     let app = TestApp::with(|config| config.cors_origins = vec![listed.into()]).await;

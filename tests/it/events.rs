@@ -111,6 +111,15 @@ async fn a_cursor_is_a_whole_number_and_the_header_wins() {
     assert_eq!((both.status, &both.json()["code"]), (400, &json!("invalid_cursor")));
     assert_eq!(first("?after=1&utm=x", "Last-Event-ID: 4\r\n").await, 5);
     assert_eq!(app.client.all(&id, 2).await, events[2..]);
+    // As polyfills of `EventSource` say it, which send no header: it grows, and `after` does not.
+    assert_eq!(first("?lastEventId=3", "").await, 4);
+    assert_eq!(first("?after=1&lastEventId=3", "").await, 4);
+    assert_eq!(first("?after=1&lastEventId=", "").await, 2, "nothing was read yet");
+    assert_eq!(first("?lastEventId=3", "Last-Event-ID: 4\r\n").await, 5);
+    for query in ["?lastEventId=x", "?after=x&lastEventId=3"] {
+        let bad = get(query, "").await;
+        assert_eq!((bad.status, &bad.json()["code"]), (400, &json!("invalid_cursor")), "{query}");
+    }
     app.stop().await;
 }
 

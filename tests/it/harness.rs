@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastword::app::{App, AppError};
-use lastword::config::{Config, ModelConfig, ProviderEnvironment};
+use lastword::config::{Config, ModelConfig, NatsConfig, ProviderEnvironment};
 use lastword::engine::{Anonymous, Engine, Limits};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -37,6 +37,9 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         anonymous: Anonymous::Here,
         cors_origins: Vec::new(),
+        public_url: None,
+        trusted_proxies: Vec::new(),
+        frame_ancestors: Vec::new(),
         tls: None,
         h2c: false,
         data_dir: "set at the start".into(),
@@ -57,6 +60,7 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
             ..Limits::default()
         },
         notify: notify_by_environment(),
+        nats: nats_by_environment(),
         shutdown_grace: Duration::from_secs(20),
     }
 }
@@ -66,6 +70,12 @@ pub(crate) fn config(database: &TestDatabase) -> Config {
 #[expect(clippy::disallowed_methods, reason = "a test is its own program")]
 fn notify_by_environment() -> bool {
     !std::env::var("LASTWORD_NOTIFY").is_ok_and(|word| word == "off" || word == "false")
+}
+
+/// They hold over NATS, too: `LASTWORD_SIGNALS=nats://127.0.0.1:4222` runs them so, on a server that runs.
+#[expect(clippy::disallowed_methods, reason = "a test is its own program")]
+fn nats_by_environment() -> Option<NatsConfig> {
+    std::env::var("LASTWORD_SIGNALS").ok().map(|servers| NatsConfig::of(&servers))
 }
 
 /// A model as the file describes it, without its `[[models]]`.

@@ -98,6 +98,7 @@ mod metrics;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod nats;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
@@ -124,6 +125,7 @@ mod providers;
 mod proxies;
 #[cfg(test)]
 mod proxy;
+mod public;
 #[cfg(test)]
 mod raw;
 #[cfg(test)]

@@ -195,7 +195,7 @@ async fn counted(database: &TestDatabase) -> (Engine, WrongLog) {
     (engine, log)
 }
 
-async fn read_to_the_end(engine: &Engine, at: &Address) -> usize {
+pub(crate) async fn read_to_the_end(engine: &Engine, at: &Address) -> usize {
     let mut session = fence::session(engine, at).await;
     let mut count = 0;
     while let Some(item) = session.next().await {

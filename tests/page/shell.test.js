@@ -77,7 +77,7 @@ test('the page can be installed', async () => {
   const chrome = await page.context().newCDPSession(page);
   const manifest = await chrome.send('Page.getAppManifest');
   assert.deepEqual(manifest.errors, []);
-  assert.equal(JSON.parse(manifest.data).start_url, '/');
+  assert.equal(new URL(JSON.parse(manifest.data).start_url, manifest.url).pathname, '/');
   const { installabilityErrors: errors } = await chrome.send('Page.getInstallabilityErrors');
   // A test's profile is as a private window, where nothing can be installed.
   assert.deepEqual(errors.map(({ errorId }) => errorId).filter((id) => id !== 'in-incognito'), []);

@@ -20,7 +20,8 @@ use super::handoff::{Handoff, handed_off};
 use super::shared::Socket;
 use crate::engine::{Access, Engine, drive_wakes};
 use crate::http::{
-    Bodies, ConnectionPermit, Connections, Encrypted, Origins, answer, configure, cors, guard,
+    Bodies, ConnectionPermit, Connections, Encrypted, Origins, PublicAddress, answer, configure,
+    cors, guard, public,
 };
 
 /// How long a request's head may take.
@@ -32,6 +33,7 @@ pub(super) struct Worker {
     pub(super) engine: Engine,
     pub(super) access: Access,
     pub(super) origins: Origins,
+    pub(super) public: PublicAddress,
     pub(super) connections: Connections,
     pub(super) bodies: Bodies,
     pub(super) encrypted: bool,
@@ -84,13 +86,15 @@ impl Worker {
             .app_data(web::Data::new(self.engine))
             .app_data(web::Data::new(self.access))
             .app_data(web::Data::new(self.origins.clone()))
+            .app_data(web::Data::new(self.public))
             .app_data(web::Data::new(self.bodies))
             .configure(configure)
             .wrap(from_fn(guard))
             .wrap(cors(&self.origins))
             // Before anybody looks at the path: `//v1`, and a slash at the end.
             .wrap(NormalizePath::trim())
-            .wrap(from_fn(answer));
+            .wrap(from_fn(answer))
+            .wrap(from_fn(public));
         HttpService::build()
             // A connection that waits for another request ends when the server stops.
             .graceful_shutdown_signal(move || {

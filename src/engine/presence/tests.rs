@@ -36,6 +36,12 @@ impl Signals for Wire {
         true
     }
 
+    fn room(&self) -> usize {
+        0
+    }
+
+    async fn run(self: Arc<Self>) {}
+
     async fn close(&self) {}
 }
 

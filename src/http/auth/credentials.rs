@@ -12,7 +12,7 @@ pub(super) const PLAIN_COOKIE: &str = "lastword";
 
 /// The header that Anthropic's and other clients send in place of `Authorization`.
 const KEY_HEADER: &str = "x-api-key";
-/// The name of a one-time ticket in a URL.
+/// The name of a ticket in a URL.
 const TICKET: &str = "ticket";
 /// A URL ends up in histories, in `Referer` headers and in the logs of proxies.
 /// Names in lower case, without what separates their words.
@@ -37,7 +37,7 @@ const NOT_IN_URLS: [&str; 14] = [
 pub(super) enum Presented {
     /// In a header.
     Key(String),
-    /// In the URL, good for once.
+    /// In the URL, good for once or for one generation.
     Ticket(String),
     /// In a cookie.
     Session(String),

@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::{Method, header};
 
 use crate::http::problem::Problem;
+use crate::http::public;
 
 /// The origins of pages that may talk to us besides our own.
 #[derive(Clone, Debug, Default)]
@@ -81,13 +82,7 @@ fn is_ours(request: &HttpRequest, origin: &str) -> bool {
     }
     let usual = if scheme == "https" { ":443" } else { ":80" };
     let bare = |host: &str| host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
-    host_of(request).is_some_and(|ours| bare(&ours) == bare(host))
-}
-
-fn host_of(request: &HttpRequest) -> Option<String> {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let authority = request.uri().authority().map(|authority| authority.as_str());
-    header.or(authority).map(str::to_owned)
+    public::of(request).hosts(request).iter().any(|ours| bare(ours) == bare(host))
 }
 
 /// Clients on this machine call it by a name of this machine. A page whose name was made to lead
@@ -95,7 +90,7 @@ fn host_of(request: &HttpRequest) -> Option<String> {
 pub(super) fn check_host(request: &HttpRequest) -> Result<(), Problem> {
     // Names that the public DNS cannot hold: RFC 6761, RFC 6762, RFC 8375, and ICANN's `internal`.
     const LOCAL: [&str; 6] = ["localhost", "local", "test", "internal", "home.arpa", "lan"];
-    let Some(host) = host_of(request) else { return Ok(()) };
+    let Some(host) = public::own_host(request) else { return Ok(()) };
     let name = host.rsplit_once(':').map_or(host.as_str(), |(name, port)| {
         if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { &host }
     });

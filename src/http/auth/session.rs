@@ -1,5 +1,5 @@
-//! `/v1/session`: a browser signs in and out. `/v1/tickets`: what a page of another origin
-//! connects with.
+//! `/v1/session`: a browser signs in and out. Tickets: what a page of another origin connects
+//! with.
 use actix_web::cookie::time::Duration as CookieTime;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,7 +10,7 @@ use super::credentials::{PLAIN_COOKIE, SECURE_COOKIE, session};
 use crate::engine::{Access, Caller, SESSION, TICKET};
 use crate::http::connections::scheme;
 use crate::http::problem::Problem;
-use crate::http::{body, caller};
+use crate::http::{address, body, caller};
 
 /// A key is 46 bytes.
 pub(in crate::http) const SIGN_IN_BYTES: usize = 4096;
@@ -66,6 +66,19 @@ pub(in crate::http) async fn ticket(
     Ok(HttpResponse::Created()
         .insert_header(("Cache-Control", "no-store"))
         .json(json!({ "ticket": ticket.reveal(), "expires_in_s": TICKET.as_secs() })))
+}
+
+/// A ticket that reads one generation, as often as its reader comes back.
+pub(in crate::http) async fn generation_ticket(
+    access: web::Data<Access>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (caller, at) = (caller(&request)?, address(&request)?);
+    let ticket = access.ticket_for(&caller, &at).await?;
+    let ticket = ticket.ok_or_else(Problem::no_such_generation)?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(json!({ "ticket": ticket.reveal(), "generation": at.id })))
 }
 
 fn shown(caller: &Caller) -> Value {

@@ -145,6 +145,7 @@ fn links() -> [Operation; 4] {
             .place("token", "of the link: its own credential")
             .header("Last-Event-ID", seq(), "the cursor; wins over `after`")
             .query("after", seq(), "the cursor: the seq of the last event that was applied")
+            .query("lastEventId", seq(), "the header's place in polyfills; wins over `after`")
             .query("coalesce", flag(), "joins neighbouring texts of the backlog")
             .streams(200, "the events; ends early when the link is revoked")
             .empty(204, "nothing will come: there is no such answer, or the cursor is at its end")

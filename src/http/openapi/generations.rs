@@ -137,6 +137,7 @@ fn events() -> Operation {
         .id("the generation")
         .header("Last-Event-ID", seq(), "the cursor; wins over `after`")
         .query("after", seq(), "the cursor: the seq of the last event that was applied")
+        .query("lastEventId", seq(), "the header's place in polyfills; wins over `after`")
         .query("coalesce", flag(), "joins neighbouring texts of the backlog")
         .streams(200, "the events")
         .tells(

@@ -242,6 +242,7 @@ fn access() -> Vec<Named> {
         ("SignIn".into(), closed(object([("key", string())], []))),
         ("Session".into(), session),
         ("Ticket".into(), ticket),
+        ("GenerationTicket".into(), object([("ticket", string()), ("generation", id())], [])),
     ]
 }
 

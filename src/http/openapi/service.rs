@@ -114,5 +114,17 @@ fn session() -> Vec<Row> {
             Operation::new(ACCESS, "newTicket", "For one connection of a page of another origin")
                 .with(201, "good for once, for 30 s", "application/json", reference("Ticket")),
         ),
+        (
+            "post",
+            "/v1/generations/{id}/tickets",
+            Operation::new(
+                ACCESS,
+                "newGenerationTicket",
+                "For an `EventSource` of a page of another origin, which comes back by itself",
+            )
+            .says("Reads this generation by GET until the key or session ends that asked for it.")
+            .id("the generation")
+            .answers(201, "good as often as it comes", "GenerationTicket"),
+        ),
     ]
 }

@@ -15,6 +15,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 use super::openai::{conversations as items, error};
+use crate::http::auth::generation_ticket;
 use crate::http::routes::endpoint;
 
 /// The routes.
@@ -26,6 +27,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(endpoint("/v1/generations/{id}/events").stream(events::read))
         .service(endpoint("/v1/generations/{id}/cancel").post(generation::cancel))
         .service(endpoint("/v1/generations/{id}/continue").post(continued::start))
+        .service(endpoint("/v1/generations/{id}/tickets").post(generation_ticket))
         .service(endpoint("/v1/shared/{token}").get(shares::get))
         .service(endpoint("/v1/shared/{token}/events").stream(shares::follow));
     // OpenAI's clients know these paths, too.

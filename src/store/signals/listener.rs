@@ -8,8 +8,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::{Shared, envelope};
-use crate::ports::{Received, To};
+use super::{PAYLOAD, Shared, channel};
+use crate::ports::{Received, To, envelope};
 
 /// Pauses before another connection.
 const PAUSES: [Duration; 4] = [
@@ -71,8 +71,8 @@ impl Listener<'_> {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
-        let own = envelope::channel(supply.space(), To::One(*me));
-        let all = envelope::channel(supply.space(), To::All);
+        let own = channel(supply.space(), To::One(*me));
+        let all = channel(supply.space(), To::All);
         let listening = listener.listen_all([all.as_str(), own.as_str()]);
         timeout(answer, listening).await.map_err(|_| Lost::Silent)??;
         drop(urgent);
@@ -85,7 +85,7 @@ impl Listener<'_> {
             tokio::select! {
                 got = listener.try_recv() => {
                     let got = got?.ok_or(Lost::Closed)?;
-                    let Some((from, signals)) = envelope::unpack(got.payload()) else { continue };
+                    let Some((from, signals)) = envelope::unpack(got.payload().as_bytes()) else { continue };
                     if from == *me {
                         awaiting = false;
                         *failures = 0;
@@ -101,7 +101,7 @@ impl Listener<'_> {
                         return Err(Lost::Silent);
                     }
                     awaiting = true;
-                    let beat = envelope::pack(*me, &[]).concat();
+                    let beat = envelope::pack(*me, &[], PAYLOAD).concat();
                     let notify = sqlx::query("select pg_notify($1, $2)").bind(&own).bind(beat);
                     let sent = timeout(answer, notify.execute(&mut listener)).await;
                     sent.map_err(|_| Lost::Silent)??;

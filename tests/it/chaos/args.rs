@@ -1,4 +1,4 @@
-//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1`.
+//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1 --signals nats`.
 use std::time::Duration;
 
 /// The task of a run.
@@ -13,6 +13,8 @@ pub(crate) struct Args {
     pub(crate) isolation: Option<String>,
     /// Instances that have this role; the others have an ordinary one.
     pub(crate) isolated: usize,
+    /// Whether hints go by NATS, which then breaks, too.
+    pub(crate) nats: bool,
 }
 
 impl Args {
@@ -23,6 +25,7 @@ impl Args {
             at_once: 100,
             isolation: None,
             isolated: super::INSTANCES,
+            nats: false,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -36,8 +39,13 @@ impl Args {
                 "--at-once" => args.at_once = value.parse().map_err(|e| bad(&e))?,
                 "--isolation" => args.isolation = Some(value),
                 "--isolated" => args.isolated = value.parse().map_err(|e| bad(&e))?,
+                "--signals" => match value.as_str() {
+                    "nats" => args.nats = true,
+                    "notify" => args.nats = false,
+                    _ => return Err(bad(&"nats or notify")),
+                },
                 _ => {
-                    let known = "--minutes, --seed, --at-once, --isolation, --isolated";
+                    let known = "--minutes, --seed, --at-once, --isolation, --isolated, --signals";
                     return Err(format!("unknown: {word}; known: {known}"));
                 }
             }

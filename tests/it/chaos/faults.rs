@@ -15,6 +15,7 @@ use crate::args::Dice;
 use crate::balancer::Balancer;
 use crate::database::TestDatabase;
 use crate::fleet::Member;
+use crate::nats_server::NatsServer;
 use crate::report::Report;
 
 /// Between two faults.
@@ -28,6 +29,7 @@ pub(crate) struct Victims {
     pub(crate) balancer: Arc<Balancer>,
     pub(crate) server: Arc<Mutex<Embedded>>,
     pub(crate) database: TestDatabase,
+    pub(crate) nats: Option<Arc<Mutex<NatsServer>>>,
 }
 
 const LISTENERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
@@ -68,7 +70,8 @@ async fn strike(
     lasting: &mut JoinSet<()>,
 ) -> Option<&'static str> {
     let time = Duration::from_millis(300 + dice.roll(3500));
-    Some(match dice.roll(12) {
+    let faults = if victims.nats.is_some() { 15 } else { 12 };
+    Some(match dice.roll(faults) {
         0 | 1 => {
             let mut member = member?;
             member.kill().await;
@@ -117,6 +120,25 @@ async fn strike(
             let mut admin = admin(victims).await?;
             sqlx::query(all).execute(&mut admin).await.ok()?;
             name
+        }
+        12 => {
+            let mut nats = victims.nats.clone()?.try_lock_owned().ok()?;
+            nats.kill();
+            lasting.spawn(async move {
+                sleep(time).await;
+                nats.again().await;
+            });
+            "NATS killed"
+        }
+        13 | 14 => {
+            let nats = victims.nats.clone()?.try_lock_owned().ok()?;
+            nats.suspend();
+            lasting.spawn(async move {
+                // Now and then for longer than it takes to be noticed.
+                sleep(time * 5).await;
+                nats.resume();
+            });
+            "NATS suspended"
         }
         _ => {
             let mut admin = admin(victims).await?;

@@ -114,6 +114,8 @@ async fn what_the_server_answers_is_what_the_document_says() {
     s.ask("POST", "/v1/session", "/v1/session", Some(json!({ "key": "lw_x" })), 401).await;
     s.ask("DELETE", "/v1/session", "/v1/session", None, 204).await;
     s.ask("POST", "/v1/tickets", "/v1/tickets", None, 201).await;
+    let unknown = format!("{G}/00000000-0000-7000-8000-000000000000/tickets");
+    s.ask("POST", "/v1/generations/{id}/tickets", &unknown, None, 404).await;
     s.ask("GET", "/v1/models/{model}", "/v1/models/demo", None, 200).await;
     s.ask("GET", "/v1/models/{model}", "/v1/models/dem", None, 404).await;
     let prompt = "/demo tokens=2 tps=0";

@@ -95,6 +95,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     alike("POST /v1/generations/{id}/cancel", &[("", "", 404), ("", "{}", 404)]),
+    alike("POST /v1/generations/{id}/tickets", PLAIN),
     alike("POST /v1/generations/{id}/continue", &[("", "", 404), ("", "{}", 404)]),
     alike(
         "GET /v1/generations/{id}/stream",

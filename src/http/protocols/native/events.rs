@@ -17,6 +17,9 @@ use crate::http::{EngineData, accept, address};
 #[derive(Debug, Default, Deserialize)]
 struct Query {
     after: Option<String>,
+    /// The cursor of polyfills of `EventSource`, which send no header.
+    #[serde(rename = "lastEventId")]
+    last_event_id: Option<String>,
     coalesce: Option<String>,
 }
 
@@ -42,9 +45,12 @@ pub(super) fn wanted(request: &HttpRequest) -> Result<(Seq, Shape), Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?
         .into_inner();
-    // Both are read, so that neither's mistake is passed over; the header, which grows, wins.
+    // All are read, so that no mistake is passed over; those that grow win: the header, and what
+    // stands for it.
     let after = query.after.as_deref().map(parse_cursor).transpose()?;
-    let cursor = header_cursor(request)?.or(after).unwrap_or(Seq::ZERO);
+    let last = query.last_event_id.as_deref().filter(|id| !id.is_empty());
+    let last = last.map(parse_cursor).transpose()?;
+    let cursor = header_cursor(request)?.or(last).or(after).unwrap_or(Seq::ZERO);
     Ok((cursor, Shape { coalesce: flag("coalesce", query.coalesce.as_deref())? }))
 }
 

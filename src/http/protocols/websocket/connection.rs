@@ -35,7 +35,7 @@ pub(super) struct Connection {
     unanswered: u32,
     alarm: Pin<Box<Sleep>>,
     too_old: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     pub(super) out: Outbox,
     /// Since when the last bytes have been waiting to be taken.
@@ -61,7 +61,7 @@ impl Connection {
             unanswered: 0,
             alarm: Box::pin(sleep_until(now + limits.ping)),
             too_old: Box::pin(sleep_until(now + engine.connection_age())),
-            stop: Box::pin(engine.closing().cancelled_owned()),
+            stop: Box::pin(engine.leave()),
             over: Box::pin(caller.over()),
             out: Outbox::default(),
             handed: None,

@@ -24,7 +24,7 @@ use super::work::{Outcome, Reader, Worker};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
-use crate::engine::{Caller, Change, Item, PollGate};
+use crate::engine::{Caller, Change, Engine, Item, PollGate};
 use crate::metrics::Counted;
 
 /// Enough for one write; what is ready beyond it waits where it is.
@@ -76,7 +76,7 @@ impl Drive {
             reading: Reading::default(),
             presence: Presence::default(),
             hears_first: false,
-            seldom: seldom(session.alarm_at(), &stop, worker.caller.as_ref()),
+            seldom: seldom(session.alarm_at(), &worker.engine, worker.caller.as_ref()),
             alarm_at: session.alarm_at(),
             stop,
             out: Outbox::default(),
@@ -148,7 +148,7 @@ impl Drive {
     /// Looks out for the next alarm, and for the end of another caller's credential.
     fn watch(&mut self) {
         self.alarm_at = self.session.alarm_at();
-        self.seldom = seldom(self.alarm_at, &self.stop, self.worker.caller.as_ref());
+        self.seldom = seldom(self.alarm_at, &self.worker.engine, self.worker.caller.as_ref());
     }
 
     /// Takes the rest that is ready: the next call waits for more.
@@ -322,14 +322,14 @@ impl MessageBody for Drive {
 /// The alarm, the server's end, or that of the caller's credential.
 fn seldom(
     alarm_at: Instant,
-    stop: &CancellationToken,
+    engine: &Engine,
     caller: Option<&Caller>,
 ) -> PollGate<dyn Future<Output = Event>> {
-    let (alarm, stop, over) = (sleep_until(alarm_at), stop.clone(), over(caller));
+    let (alarm, leave, over) = (sleep_until(alarm_at), engine.leave(), over(caller));
     PollGate::new(Box::pin(async move {
         tokio::select! {
             () = alarm => Event::Alarm,
-            () = stop.cancelled() => Event::Stop,
+            () = leave => Event::Stop,
             () = over => Event::Over,
         }
     }))

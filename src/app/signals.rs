@@ -1,0 +1,48 @@
+//! The way that hints take between instances, as the configuration says.
+use std::sync::Arc;
+
+use super::AppError;
+use crate::config::Config;
+use crate::domain::id::InstanceId;
+use crate::domain::key::SigningKey;
+use crate::domain::sealed::SealingKeys;
+use crate::nats::{NatsOptions, NatsPace, NatsSignals};
+use crate::ports::{Keys, LogError, Signals, Silence, Storage};
+
+/// The key of all instances on this database.
+pub(super) async fn signing_key(keys: &dyn Keys) -> Result<SigningKey, AppError> {
+    keys.signing_key(new_key()?).await.map_err(AppError::Keys)
+}
+
+/// The keys of all instances on this database that seal thinking.
+pub(super) async fn sealing_keys(keys: &dyn Keys) -> Result<SealingKeys, AppError> {
+    keys.sealing_keys(new_key()?).await.map_err(AppError::Keys)
+}
+
+fn new_key() -> Result<SigningKey, AppError> {
+    SigningKey::random().map_err(|e| AppError::Keys(LogError::Broken(e.to_string())))
+}
+
+/// The hints of the instance `me`, and a line for the start where they are not the usual ones.
+pub(super) fn of(
+    config: &Config,
+    storage: &dyn Storage,
+    me: InstanceId,
+    key: &SigningKey,
+) -> Result<(Arc<dyn Signals>, Option<String>), AppError> {
+    let Some(nats) = config.nats.clone() else {
+        let signals: Arc<dyn Signals> =
+            if config.notify { storage.signals(me) } else { Arc::new(Silence) };
+        return Ok((signals, None));
+    };
+    let options = NatsOptions {
+        servers: nats.servers,
+        subject: nats.subject,
+        credentials: nats.credentials,
+        root_certificates: nats.root_certificates,
+        client_certificate: nats.client_certificate,
+    };
+    let signals = NatsSignals::new(options, key, me, NatsPace::default())?;
+    let place = signals.describe();
+    Ok((Arc::new(signals), Some(place)))
+}

@@ -1,0 +1,130 @@
+//! A NATS server of a test's own, which can be killed, suspended and started again.
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+
+pub(crate) struct NatsServer {
+    process: Option<Child>,
+    dir: TempDir,
+    /// More lines of its file.
+    lines: String,
+    address: SocketAddr,
+}
+
+impl NatsServer {
+    pub(crate) async fn start() -> Self {
+        Self::configured("").await
+    }
+
+    /// With more lines in its file. At a port that it chose itself: nobody else can have it.
+    pub(crate) async fn configured(lines: &str) -> Self {
+        let (dir, lines) = (TempDir::new().unwrap(), lines.to_owned());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { process: None, dir, lines, address };
+        server.spawn("-1");
+        let pid = server.process.as_ref().unwrap().id();
+        let file = server.dir.path().join(format!("nats-server_{pid}.ports"));
+        let told = async {
+            loop {
+                // Read while it is being written, it is no JSON yet.
+                let text = fs::read_to_string(&file).unwrap_or_default();
+                match serde_json::from_str::<serde_json::Value>(&text) {
+                    Ok(ports) => break ports["nats"][0].as_str().unwrap().to_owned(),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let url = timeout(PATIENCE, told).await.expect("it says its port");
+        server.address = url.strip_prefix("nats://").unwrap().parse().unwrap();
+        server
+    }
+
+    /// Starts it again, at the same address.
+    pub(crate) async fn again(&mut self) {
+        self.spawn(&self.address.port().to_string());
+        let listens = async {
+            while TcpStream::connect(self.address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, listens).await.expect("it listens");
+    }
+
+    fn spawn(&mut self, port: &str) {
+        let dir = self.dir.path();
+        let file = format!(
+            "host: 127.0.0.1\nport: {port}\nports_file_dir: \"{}\"\n{}\n",
+            dir.display(),
+            self.lines
+        );
+        fs::write(dir.join("file"), file).unwrap();
+        let process = Command::new("nats-server")
+            .arg("-c")
+            .arg(dir.join("file"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("nats-server: {e}: run scripts/setup test"));
+        self.process = Some(process);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// Killed: its connections end.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Suspended: connections stay, and nothing comes out of them.
+    pub(crate) fn suspend(&self) {
+        self.send(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.send(Signal::SIGCONT);
+    }
+
+    fn send(&self, signal: Signal) {
+        let pid = self.process.as_ref().unwrap().id().try_into().unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Publishes as a stranger with access to the server; returns when the server has taken it.
+    pub(crate) async fn publish(&self, subject: &str, message: &[u8]) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let length = message.len();
+        let head = format!("CONNECT {{\"verbose\":false}}\r\nPUB {subject} {length}\r\n");
+        let all = [head.as_bytes(), message, b"\r\nPING\r\n"].concat();
+        stream.write_all(&all).await.unwrap();
+        let mut heard = Vec::new();
+        let taken = async {
+            while !heard.windows(4).any(|piece| piece == b"PONG") {
+                assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "it hangs up");
+            }
+        };
+        timeout(PATIENCE, taken).await.expect("NATS answers");
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
