@@ -32,12 +32,8 @@ impl Seal {
     pub(super) fn of(engine: &Engine, row: &Generation) -> Option<Self> {
         let made_for = SealedFor { tenant: row.tenant.clone(), model: row.request.model.clone() };
         let keys = engine.sealing_keys();
-        is_asked(&row.request).then(|| Self {
-            keys,
-            made_for,
-            generation: row.id,
-            at: row.created_at,
-        })
+        let seal = Self { keys, made_for, generation: row.id, at: row.created_at };
+        is_asked(&row.request).then_some(seal)
     }
 
     /// Seals what an item of thinking has come to, where its upstream has not done so itself.
