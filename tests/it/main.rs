@@ -99,6 +99,7 @@ mod metrics;
 mod migrations;
 #[cfg(test)]
 mod nats;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod openapi;
@@ -125,6 +126,7 @@ mod providers;
 mod proxies;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
 mod public;
 #[cfg(test)]
 mod raw;
