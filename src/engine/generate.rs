@@ -309,7 +309,9 @@ impl Generation {
             if !pushed {
                 return Attempted::LogOutage;
             }
-            if self.transcript.len() > self.engine.inner.limits.output_bytes {
+            let limits = &self.engine.inner.limits;
+            let beside = self.transcript.answer.extras_bytes();
+            if self.transcript.len() > limits.output_bytes || beside > limits.extras_bytes {
                 return Attempted::OutputLimit;
             }
             match (heard.over, finish.take()) {

@@ -1,7 +1,9 @@
 //! What an upstream says beside text, thinking and calls comes out again in its own protocol: live,
 //! replayed, behind a cursor, in one piece, on another instance, and when its events are gone.
 mod chat;
+mod choices;
 mod citations;
+mod media;
 mod messages;
 mod responses;
 mod tools;

@@ -28,7 +28,7 @@ pub(in crate::http) async fn items(
 ) -> Result<HttpResponse, Problem> {
     let at = conversation_at(&request)?;
     let branch = engine.branch(&at).await?;
-    let items = branch.iter().flat_map(items::of).collect();
+    let items = items::of_branch(&branch).into_iter().map(|(_, item)| item).collect();
     Ok(HttpResponse::Ok().json(page(request.query_string(), items)?))
 }
 
@@ -45,8 +45,9 @@ pub(in crate::http) async fn add(
     let messages = messages(&engine, &raw)?;
     let added = engine.add_messages(&at, messages).await?;
     let branch = engine.branch(&at).await?;
-    let is_new = |message: &&Message| added.contains(&message.id);
-    let items = branch.iter().filter(is_new).flat_map(items::of).collect();
+    let all = items::of_branch(&branch).into_iter();
+    let new = all.filter(|(message, _)| added.contains(&message.id));
+    let items = new.map(|(_, item)| item).collect();
     Ok(HttpResponse::Ok().json(list(items, false)))
 }
 
@@ -76,10 +77,6 @@ pub(in crate::http) async fn take(
 /// The item in the path, and the message that it is a part of.
 fn find<'a>(request: &HttpRequest, branch: &'a [Message]) -> Result<(&'a Message, Value), Problem> {
     let id = request.match_info().get("item").unwrap_or_default();
-    let mut all = branch.iter().rev();
-    let found = all.find_map(|message| {
-        let item = items::of(message).into_iter().find(|item| item["id"] == id)?;
-        Some((message, item))
-    });
+    let found = items::of_branch(branch).into_iter().rfind(|(_, item)| item["id"] == id);
     found.ok_or_else(|| Problem::not_found("there is no item of that id in this conversation"))
 }

@@ -1,4 +1,6 @@
 //! Items of a conversation to messages, and back.
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -9,8 +11,8 @@ use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields;
-use crate::http::protocols::openai_responses::input;
-use crate::http::protocols::openai_responses::input::Item;
+use crate::http::protocols::openai_responses::input::{self, Item};
+use crate::http::protocols::openai_responses::input_items;
 
 /// The most items that are added at once, as with OpenAI.
 pub(in crate::http) const MOST: usize = 20;
@@ -28,7 +30,7 @@ pub(super) fn read(engine: &Engine, items: &RawValue) -> Result<Vec<NewMessage>,
         let mut elsewhere = Elsewhere::default();
         let mut said = Vec::new();
         input::item(&format!("items[{n}]"), item, &mut said, &mut elsewhere)?;
-        elsewhere.check(false)?;
+        elsewhere.check(false, None)?;
         messages.append(&mut said);
     }
     let limits = engine.limits();
@@ -57,9 +59,8 @@ fn as_written(error: PromptError) -> PromptError {
 
 /// A message as it is stored.
 pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
-    let is_more = !message.images.is_empty()
-        || !message.tool_calls.is_empty()
-        || message.tool_call_id.is_some();
+    let is_more =
+        !message.is_text() || !message.tool_calls.is_empty() || message.tool_call_id.is_some();
     NewMessage {
         role: message.role,
         content: Content::Text(message.content.clone()),
@@ -67,8 +68,22 @@ pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
     }
 }
 
-/// The items of a message.
-pub(super) fn of(message: &Message) -> Vec<Value> {
+/// The items of a branch, each with the message that it is a part of.
+pub(super) fn of_branch(branch: &[Message]) -> Vec<(&Message, Value)> {
+    let mut customs = HashSet::new();
+    let mut all = Vec::new();
+    for message in branch {
+        all.extend(of(message, &customs).into_iter().map(|item| (message, item)));
+        let said = message.said.as_ref().map(|said| &said.tool_calls);
+        let calls = said.or_else(|| Some(&message.answer.as_ref()?.tool_calls));
+        let calls = calls.into_iter().flatten().filter(|call| call.custom);
+        customs.extend(calls.map(|call| call.id.as_str()));
+    }
+    all
+}
+
+/// The items of a message; `customs` are the calls before it of tools that take a text.
+fn of(message: &Message, customs: &HashSet<&str>) -> Vec<Value> {
     let mut items =
         Items { of: message.id.0.simple().to_string(), status: status(message), all: Vec::new() };
     let said = whole(message);
@@ -78,25 +93,19 @@ pub(super) fn of(message: &Message) -> Vec<Value> {
         items.add("rs", json!({ "type": "reasoning", "summary": summary }));
     }
     if let Some(call_id) = &said.tool_call_id {
-        items.add(
-            "fco",
-            json!({ "type": "function_call_output", "call_id": call_id,
-            "output": output(&said) }),
-        );
+        let custom = customs.contains(call_id.as_str());
+        let kind = if custom { "ctco" } else { "fco" };
+        items.add(kind, input_items::result(&said, call_id, custom));
         return items.all;
     }
-    let mut content = input::parts(&said);
+    let mut content = input_items::parts(&said);
     let refusal = answer.map(|answer| &answer.refusal).filter(|text| !text.is_empty());
     content.extend(refusal.map(|refusal| json!({ "type": "refusal", "refusal": refusal })));
     if !content.is_empty() {
         items.add("msg", json!({ "type": "message", "role": said.role, "content": content }));
     }
     for call in &said.tool_calls {
-        items.add(
-            "fc",
-            json!({ "type": "function_call", "call_id": call.id, "name": call.name,
-            "arguments": call.arguments }),
-        );
+        items.add(if call.custom { "ctc" } else { "fc" }, input_items::call(call));
     }
     items.all
 }
@@ -143,16 +152,11 @@ fn whole(message: &Message) -> prompt::Message {
     said
 }
 
-/// A tool's result: a text, or parts where there are pictures.
-fn output(said: &prompt::Message) -> Value {
-    if said.images.is_empty() { said.content.as_str().into() } else { input::parts(said).into() }
-}
-
 /// The rest of a message without one of its items; `None` if nothing is left.
 pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message> {
     let mut said = whole(message);
     match item["type"].as_str() {
-        Some("function_call") => {
+        Some("function_call" | "custom_tool_call") => {
             let place = said.tool_calls.iter().position(|call| item["call_id"] == call.id.as_str());
             if let Some(place) = place {
                 said.tool_calls.remove(place);
@@ -161,8 +165,7 @@ pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message
         // A thought is not told again; the rest of its message is.
         Some("reasoning") => {}
         Some(_) | None => {
-            said.content.clear();
-            said.images.clear();
+            said.silence();
         }
     }
     (said.role == Role::Assistant && !said.is_empty()).then_some(said)
