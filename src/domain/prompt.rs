@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client_tool::{ClientTool, InputText, arguments_of, function_name, input_of};
 pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
-pub use parts::{Attachment, AttachmentKind, MessagePart, MessageParts, OwnPart, Place};
+pub use parts::{Attachment, AttachmentKind, MessagePart, MessageParts, OwnPart, PartPlace};
 
 use super::transcript::ToolCall;
 
@@ -66,7 +66,7 @@ pub struct Message {
     pub own: Vec<OwnPart>,
     /// The order of its parts; none where the pictures stand behind one text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub places: Vec<Place>,
+    pub places: Vec<PartPlace>,
     /// The calls that the model asked for, if the message is the model's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,

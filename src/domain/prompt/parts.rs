@@ -47,7 +47,7 @@ pub struct OwnPart {
 /// The place of a part. The texts in a message's `content` have a line break between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum PartPlace {
     /// So many bytes of `content`.
     Text(usize),
     /// The next picture.
@@ -78,32 +78,32 @@ pub struct MessageParts {
     images: Vec<Image>,
     attachments: Vec<Attachment>,
     own: Vec<OwnPart>,
-    places: Vec<Place>,
+    places: Vec<PartPlace>,
 }
 
 impl MessageParts {
     /// Adds a text.
     pub fn text(&mut self, text: String) {
-        self.places.push(Place::Text(text.len()));
+        self.places.push(PartPlace::Text(text.len()));
         self.texts.push(text);
     }
 
     /// Adds a text before all others.
     pub fn first(&mut self, text: &str) {
-        self.places.insert(0, Place::Text(text.len()));
+        self.places.insert(0, PartPlace::Text(text.len()));
         self.texts.insert(0, text.to_owned());
     }
 
     /// Adds a picture.
     pub fn image(&mut self, image: Image) {
-        self.places.push(Place::Image);
+        self.places.push(PartPlace::Image);
         self.images.push(image);
     }
 
     /// Adds a file or a sound, which is called `[name]` where it cannot go.
     pub fn attachment(&mut self, attachment: Attachment, name: &str) {
         let name = format!("[{name}]");
-        self.places.push(Place::Attachment(name.len()));
+        self.places.push(PartPlace::Attachment(name.len()));
         self.texts.push(name);
         self.attachments.push(attachment);
     }
@@ -111,7 +111,7 @@ impl MessageParts {
     /// Adds a part of one protocol, which is called `[name]` elsewhere.
     pub fn own(&mut self, part: OwnPart, name: &str) {
         let name = format!("[{name}]");
-        self.places.push(Place::Own(name.len()));
+        self.places.push(PartPlace::Own(name.len()));
         self.texts.push(name);
         self.own.push(part);
     }
@@ -125,12 +125,12 @@ impl MessageParts {
         self.own = all.own;
         for place in all.places {
             match place {
-                Place::Image => media.places.push(place),
-                Place::Attachment(_) => {
+                PartPlace::Image => media.places.push(place),
+                PartPlace::Attachment(_) => {
                     media.places.push(place);
                     media.texts.extend(texts.next());
                 }
-                Place::Text(_) | Place::Own(_) => {
+                PartPlace::Text(_) | PartPlace::Own(_) => {
                     self.places.push(place);
                     self.texts.extend(texts.next());
                 }
@@ -164,10 +164,10 @@ impl MessageParts {
     #[must_use]
     pub fn message(self, role: Role) -> Message {
         let plain = match self.places.as_slice() {
-            [] | [Place::Text(_)] => true,
+            [] | [PartPlace::Text(_)] => true,
             [first, rest @ ..] => {
-                let begins = matches!(first, Place::Text(1..) | Place::Image);
-                begins && rest.iter().all(|place| *place == Place::Image)
+                let begins = matches!(first, PartPlace::Text(1..) | PartPlace::Image);
+                begins && rest.iter().all(|place| *place == PartPlace::Image)
             }
         };
         Message {
@@ -234,12 +234,12 @@ impl Message {
                 Some(text)
             };
             parts.push(match *place {
-                Place::Text(bytes) => MessagePart::Text(text(bytes)?),
-                Place::Image => MessagePart::Image(images.next()?),
-                Place::Attachment(bytes) => {
+                PartPlace::Text(bytes) => MessagePart::Text(text(bytes)?),
+                PartPlace::Image => MessagePart::Image(images.next()?),
+                PartPlace::Attachment(bytes) => {
                     MessagePart::Attachment(attachments.next()?, text(bytes)?)
                 }
-                Place::Own(bytes) => MessagePart::Own(own.next()?, text(bytes)?),
+                PartPlace::Own(bytes) => MessagePart::Own(own.next()?, text(bytes)?),
             });
         }
         let all = rest.is_none_or(str::is_empty) && images.len() == 0 && attachments.len() == 0;
@@ -295,10 +295,10 @@ mod tests {
         let usual = [MessagePart::Text("see"), MessagePart::Image(&message.images[0])];
         assert_eq!(message.parts(), usual);
         for places in [
-            vec![Place::Text(2), Place::Image],
-            vec![Place::Text(3)],
-            vec![Place::Image, Place::Text(4)],
-            vec![Place::Text(3), Place::Image, Place::Image],
+            vec![PartPlace::Text(2), PartPlace::Image],
+            vec![PartPlace::Text(3)],
+            vec![PartPlace::Image, PartPlace::Text(4)],
+            vec![PartPlace::Text(3), PartPlace::Image, PartPlace::Image],
         ] {
             message.places = places;
             assert_eq!(message.parts().len(), 2, "{message:?}");
