@@ -99,7 +99,7 @@ async fn a_no_behind_a_200_is_a_no() {
             Protocol,
             false,
             None,
-            "1048576",
+            "16777216",
         ),
     ])
     .await;
