@@ -1,4 +1,5 @@
 //! Pure data and rules: no async, no I/O. New ids are all that reads the clock (UUIDv7).
+pub mod choices;
 pub mod coalesce;
 pub mod context;
 pub mod conversation;
@@ -12,6 +13,7 @@ pub mod id;
 pub mod json;
 pub mod key;
 pub mod left_out;
+pub mod merged;
 pub mod nearest;
 pub mod prompt;
 pub mod room;

@@ -265,6 +265,7 @@ fn adjust(config: &ModelConfig) -> Result<Adjust, ModelsError> {
         system_role: config.system_role.clone(),
         join_system: config.join_system,
         think_tags,
+        max_event_bytes: config.max_event_bytes,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `lastword.toml`.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -98,6 +98,8 @@ pub struct ModelConfig {
     pub join_system: Option<bool>,
     /// Whether thoughts between tags in the text are told from the answer.
     pub think_tags: Option<ThinkTagsWord>,
+    /// The largest event of the model's stream, in bytes.
+    pub max_event_bytes: Option<NonZeroUsize>,
     /// Whether a continuation keeps to the grammar of structured output that was begun.
     #[serde(default)]
     pub continues_structured: bool,

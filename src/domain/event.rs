@@ -324,6 +324,9 @@ pub struct UpstreamRefusal {
     /// Its type, such as `invalid_request_error`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// The field that it is about, such as `tools[0].function.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
 }
 
 /// Why a generation failed or was interrupted.

@@ -15,7 +15,7 @@ pub struct Extra {
     pub protocol: WireProtocol,
     /// Where in that protocol they stand.
     pub at: Spot,
-    /// Which tool call they belong to, for [`Spot::Call`].
+    /// Which tool call they belong to, for [`Spot::Call`]; which choice, for [`Spot::OtherChoice`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
     /// The fields, with the upstream's own numbers and order of keys.
@@ -53,11 +53,13 @@ pub enum Spot {
     /// Responses: an event of an output item, without its number (an annotation, log probabilities,
     /// a tool that the provider runs).
     Event,
+    /// Chat completions: a piece of a choice beside the first (`delta`, `finish_reason`, …).
+    OtherChoice,
 }
 
 impl Spot {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Chunk,
         Self::Choice,
         Self::Message,
@@ -66,6 +68,7 @@ impl Spot {
         Self::Block,
         Self::Citation,
         Self::Event,
+        Self::OtherChoice,
     ];
 
     /// Whether it is a part of the answer, and not a word about it.
@@ -77,7 +80,8 @@ impl Spot {
             | Self::Call
             | Self::Block
             | Self::Citation
-            | Self::Event => true,
+            | Self::Event
+            | Self::OtherChoice => true,
             Self::Chunk | Self::Usage => false,
         }
     }

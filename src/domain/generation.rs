@@ -88,6 +88,7 @@ impl Request {
     pub fn canonical(&self) -> Self {
         let mut same = Self { source: None, ..self.clone() };
         same.metadata = self.metadata.canonical();
+        same.prompt.messages.iter_mut().for_each(|message| message.places.clear());
         same.echo.sort_keys();
         same.echo.values_mut().for_each(Value::sort_all_objects);
         let parameters = &mut same.prompt.parameters;

@@ -1,11 +1,13 @@
 //! A client's request to a model: parsed once, limits checked, valid from then on.
 mod client_tool;
 mod parameters;
+mod parts;
 
 use serde::{Deserialize, Serialize};
 
 pub use client_tool::{ClientTool, InputText, arguments_of, function_name, input_of};
 pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
+pub use parts::{Attachment, AttachmentKind, MessagePart, MessageParts, OwnPart, PartPlace};
 
 use super::transcript::ToolCall;
 
@@ -53,9 +55,18 @@ pub struct Message {
     pub role: Role,
     /// Its text.
     pub content: String,
-    /// Pictures behind the text.
+    /// Its pictures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// Its files and sounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// Parts that only one protocol has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<OwnPart>,
+    /// The order of its parts; none where the pictures stand behind one text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PartPlace>,
     /// The calls that the model asked for, if the message is the model's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
@@ -81,11 +92,13 @@ impl Message {
     /// A message that is text and nothing else.
     #[must_use]
     pub fn text(role: Role, content: impl Into<String>) -> Self {
-        let content = content.into();
         Self {
             role,
-            content,
+            content: content.into(),
             images: Vec::new(),
+            attachments: Vec::new(),
+            own: Vec::new(),
+            places: Vec::new(),
             tool_calls: Vec::new(),
             tool_call_id: None,
             reasoning: String::new(),
@@ -105,16 +118,22 @@ impl Message {
         self.content.len() + self.reasoning.len() + calls
     }
 
-    /// The size of its pictures as they are written, in bytes.
+    /// The size of its pictures, files and sounds as they are written, in bytes.
     #[must_use]
     pub fn media_bytes(&self) -> usize {
-        self.images.iter().map(|image| image.url.len()).sum()
+        let own: usize = self.own.iter().map(|part| part.data.text().len()).sum();
+        self.urls().map(String::len).sum::<usize>() + own
     }
 
     /// Whether it says nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.content.trim().is_empty() && self.images.is_empty() && self.tool_calls.is_empty()
+        self.content.trim().is_empty() && self.is_text() && self.tool_calls.is_empty()
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &String> {
+        let images = self.images.iter().map(|image| &image.url);
+        images.chain(self.attachments.iter().map(|attachment| &attachment.url))
     }
 
     /// Whether it is thinking that led to nothing.
@@ -125,8 +144,7 @@ impl Message {
 
     fn more_texts(&self) -> impl Iterator<Item = &String> {
         let calls = self.tool_calls.iter().flat_map(|c| [&c.id, &c.name, &c.arguments]);
-        let pictures = self.images.iter().map(|image| &image.url);
-        pictures.chain(calls).chain(&self.tool_call_id).chain([&self.reasoning])
+        self.urls().chain(calls).chain(&self.tool_call_id).chain([&self.reasoning])
     }
 }
 
@@ -239,7 +257,7 @@ impl Prompt {
         self.messages.iter().map(Message::text_bytes).sum()
     }
 
-    /// The size of its pictures, in bytes.
+    /// The size of its pictures, files and sounds, in bytes.
     #[must_use]
     pub fn media_bytes(&self) -> usize {
         self.messages.iter().map(Message::media_bytes).sum()
@@ -265,7 +283,8 @@ impl Prompt {
     pub fn estimated_input(&self) -> u64 {
         let tools = serde_json::to_vec(&self.parameters.tools).unwrap_or_default().len() as u64;
         let tools = if self.parameters.tools.is_empty() { 0 } else { tools };
-        let images: u64 = self.messages.iter().map(|message| message.images.len() as u64).sum();
+        let media = |message: &Message| (message.images.len() + message.attachments.len()) as u64;
+        let images: u64 = self.messages.iter().map(media).sum();
         self.estimated_tokens() + tools.div_ceil(BYTES_PER_TOKEN) + images * IMAGE_TOKENS
     }
 }
@@ -281,7 +300,8 @@ pub fn current_reasoning(messages: &[Message]) -> Vec<Option<&str>> {
     current.collect()
 }
 
-/// About what Anthropic counts for a picture of the size to which it shrinks large ones.
+/// About what Anthropic counts for a picture of the size to which it shrinks large ones, and for a
+/// page of a file.
 const IMAGE_TOKENS: u64 = 1600;
 
 /// The usual rule of thumb for English text.

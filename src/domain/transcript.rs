@@ -50,13 +50,24 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The size of all text in it, in bytes.
+    /// The size of everything in it, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
+        self.text_bytes() + self.extras_bytes()
+    }
+
+    /// The size of its text and its calls, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
         let size = |call: &ToolCall| call.id.len() + call.name.len() + call.arguments.len();
         let calls: usize = self.tool_calls.iter().map(size).sum();
-        let extras: usize = self.extras.iter().map(|placed| placed.extra.data.text().len()).sum();
-        self.text.len() + self.reasoning.len() + self.refusal.len() + calls + extras
+        self.text.len() + self.reasoning.len() + self.refusal.len() + calls
+    }
+
+    /// The size of what came beside it, in bytes.
+    #[must_use]
+    pub fn extras_bytes(&self) -> usize {
+        self.extras.iter().map(|placed| placed.extra.data.text().len()).sum()
     }
 
     /// Whether the model has said nothing yet.
@@ -221,10 +232,11 @@ impl Transcript {
         }
     }
 
-    /// The model's output in bytes: the answer, and what it produced beside it.
+    /// The model's output in bytes: the answer's text, and what it produced beside it, without
+    /// [`Answer::extras_bytes`].
     #[must_use]
     pub fn len(&self) -> usize {
-        self.answer.len() + self.noticed
+        self.answer.text_bytes() + self.noticed
     }
 
     /// Whether it has said nothing yet.

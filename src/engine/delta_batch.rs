@@ -2,7 +2,9 @@
 use futures_util::{FutureExt, StreamExt};
 
 use super::meter::Meter;
+use crate::domain::choices;
 use crate::domain::event::{Event, FinishReason, ToolCallDelta};
+use crate::domain::extra::Spot;
 use crate::domain::utf8::without_nul;
 use crate::ports::{Delta, Deltas, ProviderError};
 
@@ -51,7 +53,12 @@ pub(super) fn read_batch(
             Some(Ok(Delta::Refusal(text))) => {
                 each_piece(text, |text| Event::Refusal { text }, meter, &mut heard.events);
             }
-            Some(Ok(Delta::Extra(extra))) => heard.events.push(Event::Extra(extra)),
+            Some(Ok(Delta::Extra(extra))) => {
+                if extra.at == Spot::OtherChoice {
+                    meter.said(choices::said(&extra));
+                }
+                heard.events.push(Event::Extra(extra));
+            }
             Some(Ok(Delta::ToolCall(call))) => tool_call(call, meter, &mut heard.events),
         }
         if heard.over.is_some() || heard.events.len() >= TOGETHER {

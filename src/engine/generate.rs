@@ -5,9 +5,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::StreamExt;
 use futures_util::future::ready;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -312,7 +311,9 @@ impl Generation {
             if !pushed {
                 return Attempted::LogOutage;
             }
-            if self.transcript.len() > self.engine.inner.limits.output_bytes {
+            let limits = &self.engine.inner.limits;
+            let beside = self.transcript.answer.extras_bytes();
+            if self.transcript.len() > limits.output_bytes || beside > limits.extras_bytes {
                 return Attempted::OutputLimit;
             }
             match (heard.over, finish.take()) {

@@ -16,8 +16,10 @@ pub struct Limits {
     pub context_bytes: usize,
     /// A generation's time from its start in this process: no generation runs for ever.
     pub generation_wall: Duration,
-    /// A generation's answer, in bytes.
+    /// A generation's answer, in bytes of text.
     pub output_bytes: usize,
+    /// Pictures, sounds and fields that an upstream sends beside an answer's text, in bytes.
+    pub extras_bytes: usize,
     /// Generations that run at a time in this process.
     pub running: usize,
     /// Generations that wait for a place; more are refused with 503.
@@ -97,6 +99,7 @@ impl Default for Limits {
             context_bytes: 4 << 20,
             generation_wall: Duration::from_secs(1800),
             output_bytes: 4_194_304,
+            extras_bytes: 32 << 20,
             running: 4096,
             waiting: 1024,
             cancel_wait: Duration::from_secs(10),

@@ -160,7 +160,9 @@ impl Problem {
         let error = json!({
             "message": self.detail,
             "type": upstream.and_then(|said| said.kind.as_deref()).unwrap_or(kind),
-            "param": self.more.get("field").or_else(|| self.limit()),
+            "param": upstream
+                .and_then(|said| said.param.as_deref().map(Value::from))
+                .or_else(|| self.more.get("field").or_else(|| self.limit()).cloned()),
             "code": upstream.and_then(|said| said.code.as_deref()).unwrap_or(code),
         });
         (status, error)
@@ -183,7 +185,10 @@ impl Problem {
         let status = match (self.status, self.code) {
             (_, "unknown_model") => StatusCode::NOT_FOUND,
             (_, "overloaded" | "draining") => overloaded,
-            (StatusCode::UNPROCESSABLE_ENTITY, _) => StatusCode::BAD_REQUEST,
+            // An upstream's own stays as it is.
+            (StatusCode::UNPROCESSABLE_ENTITY, _) if self.upstream.is_none() => {
+                StatusCode::BAD_REQUEST
+            }
             (status, _) => status,
         };
         let kind = match status.as_u16() {

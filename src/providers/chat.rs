@@ -4,6 +4,8 @@
 //! the target `async_openai`.
 mod body;
 mod calls;
+mod choices;
+mod documents;
 mod extras;
 pub(super) mod map;
 mod messages;
@@ -116,7 +118,7 @@ impl Provider for OpenAi {
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         if let Some(resume) = &attempt.resume {
-            let map = ChatMap::new(self.think_tags());
+            let map = ChatMap::new(self.think_tags(), body::choices(&attempt));
             return streams::hear(&self.endpoint, resume, attempt.trace, map).await;
         }
         if self.continuation_without() == Continuation::Prefix && cut_back::is_begun(&attempt) {
@@ -193,8 +195,10 @@ impl OpenAi {
         };
         // Thoughts come before the text, so behind a text there are none.
         let tags = if is_begun(attempt) { ThinkTags::Off } else { self.think_tags() };
-        let deltas = DeltaStream::new(events, ChatMap::new(tags), probe, secrets).boxed();
-        Ok(client_calls::named(deltas, &attempt.prompt.parameters))
+        let map = ChatMap::new(tags, body.choices);
+        let deltas = DeltaStream::new(events, map, probe, secrets).boxed();
+        let deltas = client_calls::named(deltas, &attempt.prompt.parameters);
+        Ok(if body.first_only { choices::first_only(deltas) } else { deltas })
     }
 }
 

@@ -32,8 +32,6 @@ use map::ResponsesMap;
 
 /// The path that is added to the base URL.
 const PATH: &str = "/responses";
-/// The last events repeat the whole answer, which is bounded at 4 MiB by default; in bytes.
-const MAX_EVENT: usize = 16 << 20;
 /// How long the end of an answer may take that nobody listens to: a cancel waits for it.
 const ABANDON: Duration = Duration::from_secs(5);
 
@@ -92,7 +90,7 @@ impl Responses {
         let probe = Arc::new(Probe::new());
         let request = self.request(attempt.resume.as_ref(), body);
         let Some(request) = request else { return Err(unsent()) };
-        let guard = self.endpoint.guard_up_to(MAX_EVENT, probe.clone(), attempt.trace);
+        let guard = self.endpoint.guard(probe.clone(), attempt.trace);
         let events = match guard.execute(request).await {
             Ok(events) => events,
             Err(loss) => {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::lane::Spoke;
 use super::rows::{error, json, stored};
 use super::turns::Told;
+use crate::domain::choices::joined;
 use crate::domain::generation::Outcome;
 use crate::domain::id::{ConversationId, GenerationId};
 use crate::ports::{Append, LogError, RowChange};
@@ -97,7 +98,7 @@ impl<'a> Endings<'a> {
             endings.reasonings.push(&answer.reasoning);
             endings.refusals.push(&answer.refusal);
             endings.tool_calls.push(json(&answer.tool_calls)?);
-            let extras = (!answer.extras.is_empty()).then(|| json(&answer.extras));
+            let extras = (!answer.extras.is_empty()).then(|| json(&joined(&answer.extras)));
             endings.extras.push(extras.transpose()?);
             endings.dones.push(json(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
@@ -160,14 +161,18 @@ fn outcome(
     let tool_calls: Vec<ToolCall> =
         calls.and_then(|calls| readable("tool_calls", &calls, unreadable)).unwrap_or_default();
     let extras: Option<String> = row.try_get("extras").map_err(error)?;
-    let extras = extras.and_then(|extras| readable("extras", &extras, unreadable));
+    let extras: Option<Vec<Box<RawValue>>> =
+        extras.and_then(|extras| readable("extras", &extras, unreadable));
+    // A place that only a newer version knows is passed over, as in the log.
+    let known = |placed: Box<RawValue>| serde_json::from_str(placed.get()).ok();
+    let extras = extras.unwrap_or_default().into_iter().filter_map(known).collect();
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
     let answer = Answer {
         text: text("text")?.unwrap_or_default(),
         reasoning: text("reasoning")?.unwrap_or_default(),
         refusal: text("refusal")?.unwrap_or_default(),
         tool_calls,
-        extras: extras.unwrap_or_default(),
+        extras,
     };
     let attempts: Option<i32> = row.try_get("attempts").map_err(error)?;
     let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or_default();

@@ -2,7 +2,9 @@
 //! holds live, in a replay, behind a cursor, in one piece, on another instance, and when its events
 //! are gone.
 mod chat;
+mod choices;
 mod citations;
+mod media;
 mod messages;
 mod responses;
 mod tools;

@@ -115,6 +115,8 @@ mod page;
 #[cfg(test)]
 mod partner;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod process;

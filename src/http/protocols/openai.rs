@@ -2,6 +2,7 @@
 pub(super) mod citations;
 pub(super) mod client_tools;
 pub(crate) mod completion;
+pub(super) mod content;
 pub(crate) mod conversations;
 pub(super) mod elsewhere;
 pub(super) mod error;

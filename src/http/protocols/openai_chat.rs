@@ -1,5 +1,6 @@
 //! `/v1/chat/completions`: OpenAI's chat completions, and what they cannot do: be resumed.
 mod calls;
+pub(super) mod choices;
 pub(super) mod encoder;
 pub(super) mod extras;
 pub(super) mod request;

@@ -6,6 +6,7 @@ mod extras;
 mod frames;
 mod in_conversation;
 pub(super) mod input;
+pub(super) mod input_items;
 mod item;
 pub(super) mod items;
 mod object;
@@ -117,7 +118,7 @@ pub(super) async fn input_items(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let row = engine.generation(&address(&request, PREFIX)?).await?;
-    let items = input::items(row.id, &row.request.prompt.messages);
+    let items = input_items::items(row.id, &row.request.prompt.messages);
     Ok(HttpResponse::Ok().json(items::page(request.query_string(), items)?))
 }
 

@@ -16,6 +16,9 @@ const THOUGHT: &str = "input.reasoning";
 /// The newer name of the limit of an answer, and the older one.
 const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
+/// The most choices that are waited for: OpenAI's own limit.
+const MOST_CHOICES: u32 = 128;
+
 /// The upstream that a request is written for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect<'a> {
@@ -39,6 +42,10 @@ pub(crate) struct Body {
     pub(crate) spent: bool,
     /// The beginning of the answer that goes up with it.
     pub(crate) begun: String,
+    /// How many choices it asks for.
+    pub(crate) choices: u32,
+    /// The client asked for several choices, and only the first can go on.
+    pub(crate) first_only: bool,
 }
 
 impl Body {
@@ -59,7 +66,13 @@ impl Body {
         }
         dialect.adjust.finish(&mut object);
         let spent = count_down(&mut object, attempt.spent);
-        Self { object, left_out, spent, begun }
+        let mut choices = if own { count(&object) } else { 1 };
+        let first_only = choices > 1 && is_begun(attempt);
+        if first_only {
+            object.remove("n");
+            choices = 1;
+        }
+        Self { object, left_out, spent, begun, choices, first_only }
     }
 
     /// Tokens that are left of the limit.
@@ -114,6 +127,16 @@ fn without_reasoning(object: &Object) -> Option<Vec<Object>> {
     changed.then_some(messages)
 }
 
+/// How many choices a client of the same protocol asked for.
+pub(crate) fn choices(attempt: &Attempt) -> u32 {
+    let source = attempt.source.as_ref().filter(|s| s.protocol == WireProtocol::OpenaiChat);
+    source.and_then(|source| Object::parse(&source.body)).map_or(1, |body| count(&body))
+}
+
+fn count(body: &Object) -> u32 {
+    limit(body, "n").and_then(|n| u32::try_from(n).ok()).unwrap_or(1).clamp(1, MOST_CHOICES)
+}
+
 /// The client's own fields, or those of the prompt; what was left out; whether it is the client's.
 fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
     let source = attempt.source.as_ref();
@@ -121,19 +144,7 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
     let written = || Object::of(&ChatRequest::new(dialect, &attempt.prompt));
     match client {
         Some((WireProtocol::OpenaiChat, mut own)) if own.has("messages") => {
-            let mut left_out = dialect.adjust.without_steering(&mut own);
-            // Sound cannot be kept.
-            let modalities: Option<Vec<Value>> = own.read("modalities");
-            if modalities.is_some_and(|asked| asked.iter().any(|one| one != "text")) {
-                for name in ["modalities", "audio"] {
-                    left_out.extend(own.remove(name).map(|_| name.to_owned()));
-                }
-            }
-            // Only the first of several answers is kept.
-            if own.read::<u32>("n").is_some_and(|n| n > 1) {
-                own.remove("n");
-                left_out.push("n".into());
-            }
+            let left_out = dialect.adjust.without_steering(&mut own);
             (own, left_out, true)
         }
         Some(_) | None => {

@@ -1,7 +1,11 @@
 //! Chunks of a chat completion to deltas: a pure mapping, with the rule of when it is at its end.
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use super::calls::ChatCalls;
+use super::choices::OtherChoices;
 use super::extras::ChatExtras;
 use super::wire::{ChatChoice, ChatChunk, ChatDelta};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
@@ -25,6 +29,10 @@ pub(crate) struct ChatMap {
     extras: ChatExtras,
     called: bool,
     usage: Option<Usage>,
+    /// The choices beside the first.
+    others: OtherChoices,
+    /// The end of the first choice, while others go on.
+    held: Option<(FinishReason, Option<String>)>,
     finished: bool,
     told_bad_chunk: bool,
     /// The deltas that the consumer has not taken yet.
@@ -49,6 +57,10 @@ impl Fold for ChatMap {
 
     fn chunk(&mut self, mut chunk: ChatChunk) -> Result<(), ProviderError> {
         if let Some(error) = chunk.error().filter(|_| !self.finished) {
+            if self.held.is_some() {
+                self.break_off();
+                return Ok(());
+            }
             self.flush();
             return Err(RefusalBody::in_value(&error).in_stream());
         }
@@ -67,9 +79,17 @@ impl Fold for ChatMap {
             self.out.push_back(Delta::Usage(usage));
         }
         for choice in chunk.choices.take().into_iter().flatten() {
-            if choice.is_first() && !self.finished {
-                self.choice(choice)?;
+            match choice.index() {
+                Some(0) if !self.finished && self.held.is_none() => self.choice(choice)?,
+                Some(index @ 1..) if !self.finished => {
+                    let piece = self.others.piece(index, choice);
+                    self.extra(piece);
+                }
+                Some(_) | None => {}
             }
+        }
+        if self.others.are_over() {
+            self.release();
         }
         if self.finished {
             let usage = self.extras.take_usage();
@@ -90,6 +110,10 @@ impl Fold for ChatMap {
         if self.finished {
             return Ok(());
         }
+        if self.held.is_some() {
+            self.break_off();
+            return Ok(());
+        }
         self.flush();
         if !done {
             let cut = || truncated("the model's stream ended without saying that it is complete");
@@ -97,14 +121,26 @@ impl Fold for ChatMap {
         }
         self.notice("no_finish_reason", "the model ended without saying why");
         self.finish(FinishReason::Other, None);
+        self.break_off();
         Ok(())
     }
 }
 
 impl ChatMap {
-    /// For an answer in which thoughts may stand between tags.
-    pub(crate) fn new(tags: ThinkTags) -> Self {
-        Self { thinking: Thinking::new(tags), ..Self::default() }
+    /// For an answer of so many choices, in which thoughts may stand between tags.
+    pub(crate) fn new(tags: ThinkTags, choices: u32) -> Self {
+        let others = OtherChoices::new(tags, choices);
+        Self { thinking: Thinking::new(tags), others, ..Self::default() }
+    }
+
+    /// Ends the answer though other choices may not be at their ends, which is told.
+    fn break_off(&mut self) {
+        self.out.extend(self.others.rest().into_iter().map(Delta::Extra));
+        if self.others.are_open() {
+            let message = "choices beside the first broke off, and stay as far as they came";
+            self.notice("choices_cut", message);
+        }
+        self.release();
     }
 
     fn text(&mut self, text: String) {
@@ -173,7 +209,7 @@ impl ChatMap {
             push_text(&mut self.out, text, Delta::Reasoning);
         }
         if let Some(piece) = delta.content.take() {
-            let text = self.text.push(piece);
+            let text = self.text.push(piece.text);
             self.text(text);
         }
         if let Some(piece) = delta.refusal.take() {
@@ -202,6 +238,15 @@ impl ChatMap {
 
     fn finish(&mut self, reason: FinishReason, raw: Option<String>) {
         self.out.extend(self.calls.finish().map(Delta::ToolCall));
+        self.held = Some((reason, raw));
+        if self.others.are_over() {
+            self.release();
+        }
+    }
+
+    /// Tells the end of the first choice, behind which nothing may follow.
+    fn release(&mut self) {
+        let Some((reason, raw)) = self.held.take() else { return };
         let usage = self.extras.take_usage();
         self.extra(usage);
         self.finished = true;
@@ -236,154 +281,5 @@ pub(crate) fn finish_reason(raw: &str) -> (FinishReason, bool) {
         "model_context_window_exceeded" => (FinishReason::ContextWindow, false),
         "pause_turn" => (FinishReason::Pause, false),
         _ => (FinishReason::Other, false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::providers::chat::map::*;
-
-    fn map(chunks: &[&str], done: bool) -> (Vec<Delta>, Result<(), ProviderError>) {
-        let mut map = ChatMap::default();
-        let mut end = Ok(());
-        for json in chunks {
-            match serde_json::from_str(json) {
-                Ok(chunk) => end = end.and(map.chunk(chunk)),
-                Err(_) => map.bad_chunk(),
-            }
-        }
-        let end = end.and_then(|()| map.end(done, None));
-        (map.out.into(), end)
-    }
-
-    fn text(text: &str) -> Delta {
-        Delta::Text(text.into())
-    }
-
-    fn deltas(chunk: &str) -> Vec<Delta> {
-        map(&[chunk], false).0
-    }
-
-    #[test]
-    fn every_finish_reason_has_its_meaning() {
-        let finish = |raw: &str| {
-            let chunk = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{raw}"}}]}}"#);
-            map(&[&chunk], true)
-        };
-        let cases = [
-            ("stop", FinishReason::Stop, None),
-            ("end_turn", FinishReason::Stop, Some("end_turn")),
-            ("length", FinishReason::Length, None),
-            ("tool_calls", FinishReason::ToolCalls, None),
-            ("function_call", FinishReason::ToolCalls, Some("function_call")),
-            ("content_filter", FinishReason::ContentFilter, None),
-            ("brand_new", FinishReason::Other, Some("brand_new")),
-        ];
-        for (raw, reason, shown) in cases {
-            let expected = Delta::Finish { reason, raw: shown.map(Into::into) };
-            assert_eq!(finish(raw), (vec![expected], Ok(())), "{raw}");
-        }
-        for raw in ["abort", "insufficient_system_resource"] {
-            let loss = finish(raw).1.unwrap_err();
-            assert_eq!((loss.code, loss.retryable), (ErrorCode::UpstreamTruncated, true), "{raw}");
-        }
-        assert_eq!(finish("error").1.unwrap_err().code, ErrorCode::UpstreamProtocol);
-    }
-
-    #[test]
-    fn only_a_marker_makes_an_ending() {
-        let hello = r#"{"choices":[{"delta":{"content":"hi"},"finish_reason":""}]}"#;
-        let (out, end) = map(&[hello], false);
-        assert_eq!((out, end.unwrap_err().code), (vec![text("hi")], ErrorCode::UpstreamTruncated));
-        let (out, end) = map(&[hello], true);
-        assert_eq!(end, Ok(()));
-        assert!(matches!(out[1], Delta::Notice { code: "no_finish_reason", .. }));
-        assert_eq!(out[2], Delta::Finish { reason: FinishReason::Other, raw: None });
-    }
-
-    #[test]
-    fn odd_fields_do_not_cost_the_text() {
-        let chunks = [
-            r#"{"id":7,"created":1.5,"service_tier":"x","choices":[{"delta":{"content":"a"}}]}"#,
-            r#"{"choices":[{"index":0.0,"delta":{"content":"a","role":null},"logprobs":[]}]}"#,
-            r#"{"choices":[{"delta":{"content":"a"}}],"usage":"none","error":null,"detail":""}"#,
-            r#"{"choices":[{"delta":{"content":"a","tool_calls":[]}}],"error":{}}"#,
-            r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}"#,
-        ];
-        for chunk in chunks {
-            let mut said = deltas(chunk);
-            said.retain(|delta| !matches!(delta, Delta::Extra(_)));
-            assert_eq!(said, [text("a")], "{chunk}");
-        }
-        assert_eq!(deltas(r#"{"choices":[{"delta":{"content":""}}]}"#), []);
-        assert_eq!(deltas(r#"{"choices":[{"index":1,"delta":{"content":"b"}}]}"#), []);
-        assert_eq!(deltas(r#"{"choices":null}"#), []);
-    }
-
-    #[test]
-    fn thinking_has_three_names() {
-        for name in ["reasoning_content", "reasoning", "thinking"] {
-            let chunk = format!(r#"{{"choices":[{{"delta":{{"{name}":"hm"}}}}]}}"#);
-            assert_eq!(deltas(&chunk), [Delta::Reasoning("hm".into())], "{name}");
-        }
-        let twice = r#"{"choices":[{"delta":{"reasoning_content":"hm","reasoning":"hm"}}]}"#;
-        assert_eq!(deltas(twice), [Delta::Reasoning("hm".into())]);
-    }
-
-    #[test]
-    fn calls_that_end_with_stop_end_as_calls() {
-        let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]}}]}"#;
-        let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
-        let (reason, raw) = (FinishReason::ToolCalls, Some("stop".into()));
-        assert_eq!(map(&[call, stop], true).0.pop(), Some(Delta::Finish { reason, raw }));
-    }
-
-    #[test]
-    fn usage_comes_with_and_without_choices() {
-        let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":5.0,
-            "completion_tokens_details":{"reasoning_tokens":2}}"#;
-        let expected = Delta::Usage(Usage {
-            input_tokens: 3,
-            output_tokens: 5,
-            reasoning_tokens: Some(2),
-            cached_input_tokens: None,
-            cache_write_input_tokens: None,
-            exact: true,
-        });
-        let alone = format!(r#"{{"choices":[],{usage}}}"#);
-        assert_eq!(deltas(&alone), std::slice::from_ref(&expected));
-        let inside = format!(r#"{{"choices":[{{"delta":{{}},{usage}}}]}}"#);
-        assert_eq!(deltas(&inside), std::slice::from_ref(&expected), "as Moonshot has it");
-        assert_eq!(map(&[&alone, &alone], false).0, [expected], "the same again is no news");
-    }
-
-    #[test]
-    fn what_is_no_tool_call_costs_a_notice_only() {
-        let out = deltas(r#"{"choices":[{"delta":{"tool_calls":"?","content":"a"}}]}"#);
-        assert_eq!(out[0], text("a"));
-        assert!(matches!(out[1], Delta::Notice { code: "bad_chunk", .. }));
-    }
-
-    #[test]
-    fn an_error_in_the_stream_is_a_loss() {
-        let cases = [
-            (r#"{"error":{"message":"x","type":"server_error"}}"#, ErrorCode::UpstreamUnavailable),
-            (r#"{"error":"boom"}"#, ErrorCode::UpstreamUnavailable),
-            (r#"{"error":{"code":429,"message":"slow"}}"#, ErrorCode::UpstreamRateLimited),
-            (r#"{"detail":"nope"}"#, ErrorCode::UpstreamUnavailable),
-            (r#"{"object":"error","message":"x","code":400}"#, ErrorCode::UpstreamRejected),
-        ];
-        for (chunk, code) in cases {
-            assert_eq!(map(&[chunk], true).1.unwrap_err().code, code, "{chunk}");
-        }
-    }
-
-    #[test]
-    fn what_follows_the_finish_is_no_error() {
-        let finish = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
-        let late = r#"{"choices":[{"delta":{"content":"b"}}]}"#;
-        let (out, end) = map(&[finish, late, r#"{"error":"late"}"#, "{"], false);
-        assert_eq!(end, Ok(()));
-        assert_eq!(out, [text("a"), Delta::Finish { reason: FinishReason::Stop, raw: None }]);
     }
 }

@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::domain::prompt::{Image, Message, Tool, ToolChoice};
+use super::documents;
+use crate::domain::json::JsonObject;
+use crate::domain::prompt::{AttachmentKind, Image, Message, MessagePart, Tool, ToolChoice};
+use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 
 /// The content of a chat message: a text alone, or with pictures.
@@ -20,8 +23,28 @@ pub(crate) enum WireContent<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Part<'a> {
-    Text { text: &'a str },
-    ImageUrl { image_url: &'a Image },
+    Text {
+        text: &'a str,
+    },
+    ImageUrl {
+        image_url: &'a Image,
+    },
+    File {
+        file: File<'a>,
+    },
+    InputAudio {
+        input_audio: Value,
+    },
+    #[serde(untagged)]
+    Own(&'a JsonObject),
+}
+
+/// A file with its bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct File<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filename: Option<&'a str>,
+    file_data: &'a str,
 }
 
 /// The content of a chat message; `None` where it says nothing but calls.
@@ -29,13 +52,32 @@ pub(crate) fn content(message: &Message) -> Option<WireContent<'_>> {
     if message.content.is_empty() && !message.tool_calls.is_empty() {
         return None;
     }
-    if message.images.is_empty() {
+    if message.is_text() {
         return Some(WireContent::Text(message.content.as_str().into()));
     }
-    let text = Some(message.content.as_str()).filter(|text| !text.is_empty());
-    let text = text.map(|text| Part::Text { text });
-    let images = message.images.iter().map(|image_url| Part::ImageUrl { image_url });
-    Some(WireContent::Parts(text.into_iter().chain(images).collect()))
+    Some(WireContent::Parts(message.parts().into_iter().filter_map(part).collect()))
+}
+
+fn part(part: MessagePart<'_>) -> Option<Part<'_>> {
+    Some(match part {
+        MessagePart::Text("") => return None,
+        MessagePart::Text(text) => Part::Text { text },
+        MessagePart::Image(image_url) => Part::ImageUrl { image_url },
+        MessagePart::Attachment(attachment, name) => match (attachment.kind, attachment.inline()) {
+            (AttachmentKind::File, Some(_)) => {
+                let filename = attachment.name.as_deref();
+                Part::File { file: File { filename, file_data: &attachment.url } }
+            }
+            (AttachmentKind::Audio, Some((_, data))) => {
+                Part::InputAudio { input_audio: json!({ "data": data, "format": attachment.name }) }
+            }
+            (AttachmentKind::File | AttachmentKind::Audio, None) => Part::Text { text: name },
+        },
+        MessagePart::Own(own, _) if own.protocol == WireProtocol::OpenaiChat => {
+            Part::Own(&own.data)
+        }
+        MessagePart::Own(_, text) => Part::Text { text },
+    })
 }
 
 /// A function in a chat request, or a call of it: `{"type":"function","function":{…}}`.
@@ -121,10 +163,26 @@ pub(crate) fn messages_choice(
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum TurnBlock<'a> {
-    Text { text: Cow<'a, str> },
-    Image { source: Value },
-    ToolUse { id: Cow<'a, str>, name: Cow<'a, str>, input: Cow<'a, RawValue> },
-    ToolResult { tool_use_id: Cow<'a, str>, content: ResultContent<'a> },
+    Text {
+        text: Cow<'a, str>,
+    },
+    Image {
+        source: Value,
+    },
+    Document {
+        source: Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
+    },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+        input: Cow<'a, RawValue>,
+    },
+    ToolResult {
+        tool_use_id: Cow<'a, str>,
+        content: ResultContent<'a>,
+    },
 }
 
 /// The result of a tool: a text, or with pictures.
@@ -147,7 +205,7 @@ fn call_id(id: &str) -> Cow<'_, str> {
 /// The blocks of a message that is more than text.
 pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
     if let Some(id) = &message.tool_call_id {
-        let content = if message.images.is_empty() {
+        let content = if message.is_one_text() {
             ResultContent::Text(&message.content)
         } else {
             ResultContent::Blocks(said(message).collect())
@@ -162,20 +220,28 @@ pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
     said(message).chain(calls).collect()
 }
 
-/// The text and the pictures of a message.
+/// The blocks of a message beside its calls.
 fn said(message: &Message) -> impl Iterator<Item = TurnBlock<'_>> {
-    // The API refuses an empty text.
-    let text = Some(message.content.as_str()).filter(|text| !text.trim().is_empty());
-    let text = text.map(|text| TurnBlock::Text { text: text.into() });
-    let images = message.images.iter().map(|image| TurnBlock::Image { source: source(image) });
-    text.into_iter().chain(images)
+    message.parts().into_iter().filter_map(|part| {
+        Some(match part {
+            // The API refuses an empty text.
+            MessagePart::Text(text) if text.trim().is_empty() => return None,
+            MessagePart::Text(text) | MessagePart::Own(_, text) => {
+                TurnBlock::Text { text: text.into() }
+            }
+            MessagePart::Image(image) => TurnBlock::Image { source: source(&image.url) },
+            MessagePart::Attachment(attachment, name) => match documents::source(attachment) {
+                Some(source) => TurnBlock::Document { source, title: attachment.name.as_deref() },
+                None => TurnBlock::Text { text: name.into() },
+            },
+        })
+    })
 }
 
-fn source(image: &Image) -> Value {
-    let inline = image.url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match inline {
+pub(super) fn source(url: &str) -> Value {
+    match url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         Some((kind, data)) => json!({ "type": "base64", "media_type": kind, "data": data }),
-        None => json!({ "type": "url", "url": image.url }),
+        None => json!({ "type": "url", "url": url }),
     }
 }
 

@@ -11,7 +11,7 @@ use super::tools::{Called, ChatFunctionOf, WireContent, calls, choice, content, 
 use crate::domain::event::Usage;
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role, Tool, current_reasoning};
 use crate::providers::upstream::rest::{says_something, with_rest};
-use crate::providers::upstream::text::ChunkText;
+use crate::providers::upstream::text::{ChunkContent, ChunkText};
 
 /// The request's body.
 #[derive(Debug, Serialize)]
@@ -111,7 +111,7 @@ with_rest! {
 }
 
 with_rest! {
-    /// One of several answers; only the first is asked for.
+    /// A piece of one of several answers.
     ChatChoice {
         index: Box<RawValue>,
         delta: ChatDelta,
@@ -129,7 +129,7 @@ with_rest! {
 with_rest! {
     /// The delta of a chunk.
     ChatDelta {
-        pub(crate) content: ChunkText,
+        pub(crate) content: ChunkContent,
         pub(crate) refusal: ChunkText,
         /// DeepSeek, llama.cpp, SGLang. Some servers send two of the three names at once.
         reasoning_content: ChunkText,
@@ -196,9 +196,11 @@ impl ChatChunk {
 }
 
 impl ChatChoice {
-    /// Whether it is the answer that was asked for.
-    pub(crate) fn is_first(&self) -> bool {
-        self.index.as_deref().is_none_or(|index| matches!(index.get(), "0" | "0.0" | "\"0\""))
+    /// Which of several answers it is a piece of; 0 is the one that counts as the answer.
+    pub(crate) fn index(&self) -> Option<u32> {
+        let Some(index) = self.index.as_deref() else { return Some(0) };
+        let number = index.get().trim_matches('"');
+        number.strip_suffix(".0").unwrap_or(number).parse().ok()
     }
 
     /// Tokens used: some servers say it here.
@@ -221,19 +223,39 @@ impl ChatChoice {
 impl ChatDelta {
     /// The thinking, whatever the server calls it.
     pub(crate) fn take_reasoning(&mut self) -> Option<ChunkText> {
+        // Mistral.
+        let inside = self.content.as_mut().and_then(|content| content.thoughts.take());
         [&mut self.reasoning_content, &mut self.reasoning, &mut self.thinking]
             .into_iter()
             .filter_map(Option::take)
+            .chain(inside)
             .find(|piece| !piece.0.is_empty())
+    }
+
+    /// The fragments of tool calls as they came, if there are any.
+    pub(crate) fn take_calls(&mut self) -> Option<Box<RawValue>> {
+        self.tool_calls.take().filter(|calls| says_something(calls))
     }
 
     /// The fragments of tool calls, or `None` if they cannot be understood.
     pub(crate) fn tool_calls(&self) -> Option<Vec<ChatToolCall>> {
         match self.tool_calls.as_deref() {
             None => Some(Vec::new()),
-            Some(raw) => serde_json::from_str(raw.get()).ok(),
+            Some(raw) => serde_json::from_str(raw.get()).ok().or_else(|| lenient(raw)),
         }
     }
+}
+
+/// The calls of servers that send the arguments as the object itself.
+fn lenient(raw: &RawValue) -> Option<Vec<ChatToolCall>> {
+    let mut calls: Vec<Value> = serde_json::from_str(raw.get()).ok()?;
+    for call in &mut calls {
+        let arguments = call.pointer_mut("/function/arguments").filter(|value| value.is_object());
+        if let Some(arguments) = arguments {
+            *arguments = arguments.to_string().into();
+        }
+    }
+    serde_json::from_str(&serde_json::to_string(&calls).ok()?).ok()
 }
 
 fn usage(raw: &RawValue) -> Option<Usage> {

@@ -13,6 +13,9 @@ use crate::providers::upstream::guard::{MAX_EVENT, lost, truncated};
 use crate::providers::upstream::refusal::RefusalBody;
 use crate::providers::upstream::text::{ChunkText, TextJoiner};
 
+/// The longest signature of a thought, in bytes.
+const SIGNATURE: usize = 1 << 20;
+
 /// The fold over one attempt's events.
 #[derive(Debug, Default)]
 pub(crate) struct MessagesMap {
@@ -181,10 +184,11 @@ impl MessagesMap {
     /// A signature is one event at its end, and until then in memory.
     fn bounded(&self) -> Result<(), ProviderError> {
         let foreign = self.foreign.as_ref().map_or(0, Foreign::len);
-        if self.signature.len().max(foreign) <= MAX_EVENT {
+        let most = if self.signature.len() > SIGNATURE { SIGNATURE } else { MAX_EVENT };
+        if most == MAX_EVENT && foreign <= MAX_EVENT {
             return Ok(());
         }
-        let message = format!("a block of the model's is larger than {MAX_EVENT} bytes");
+        let message = format!("a block of the model's is larger than {most} bytes");
         Err(lost(ErrorCode::UpstreamProtocol, message, false))
     }
 

@@ -53,7 +53,7 @@ impl<'a> Turn<'a> {
     }
 
     fn of(role: &'static str, message: &'a Message) -> Self {
-        let plain = message.images.is_empty() && message.tool_calls.is_empty();
+        let plain = message.is_one_text() && message.tool_calls.is_empty();
         if plain && message.tool_call_id.is_none() {
             return Self::text(role, message.content.as_str().into());
         }

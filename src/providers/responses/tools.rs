@@ -6,9 +6,12 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::domain::json::JsonObject;
 use crate::domain::prompt::{
-    Message, OpenAiOnly, Parameters, Role, Tool, ToolChoice, current_reasoning, input_of,
+    Attachment, AttachmentKind, Message, MessagePart, OpenAiOnly, Parameters, Role, Tool,
+    ToolChoice, current_reasoning, input_of,
 };
+use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 use crate::providers::upstream::overlap;
 
@@ -34,7 +37,7 @@ pub(crate) enum Item<'a> {
     Answer {
         r#type: &'static str,
         call_id: &'a str,
-        output: &'a str,
+        output: WireContent<'a>,
     },
     Thinking {
         r#type: &'static str,
@@ -59,7 +62,7 @@ pub(crate) enum Calls {
     AsTheyWere,
 }
 
-/// The content of a turn: a text alone, or with pictures.
+/// The content of a turn or of a tool's answer: a text alone, or with pictures and files.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum WireContent<'a> {
@@ -74,11 +77,27 @@ pub(crate) enum Part<'a> {
     InputText {
         text: &'a str,
     },
+    OutputText {
+        text: &'a str,
+    },
     InputImage {
         image_url: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<&'a str>,
     },
+    InputFile {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filename: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_data: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_url: Option<&'a str>,
+    },
+    InputAudio {
+        input_audio: Value,
+    },
+    #[serde(untagged)]
+    Own(&'a JsonObject),
 }
 
 /// A turn that is text and nothing else.
@@ -100,10 +119,10 @@ pub(crate) fn items(messages: &[Message], form: Calls) -> Vec<Item<'_>> {
                 Calls::AsTheyWere if custom => "custom_tool_call_output",
                 Calls::AsTheyWere | Calls::OfFunctions => "function_call_output",
             };
-            items.push(Item::Answer { r#type, call_id, output: &message.content });
+            items.push(Item::Answer { r#type, call_id, output: content(message) });
             continue;
         }
-        let silent = message.content.is_empty() && message.images.is_empty();
+        let silent = message.content.is_empty() && message.is_text();
         if !silent || message.tool_calls.is_empty() {
             items.push(turn(message));
         }
@@ -162,17 +181,49 @@ fn assistant_text(item: &RawValue) -> Option<String> {
 }
 
 fn turn(message: &Message) -> Item<'_> {
-    if message.images.is_empty() {
-        return text(message.role, message.content.as_str());
+    Item::Turn { role: message.role, content: content(message) }
+}
+
+/// A text alone, or parts in their order.
+fn content(message: &Message) -> WireContent<'_> {
+    if message.is_one_text() {
+        return WireContent::Text(message.content.as_str().into());
     }
-    let said = Some(message.content.as_str()).filter(|text| !text.is_empty());
-    let said = said.map(|text| Part::InputText { text });
-    let pictures = message
-        .images
-        .iter()
-        .map(|image| Part::InputImage { image_url: &image.url, detail: image.detail.as_deref() });
-    let parts = said.into_iter().chain(pictures).collect();
-    Item::Turn { role: message.role, content: WireContent::Parts(parts) }
+    let said = |part| self::part(message.role, part);
+    WireContent::Parts(message.parts().into_iter().filter_map(said).collect())
+}
+
+fn part(role: Role, part: MessagePart<'_>) -> Option<Part<'_>> {
+    Some(match part {
+        MessagePart::Text("") => return None,
+        MessagePart::Text(text) if role == Role::Assistant => Part::OutputText { text },
+        MessagePart::Text(text) => Part::InputText { text },
+        MessagePart::Image(image) => {
+            Part::InputImage { image_url: &image.url, detail: image.detail.as_deref() }
+        }
+        MessagePart::Attachment(attachment, _) => attached(attachment),
+        MessagePart::Own(own, _) if own.protocol == WireProtocol::OpenaiResponses => {
+            Part::Own(&own.data)
+        }
+        MessagePart::Own(_, text) => Part::InputText { text },
+    })
+}
+
+fn attached(attachment: &Attachment) -> Part<'_> {
+    let (url, name) = (attachment.url.as_str(), attachment.name.as_deref());
+    match (attachment.kind, attachment.inline()) {
+        (AttachmentKind::Audio, inline) => {
+            let data = inline.map_or("", |(_, data)| data);
+            Part::InputAudio { input_audio: json!({ "data": data, "format": name }) }
+        }
+        (AttachmentKind::File, Some(_)) => {
+            Part::InputFile { filename: name, file_data: Some(url), file_url: None }
+        }
+        // An address has its name.
+        (AttachmentKind::File, None) => {
+            Part::InputFile { filename: None, file_data: None, file_url: Some(url) }
+        }
+    }
 }
 
 /// The fields about tools and about the shape of the answer.

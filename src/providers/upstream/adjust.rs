@@ -1,6 +1,6 @@
 //! The configuration's changes to every request of a model.
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -68,9 +68,10 @@ const HOP: [&str; 11] = [
 ];
 
 /// Whether the beginning of an answer is looked at for thoughts between tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ThinkTags {
     /// The text stays as it is.
+    #[default]
     Off,
     /// `<think>` at the beginning opens them.
     On,
@@ -101,6 +102,8 @@ pub struct Adjust {
     pub join_system: Option<bool>,
     /// Whether thoughts between tags are told from the answer; `None` is the usual way.
     pub think_tags: Option<ThinkTags>,
+    /// The largest event of an answer, in bytes; `None` is the usual limit.
+    pub max_event_bytes: Option<NonZeroUsize>,
 }
 
 impl fmt::Debug for Adjust {

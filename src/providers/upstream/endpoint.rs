@@ -1,6 +1,7 @@
 //! Where a model is served, checked once, and the HTTP client that asks it.
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,22 +130,13 @@ impl Endpoint {
 
     /// The guard of one attempt, in this trace.
     pub(crate) fn guard(&self, probe: Arc<Probe>, trace: Option<TraceParent>) -> Guard {
-        self.guard_up_to(MAX_EVENT, probe, trace)
-    }
-
-    /// The same for a wire with larger events, in bytes.
-    pub(crate) fn guard_up_to(
-        &self,
-        max_event: usize,
-        probe: Arc<Probe>,
-        trace: Option<TraceParent>,
-    ) -> Guard {
+        let adjust = &self.settings.adjust;
         Guard {
             trace,
             http: self.http.clone(),
             probe,
             timeouts: self.settings.timeouts,
-            max_event,
+            max_event: adjust.max_event_bytes.map_or(MAX_EVENT, NonZeroUsize::get),
             has_key: self.settings.api_key.is_some(),
             dress: Arc::clone(&self.dress),
         }

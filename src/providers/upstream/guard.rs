@@ -13,8 +13,9 @@ use crate::domain::event::ErrorCode;
 use crate::domain::trace::TraceParent;
 use crate::ports::ProviderError;
 
-/// Larger than any event that a chat model has reason to send, in bytes.
-pub(crate) const MAX_EVENT: usize = 1 << 20;
+/// The usual limit of an event, in bytes: a picture or a sound may come in one. The last events of
+/// Responses repeat the whole answer.
+pub(crate) const MAX_EVENT: usize = 16 << 20;
 
 const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
 

@@ -20,6 +20,7 @@ pub(crate) struct RefusalBody {
     words: Vec<String>,
     code: Option<String>,
     kind: Option<String>,
+    param: Option<String>,
     /// For people, on one line.
     message: String,
 }
@@ -48,7 +49,7 @@ impl RefusalBody {
         // A number or a long text is no name of an error.
         let name = |key: &str| {
             let name = error.get(key)?.as_str()?;
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-. []".contains(c);
             let known = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain);
             known.then(|| name.to_owned())
         };
@@ -56,6 +57,7 @@ impl RefusalBody {
             words: words.collect(),
             code: name("code"),
             kind: name("type"),
+            param: name("param"),
             message: one_line(&message),
         }
     }
@@ -121,6 +123,7 @@ impl RefusalBody {
                 status: 400,
                 code: Some("context_length_exceeded".into()),
                 kind: Some("invalid_request_error".into()),
+                param: self.param.clone(),
             };
             let message = format!("{what}: {}", self.message);
             let loss = lost(ErrorCode::UpstreamRejected, message, false);
@@ -141,8 +144,8 @@ impl RefusalBody {
         } else if !self.message.is_empty() {
             message = format!("{message}: {}", self.message);
         }
-        let (code_said, kind) = (self.code.clone(), self.kind.clone());
-        let upstream = Some(UpstreamRefusal { status, code: code_said, kind });
+        let (code_said, kind, param) = (self.code.clone(), self.kind.clone(), self.param.clone());
+        let upstream = Some(UpstreamRefusal { status, code: code_said, kind, param });
         ProviderError { upstream, ..lost(code, message, retryable) }
     }
 }

@@ -10,9 +10,6 @@ use crate::domain::source::WireProtocol;
 /// Fields that nothing here reads, in their order.
 pub(crate) type Rest = Vec<(String, Box<RawValue>)>;
 
-/// The largest extra that is kept, in bytes.
-const MOST: usize = 1 << 20;
-
 /// Makes a struct of optional fields whose other fields are in `rest`. Fields that are passed over
 /// are left out, and values that are not worth keeping. A field that comes twice counts as it came
 /// last.
@@ -113,7 +110,7 @@ pub(crate) fn says_something(value: &RawValue) -> bool {
     !matches!(value.get(), "null" | "\"\"" | "[]" | "{}")
 }
 
-/// The fields as an extra; `None` if there are none, or too large to keep.
+/// The fields as an extra; `None` if there are none.
 pub(crate) fn extra(protocol: WireProtocol, at: Spot, fields: &Rest) -> Option<Extra> {
     if fields.is_empty() {
         return None;
@@ -131,12 +128,8 @@ pub(crate) fn extra(protocol: WireProtocol, at: Spot, fields: &Rest) -> Option<E
     object(protocol, at, &text)
 }
 
-/// An object as an extra; `None` if it is none, or too large to keep.
+/// An object as an extra; `None` if it is none. Its event was not too large, and so is it not.
 pub(crate) fn object(protocol: WireProtocol, at: Spot, text: &str) -> Option<Extra> {
-    if text.len() > MOST {
-        tracing::warn!(bytes = text.len(), "a part of an answer is too large to keep");
-        return None;
-    }
     let text: Cow<'_, str> = mended_text(text);
     let data = serde_json::from_str(&text).ok()?;
     Some(Extra { protocol, at, index: None, data })

@@ -47,6 +47,55 @@ impl<'de> Visitor<'de> for ChunkTextVisitor {
     }
 }
 
+/// The content of a message: a text, or parts among which there may be thoughts
+/// (`[{"type":"thinking","thinking":[{"type":"text","text":"…"}]}]`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChunkContent {
+    pub(crate) text: ChunkText,
+    pub(crate) thoughts: Option<ChunkText>,
+}
+
+impl<'de> Deserialize<'de> for ChunkContent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(ChunkContentVisitor)
+    }
+}
+
+struct ChunkContentVisitor;
+
+#[derive(serde::Deserialize)]
+struct ContentPart {
+    text: Option<ChunkText>,
+    thinking: Option<ChunkText>,
+}
+
+impl<'de> Visitor<'de> for ChunkContentVisitor {
+    type Value = ChunkContent;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<ChunkContent, E> {
+        Ok(ChunkContent { text: ChunkText(bytes.to_vec()), thoughts: None })
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<ChunkContent, E> {
+        Ok(ChunkContent { text: ChunkText(bytes), thoughts: None })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<ChunkContent, A::Error> {
+        let mut content = ChunkContent::default();
+        while let Some(part) = parts.next_element::<ContentPart>()? {
+            content.text.0.extend(part.text.unwrap_or_default().0);
+            if let Some(thought) = part.thinking {
+                content.thoughts.get_or_insert_default().0.extend(thought.0);
+            }
+        }
+        Ok(content)
+    }
+}
+
 /// The escape for a byte that is not UTF-8 in a JSON string: a lone low surrogate, U+DC80 …
 /// U+DCFF, as Python's `surrogateescape` has it. [`TextJoiner`] makes the byte of it again.
 pub(crate) fn escape_byte(byte: u8) -> String {

@@ -133,7 +133,7 @@ async fn what_an_upstream_refuses_has_its_status_and_says_whether_to_try_again()
         (Some("7"), Some("true"))
     );
     let answer = post(&app, "/v1/messages", &asking("scripted", "hi")).await;
-    assert_refusal(&answer, 400, "invalid_request_error", "upstream_rejected");
+    assert_refusal(&answer, 422, "invalid_request_error", "upstream_rejected");
     assert_eq!(answer.header("x-should-retry"), Some("false"));
     app.stop().await;
 }

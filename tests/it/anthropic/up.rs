@@ -77,7 +77,8 @@ async fn another_vendors_model_is_asked_in_its_protocol() {
                 "tool_calls": [call("t1", "Read", "{\"z\":1,\"a\":2}"), call("t2", "Bash", "{}")] },
             { "role": "tool", "tool_call_id": "t1", "content": "one" },
             { "role": "tool", "tool_call_id": "t2", "content": "Error:\nno such file" },
-            { "role": "user", "content": [{ "type": "text", "text": "Notes\ntwo\nGo on" }, image("https://x/y.png")] },
+            { "role": "user", "content": [image("https://x/y.png"), { "type": "text", "text": "Notes\ntwo" },
+                { "type": "text", "text": "Go on" }] },
         ])
     );
     assert_eq!(sent.body["tools"].as_array().unwrap().len(), 2);

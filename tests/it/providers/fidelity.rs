@@ -45,7 +45,7 @@ async fn a_chat_client_is_sent_on_as_it_came() {
 
 #[tokio::test]
 async fn what_steers_the_server_stays_here_and_is_told() {
-    let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],"api_base":"http://x","n":2,"chat_template":"t","user":"u"}"#;
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],"api_base":"http://x","chat_template":"t","user":"u"}"#;
     let adjust = Adjust {
         pass: vec!["chat_template".into()],
         drop: vec!["user".into()],
@@ -59,7 +59,7 @@ async fn what_steers_the_server_stays_here_and_is_told() {
         "stream": true, "stream_options": { "include_usage": true }, "max_tokens": 9000, "top_k": 7,
     });
     assert_eq!(request.body, expected);
-    let message = "not sent to the model: api_base, n".into();
+    let message = "not sent to the model: api_base".into();
     assert_eq!(notices, [Delta::Notice { code: "left_out", message }]);
 }
 

@@ -95,11 +95,11 @@ async fn a_no_behind_a_200_is_a_no() {
         ),
         (Answer::sse().finish("error").done(), Protocol, false, None, "error"),
         (
-            Answer::sse().raw(format!("data: {}\n\n", "x".repeat(2 << 20))).done(),
+            Answer::sse().raw(format!("data: {}\n\n", "x".repeat(17 << 20))).done(),
             Protocol,
             false,
             None,
-            "1048576",
+            "16777216",
         ),
     ])
     .await;

@@ -7,10 +7,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::document::{document, image, search_result};
+use super::document;
+use super::document::{image, search_result};
 use super::signature::{Worth, check};
 use crate::domain::key::SigningKey;
-use crate::domain::prompt::{Image, Message, Role};
+use crate::domain::prompt::{Attachment, Message, MessageParts, Role};
+use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::fields::{missing, unsupported};
@@ -113,6 +115,8 @@ impl<'de> Deserialize<'de> for Content {
 pub(super) struct Reading<'a> {
     /// The model's vendor gets the body itself: what only it understands is not refused.
     pub(super) native: bool,
+    /// The protocol that the model speaks.
+    pub(super) speaks: Option<WireProtocol>,
     pub(super) told: &'a mut Told,
     /// The key that signs our thinking.
     pub(super) signing: SigningKey,
@@ -121,25 +125,20 @@ pub(super) struct Reading<'a> {
 /// The parts of a message.
 #[derive(Debug, Default)]
 struct Parts {
-    texts: Vec<String>,
-    images: Vec<Image>,
+    said: MessageParts,
     calls: Vec<ToolCall>,
     call_id: Option<String>,
 }
 
 impl Parts {
     fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.images.is_empty() && self.calls.is_empty()
+        self.said.is_empty() && self.calls.is_empty()
     }
 
     /// The one place where messages are made.
     fn message(self, role: Role) -> Message {
-        Message {
-            images: self.images,
-            tool_calls: self.calls,
-            tool_call_id: self.call_id,
-            ..Message::text(role, self.texts.join("\n"))
-        }
+        let said = self.said.message(role);
+        Message { tool_calls: self.calls, tool_call_id: self.call_id, ..said }
     }
 }
 
@@ -147,10 +146,10 @@ impl Reading<'_> {
     /// The instructions, without what is for a vendor's billing; none if nothing is left.
     pub(super) fn system(&mut self, content: Content) -> Result<Option<Message>, Problem> {
         let mut parts = Parts::default();
-        for text in self.parts("system", content)?.0.texts {
-            let text = without_billing(&text);
+        for text in self.parts("system", content)?.0.said.texts() {
+            let text = without_billing(text);
             if !text.trim().is_empty() {
-                parts.texts.push(text.to_owned());
+                parts.said.text(text.to_owned());
             }
         }
         Ok((!parts.is_empty()).then(|| parts.message(Role::System)))
@@ -180,7 +179,7 @@ impl Reading<'_> {
     fn parts(&mut self, field: &str, content: Content) -> Result<(Parts, Vec<Parts>), Problem> {
         let (mut parts, mut results) = (Parts::default(), Vec::new());
         match content {
-            Content::Text(text) => parts.texts.push(text),
+            Content::Text(text) => parts.said.text(text),
             Content::Blocks(blocks) => {
                 for (n, block) in blocks.into_iter().enumerate() {
                     self.block(&format!("{field}[{n}]"), block, &mut parts, &mut results)?;
@@ -199,17 +198,18 @@ impl Reading<'_> {
     ) -> Result<(), Problem> {
         let missing = |name: &str| missing(&format!("{field}.{name}"));
         match block.kind.as_str() {
-            "text" => parts.texts.push(block.text.ok_or_else(|| missing("text"))?),
+            "text" => parts.said.text(block.text.ok_or_else(|| missing("text"))?),
             "image" => {
                 let source = block.source.ok_or_else(|| missing("source"))?;
                 match image(&source) {
-                    Some(image) => parts.images.push(image),
+                    Some(image) => parts.said.image(image),
                     None => self.only_native(field, "image", parts)?,
                 }
             }
-            "document" | "search_result" => match readable(&block) {
-                Some(text) => parts.texts.push(text),
-                None => self.only_native(field, &block.kind, parts)?,
+            "document" | "search_result" => match (readable(&block), self.file(&block)) {
+                (Some(text), _) => parts.said.text(text),
+                (None, Some(file)) => parts.said.attachment(file, &block.kind),
+                (None, None) => self.only_native(field, &block.kind, parts)?,
             },
             "thinking" => self.thinking(&block),
             "redacted_thinking" => self.not_passed_on("messages.redacted_thinking"),
@@ -223,8 +223,10 @@ impl Reading<'_> {
                 let call_id = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?;
                 let failed = block.is_error.unwrap_or(false);
                 let mut result = self.result(field, block.content.as_deref(), failed)?;
-                // Strict models take no pictures from tools: they stand behind all results.
-                parts.images.append(&mut result.images);
+                if self.speaks == Some(WireProtocol::OpenaiChat) {
+                    // Strict models take no pictures from tools: they stand behind all results.
+                    parts.said.append(result.said.take_media());
+                }
                 results.push(Parts { call_id: Some(call_id), ..result });
             }
             _ => self.only_native(field, &block.kind, parts)?,
@@ -246,7 +248,7 @@ impl Reading<'_> {
         };
         let (mut parts, _) = self.parts(&format!("{field}.content"), content)?;
         if failed {
-            parts.texts.insert(0, "Error:".into());
+            parts.said.first("Error:");
         }
         Ok(parts)
     }
@@ -267,10 +269,18 @@ impl Reading<'_> {
         }
     }
 
+    /// The file in a document, where the model can be given it. Its vendor gets the block itself.
+    fn file(&self, block: &Block) -> Option<Attachment> {
+        let file = document::file(block.source.as_ref()?, block.title.as_deref())?;
+        let inline = file.inline().is_some();
+        (!self.native && (inline || self.speaks == Some(WireProtocol::OpenaiResponses)))
+            .then_some(file)
+    }
+
     /// A block that only Anthropic understands. Its place is kept, for a count of what is there.
     fn only_native(&self, field: &str, kind: &str, parts: &mut Parts) -> Result<(), Problem> {
         if self.native {
-            parts.texts.push(format!("[{}]", crate::domain::nearest::shown(kind)));
+            parts.said.text(format!("[{}]", crate::domain::nearest::shown(kind)));
             return Ok(());
         }
         let kind = crate::domain::nearest::shown(kind);
@@ -285,7 +295,7 @@ fn readable(block: &Block) -> Option<String> {
     let mut value = serde_json::json!({ "title": block.title, "context": block.context });
     value["source"] = block.source.clone().unwrap_or_default();
     value["content"] = content.unwrap_or(Value::Null);
-    if block.kind == "document" { document(&value) } else { search_result(&value) }
+    if block.kind == "document" { document::document(&value) } else { search_result(&value) }
 }
 
 /// A system text without Claude Code's line for its vendor's billing.

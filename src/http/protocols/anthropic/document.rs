@@ -1,7 +1,7 @@
 //! Documents, search results and pictures, as what every model can read.
 use serde_json::Value;
 
-use crate::domain::prompt::Image;
+use crate::domain::prompt::{Attachment, AttachmentKind, Image};
 
 /// A picture's source as a URL; `None` for a file that only its vendor has.
 pub(super) fn image(source: &Value) -> Option<Image> {
@@ -12,6 +12,16 @@ pub(super) fn image(source: &Value) -> Option<Image> {
         _ => return None,
     };
     Some(Image { url, detail: None })
+}
+
+/// A document with its bytes or its address; `None` for one that only its vendor has.
+pub(super) fn file(source: &Value, title: Option<&str>) -> Option<Attachment> {
+    let Image { url, .. } = image(source)?;
+    let name = title.map(str::to_owned);
+    // Others name files by their endings.
+    let name =
+        name.or_else(|| url.starts_with("data:application/pdf").then(|| "document.pdf".into()));
+    Some(Attachment { kind: AttachmentKind::File, url, name })
 }
 
 /// The text of a document; `None` for a PDF and what else is not text.

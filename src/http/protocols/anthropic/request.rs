@@ -13,6 +13,7 @@ use crate::domain::key::SigningKey;
 use crate::domain::prompt::{
     BYTES_PER_TOKEN, Message, OpenAiOnly, Parameters, Prompt, PromptError,
 };
+use crate::domain::source::WireProtocol;
 use crate::http::problem::Problem;
 use crate::http::protocols::native::prompt::check_metadata;
 use crate::http::protocols::openai::fields::{missing, unsupported};
@@ -51,6 +52,8 @@ pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     /// The kind of its upstream.
     pub(super) provider: &'a str,
+    /// The protocol that it speaks.
+    pub(super) speaks: Option<WireProtocol>,
     /// The limit of a prompt, in bytes.
     pub(super) prompt_bytes: usize,
     /// The fate of the generation when its reader goes away.
@@ -97,7 +100,7 @@ pub(super) fn parse(body: Body, asked: Asked<'_>) -> Result<Parsed, Problem> {
 pub(super) fn prompt(body: Body, asked: Asked<'_>, told: &mut Told) -> Result<Prompt, Problem> {
     let native = asked.provider == "anthropic";
     let turns = body.messages.ok_or_else(|| missing("messages"))?;
-    let mut reading = Reading { native, told, signing: asked.signing };
+    let mut reading = Reading { native, speaks: asked.speaks, told, signing: asked.signing };
     let mut messages: Vec<Message> = Vec::with_capacity(turns.len() + 1);
     if let Some(system) = body.system {
         messages.extend(reading.system(system)?);

@@ -123,7 +123,8 @@ fn model(engine: &Engine, body: &Body) -> Result<Model, Problem> {
 fn about<'a>(engine: &Engine, model: &'a Model, on_disconnect: OnDisconnect) -> Asked<'a> {
     let prompt_bytes = engine.limits().prompt_bytes;
     let (name, provider) = (&model.name, model.provider.name());
-    Asked { model: name, provider, prompt_bytes, on_disconnect, signing: engine.signing_key() }
+    let (speaks, signing) = (model.provider.speaks(), engine.signing_key());
+    Asked { model: name, provider, speaks, prompt_bytes, on_disconnect, signing }
 }
 
 /// The trial features that the client names, for an upstream of the same protocol.

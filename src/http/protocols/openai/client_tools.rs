@@ -210,7 +210,7 @@ mod tests {
         let body: Body = serde_json::from_str(body).unwrap();
         let mut elsewhere = Elsewhere::default();
         let parameters = tooling(&mut Fields::new(body), &mut elsewhere).unwrap();
-        (parameters, elsewhere.check(false))
+        (parameters, elsewhere.check(false, None))
     }
 
     const TOOLS: &str = r#""tools":[{"type":"function","name":"f"},{"type":"web_search"},

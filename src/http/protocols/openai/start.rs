@@ -1,17 +1,11 @@
 //! A request of OpenAI's becomes a generation, or the one that an earlier try made.
-use actix_web::HttpRequest;
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::elsewhere::Elsewhere;
 use super::fields::{Fields, unsupported};
-use super::texts::TextOr;
 use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
-use crate::domain::nearest::shown;
-use crate::domain::prompt::{Image, Parameters};
+use crate::domain::prompt::Parameters;
 use crate::engine::{Engine, Start, Started};
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
@@ -19,6 +13,7 @@ use crate::http::protocols::native::prompt::check_metadata;
 use crate::http::repeats::Sent;
 use crate::http::{caller, leaving, repeats, tenant, trace};
 use crate::ports::Address;
+use actix_web::HttpRequest;
 
 /// Starts a request, in a conversation where there is a turn. Returns the row, and whether a repeat
 /// under the same key would be the same start.
@@ -48,7 +43,8 @@ pub(crate) fn check(engine: &Engine, asked: &Request, elsewhere: Elsewhere) -> R
         return Err(unknown_model(engine, &asked.model));
     };
     let speaks = asked.source.as_ref().map(|source| source.protocol);
-    elsewhere.check(model.provider.speaks() == speaks)?;
+    let native = model.provider.speaks() == speaks;
+    elsewhere.check(native, model.provider.speaks())?;
     only_for_openai(&asked.prompt.parameters, model.provider.name())
 }
 
@@ -75,71 +71,4 @@ pub(crate) fn metadata(fields: &mut Fields) -> Result<JsonObject, Problem> {
     let metadata = fields.take("metadata")?.unwrap_or_default();
     check_metadata(&metadata)?;
     Ok(metadata)
-}
-
-/// A message's content: a text, or parts.
-pub(crate) type Content = TextOr<ContentPart>;
-
-/// A part of it, in the words of both APIs.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ContentPart {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<String>,
-    refusal: Option<String>,
-    image_url: Option<Value>,
-    detail: Option<String>,
-    file_id: Option<String>,
-}
-
-impl Content {
-    /// The text and the pictures in it; `field` is its name in the request.
-    /// Another part is noted in `elsewhere`, and its type stands in its place.
-    pub(crate) fn read(
-        self,
-        field: &str,
-        elsewhere: &mut Elsewhere,
-    ) -> Result<(String, Vec<Image>), Problem> {
-        let parts = match self {
-            Self::Text(text) => return Ok((text, Vec::new())),
-            Self::List(parts) => parts,
-        };
-        let (mut texts, mut images) = (Vec::new(), Vec::new());
-        for (n, part) in parts.into_iter().enumerate() {
-            let missing = |name: &str| super::fields::missing(&format!("{field}[{n}].{name}"));
-            match part.kind.as_str() {
-                "text" | "input_text" | "output_text" => {
-                    texts.push(part.text.ok_or_else(|| missing("text"))?);
-                }
-                "refusal" => texts.push(part.refusal.ok_or_else(|| missing("refusal"))?),
-                "image_url" | "input_image" => {
-                    let is_file = part.file_id.is_some();
-                    match image(part) {
-                        Some(image) => images.push(image),
-                        None if is_file => {
-                            let what = format!("{field}[{n}].file_id");
-                            let why = "this model gets pictures by URL only";
-                            elsewhere.refuse(unsupported(&what, why));
-                            texts.push("[input_image]".to_owned());
-                        }
-                        None => return Err(missing("image_url")),
-                    }
-                }
-                other => {
-                    let what = format!("{field}[{n}].type");
-                    let why = format!("this model gets no parts of type `{}`", shown(other));
-                    elsewhere.refuse(unsupported(&what, &why));
-                    texts.push(format!("[{}]", shown(other)));
-                }
-            }
-        }
-        Ok((texts.join("\n"), images))
-    }
-}
-
-fn image(part: ContentPart) -> Option<Image> {
-    let wire = part.image_url?;
-    let url = wire.as_str().or_else(|| wire.get("url")?.as_str())?.to_owned();
-    let inner = wire.get("detail").and_then(Value::as_str).map(str::to_owned);
-    Some(Image { url, detail: part.detail.or(inner) })
 }

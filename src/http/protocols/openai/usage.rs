@@ -36,8 +36,13 @@ impl Running {
 
     /// Counts what was said.
     pub(crate) fn add(&mut self, text: &str) {
+        self.count(text.len());
+    }
+
+    /// Counts so many bytes of text.
+    pub(crate) fn count(&mut self, bytes: usize) {
         if let Self::Estimate { said, .. } = self {
-            *said += text.len() as u64;
+            *said += bytes as u64;
         }
     }
 

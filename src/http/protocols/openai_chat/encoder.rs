@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::calls;
 use super::calls::Calls;
+use super::choices;
+use super::choices::OtherChoices;
 use super::extras::{Extras, FINGERPRINT, Whole};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
@@ -27,16 +29,17 @@ pub(in crate::http) struct Chat {
     /// Characters of the text so far.
     said: usize,
     extras: Extras,
+    others: OtherChoices,
 }
 
 /// One chunk. Its number is ours: with it a cut stream is resumed.
 #[derive(Serialize)]
-struct Chunk<'a, D: Serialize> {
+struct Chunk<'a, C: Serialize> {
     id: &'a str,
     object: &'static str,
     created: i64,
     model: &'a str,
-    choices: [Choice<'a, D>; 1],
+    choices: [C; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +108,18 @@ impl Dialect for Chat {
                     self.chunk(json!({ "tool_calls": [call] }), None, frames);
                 }
             }
-            DialectEvent::Extra(extra) => self.extras.add(extra, self.said),
+            DialectEvent::Extra(extra) => match self.others.piece(extra) {
+                Some(piece) => {
+                    self.usage.count(choices::said(extra));
+                    self.choice(piece, frames);
+                }
+                None => {
+                    self.extras.add(extra, self.said);
+                    if self.extras.has_media() {
+                        self.chunk(NOTHING, None, frames);
+                    }
+                }
+            },
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -135,6 +149,7 @@ impl Completion for Chat {
             calls: Calls::default(),
             said: 0,
             extras: Extras::default(),
+            others: OtherChoices::default(),
         }
     }
 
@@ -159,9 +174,11 @@ impl Completion for Chat {
         let mut choice =
             json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
         extend(&mut choice, whole.choice);
+        let mut all = vec![choice];
+        all.extend(choices::whole(answer, finish.is_some()));
         let mut object = json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": self.model, "choices": [choice],
+            "model": self.model, "choices": all,
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
             "service_tier": null, "system_fingerprint": FINGERPRINT,
         });
@@ -182,6 +199,10 @@ impl Chat {
         let delta = With { delta, more: &message };
         let logprobs = more.take("logprobs");
         let choice = Choice { index: 0, delta, logprobs, finish_reason: reason, more };
+        self.choice(choice, frames);
+    }
+
+    fn choice(&mut self, choice: impl Serialize, frames: &mut Frames) {
         let chunk = Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
@@ -204,6 +225,7 @@ impl Chat {
         self.usage.reset();
         self.said = 0;
         self.extras = Extras::default();
+        self.others = OtherChoices::default();
         let number = frames.number();
         let message = format!(
             "the model lost its answer and begins again: drop what you have, then GET \
@@ -226,6 +248,9 @@ impl Chat {
             json["error"]["sequence_number"] = frames.number().into();
             frames.frame(None, &json);
             return;
+        }
+        for end in self.others.ends() {
+            self.choice(end, frames);
         }
         let delta = self.calls.late(&mut self.extras);
         self.chunk(delta, Some(finish_reason(done.finish_reason)), frames);
@@ -265,6 +290,7 @@ pub(crate) fn failure(done: &Done) -> Option<Value> {
             for (name, word) in [
                 ("code", said.and_then(|said| said.code.as_deref())),
                 ("type", said.and_then(|said| said.kind.as_deref())),
+                ("param", said.and_then(|said| said.param.as_deref())),
             ] {
                 if let Some(word) = word {
                     json["error"][name] = word.into();

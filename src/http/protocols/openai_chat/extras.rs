@@ -4,6 +4,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
+use crate::domain::merged::{grow, merge};
 use crate::domain::source::WireProtocol;
 use crate::domain::transcript::Answer;
 use crate::http::protocols::openai::citations::{in_chat, url_citations};
@@ -13,8 +14,8 @@ use crate::http::protocols::openai::citations::{in_chat, url_citations};
 pub(crate) const FINGERPRINT: &str = "fp_lastword";
 /// The longest value that goes with every chunk from then on, in bytes; others are said once.
 const SHORT: usize = 256;
-/// Texts that grow from piece to piece.
-const GROWING: [&str; 5] = ["text", "summary", "data", "arguments", "transcript"];
+/// Fields of a message that hold sound or pictures.
+const MEDIA: [&str; 2] = ["audio", "images"];
 
 /// The fields for the next chunk.
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ impl Extras {
                 }
             }
             Spot::Usage => self.usage = value(&extra.data),
-            Spot::Block | Spot::Citation | Spot::Event => {}
+            Spot::Block | Spot::Citation | Spot::Event | Spot::OtherChoice => {}
         }
     }
 
@@ -65,6 +66,11 @@ impl Extras {
         let name = "system_fingerprint";
         let known = [&self.lasting, &self.chunk].into_iter().flat_map(|fields| &fields.0);
         known.into_iter().all(|(known, _)| known != name).then_some(FINGERPRINT)
+    }
+
+    /// Whether sound or pictures wait for a chunk: they come without text, and are told at once.
+    pub(crate) fn has_media(&self) -> bool {
+        self.message.0.iter().any(|(name, _)| MEDIA.contains(&name.as_str()))
     }
 
     /// The fields of a call that were not said yet.
@@ -112,7 +118,7 @@ impl Whole {
                 }
             }
             Spot::Usage => self.usage = Some(fields.into()),
-            Spot::Block | Spot::Citation | Spot::Event => {}
+            Spot::Block | Spot::Citation | Spot::Event | Spot::OtherChoice => {}
         }
     }
 
@@ -147,58 +153,4 @@ fn both(name: &str, old: &RawValue, new: &RawValue) -> Option<Box<RawValue>> {
     let mut all: Value = serde_json::from_str(old.get()).ok()?;
     merge(name, &mut all, serde_json::from_str(new.get()).ok()?);
     serde_json::value::to_raw_value(&all).ok()
-}
-
-fn grow(known: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (name, new) in more {
-        match known.get_mut(&name) {
-            Some(old) => merge(&name, old, new),
-            None => {
-                known.insert(name, new);
-            }
-        }
-    }
-}
-
-/// Adds a piece to what came before: lists go on, pieces of one `index` and kind are one, and
-/// of anything else the last counts.
-fn merge(name: &str, old: &mut Value, new: Value) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => grow(old, new),
-        (Value::Array(old), Value::Array(new)) => {
-            for item in new {
-                let key =
-                    |item: &Value| Some((item.get("index")?.as_u64()?, item.get("type").cloned()));
-                let same =
-                    key(&item).and_then(|k| old.iter_mut().find(|o| key(o).as_ref() == Some(&k)));
-                match same {
-                    Some(same) => merge("", same, item),
-                    None => old.push(item),
-                }
-            }
-        }
-        (Value::String(old), Value::String(new)) if GROWING.contains(&name) => old.push_str(&new),
-        (old, new) => *old = new,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use crate::http::protocols::openai_chat::extras::*;
-
-    #[test]
-    fn pieces_of_one_list_become_one() {
-        let mut all = json!({ "logprobs": { "content": [{ "token": "a" }], "refusal": null } });
-        merge("", &mut all, json!({ "logprobs": { "content": [{ "token": "b" }] } }));
-        let both = json!([{ "token": "a" }, { "token": "b" }]);
-        assert_eq!(all, json!({ "logprobs": { "content": both, "refusal": null } }));
-        let piece = |text: &str, index: u32| json!([{ "type": "t", "text": text, "index": index }]);
-        let mut all = piece("He", 0);
-        merge("", &mut all, piece("y", 0));
-        merge("", &mut all, piece("ho", 1));
-        let both = json!([{ "type": "t", "text": "Hey", "index": 0 }, { "type": "t", "text": "ho", "index": 1 }]);
-        assert_eq!(all, both);
-    }
 }

@@ -4,12 +4,14 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role, arguments_of};
+use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::client_tools::tooling;
+use crate::http::protocols::openai::content::Content;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields::{Body, Fields, missing, unsupported};
-use crate::http::protocols::openai::start::{Content, metadata};
+use crate::http::protocols::openai::start::metadata;
 use crate::http::protocols::openai::texts::{Arguments, TextOr};
 use crate::http::protocols::openai::usage::{CONTINUOUS, INCLUDE_USAGE};
 
@@ -132,19 +134,22 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
 
 fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Message, Problem> {
     let field = |name: &str| format!("messages[{n}].{name}");
-    for (name, there) in
-        [("function_call", wire.function_call.is_some()), ("audio", wire.audio.is_some())]
-    {
-        if there {
-            return Err(unsupported(&field(name), "this is not supported here"));
-        }
+    if wire.function_call.is_some() {
+        return Err(unsupported(&field("function_call"), "this is not supported here"));
+    }
+    if wire.audio.is_some() {
+        let why = "only the server that made this sound knows it";
+        elsewhere.refuse(unsupported(&field("audio"), why));
     }
     if wire.role == Role::Tool && wire.tool_call_id.is_none() {
         return Err(missing(&field("tool_call_id")));
     }
-    let (content, images) = match wire.content {
-        Some(content) => content.read(&field("content"), elsewhere)?,
-        None => (wire.refusal.unwrap_or_default(), Vec::new()),
+    let said = match wire.content {
+        Some(content) => {
+            let parts = content.read(WireProtocol::OpenaiChat, &field("content"), elsewhere)?;
+            parts.message(wire.role)
+        }
+        None => Message::text(wire.role, wire.refusal.unwrap_or_default()),
     };
     let call = |(k, call): (usize, WireCall)| {
         let (name, arguments) = match (call.function, call.custom) {
@@ -165,10 +170,9 @@ fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Mes
     };
     let calls = wire.tool_calls.unwrap_or_default().into_iter().enumerate();
     Ok(Message {
-        images,
         tool_calls: calls.map(call).collect::<Result<_, Problem>>()?,
         tool_call_id: wire.tool_call_id,
-        ..Message::text(wire.role, content)
+        ..said
     })
 }
 
@@ -196,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_no_mistake() {
         let body = format!(r#"{{{HI},"moderation":{{}},"n":2,"logprobs":true,"top_k":[1]}}"#);
-        asked(&body).unwrap().elsewhere.check(false).unwrap();
+        asked(&body).unwrap().elsewhere.check(false, None).unwrap();
         let refused = asked(&format!(r#"{{{HI},"functions":[{{}}]}}"#)).unwrap_err();
         assert_eq!(refused.field(), Some("functions"));
     }
@@ -208,14 +212,14 @@ mod tests {
         for (body, place) in [
             (format!(r#"{{{HI},{tools},"tool_choice":"required"}}"#), "tool_choice"),
             (format!(r#"{{{HI},{tools},"tool_choice":{{"type":"web_search"}}}}"#), "tool_choice"),
-            (format!("{{{file}}}"), "messages[0].content[0].type"),
+            (format!("{{{file}}}"), "messages[0].content[0].file.file_id"),
         ] {
-            asked(&body).unwrap().elsewhere.check(true).unwrap();
-            let refused = asked(&body).unwrap().elsewhere.check(false).unwrap_err();
+            asked(&body).unwrap().elsewhere.check(true, None).unwrap();
+            let refused = asked(&body).unwrap().elsewhere.check(false, None).unwrap_err();
             assert_eq!(refused.field(), Some(place), "{body}");
         }
         let none = asked(&format!(r#"{{{HI},{tools},"tool_choice":"auto"}}"#)).unwrap();
-        none.elsewhere.check(false).unwrap();
+        none.elsewhere.check(false, None).unwrap();
         assert_eq!(none.request.prompt.parameters, Parameters::default());
         for wrong in ["7", r#""sometimes""#, r#"{"type":"function"}"#] {
             assert!(asked(&format!(r#"{{{HI},"tool_choice":{wrong}}}"#)).is_err(), "{wrong}");

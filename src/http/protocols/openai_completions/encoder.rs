@@ -1,5 +1,7 @@
 //! The events of a generation as chunks of a text completion: a pure fold.
 //! Fields: <https://platform.openai.com/docs/api-reference/completions/object>.
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,8 @@ use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::completion::Completion;
 use crate::http::protocols::openai::ids::text_completion_id;
 use crate::http::protocols::openai::usage::Running;
+use crate::http::protocols::openai_chat::choices;
+use crate::http::protocols::openai_chat::choices::OtherChoices;
 use crate::http::protocols::openai_chat::encoder::{error, failure, finish_reason, set, usage};
 use crate::http::protocols::openai_chat::extras::{Extras, FINGERPRINT, Whole};
 
@@ -26,16 +30,19 @@ pub(in crate::http) struct TextCompletion {
     extras: Extras,
     /// Characters so far: where the next token begins.
     characters: usize,
+    others: OtherChoices,
+    /// The same of each other choice.
+    of_others: BTreeMap<u64, usize>,
 }
 
 /// One chunk. Its number is ours: with it a cut stream is resumed.
 #[derive(Serialize)]
-struct Chunk<'a> {
+struct Chunk<'a, C: Serialize> {
     id: &'a str,
     object: &'static str,
     created: i64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: [C; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +74,14 @@ impl Dialect for TextCompletion {
             // Thinking is no part of a text; it counts all the same.
             DialectEvent::Reasoning(text) => self.usage.add(text),
             DialectEvent::Started | DialectEvent::Call(_) => {}
-            DialectEvent::Extra(extra) => self.extras.add(extra, 0),
+            DialectEvent::Extra(extra) => match self.others.piece(extra) {
+                Some(piece) => {
+                    self.usage.count(choices::said(extra));
+                    let choice = self.other(&piece);
+                    self.choice(choice, frames);
+                }
+                None => self.extras.add(extra, 0),
+            },
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -96,6 +110,8 @@ impl Completion for TextCompletion {
             usage: Running::of(row, include_usage),
             extras: Extras::default(),
             characters: 0,
+            others: OtherChoices::default(),
+            of_others: BTreeMap::new(),
         }
     }
 
@@ -103,12 +119,16 @@ impl Completion for TextCompletion {
         let whole = Whole::of(answer);
         let finish = done.filter(|done| failure(done).is_none()).map(reason);
         let logprobs = whole.choice.get("logprobs").map_or(Value::Null, |chat| older(chat, 0));
+        let first = json!({
+            "text": format!("{}{}", answer.text, answer.refusal), "index": 0,
+            "logprobs": logprobs, "finish_reason": finish,
+        });
+        let others = choices::whole(answer, finish.is_some());
+        let others = others.iter().map(|choice| as_text(choice, "message", 0));
+        let all: Vec<Value> = [first].into_iter().chain(others).collect();
         let mut object = json!({
             "id": self.id, "object": OBJECT, "created": self.created, "model": self.model,
-            "choices": [{
-                "text": format!("{}{}", answer.text, answer.refusal), "index": 0,
-                "logprobs": logprobs, "finish_reason": finish,
-            }],
+            "choices": all,
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
             "system_fingerprint": FINGERPRINT,
         });
@@ -125,12 +145,25 @@ impl TextCompletion {
         let logprobs = more.take("logprobs").and_then(|raw| serde_json::from_str(raw.get()).ok());
         let logprobs = logprobs.map_or(Value::Null, |chat| older(&chat, self.characters));
         self.characters += text.chars().count();
+        self.choice(Choice { text, index: 0, logprobs, finish_reason: reason }, frames);
+    }
+
+    /// A piece of another choice.
+    fn other(&mut self, piece: &Fields) -> Value {
+        let from = self.of_others.entry(piece.read("index").unwrap_or_default()).or_default();
+        let fields = serde_json::to_value(piece).unwrap_or_default();
+        let choice = as_text(&fields, "delta", *from);
+        *from += choice["text"].as_str().unwrap_or_default().chars().count();
+        choice
+    }
+
+    fn choice(&mut self, choice: impl Serialize, frames: &mut Frames) {
         let chunk = Chunk {
             id: &self.id,
             object: OBJECT,
             created: self.created,
             model: &self.model,
-            choices: [Choice { text, index: 0, logprobs, finish_reason: reason }],
+            choices: [choice],
             usage: self.usage.field(),
             system_fingerprint: self.extras.fingerprint(),
             sequence_number: frames.number(),
@@ -144,6 +177,8 @@ impl TextCompletion {
     fn void(&mut self, frames: &mut Frames) {
         self.extras = Extras::default();
         self.characters = 0;
+        self.others = OtherChoices::default();
+        self.of_others.clear();
         self.usage.reset();
         let number = frames.number();
         let message = format!(
@@ -167,6 +202,10 @@ impl TextCompletion {
             frames.frame(None, &json);
             return;
         }
+        for end in self.others.ends() {
+            let choice = self.other(&end);
+            self.choice(choice, frames);
+        }
         self.chunk("", Some(reason(done)), frames);
         if self.usage.is_wanted() {
             let mut json = json!({
@@ -185,6 +224,16 @@ impl TextCompletion {
 /// The word for why the model stopped: there are no calls here.
 fn reason(done: &Done) -> &'static str {
     finish_reason(done.finish_reason.filter(|reason| *reason != FinishReason::ToolCalls))
+}
+
+/// A choice of a chat completion, or a piece of one, as one of a text completion. It begins `from`
+/// characters into its text.
+fn as_text(choice: &Value, message: &str, from: usize) -> Value {
+    let word = |name: &str| choice[message][name].as_str().unwrap_or_default();
+    json!({
+        "text": format!("{}{}", word("content"), word("refusal")), "index": choice["index"],
+        "logprobs": older(&choice["logprobs"], from), "finish_reason": choice["finish_reason"],
+    })
 }
 
 /// Log probabilities in the older form. The first token begins `from` characters into the text.

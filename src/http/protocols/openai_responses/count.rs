@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::request::Known;
-use super::{compaction, input, request};
+use super::{compaction, input_items, request};
 use crate::domain::generation::Request;
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::{Message, Role, estimate_tokens};
@@ -44,7 +44,7 @@ pub(crate) async fn compact(
     let messages = &asked.prompt.messages;
     let is_users = |message: &&Message| message.role == Role::User;
     let users: Vec<Message> = messages.iter().filter(is_users).cloned().collect();
-    let mut output = input::items(id, &users);
+    let mut output = input_items::items(id, &users);
     let content = compaction::write(messages);
     let tokens = estimate_tokens(&content);
     output.push(json!({

@@ -64,7 +64,7 @@ impl Responses {
             Spot::Call => self.extras.calls.push((extra.index.unwrap_or_default(), fields)),
             Spot::Chunk => self.extras.response = values(),
             Spot::Usage => self.extras.usage = values(),
-            Spot::Choice | Spot::Message | Spot::Block | Spot::Citation => {}
+            Spot::Choice | Spot::Message | Spot::Block | Spot::Citation | Spot::OtherChoice => {}
         }
     }
 

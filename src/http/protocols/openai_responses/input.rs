@@ -2,21 +2,21 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::compaction;
-use crate::domain::id::GenerationId;
 use crate::domain::left_out::RECORDS;
 use crate::domain::nearest;
-use crate::domain::prompt::{Image, Message, Role, arguments_of};
+use crate::domain::prompt::{Message, Role, arguments_of};
+use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::content::Content;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields;
 use crate::http::protocols::openai::fields::{missing, unsupported};
-use crate::http::protocols::openai::ids::short;
-use crate::http::protocols::openai::start::Content;
 use crate::http::protocols::openai::texts::{Arguments, TextOr};
+
+const RESPONSES: WireProtocol = WireProtocol::OpenaiResponses;
 
 /// A text, or items.
 pub(super) type Input = TextOr<Item>;
@@ -130,21 +130,22 @@ pub(crate) fn item(
                 return Err(unsupported(&field("role"), why));
             }
             let content: Content = need(&field("content"), item.content.as_deref())?;
-            let (text, images) = content.read(&field("content"), elsewhere)?;
+            let said = content.read(RESPONSES, &field("content"), elsewhere)?.message(role);
             match messages.last_mut().filter(|last| last.is_only_thought()) {
                 Some(last) if role == Role::Assistant => {
-                    (last.content, last.images) = (text, images);
+                    let reasoning = std::mem::take(&mut last.reasoning);
+                    *last = Message { reasoning, ..said };
                 }
-                Some(_) | None => messages.push(Message { images, ..Message::text(role, text) }),
+                Some(_) | None => messages.push(said),
             }
         }
         Some("function_call" | "custom_tool_call") => call(at, &item, messages)?,
         Some("function_call_output" | "custom_tool_call_output") => {
             let id = need(&field("call_id"), item.call_id.as_deref())?;
             let output: Content = need(&field("output"), item.output.as_deref())?;
-            let (text, images) = output.read(&field("output"), elsewhere)?;
-            let text = Message::text(Role::Tool, text);
-            messages.push(Message { tool_call_id: Some(id), images, ..text });
+            let parts = output.read(RESPONSES, &field("output"), elsewhere)?;
+            let said = parts.message(Role::Tool);
+            messages.push(Message { tool_call_id: Some(id), ..said });
         }
         Some("reasoning") => thinking(item.thought(), messages),
         Some(kind) if RECORDS.contains(&kind) => {
@@ -198,43 +199,4 @@ fn call(at: &str, item: &Item, messages: &mut Vec<Message>) -> Result<(), Proble
         }
     }
     Ok(())
-}
-
-/// Messages as input items.
-pub(super) fn items(generation: GenerationId, messages: &[Message]) -> Vec<Value> {
-    let mut items = Vec::new();
-    for message in messages {
-        let id = format!("in_{}_{}", short(generation), items.len());
-        if let Some(call_id) = &message.tool_call_id {
-            items.push(json!({ "id": id, "type": "function_call_output", "status": "completed",
-                "call_id": call_id, "output": message.content }));
-            continue;
-        }
-        if !message.content.is_empty() || !message.images.is_empty() {
-            items.push(json!({ "id": id, "type": "message", "status": "completed",
-                "role": message.role, "content": parts(message) }));
-        }
-        for call in &message.tool_calls {
-            let id = format!("in_{}_{}", short(generation), items.len());
-            items.push(json!({ "id": id, "type": "function_call", "status": "completed",
-                "call_id": call.id, "name": call.name, "arguments": call.arguments }));
-        }
-    }
-    items
-}
-
-/// The content of a message.
-pub(crate) fn parts(message: &Message) -> Vec<Value> {
-    let assistant = message.role == Role::Assistant;
-    let text = if assistant {
-        json!({ "type": "output_text", "text": message.content, "annotations": [] })
-    } else {
-        json!({ "type": "input_text", "text": message.content })
-    };
-    let image = |image: &Image| {
-        let detail = image.detail.as_deref().unwrap_or("auto");
-        json!({ "type": "input_image", "image_url": image.url, "detail": detail })
-    };
-    let text = (!message.content.is_empty()).then_some(text);
-    text.into_iter().chain(message.images.iter().map(image)).collect()
 }

@@ -46,7 +46,7 @@ impl Messages {
             Spot::Usage => self.more.usage.extend(data),
             Spot::Message => self.more.message.extend(data),
             Spot::Chunk => self.more.event.extend(data),
-            Spot::Choice | Spot::Event => {}
+            Spot::Choice | Spot::Event | Spot::OtherChoice => {}
         }
     }
 

@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use crate::domain::conversation::{Content, Message, NewMessage};
 use crate::domain::event::Status;
-use crate::domain::prompt::{self, Parameters, Prompt, PromptError, Role, input_of};
-use crate::domain::transcript::ToolCall;
+use crate::domain::prompt::{self, Parameters, Prompt, PromptError, Role};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields;
-use crate::http::protocols::openai_responses::input;
-use crate::http::protocols::openai_responses::input::Item;
+use crate::http::protocols::openai_responses::input::{self, Item};
+use crate::http::protocols::openai_responses::input_items;
 
 /// The most items that are added at once, as with OpenAI.
 pub(in crate::http) const MOST: usize = 20;
@@ -31,7 +30,7 @@ pub(super) fn read(engine: &Engine, items: &RawValue) -> Result<Vec<NewMessage>,
         let mut elsewhere = Elsewhere::default();
         let mut said = Vec::new();
         input::item(&format!("items[{n}]"), item, &mut said, &mut elsewhere)?;
-        elsewhere.check(false)?;
+        elsewhere.check(false, None)?;
         said.retain(|message| !message.is_only_thought());
         messages.append(&mut said);
     }
@@ -61,9 +60,8 @@ fn as_written(error: PromptError) -> PromptError {
 
 /// A message as it is stored.
 pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
-    let is_more = !message.images.is_empty()
-        || !message.tool_calls.is_empty()
-        || message.tool_call_id.is_some();
+    let is_more =
+        !message.is_text() || !message.tool_calls.is_empty() || message.tool_call_id.is_some();
     NewMessage {
         role: message.role,
         content: Content::Text(message.content.clone()),
@@ -103,15 +101,9 @@ impl<'a> Shown<'a> {
         };
         let said = whole(message);
         if let Some(call_id) = &said.tool_call_id {
-            let (prefix, kind) = if self.custom.contains(call_id.as_str()) {
-                ("ctco", "custom_tool_call_output")
-            } else {
-                ("fco", "function_call_output")
-            };
-            items.add(
-                (prefix, 0),
-                json!({ "type": kind, "call_id": call_id, "output": output(&said) }),
-            );
+            let custom = self.custom.contains(call_id.as_str());
+            let prefix = if custom { "ctco" } else { "fco" };
+            items.add((prefix, 0), input_items::result(&said, call_id, custom));
             return items.all;
         }
         let answer = message.answer.as_deref();
@@ -120,7 +112,7 @@ impl<'a> Shown<'a> {
             let summary = json!([{ "type": "summary_text", "text": thought }]);
             items.add(("rs", 0), json!({ "type": "reasoning", "summary": summary }));
         }
-        let mut content = input::parts(&said);
+        let mut content = input_items::parts(&said);
         let refusal = answer.map(|answer| &answer.refusal).filter(|text| !text.is_empty());
         content.extend(refusal.map(|refusal| json!({ "type": "refusal", "refusal": refusal })));
         let (has_thought, speaks) = (thought.is_some(), !content.is_empty());
@@ -134,25 +126,10 @@ impl<'a> Shown<'a> {
         for (n, call) in said.tool_calls.iter().enumerate() {
             let place = made.and_then(|made| made.calls.iter().position(|id| *id == call.id));
             let prefix = if call.custom { "ctc" } else { "fc" };
-            items.add((prefix, first + place.unwrap_or(n)), called(call));
+            items.add((prefix, first + place.unwrap_or(n)), input_items::call(call));
         }
         items.all
     }
-}
-
-/// A call as an item.
-fn called(call: &ToolCall) -> Value {
-    let mut item = json!({ "type": "function_call", "call_id": call.id, "name": call.name });
-    if call.custom {
-        item["type"] = "custom_tool_call".into();
-        item["input"] = input_of(&call.arguments).into();
-    } else {
-        item["arguments"] = call.arguments.as_str().into();
-    }
-    if let Some(namespace) = &call.namespace {
-        item["namespace"] = namespace.as_str().into();
-    }
-    item
 }
 
 struct Items {
@@ -198,11 +175,6 @@ fn whole(message: &Message) -> prompt::Message {
     said
 }
 
-/// A tool's result: a text, or parts where there are pictures.
-fn output(said: &prompt::Message) -> Value {
-    if said.images.is_empty() { said.content.as_str().into() } else { input::parts(said).into() }
-}
-
 /// The rest of a message without one of its items; `None` if nothing is left.
 pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message> {
     let mut said = whole(message);
@@ -216,8 +188,7 @@ pub(super) fn without(message: &Message, item: &Value) -> Option<prompt::Message
         // A thought is not told again; the rest of its message is.
         Some("reasoning") => {}
         Some(_) | None => {
-            said.content.clear();
-            said.images.clear();
+            said.silence();
         }
     }
     (said.role == Role::Assistant && !said.is_empty()).then_some(said)
