@@ -129,7 +129,7 @@ fn broken() -> Vec<Row> {
         ),
         (
             "an event without end",
-            hello().raw("data: ").raw("z".repeat(2 << 20)),
+            hello().raw("data: ").raw("z".repeat(17 << 20)),
             "Hello",
             "failed",
             "upstream_protocol",

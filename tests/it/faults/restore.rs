@@ -53,7 +53,7 @@ async fn readers_are_told_to_forget_what_a_restored_database_never_had() {
     let fleet = Fleet::on(TestDatabase::create_on(&server).await, 2, None).await;
     let (mut histories, mut readers) = (Vec::new(), Vec::new());
     for n in 0..4 {
-        let prompt = body(&demo(1500, 300, n));
+        let prompt = body(&demo(4000, 300, n));
         let start = begin(&fleet.client(0), &format!("restored-{n}"), &prompt).await;
         readers.extend([0, 1].map(|at| Follower::new(&fleet.client(at), &start.id)));
         let id = start.id.clone();

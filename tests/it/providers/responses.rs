@@ -132,7 +132,7 @@ async fn every_kind_of_event() {
     assert_eq!(loss, None);
     let is_extra = |delta: &Delta| matches!(delta, Delta::Extra(_));
     let extras = deltas.iter().filter(|delta| is_extra(delta)).count();
-    assert_eq!(extras, 1, "the event of a tool that the provider runs");
+    assert_eq!(extras, 2, "the event of a tool that the provider runs, and one of a later kind");
     deltas.retain(|delta| !is_extra(delta));
     let thoughts = ["one ", "two", "\n\n", "three", "raw"].map(|t| Delta::Reasoning(t.into()));
     let refusal = ["I can", "'t."].map(|t| Delta::Refusal(t.into()));

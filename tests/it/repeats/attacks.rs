@@ -25,9 +25,9 @@ fn posted(head: &str, body: &str) -> Vec<u8> {
 async fn a_body_that_says_something_else_takes_nothing_over() {
     let gate = Gate::default();
     let (app, upstream) = gated(&gate).await;
-    gate.open();
     drop(begun(&app, "q").await);
     app.until_cut(1).await;
+    gate.open();
     for other in [
         r#"{"model":"scripted","stream":true,"messages":[{"role":"user","content":"Q"}]}"#,
         r#"{"model":"scripted","stream":true,"n":1,"messages":[{"role":"user","content":"q"}]}"#,
