@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -101,8 +101,10 @@ impl Socket {
 
     /// The next text; `None` when the connection has ended, in whatever way.
     pub(crate) async fn text(&mut self) -> Option<String> {
+        // Pings are no text: they do not make it wait for longer.
+        let end = Instant::now() + PATIENCE;
         loop {
-            let next = timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            let next = timeout_at(end, self.stream.next()).await.expect("a frame in time");
             match next?.ok()? {
                 Message::Text(text) => return Some(text.to_string()),
                 Message::Close(frame) => {

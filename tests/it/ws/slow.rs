@@ -30,8 +30,11 @@ async fn who_takes_nothing_is_really_closed() {
     let mut late = small(&app).await;
     late.send(&json!({"type": "generate", "ref": 1, "prompt": LONG})).await;
     app.until_sockets(2).await;
-    // Twice the limit, by the clock of another generation.
-    let clock = app.client.start_prompt("/demo tokens=20 tps=20 ttft_ms=0").await;
+    while app.database.number("select count(*) from generations where done is not null").await < 2 {
+        tokio::task::yield_now().await;
+    }
+    // All is there to be sent. Six times the limit, by the clock of another generation.
+    let clock = app.client.start_prompt("/demo tokens=60 tps=20 ttft_ms=0").await;
     assert_whole(&app.client.all(&clock, 0).await);
     while late.text().await.is_some() {}
     assert_eq!(late.closed, Some(4001), "who reads on after all hears why");
