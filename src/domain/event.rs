@@ -326,7 +326,7 @@ pub struct UpstreamRefusal {
     pub kind: Option<String>,
     /// The field that it is about, such as `tools[0].function.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub param: Option<String>,
+    pub param: Option<Box<str>>,
 }
 
 /// Why a generation failed or was interrupted.

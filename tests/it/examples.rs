@@ -49,7 +49,7 @@ async fn run(mut example: Command) -> String {
 async fn curl() {
     let mut bash = Command::new("bash");
     bash.arg(root("examples/follow.sh"));
-    let out = run(bash).await;
+    let out = Box::pin(run(bash)).await;
     let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=82).collect::<Vec<_>>(), "each event once");
@@ -61,21 +61,21 @@ async fn python() {
     assert!(python.exists(), "run `scripts/setup test`, which installs httpx-sse");
     let mut python = Command::new(python);
     python.arg(root("examples/follow.py"));
-    run(python).await;
+    Box::pin(run(python)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_with_fetch() {
     let mut node = Command::new("node");
     node.arg(root("examples/follow-fetch.mjs"));
-    run(node).await;
+    Box::pin(run(node)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_with_event_source() {
     let mut node = Command::new("node");
     node.arg("--experimental-eventsource").arg(root("examples/follow-eventsource.mjs"));
-    run(node).await;
+    Box::pin(run(node)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

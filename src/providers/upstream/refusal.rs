@@ -123,7 +123,7 @@ impl RefusalBody {
                 status: 400,
                 code: Some("context_length_exceeded".into()),
                 kind: Some("invalid_request_error".into()),
-                param: self.param.clone(),
+                param: self.param.clone().map(Into::into),
             };
             let message = format!("{what}: {}", self.message);
             let loss = lost(ErrorCode::UpstreamRejected, message, false);
@@ -144,7 +144,8 @@ impl RefusalBody {
         } else if !self.message.is_empty() {
             message = format!("{message}: {}", self.message);
         }
-        let (code_said, kind, param) = (self.code.clone(), self.kind.clone(), self.param.clone());
+        let (code_said, kind) = (self.code.clone(), self.kind.clone());
+        let param = self.param.clone().map(Into::into);
         let upstream = Some(UpstreamRefusal { status, code: code_said, kind, param });
         ProviderError { upstream, ..lost(code, message, retryable) }
     }
