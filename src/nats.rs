@@ -14,15 +14,14 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use tokio::sync::broadcast::{self, error::RecvError};
+use futures_util::stream::BoxStream;
+use tokio::sync::broadcast;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::InstanceId;
 use crate::domain::key::SigningKey;
-use crate::ports::{Outbox, Received, Signal, Signals, To};
+use crate::ports::{Outbox, Received, Signal, Signals, To, received};
 pub use options::{NatsError, NatsOptions};
 use seal::Seal;
 
@@ -144,15 +143,7 @@ impl Signals for NatsSignals {
     }
 
     fn receive(&self) -> BoxStream<'static, Received> {
-        let heard = self.shared.heard.subscribe();
-        stream::unfold(heard, |mut heard| async move {
-            match heard.recv().await {
-                Ok(received) => Some((received, heard)),
-                Err(RecvError::Lagged(_)) => Some((Received::Gap, heard)),
-                Err(RecvError::Closed) => None,
-            }
-        })
-        .boxed()
+        received(self.shared.heard.subscribe())
     }
 
     fn work(&self) -> bool {

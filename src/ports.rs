@@ -32,6 +32,6 @@ pub use outbox::Outbox;
 pub use ownership::{Claim, Claimed, Orphan, Orphans, Ownership};
 pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError, Resume};
 pub use request_reads::{Attachment, ReadEnd, RequestReads, Sought};
-pub use signals::{Received, Signal, Signals, Silence, To};
+pub use signals::{Received, Signal, Signals, Silence, To, received};
 pub use storage::Storage;
 pub use upkeep::{Condition, Holder, Pool, Upkeep};

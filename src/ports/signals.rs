@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::carried::Carried;
 use crate::domain::id::{ConversationId, GenerationId, InstanceId, Seq, Tenant};
@@ -144,6 +145,18 @@ pub enum Received {
     /// Hints may have been lost, and from now on they arrive again: catch up. Comes first of all,
     /// too, when hints begin to arrive.
     Gap,
+}
+
+/// The items of a carrier's channel. A receiver that is too slow misses hints, which is a gap.
+pub fn received(channel: broadcast::Receiver<Received>) -> BoxStream<'static, Received> {
+    stream::unfold(channel, |mut channel| async move {
+        match channel.recv().await {
+            Ok(received) => Some((received, channel)),
+            Err(RecvError::Lagged(_)) => Some((Received::Gap, channel)),
+            Err(RecvError::Closed) => None,
+        }
+    })
+    .boxed()
 }
 
 /// No hints at all: everything is found by looking at the log.

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
-use tokio::sync::broadcast::{self, error::RecvError};
+use futures_util::FutureExt;
+use futures_util::stream::BoxStream;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::postgres::PgLog;
 use super::supply::Supply;
 use crate::domain::id::InstanceId;
-use crate::ports::{Outbox, Received, Signal, Signals, To};
+use crate::ports::{Outbox, Received, Signal, Signals, To, received};
 use listener::Listener;
 
 /// How the channels begin.
@@ -119,15 +119,7 @@ impl Signals for PgSignals {
     }
 
     fn receive(&self) -> BoxStream<'static, Received> {
-        let heard = self.shared.heard.subscribe();
-        stream::unfold(heard, |mut heard| async move {
-            match heard.recv().await {
-                Ok(received) => Some((received, heard)),
-                Err(RecvError::Lagged(_)) => Some((Received::Gap, heard)),
-                Err(RecvError::Closed) => None,
-            }
-        })
-        .boxed()
+        received(self.shared.heard.subscribe())
     }
 
     fn work(&self) -> bool {
