@@ -27,8 +27,9 @@ const PORTION: i64 = 10_000;
 const LOCKED: &str = "55P03";
 const DUPLICATE: &str = "42P07";
 
-/// Makes the partitions of today and the next days.
-pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Makes the partitions of today and the next days. Returns how many could not be made now: their
+/// tables are in use.
+pub(super) async fn ensure(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let days: Vec<(String, String, String, i64)> = sqlx::query_as(
         "select to_char(day, 'YYYYMMDD'), first_uuid_of_day(day)::text, \
                 first_uuid_of_day(day + 1)::text, pg_relation_size('segments_other') \
@@ -39,6 +40,7 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
     .bind(AHEAD)
     .fetch_all(&mut *connection)
     .await?;
+    let mut missing = 0;
     for (day, from, to, other) in days {
         let made = if other > MOVED {
             // Its events stay where they are, and go when their time is over.
@@ -58,6 +60,7 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
         match briefly(connection, &made).await {
             Ok(true) => {}
             Ok(false) => {
+                missing += 1;
                 tracing::warn!(
                     day,
                     "no partition for this day yet: its tables are in use; its events go to segments_other"
@@ -69,11 +72,12 @@ pub(super) async fn ensure(connection: &mut PgConnection) -> Result<(), sqlx::Er
                     .as_database_error()
                     .is_some_and(|e| e.code().as_deref() == Some(DUPLICATE)) => {}
             Err(error) => {
+                missing += 1;
                 tracing::warn!(%error, day, "no partition for this day yet; its events go to segments_other");
             }
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Drops the partitions whose last day is more than `days` ago, and other rows of that age. Returns

@@ -17,13 +17,16 @@ impl Upkeep for PgLog {
         answered(async {
             self.forget_request_reads().await?;
             let mut connection = self.workers.acquire().await.map_err(error)?;
-            partitions::ensure(&mut connection).await.map_err(error)?;
+            let missing = partitions::ensure(&mut connection).await.map_err(error)?;
             segments::forget_doubled(&mut connection, days).await.map_err(error)?;
             let expired = partitions::expire(&mut connection, days).await;
             let (dropped, in_use) = expired.map_err(error)?;
             connection.clean();
-            if in_use > 0 {
-                let why = format!("{in_use} tables of old days are in use and stay for now");
+            if in_use + missing > 0 {
+                let why = format!(
+                    "{in_use} tables of old days are in use and stay for now, \
+                     {missing} of coming days could not be made"
+                );
                 return Err(LogError::Unavailable(why));
             }
             Ok(dropped)
