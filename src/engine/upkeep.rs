@@ -121,12 +121,13 @@ impl Engine {
             };
             told = Some(Instant::now());
             tracing::warn!(
+                kind = held.kind.as_str(),
                 pid = held.pid,
-                application = held.application,
+                name = held.name,
                 user = held.user,
                 open_s = held.open_for.map(|age| age.as_secs()),
                 transactions = held.age,
-                "a transaction is open for long: PostgreSQL cannot clean up, and the journal grows"
+                "it is open for long: PostgreSQL cannot clean up, and the journal grows"
             );
         }
     }
