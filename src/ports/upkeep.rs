@@ -70,10 +70,10 @@ pub struct Condition {
     pub unacknowledged: Option<Duration>,
 }
 
-/// What keeps PostgreSQL from cleaning up behind us.
+/// Something that keeps PostgreSQL from cleaning up behind us.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: HolderKind,
     /// Its process; 0 for a prepared transaction and for a slot that nobody reads.
     pub pid: i32,

@@ -1,5 +1,5 @@
-//! What harms the database from beside us: listeners that do not listen, transactions that never
-//! end, replication slots that nobody reads.
+//! Harm to the database by others: listeners that do not listen, transactions that never end,
+//! replication slots that nobody reads.
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -55,9 +55,8 @@ impl PgLog {
         Ok(cut)
     }
 
-    /// What keeps most from being cleaned up: a session or a prepared transaction that is open for
-    /// `least`, or a replication slot that is far behind. Folds spare the rows of lanes while there
-    /// is one.
+    /// The one that keeps most from being cleaned up. A session or a prepared transaction is open
+    /// for `least`, a replication slot is far behind. Folds spare the rows of lanes meanwhile.
     ///
     /// # Errors
     /// The database does not answer.

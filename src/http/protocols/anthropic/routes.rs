@@ -45,7 +45,7 @@ pub(super) async fn create(
     let (row, repeatable) = start(&engine, &request, asked).await?;
     let tokens = row.request.prompt.estimated_input();
     if stream {
-        let messages = Messages::of(&row, false, &engine.signing_key());
+        let messages = Messages::of(&row, false, &engine.secrets().signing_key());
         let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         let at = Address { tenant: row.tenant.clone(), id: row.id };
@@ -59,7 +59,7 @@ pub(super) async fn create(
     let reader = Reader::open(
         &engine,
         &row,
-        Messages::of(&row, true, &engine.signing_key()),
+        Messages::of(&row, true, &engine.secrets().signing_key()),
         Frames::none(),
     )
     .await?;
@@ -98,7 +98,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
     let reader = Reader::open(
         &engine,
         &row,
-        Messages::of(&row, true, &engine.signing_key()),
+        Messages::of(&row, true, &engine.secrets().signing_key()),
         Frames::none(),
     )
     .await?;
@@ -123,7 +123,7 @@ fn model(engine: &Engine, body: &Body) -> Result<Model, Problem> {
 fn about<'a>(engine: &Engine, model: &'a Model, on_disconnect: OnDisconnect) -> Asked<'a> {
     let prompt_bytes = engine.limits().prompt_bytes;
     let (name, provider) = (&model.name, model.provider.name());
-    let (speaks, signing) = (model.provider.speaks(), engine.signing_key());
+    let (speaks, signing) = (model.provider.speaks(), engine.secrets().signing_key());
     Asked { model: name, provider, speaks, prompt_bytes, on_disconnect, signing }
 }
 
@@ -164,8 +164,13 @@ async fn streamed(
     frames: Frames,
     told: &Told,
 ) -> Result<HttpResponse, Problem> {
-    let reader =
-        Reader::open(engine, row, Messages::of(row, false, &engine.signing_key()), frames).await?;
+    let reader = Reader::open(
+        engine,
+        row,
+        Messages::of(row, false, &engine.secrets().signing_key()),
+        frames,
+    )
+    .await?;
     not_ahead(&reader.frames)?;
     Ok(body_of(row, reader, told))
 }
