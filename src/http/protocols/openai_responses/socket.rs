@@ -21,7 +21,7 @@ use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::fields::Body;
-use crate::http::protocols::openai::{error, frames_after, ids, not_ahead, start};
+use crate::http::protocols::openai::{error, error_object, frames_after, ids, not_ahead, start};
 use crate::ports::Address;
 
 /// The generation of a response's id.
@@ -125,7 +125,7 @@ pub(in crate::http) async fn cancel(
 
 /// The frame of a refusal. <https://platform.openai.com/docs/guides/websocket-mode>
 pub(in crate::http) fn refusal(problem: &Problem) -> Map<String, Value> {
-    let (status, error) = problem.openai_error();
+    let (status, error) = error_object::error(problem);
     let mut frame = Map::new();
     frame.insert("type".into(), "error".into());
     frame.insert("status".into(), status.as_u16().into());

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use super::frames::Lane;
 use crate::domain::id::GenerationId;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::error_object;
 use crate::http::protocols::openai_responses::socket::parse_id;
 
 /// Responses that one connection remembers; the oldest goes first.
@@ -44,7 +45,7 @@ impl ReadHere {
     /// The frame of a lane was refused: what it continued is no longer known here, so that the
     /// client sends everything again. A limit says nothing about it.
     pub(super) fn failed(&mut self, lane: &Lane, problem: &Problem) {
-        let status = problem.openai_error().0;
+        let status = error_object::error(problem).0;
         let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
         if let Some(id) = self.continued.remove(lane).filter(|_| refused) {
             self.responses.retain(|known| *known != id);
