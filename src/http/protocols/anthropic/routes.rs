@@ -6,21 +6,20 @@ use serde_json::{Value, json};
 use super::content::Told;
 use super::error::of_whole;
 use super::events::Messages;
-use super::request;
-use super::request::{Asked, Body, Parsed};
+use super::request::{self, Asked, Body, Parsed};
 use crate::domain::generation::{Generation, OnDisconnect, Request};
 use crate::domain::source::{Source, WireProtocol};
-use crate::engine::{Engine, Model, Start, StartError, Started};
+use crate::engine::{Engine, Model};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::leaving::on_disconnect;
 use crate::http::problem::Problem;
-use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::protocols::native::generations::unknown_model;
 use crate::http::protocols::openai::ids;
 use crate::http::protocols::openai::query::retrieve;
 use crate::http::protocols::openai::{frames_after, not_ahead};
-use crate::http::repeats::Sent;
-use crate::http::{EngineData, body, caller, leaving, repeats, sse, tenant, trace, while_allowed};
+use crate::http::start::{NotStarted, over_http};
+use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -141,21 +140,10 @@ async fn start(
     request: &HttpRequest,
     asked: Request,
 ) -> Result<(Generation, bool), Problem> {
-    let key = idempotency_key(request)?;
-    let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let repeatable = idempotency.is_some();
-    let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
-    let sent = Sent::of(asked.source.as_ref(), &asked.model);
-    let repeat = repeats::repeat(engine, request, sent, repeatable)?;
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
-    match engine.start(start).await {
-        Ok(Started { generation, attached, read, .. }) => {
-            repeats::begin(request, read, attached);
-            Ok((generation, repeatable))
-        }
-        Err(StartError::KeyLimits(error)) => Err(request::refusal(error)),
-        Err(error) => Err(error.into()),
-    }
+    over_http(engine, request, (asked, None), None).await.map_err(|not_started| match not_started {
+        NotStarted::KeyLimits(error) => request::refusal(error),
+        NotStarted::Other(problem) => problem,
+    })
 }
 
 async fn streamed(
