@@ -1,5 +1,4 @@
 //! Few connections: the necessary ones are there first, and unused ones go back.
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::StatusCode;
@@ -8,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, assert_whole};
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::process::{Server, command};
 
 /// A role that owns the database and may have so many connections to it.
@@ -96,11 +96,6 @@ async fn idle_connections_go_back() {
     stress(&server.client).await;
     let count = "select count(*) from pg_stat_activity where datname = current_database() \
                  and application_name like 'lastword%'";
-    let gone = async {
-        while database.number(count).await > 8 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("they go back");
+    eventually("they go back", async || database.number(count).await <= 8).await;
     assert!(server.terminate().await.success());
 }

@@ -10,6 +10,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::eventually::eventually;
+
 /// Never dropped: it dies with this process, as the server's does.
 static SHARED: OnceCell<Embedded> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -110,9 +112,8 @@ impl TestDatabase {
 
     /// Waits until all events are in their day's tables.
     pub(crate) async fn folded(&self) {
-        while self.number("select count(*) from waiting").await > 0 {
-            tokio::task::yield_now().await;
-        }
+        let waiting = "select count(*) from waiting";
+        eventually("all is folded", async || self.number(waiting).await == 0).await;
     }
 
     /// Drops all events, as a retention of no days would.

@@ -6,11 +6,12 @@ use lastword::domain::id::{InstanceId, Seq};
 use lastword::engine::{Engine, EngineError};
 use lastword::ports::{Address, Doubled, Log, LogError};
 use sqlx::AssertSqlSafe;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::PATIENCE;
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::fence::{SILENCE, engine, session, start, until};
 use crate::log_contract::{Bench, append, bench, claim, deltas, ending};
 use crate::wrong::{Mistake, wrong_log};
@@ -113,11 +114,7 @@ async fn a_claim_for_a_seq_that_is_taken_is_refused_by_the_segments_too() {
 }
 
 async fn alarmed(engine: &Engine) {
-    let give_up = Instant::now() + PATIENCE;
-    while engine.metrics().doubled.get() == 0 {
-        assert!(Instant::now() < give_up, "no alarm");
-        tokio::task::yield_now().await;
-    }
+    eventually("an alarm", async || engine.metrics().doubled.get() > 0).await;
 }
 
 /// With the fence switched off, an owner that seemed dead and its successor both write.

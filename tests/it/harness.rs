@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, PATIENCE};
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::upstream::{Script, Upstream};
 
 /// A running server.
@@ -145,20 +146,12 @@ impl TestApp {
 
     /// Waits until so many WebSockets are open.
     pub(crate) async fn until_sockets(&self, count: i64) {
-        let give_up = tokio::time::Instant::now() + PATIENCE;
-        while self.engine.metrics().sockets.get() != count {
-            assert!(tokio::time::Instant::now() < give_up, "not {count} sockets in time");
-            tokio::task::yield_now().await;
-        }
+        eventually("sockets", async || self.engine.metrics().sockets.get() == count).await;
     }
 
     /// Waits until it is noted that so many readers of answers to requests were cut.
     pub(crate) async fn until_cut(&self, count: u64) {
-        let give_up = tokio::time::Instant::now() + PATIENCE;
-        while self.engine.metrics().readers_cut.get() != count {
-            assert!(tokio::time::Instant::now() < give_up, "not {count} cut readers in time");
-            tokio::task::yield_now().await;
-        }
+        eventually("cut readers", async || self.engine.metrics().readers_cut.get() == count).await;
     }
 
     /// Begins to drain without waiting for the end.

@@ -5,10 +5,9 @@ use lastword::ports::HolderKind;
 use lastword::store::{Durability, PgLog, connect};
 use lastword_postgres::Embedded;
 use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::time::timeout;
 
-use crate::client::PATIENCE;
 use crate::database::{TestDatabase, own_server, search};
+use crate::eventually::eventually;
 use crate::failover::standby_of;
 
 async fn run(connection: &mut PgConnection, sql: &str) {
@@ -71,8 +70,7 @@ async fn a_slot_of_a_standby_that_is_gone_is_named() {
     }
     run(&mut report, "select pg_reload_conf()").await;
     let held = "select count(*) from pg_replication_slots where xmin is not null";
-    let told = async { while database.number(held).await == 0 {} };
-    timeout(PATIENCE, told).await.expect("it reports what it needs");
+    eventually("it reports what it needs", async || database.number(held).await > 0).await;
     standby.stop().await;
     // Transactions go on without it.
     run(&mut admin, "create table here (); drop table here").await;

@@ -9,6 +9,7 @@ use lastword::ports::{Address, Claimed, Log};
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::log_contract::{Bench, append, claim, deltas};
 use crate::wrong::{Mistake, wrong_log};
 
@@ -55,9 +56,7 @@ async fn round(bench: &Bench, n: i64) {
     let claiming = tokio::spawn(async move { log.ownership.take_over(&wanted).await });
     let waits = "select count(*) from pg_stat_activity where datname = current_database() \
                  and wait_event_type = 'Lock'";
-    while bench.database.number(waits).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it waits", async || bench.database.number(waits).await > 0).await;
     transaction.commit().await.unwrap();
     let claimed = claiming.await.unwrap().unwrap();
     assert_eq!(claimed, Claimed::No, "round {n}: the seq was taken while it waited");

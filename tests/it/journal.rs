@@ -11,6 +11,7 @@ use lastword::store::{Durability, connect};
 use sqlx::Connection;
 
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::log_contract::{Bench, append, bench, claim, deltas, ending};
 use crate::wrong::{Mistake, wrong_log};
 
@@ -187,9 +188,7 @@ async fn an_append_waits_for_a_take_over_that_is_under_way() {
     });
     let blocked = "select count(*) from pg_stat_activity where datname = current_database() \
                    and wait_event_type = 'Lock'";
-    while bench.database.number(blocked).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it waits", async || bench.database.number(blocked).await > 0).await;
     transaction.commit().await.unwrap();
     let (result, at) = appending.await.unwrap();
     assert!(matches!(result, Err(LogError::Conflict)), "{result:?}");
@@ -210,9 +209,7 @@ async fn an_erasure_waits_for_a_lane_that_is_cleared_away_and_not_the_other_way_
     let erasing = tokio::spawn(async move { log.generations.delete(&at).await });
     let blocked = "select count(*) from pg_stat_activity where datname = current_database() \
                    and wait_event_type = 'Lock'";
-    while bench.database.number(blocked).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it waits", async || bench.database.number(blocked).await > 0).await;
     sqlx::query("delete from journal").execute(&mut *transaction).await.unwrap();
     transaction.rollback().await.unwrap();
     assert_eq!(erasing.await.unwrap().unwrap(), Deleted::Gone);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{Client, Received, assert_whole, text};
+use crate::eventually::eventually;
 use crate::harness::{TestApp, model_config};
 use crate::process::{Server, command};
 use crate::upstream::{Answer, Break, Events, Gate, Keeper, Model, Script, Upstream};
@@ -277,9 +278,7 @@ async fn a_cancel_waits_for_the_name_of_what_it_ends() {
     let id = app.client.start_prompt("go").await;
     upstream.arrived(1).await;
     let asked = async {
-        while app.client.view(&id).await["status"] != "cancelling" {
-            tokio::task::yield_now().await;
-        }
+        eventually("asked", async || app.client.view(&id).await["status"] == "cancelling").await;
         gates[0].open();
     };
     let (receipt, ()) = tokio::join!(app.client.cancel(&id), asked);

@@ -48,10 +48,11 @@ mod embedded;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod eventually;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod extras;
-#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod faults;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::client::PATIENCE;
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::harness::{TestApp, config};
 use crate::journal::before_version;
 use crate::log_contract::bench;
@@ -237,10 +238,11 @@ async fn the_schema_is_stepped_up_under_an_instance_of_the_version_before() {
     };
     let at_work = async |more: u64| {
         let until = written.load(Ordering::Relaxed) + more;
-        while written.load(Ordering::Relaxed) < until {
+        eventually("the version before writes", async || {
             assert!(!old.is_finished(), "a statement of the version before failed");
-            tokio::task::yield_now().await;
-        }
+            written.load(Ordering::Relaxed) >= until
+        })
+        .await;
     };
     at_work(20).await;
     let app = TestApp::on(database.clone(), config(&database)).await;

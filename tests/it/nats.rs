@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
+use crate::eventually::eventually;
 use server::NatsServer;
 
 /// The key of the database that the nodes are on.
@@ -69,12 +70,7 @@ impl Node {
     }
 
     async fn until_it_works(&self, works: bool) {
-        let noticed = async {
-            while self.signals.work() != works {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, noticed).await.expect("it is noticed");
+        eventually("it is noticed", async || self.signals.work() == works).await;
     }
 
     async fn stop(mut self) {

@@ -14,10 +14,10 @@ use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
 
-use crate::client::{Client, PATIENCE, Reader, assert_whole};
+use crate::client::{Client, Reader, assert_whole};
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::harness::{TestApp, config};
 use crate::upstream::{Answer, Gate};
 
@@ -28,12 +28,7 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// Waits until a server listens at the address.
 pub(crate) async fn listens(address: SocketAddr) {
-    let connected = async {
-        while TcpStream::connect(address).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, connected).await.expect("it listens");
+    eventually("it listens", async || TcpStream::connect(address).await.is_ok()).await;
 }
 
 /// Our file before one server, with its surroundings.
@@ -160,12 +155,7 @@ impl PgBouncer {
             .expect("pgbouncer is installed: scripts/setup test");
         let socket = dir.path().join(format!(".s.PGSQL.{}", Self::PORT));
         // A socket's file is there a moment before a server listens on it.
-        let connected = async {
-            while UnixStream::connect(&socket).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, connected).await.expect("pgbouncer listens");
+        eventually("pgbouncer listens", async || UnixStream::connect(&socket).await.is_ok()).await;
         Self { _process: process, dir }
     }
 

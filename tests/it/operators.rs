@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::client::{PATIENCE, assert_whole};
 use crate::database::{TestDatabase, own_server, search};
+use crate::eventually::eventually;
 use crate::fleet::Fleet;
 use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
@@ -203,18 +204,17 @@ async fn what_fell_into_the_default_table_is_moved_to_its_day_and_expires() {
     };
     // A metric that takes too long to measure keeps its old figure.
     let size = "select pg_total_relation_size('segments_other')";
-    let told = async {
-        while unsorted().await != u64::try_from(app.database.number(size).await).unwrap() {}
-    };
-    timeout(PATIENCE, told).await.expect("its size is told");
+    eventually("its size is told", async || {
+        unsorted().await == u64::try_from(app.database.number(size).await).unwrap()
+    })
+    .await;
     let kept = log.retain(7).await.unwrap_err();
     assert!(kept.to_string().contains("1 of coming days could not be made"), "{kept}");
     assert!(app.database.number(other).await > 0, "they stay, and can be read");
     assert_eq!(app.client.all(&id, 0).await, events);
     run(&mut admin, &format!("select pg_advisory_unlock({changes})")).await;
     // The server's own upkeep may be faster, and a change gives way to what is read.
-    let moved = async { while log.retain(7).await.is_err() {} };
-    timeout(PATIENCE, moved).await.expect("their table is made");
+    eventually("their table is made", async || log.retain(7).await.is_ok()).await;
     assert_eq!(app.database.number(other).await, 0, "moved, and expired");
     assert_eq!(app.client.all(&id, 0).await, events);
     log.close().await;
@@ -230,12 +230,12 @@ async fn the_listener_of_a_process_that_stands_still_is_cut_off() {
     if fleet.database.number(listeners).await == 2 {
         fleet.members[0].pause();
         // A living one asks each 5 s.
-        let cut = async { while log.cut_listeners(Duration::from_secs(7)).await.unwrap() == 0 {} };
-        timeout(PATIENCE, cut).await.expect("it is cut off");
+        let cut = async || log.cut_listeners(Duration::from_secs(7)).await.unwrap() > 0;
+        eventually("it is cut off", cut).await;
         assert_eq!(fleet.database.number(listeners).await, 1, "the living one stays");
         fleet.members[0].wake();
-        let back = async { while fleet.database.number(listeners).await < 2 {} };
-        timeout(PATIENCE, back).await.expect("it listens again");
+        let back = async || fleet.database.number(listeners).await == 2;
+        eventually("it listens again", back).await;
     }
     log.close().await;
     fleet.stop().await;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Client, Received, assert_whole, text};
 use crate::database::{TestDatabase, own_server};
+use crate::eventually::eventually;
 use crate::harness::{TestApp, config};
 use crate::process::{Server, command};
 use crate::upstream::{Answer, Upstream};
@@ -17,9 +18,7 @@ use crate::upstream::{Answer, Upstream};
 /// An immediate stop, as a crash is, and the start after it.
 pub(crate) async fn crash_and_start(server: &mut Embedded) {
     kill(Pid::from_raw(server.pid().try_into().unwrap()), Signal::SIGQUIT).unwrap();
-    while !server.revive().await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    eventually("it runs again", async || server.revive().await.unwrap()).await;
 }
 
 /// Reads to the end, coming back as often as it is cut.
@@ -103,9 +102,7 @@ async fn an_outage_that_is_too_long_closes_the_upstream_and_is_told() {
     let mut seen = reader.take(1).await;
     kill(Pid::from_raw(server.pid().try_into().unwrap()), Signal::SIGQUIT).unwrap();
     upstream.closed().await;
-    while !server.revive().await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    eventually("it runs again", async || server.revive().await.unwrap()).await;
     seen.extend(reader.rest().await);
     if seen.last().is_none_or(|e| e.name != "done") {
         seen.extend(read_to_the_end(app.client.clone(), id).await.split_off(seen.len()));

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use crate::client::{Client, PATIENCE};
+use crate::client::Client;
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::process::{Server, command_at};
 
 /// Restarts in the suite; `RESTARTS=20` in the environment makes it more.
@@ -65,12 +66,7 @@ async fn a_placeholder_key_is_never_refused_by_a_server_that_just_started() {
         serve.args(["--database-url", &database.url]);
         let server = Server::start(serve).await;
         let wanted = seen.answered.load(Ordering::Relaxed) + ANSWERED;
-        let answered = async {
-            while seen.answered.load(Ordering::Relaxed) < wanted {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answered).await.expect("it answers");
+        eventually("it answers", async || seen.answered.load(Ordering::Relaxed) >= wanted).await;
         if n % 2 == 0 {
             assert!(server.terminate().await.success());
         } else {

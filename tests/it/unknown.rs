@@ -8,10 +8,9 @@ use lastword::domain::event::{Event, LossReason};
 use lastword::domain::id::{Epoch, InstanceId, Seq};
 use lastword::ports::{Address, Orphans};
 use serde_json::json;
-use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::client::PATIENCE;
+use crate::eventually::eventually;
 use crate::fence::engine;
 use crate::harness::{TestApp, config};
 use crate::log_contract::{Bench, append, bench, deltas, ending};
@@ -27,11 +26,7 @@ async fn of_a_newer_version(bench: &Bench) -> Address {
 }
 
 async fn until_taken_over(app: &TestApp, id: &str) {
-    let give_up = Instant::now() + PATIENCE;
-    while app.client.view(id).await["status"] != "completed" {
-        assert!(Instant::now() < give_up, "not taken over");
-        tokio::task::yield_now().await;
-    }
+    eventually("taken over", async || app.client.view(id).await["status"] == "completed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

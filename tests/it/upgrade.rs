@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::client::assert_whole;
 use crate::conversation::Talk;
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::harness::{TestApp, config};
 use crate::keys::make_key;
 use crate::process::{Server, command};
@@ -121,9 +122,7 @@ async fn a_migration_that_loses_a_deadlock_is_done_again() {
     sqlx::raw_sql("lock table two").execute(&mut *held).await.unwrap();
     let crosses = async {
         let has = "select count(*) from pg_locks where relation = 'one'::regclass and granted";
-        while database.number(has).await == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("it has the first", async || database.number(has).await > 0).await;
         // Granted when the migration is aborted.
         sqlx::raw_sql("lock table one").execute(&mut *held).await.unwrap();
         held.rollback().await.unwrap();
@@ -132,9 +131,7 @@ async fn a_migration_that_loses_a_deadlock_is_done_again() {
     applied.unwrap();
     assert_eq!(database.number("select count(*) from crossed").await, 0);
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
-    while database.number(deadlocks).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("a deadlock", async || database.number(deadlocks).await > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

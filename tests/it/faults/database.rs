@@ -8,6 +8,7 @@ use sqlx::Connection;
 use tokio::process::Command;
 
 use crate::database::{TestDatabase, own_server};
+use crate::eventually::eventually;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::watch::{Follower, assert_kept, begin, body, demo, reconnects, undisturbed, watch};
@@ -17,9 +18,7 @@ fn stop(server: &Embedded, how: Signal) {
 }
 
 pub(super) async fn revive(server: &mut Embedded) {
-    while !server.revive().await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    eventually("it runs again", async || server.revive().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
+use crate::eventually::eventually;
 
 pub(crate) struct NatsServer {
     process: Option<Child>,
@@ -33,17 +34,15 @@ impl NatsServer {
         server.spawn("-1");
         let pid = server.process.as_ref().unwrap().id();
         let file = server.dir.path().join(format!("nats-server_{pid}.ports"));
-        let told = async {
-            loop {
-                // Read while it is being written, it is no JSON yet.
-                let text = fs::read_to_string(&file).unwrap_or_default();
-                match serde_json::from_str::<serde_json::Value>(&text) {
-                    Ok(ports) => break ports["nats"][0].as_str().unwrap().to_owned(),
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            }
-        };
-        let url = timeout(PATIENCE, told).await.expect("it says its port");
+        let mut url = String::new();
+        eventually("it says its port", async || {
+            // Read while it is being written, it is no JSON yet.
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let ports: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            url = ports["nats"][0].as_str().unwrap_or_default().to_owned();
+            !url.is_empty()
+        })
+        .await;
         server.address = url.strip_prefix("nats://").unwrap().parse().unwrap();
         server
     }
@@ -51,12 +50,7 @@ impl NatsServer {
     /// Starts it again, at the same address.
     pub(crate) async fn again(&mut self) {
         self.spawn(&self.address.port().to_string());
-        let listens = async {
-            while TcpStream::connect(self.address).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, listens).await.expect("it listens");
+        eventually("it listens", async || TcpStream::connect(self.address).await.is_ok()).await;
     }
 
     fn spawn(&mut self, port: &str) {

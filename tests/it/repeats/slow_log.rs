@@ -2,6 +2,7 @@
 use sqlx::{Connection, PgConnection};
 
 use super::{RETRY, begun, chat, gated, is_attached, whole};
+use crate::eventually::eventually;
 use crate::harness::TestApp;
 use crate::raw::{RawStream, exchange, request};
 use crate::upstream::Gate;
@@ -13,9 +14,7 @@ const ATTACHING: &str = "select count(*) from pg_stat_activity where datname = c
      and wait_event_type = 'Lock' and query like 'with free as (%'";
 
 async fn until_blocked(app: &TestApp, blocked: &'static str) {
-    while app.database.number(blocked).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("a statement waits", async || app.database.number(blocked).await > 0).await;
 }
 
 /// A request that was sent after another one's end is answered after that end was seen, mostly.

@@ -7,6 +7,7 @@ use tokio::net::TcpSocket;
 use tokio_tungstenite::client_async;
 
 use crate::client::{assert_whole, text};
+use crate::eventually::eventually;
 use crate::harness::TestApp;
 use crate::socket::Socket;
 
@@ -30,9 +31,8 @@ async fn who_takes_nothing_is_really_closed() {
     let mut late = small(&app).await;
     late.send(&json!({"type": "generate", "ref": 1, "prompt": LONG})).await;
     app.until_sockets(2).await;
-    while app.database.number("select count(*) from generations where done is not null").await < 2 {
-        tokio::task::yield_now().await;
-    }
+    let ended = "select count(*) from generations where done is not null";
+    eventually("both end", async || app.database.number(ended).await == 2).await;
     // All is there to be sent. Six times the limit, by the clock of another generation.
     let clock = app.client.start_prompt("/demo tokens=60 tps=20 ttft_ms=0").await;
     assert_whole(&app.client.all(&clock, 0).await);
