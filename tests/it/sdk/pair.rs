@@ -11,6 +11,10 @@ use tokio::task::JoinSet;
 use crate::database::TestDatabase;
 use crate::process::{Server, command};
 
+/// Counts an instance's sessions for appends.
+const SESSIONS: &str = "select count(*) from lanes l join pg_stat_activity a \
+     on a.pid = l.backend and a.backend_start = l.backend_start where l.open and l.owner = $1";
+
 /// One of the two.
 struct Instance {
     dir: TempDir,
@@ -67,10 +71,33 @@ impl Pair {
             .fetch_one(&mut connection)
             .await
             .unwrap();
+        self.kill(owner).await;
+    }
+
+    /// The same for the newest generation.
+    pub(crate) async fn kill_newest(&mut self) {
+        let newest = "select owner from generations order by created_at desc, id desc limit 1";
+        let mut connection = self.database.connect().await;
+        let owner = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
+        self.kill(owner).await;
+    }
+
+    async fn kill(&mut self, owner: Uuid) {
         for Instance { dir, server } in &mut self.instances {
             let slot = std::fs::read_to_string(dir.path().join("instances/0")).unwrap();
             if slot.trim() == owner.to_string() {
-                server.take().expect("it runs").kill().await;
+                let server = server.take().expect("it runs");
+                // Who tries again is refused until the database knows that it is dead.
+                self.proxy.to(vec![server.address]);
+                server.kill().await;
+            }
+        }
+        let mut connection = self.database.connect().await;
+        loop {
+            let sessions = sqlx::query_scalar(SESSIONS).bind(owner);
+            let sessions: i64 = sessions.fetch_one(&mut connection).await.unwrap();
+            if sessions == 0 {
+                break;
             }
         }
         let left = self.addresses();
