@@ -20,7 +20,9 @@ class Agent:
         self.knows = knows or {}
 
     def label(self, wire):
-        return f"{self.name} {self.version}" + (f", as {self.knows[wire]}" if wire in self.knows else "")
+        model = self.knows.get(wire)
+        more = "" if model is None else ", answers lost" if model.endswith("-restarts") else f", as {model}"
+        return f"{self.name} {self.version}{more}"
 
     def start(self, server, model, work, home):
         """Starts it in the folder `work`."""

@@ -28,7 +28,7 @@ class Model:
     """`wire` is `chat`, `responses` or `messages`."""
 
     def __init__(self, wire):
-        self.wire = wire
+        self.wire, self.tokens = wire, 10
         self.reset()
         model = self
 
@@ -187,7 +187,7 @@ class Model:
                 if piece is not None:
                     yield chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]})
         yield chunk({}, "tool_calls" if calls else "stop")
-        yield "data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 9}}) + "\n\n"
+        yield "data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": self.tokens, "completion_tokens": 9}}) + "\n\n"
         yield "data: [DONE]\n\n"
 
     def responses(self, words, calls):
@@ -225,5 +225,5 @@ class Model:
             yield event(f"response.{event_kind}.done", **place, **{field: text})
             output.append(item | {"status": "completed", field: text})
             yield event("response.output_item.done", output_index=n, item=output[-1])
-        usage = {"input_tokens": 10, "output_tokens": 9, "total_tokens": 19}
+        usage = {"input_tokens": self.tokens, "output_tokens": 9, "total_tokens": self.tokens + 9}
         yield event("response.completed", response=whole | {"status": "completed", "output": output, "usage": usage})

@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 
+import compaction
 from agents import CLAUDE_CODE, CLAUDE_CODE_LOST, CODEX, CODEX_KNOWN, OPENCODE, PI
 from model import FILES, WORDS, Model
 from server import Server
@@ -65,7 +66,7 @@ def run(server, agent, model, directory):
 def chosen(agent):
     names = [name.lower() for name in sys.argv[1:]]
     called = agent.name.lower().replace(" ", "-")
-    also = {called, *("lost" for _ in agent.knows if agent is CLAUDE_CODE_LOST), f"{called}:{agent.speaks}", *agent.knows.values()}
+    also = {called, f"{called}:{agent.speaks}", *agent.knows.values()}
     return not names or not also.isdisjoint(names)
 
 
@@ -90,6 +91,8 @@ def main():
                             server.start()
         finally:
             server.stop()
+    if chosen(compaction.CODEX_COMPACTS):
+        compaction.all()
     return failed > 0
 
 
