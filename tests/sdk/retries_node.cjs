@@ -19,7 +19,7 @@ async function tell(word) {
 
 async function started() {
   const rows = await (await fetch(`${base}/generations?limit=100`)).json();
-  return rows.data.length;
+  return rows.data.filter((row) => row.model === "dies").length;
 }
 
 /** The result of a call under which the server is killed. */
@@ -35,16 +35,18 @@ async function waits(call) {
 
 /** The text of a stream that is begun, cut by a kill, and asked for again by the application. */
 async function repeats(stream, textOf) {
+  let killed = false;
   try {
     for await (const event of await stream())
-      if (textOf(event)) {
-        assert.equal(textOf(event), "Hel");
+      if (textOf(event) && !killed) {
+        killed = true;
         asked += 2;
         await tell("kill");
       }
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;
   }
+  assert.ok(killed);
   return all(await stream(), textOf);
 }
 
@@ -87,14 +89,32 @@ const cases = {
   },
 };
 
+// What a model's server answers, and the class of it here.
+const classes = {
+  400: Anthropic.BadRequestError,
+  401: Anthropic.AuthenticationError,
+  403: Anthropic.PermissionDeniedError,
+  404: Anthropic.NotFoundError,
+  422: Anthropic.UnprocessableEntityError,
+  429: Anthropic.RateLimitError,
+  503: Anthropic.InternalServerError,
+};
+
 (async () => {
   let count = 0;
   for (const [name, run] of Object.entries(cases)) {
-    assert.equal(await run(), "Hello", name);
+    assert.equal(await run(), "One two three.", name);
     await tell("heal");
     assert.equal(await started(), ++count, name);
     console.log("ok", name);
   }
+  const once = anthropic.withOptions({ maxRetries: 0 });
+  for (const [status, kind] of Object.entries(classes))
+    for (const stream of [false, true]) {
+      const error = await once.messages.create(message(`status ${status}`, { stream })).catch((error) => error);
+      assert.ok(error instanceof kind, `${status}: ${error}`);
+      assert.match(error.requestID, /^req_/);
+    }
   process.exit(0);
 })().catch((error) => {
   console.error(error);

@@ -2,12 +2,15 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::json;
 use sqlx::types::Uuid;
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::client::PATIENCE;
 use crate::database::TestDatabase;
 use crate::process::{Server, command};
 
@@ -92,17 +95,32 @@ impl Pair {
                 server.kill().await;
             }
         }
-        let mut connection = self.database.connect().await;
-        loop {
-            let sessions = sqlx::query_scalar(SESSIONS).bind(owner);
-            let sessions: i64 = sessions.fetch_one(&mut connection).await.unwrap();
-            if sessions == 0 {
-                break;
-            }
-        }
+        self.until_gone(owner).await;
         let left = self.addresses();
         assert_eq!(left.len(), 1, "one of them ran it");
         self.proxy.to(left);
+    }
+
+    /// Waits until the database has ended a dead instance's sessions for appends.
+    async fn until_gone(&self, owner: Uuid) {
+        let mut connection = self.database.connect().await;
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let sessions = sqlx::query_scalar(SESSIONS).bind(owner);
+            if sessions.fetch_one(&mut connection).await.unwrap() == 0_i64 {
+                return;
+            }
+            assert!(Instant::now() < give_up, "its sessions do not end");
+        }
+    }
+
+    /// Has each instance say something: others see by its sessions for appends that it is dead.
+    pub(crate) async fn warm(&self) {
+        for server in self.instances.iter().filter_map(|instance| instance.server.as_ref()) {
+            let body = json!({ "model": "demo", "prompt": "/demo tokens=1 tps=0 ttft_ms=0" });
+            let id = server.client.start(&body).await;
+            server.client.all(&id, 0).await;
+        }
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
