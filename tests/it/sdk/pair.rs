@@ -107,7 +107,8 @@ impl Pair {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let sessions = sqlx::query_scalar(SESSIONS).bind(owner);
-            if sessions.fetch_one(&mut connection).await.unwrap() == 0_i64 {
+            let sessions: i64 = sessions.fetch_one(&mut connection).await.unwrap();
+            if sessions == 0 {
                 return;
             }
             assert!(Instant::now() < give_up, "its sessions do not end");
