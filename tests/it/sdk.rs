@@ -2,7 +2,6 @@
 //! openai-agents, LangChain, the AI SDK, Durable Streams. Each meets two instances behind a proxy
 //! that knows nothing. `scripts/setup test` installs them from tests/sdk.
 mod pair;
-mod retries;
 
 use std::path::PathBuf;
 use std::process::Stdio;

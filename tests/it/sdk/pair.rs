@@ -2,21 +2,14 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
 use sqlx::types::Uuid;
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use crate::client::PATIENCE;
 use crate::database::TestDatabase;
 use crate::process::{Server, command};
-
-/// Counts an instance's sessions for appends.
-const SESSIONS: &str = "select count(*) from lanes l join pg_stat_activity a \
-     on a.pid = l.backend and a.backend_start = l.backend_start where l.open and l.owner = $1";
 
 /// One of the two.
 struct Instance {
@@ -74,54 +67,15 @@ impl Pair {
             .fetch_one(&mut connection)
             .await
             .unwrap();
-        self.kill(owner).await;
-    }
-
-    /// The same for the newest generation.
-    pub(crate) async fn kill_newest(&mut self) {
-        let newest = "select owner from generations order by created_at desc, id desc limit 1";
-        let mut connection = self.database.connect().await;
-        let owner = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
-        self.kill(owner).await;
-    }
-
-    async fn kill(&mut self, owner: Uuid) {
         for Instance { dir, server } in &mut self.instances {
             let slot = std::fs::read_to_string(dir.path().join("instances/0")).unwrap();
             if slot.trim() == owner.to_string() {
-                let server = server.take().expect("it runs");
-                // Who tries again is refused until the database knows that it is dead.
-                self.proxy.to(vec![server.address]);
-                server.kill().await;
+                server.take().expect("it runs").kill().await;
             }
         }
-        self.until_gone(owner).await;
         let left = self.addresses();
         assert_eq!(left.len(), 1, "one of them ran it");
         self.proxy.to(left);
-    }
-
-    /// Waits until the database has ended a dead instance's sessions for appends.
-    async fn until_gone(&self, owner: Uuid) {
-        let mut connection = self.database.connect().await;
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            let sessions = sqlx::query_scalar(SESSIONS).bind(owner);
-            let sessions: i64 = sessions.fetch_one(&mut connection).await.unwrap();
-            if sessions == 0 {
-                return;
-            }
-            assert!(Instant::now() < give_up, "its sessions do not end");
-        }
-    }
-
-    /// Has each instance say something: others see by its sessions for appends that it is dead.
-    pub(crate) async fn warm(&self) {
-        for server in self.instances.iter().filter_map(|instance| instance.server.as_ref()) {
-            let body = json!({ "model": "demo", "prompt": "/demo tokens=1 tps=0 ttft_ms=0" });
-            let id = server.client.start(&body).await;
-            server.client.all(&id, 0).await;
-        }
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
