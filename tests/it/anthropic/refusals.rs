@@ -140,7 +140,7 @@ async fn what_an_upstream_refuses_has_its_status_and_says_whether_to_try_again()
 }
 
 /// Statuses of a model's server; the status, the type and the word about another try here.
-const STATUSES: [(u16, u16, &str, &str); 8] = [
+const STATUSES: [(u16, u16, &str, &str); 11] = [
     (400, 400, "invalid_request_error", "false"),
     (401, 401, "authentication_error", "false"),
     (402, 402, "billing_error", "false"),
@@ -149,6 +149,9 @@ const STATUSES: [(u16, u16, &str, &str); 8] = [
     (413, 413, "request_too_large", "false"),
     (422, 422, "invalid_request_error", "false"),
     (429, 429, "rate_limit_error", "true"),
+    (500, 503, "api_error", "false"),
+    (503, 503, "api_error", "true"),
+    (529, 429, "rate_limit_error", "true"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
