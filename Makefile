@@ -63,10 +63,11 @@ real: ## Lose answers of real model servers at many places; POINTS=200 SERVERS=l
 fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 framer" passes options on
 	@scripts/fuzz $(ARGS)
 
-fidelity: ## Send each field of OpenAI's SDK through the program; docs/fidelity.md gets the table
+fidelity: ## Send each field of OpenAI's and Anthropic's SDKs through the program; docs/fidelity.md gets the tables
 	@scripts/setup test
 	cargo build --release
 	@scripts/fidelity
+	@scripts/fidelity-anthropic
 
 open-responses: ## Run Open Responses' compliance tests of a checkout: SUITE=DIRECTORY
 	@scripts/setup run

@@ -92,6 +92,7 @@ const LONGEST: usize = 64;
 struct Typed {
     r#type: Option<String>,
     encrypted_content: Option<Box<RawValue>>,
+    tools: Option<Box<RawValue>>,
 }
 
 /// Names of what is in `source` and in no other protocol, without those that `pass` names. A body
@@ -112,15 +113,10 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
             add(&mut names, name.clone());
         }
     }
-    let typed = |name: &str| -> Vec<Typed> {
-        body.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
-    };
-    for kind in typed("tools").into_iter().filter_map(|tool| tool.r#type) {
-        if !FUNCTIONS.contains(&kind.as_str()) {
-            add(&mut names, format!("tools.{kind}"));
-        }
-    }
-    for item in typed("input") {
+    let listed = |name: &str| body.get(name).map_or(Vec::new(), |list| typed(list));
+    tools(listed("tools"), &mut names);
+    for item in listed("input") {
+        tools(item.tools.as_deref().map_or(Vec::new(), typed), &mut names);
         let ours = item
             .encrypted_content
             .as_deref()
@@ -136,6 +132,19 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
     }
     nested(&body, &mut names);
     names
+}
+
+fn typed(list: &RawValue) -> Vec<Typed> {
+    serde_json::from_str(list.get()).unwrap_or_default()
+}
+
+/// Adds the kinds of tools that a model of another protocol cannot be given.
+fn tools(tools: Vec<Typed>, names: &mut Vec<String>) {
+    for kind in tools.into_iter().filter_map(|tool| tool.r#type) {
+        if !FUNCTIONS.contains(&kind.as_str()) {
+            add(names, format!("tools.{kind}"));
+        }
+    }
 }
 
 /// Parts of fields that are told otherwise.
@@ -176,12 +185,19 @@ mod tests {
             "logit_bias":{},"verbosity":"low","odd name":1,
             "tools":[{"type":"function"},{"type":"custom"},{"type":"mcp"},{"type":"mcp"}]}"#;
         assert_eq!(names(WireProtocol::OpenaiChat, chat), ["logprobs", "verbosity", "tools.mcp"]);
-        let responses = r#"{"input":[{"type":"compaction","encrypted_content":"x"},
+        let responses = r#"{"input":[{"type":"additional_tools","tools":[{"type":"namespace"},{"type":"mcp"}]},
+            {"type":"compaction","encrypted_content":"x"},
             {"type":"compaction","encrypted_content":"lastword-1.x"},
             {"type":"reasoning","encrypted_content":null},
             {"type":"reasoning","encrypted_content":"x"}],"include":[],
             "text":{"verbosity":"low"},"reasoning":{"effort":"low","summary":"auto"}}"#;
-        let told = ["input.compaction", "input.reasoning", "text.verbosity", "reasoning.summary"];
+        let told = [
+            "tools.mcp",
+            "input.compaction",
+            "input.reasoning",
+            "text.verbosity",
+            "reasoning.summary",
+        ];
         assert_eq!(names(WireProtocol::OpenaiResponses, responses), told);
         assert!(names(WireProtocol::AnthropicMessages, r#"{"x":1}"#).is_empty());
     }

@@ -14,7 +14,7 @@ pub(super) const MESSAGES: &str = "AnthropicMessages";
 const DELIVERY: [&str; 2] = ["stream", "stream_options"];
 
 /// Output items that a client sends back with its next try. A tool's answer is something new.
-const SAID: [(&str, &str); 2] = [("message", "msg_"), ("reasoning", "rs_")];
+const SAID: [&str; 2] = ["message", "reasoning"];
 
 /// The words of Claude Code behind the part of an answer that it has, when its next try asks for
 /// the rest.
@@ -124,9 +124,7 @@ fn each(list: Option<&mut Value>, act: impl FnMut(&mut Value)) {
 /// The generation that said this item, if it is one of ours.
 fn said_by(item: &Value) -> Option<GenerationId> {
     let kind = item.get("type")?.as_str()?;
-    let (_, prefix) = SAID.iter().find(|(name, _)| *name == kind)?;
-    let (id, _) = item.get("id")?.as_str()?.rsplit_once('_')?;
-    ids::parse(prefix, id)
+    SAID.contains(&kind).then(|| ids::item_of(item.get("id")?.as_str()?)).flatten()
 }
 
 /// The same value with the keys of every object in order.
@@ -174,6 +172,9 @@ mod tests {
         let (again, by) = body(&[user, &thought, &said]).without_said.unwrap();
         assert_eq!(again, first.hash);
         assert_eq!(by, ids::parse("msg_", &format!("msg_{id}")));
+        // An item of a model's server that speaks Responses has that server's id at its end.
+        let theirs = said.replace("_1\"", "_1_68af_2\"");
+        assert_eq!(body(&[user, &thought, &theirs]).without_said, Some((first.hash, by)));
         assert!(body(&[user, &said, ran]).without_said.is_none(), "a tool has run: a new question");
     }
 

@@ -12,15 +12,23 @@ OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:
 
 
 class Agent:
-    """`speaks` names the protocol of its client: chat, responses or messages."""
+    """`speaks` names the protocol of its client: chat, responses or messages. `knows` has models that it knows, by the
+    protocol of their server."""
 
-    def __init__(self, name, package, speaks, prepare):
+    def __init__(self, name, package, speaks, prepare, knows=None):
         self.name, self.version, self.speaks, self.prepare = name, PACKAGES[package], speaks, prepare
+        self.knows = knows or {}
+
+    def label(self, wire):
+        model = self.knows.get(wire)
+        more = "" if model is None else ", answers lost" if model.endswith("-restarts") else f", as {model}"
+        return f"{self.name} {self.version}{more}"
 
     def start(self, server, model, work, home):
         """Starts it in the folder `work`."""
         url = f"http://127.0.0.1:{server.port}"
-        command, environment = self.prepare(url, f"{model.wire}-scripted", work, home)
+        name = self.knows.get(model.wire, f"{model.wire}-scripted")
+        command, environment = self.prepare(url, name, work, home)
         environment |= {"PATH": os.environ["PATH"], "HOME": home} | OFFLINE
         return subprocess.Popen(command, cwd=work, env=environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -81,6 +89,14 @@ def pi(api):
 
 CLAUDE_CODE = Agent("Claude Code", "@anthropic-ai/claude-code", "messages", claude_code)
 CODEX = Agent("Codex", "@openai/codex", "responses", codex)
+# Its model loses answers and begins again, which a client that has a part of one is told as an error.
+CLAUDE_CODE_LOST = Agent("Claude Code", "@anthropic-ai/claude-code", "messages", claude_code,
+                         {"messages": "messages-restarts", "chat": "chat-restarts"})
+# Models that Codex knows get other tools than those that it does not. The two pairs differ again.
+CODEX_KNOWN = [
+    Agent("Codex", "@openai/codex", "responses", codex, {"responses": "gpt-6.2-sol", "chat": "gpt-6-luna"}),
+    Agent("Codex", "@openai/codex", "responses", codex, {"responses": "gpt-5.6-luna", "chat": "gpt-5.5"}),
+]
 OPENCODE = [
     Agent("opencode", "opencode-linux-x64", "chat", opencode("@ai-sdk/openai-compatible")),
     Agent("opencode", "opencode-linux-x64", "responses", opencode("@ai-sdk/openai")),

@@ -20,13 +20,15 @@ TURNS = {
 }
 FILES = {"one.txt": "one", "two.txt": "one", "three.txt": "three"}
 SHELLS = ["Bash", "bash", "exec_command", "shell_command", "shell"]
+# Codex gives models that it knows a tool that takes a program, in a namespace.
+PROGRAM = {"responses": ("exec", "functions"), "chat": ("functions__exec", None)}
 
 
 class Model:
     """`wire` is `chat`, `responses` or `messages`."""
 
     def __init__(self, wire):
-        self.wire = wire
+        self.wire, self.tokens = wire, 10
         self.reset()
         model = self
 
@@ -89,16 +91,30 @@ class Model:
         return [(item["call_id"], json.dumps(item["output"])) for item in outputs]
 
     def shell(self, body):
-        """The agent's shell: its name, and the schema of its arguments."""
+        """The agent's shell: its name with its namespace, and the schema of its arguments."""
         tools = {}
-        for tool in body.get("tools") or []:
+        for tool in self.tools(body):
             if self.wire == "chat":
                 tool = tool["function"]
-            tools[tool.get("name")] = tool.get("parameters") or tool.get("input_schema") or {}
-        return next(((name, tools[name]) for name in SHELLS if name in tools), None)
+            schema = tool.get("parameters") or tool.get("input_schema") or {}
+            tools[(tool.get("name"), tool.get("namespace"))] = schema
+        known = [PROGRAM[self.wire]] if self.wire in PROGRAM else []
+        return next(((name, tools[name]) for name in [*((name, None) for name in SHELLS), *known] if name in tools), None)
+
+    @staticmethod
+    def tools(body):
+        """All tools of a request, those of a namespace with its name."""
+        items = body.get("input") if isinstance(body.get("input"), list) else []
+        added = [item["tools"] for item in items if item.get("type") == "additional_tools"]
+        for tool in itertools.chain(body.get("tools") or [], *added):
+            inner = tool.get("tools", []) if tool.get("type") == "namespace" else None
+            yield from [tool] if inner is None else [one | {"namespace": tool["name"]} for one in inner]
 
     def arguments(self, body, command):
-        _, schema = self.shell(body)
+        name, schema = self.shell(body)
+        if name in PROGRAM.values():
+            program = f"text(await tools.exec_command({json.dumps({'cmd': command})}))"
+            return program if self.wire == "responses" else json.dumps({"input": program})
         properties = schema["properties"]
         name = "cmd" if "cmd" in properties else "command"
         is_list = properties[name].get("type") == "array"
@@ -145,7 +161,7 @@ class Model:
         for word in words:
             yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
         yield event("content_block_stop", index=0)
-        for n, (id, name, text) in enumerate(calls, 1):
+        for n, (id, (name, _), text) in enumerate(calls, 1):
             block = {"type": "tool_use", "id": id, "name": name, "input": {}}
             yield event("content_block_start", index=n, content_block=block)
             for piece in self.pieces(text):
@@ -162,17 +178,16 @@ class Model:
         yield chunk({"role": "assistant", "reasoning_content": "Thinking about it"})
         for word in words:
             yield chunk({"content": word})
-        for n, (id, name, _) in enumerate(calls):
+        for n, (id, (name, _), _) in enumerate(calls):
             function = {"name": name, "arguments": ""}
             yield chunk({"tool_calls": [{"index": n, "id": id, "type": "function", "function": function}]})
-        texts = [self.pieces(text) for _, _, text in calls]
         # By turns, a few characters each.
         for pieces in itertools.zip_longest(*(self.pieces(text) for _, _, text in calls)):
             for n, piece in enumerate(pieces):
                 if piece is not None:
                     yield chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]})
         yield chunk({}, "tool_calls" if calls else "stop")
-        yield "data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 9}}) + "\n\n"
+        yield "data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": self.tokens, "completion_tokens": 9}}) + "\n\n"
         yield "data: [DONE]\n\n"
 
     def responses(self, words, calls):
@@ -196,15 +211,19 @@ class Model:
         yield event("response.content_part.done", **place, part=part)
         output = [item | {"status": "completed", "content": [part]}]
         yield event("response.output_item.done", output_index=0, item=output[0])
-        for n, (id, name, text) in enumerate(calls, 1):
-            item = {"type": "function_call", "id": f"fc_{id}", "call_id": id, "name": name, "arguments": "",
+        for n, (id, (name, namespace), text) in enumerate(calls, 1):
+            kind, field, event_kind = ("function_call", "arguments", "function_call_arguments")
+            if namespace:
+                kind, field, event_kind = ("custom_tool_call", "input", "custom_tool_call_input")
+            item = {"type": kind, "id": f"fc_{id}", "call_id": id, "name": name, field: "",
                     "status": "in_progress"}
+            item |= {"namespace": namespace} if namespace else {}
             place = {"output_index": n, "item_id": f"fc_{id}"}
             yield event("response.output_item.added", output_index=n, item=item)
             for piece in self.pieces(text):
-                yield event("response.function_call_arguments.delta", **place, delta=piece)
-            yield event("response.function_call_arguments.done", **place, arguments=text)
-            output.append(item | {"status": "completed", "arguments": text})
+                yield event(f"response.{event_kind}.delta", **place, delta=piece)
+            yield event(f"response.{event_kind}.done", **place, **{field: text})
+            output.append(item | {"status": "completed", field: text})
             yield event("response.output_item.done", output_index=n, item=output[-1])
-        usage = {"input_tokens": 10, "output_tokens": 9, "total_tokens": 19}
+        usage = {"input_tokens": self.tokens, "output_tokens": 9, "total_tokens": self.tokens + 9}
         yield event("response.completed", response=whole | {"status": "completed", "output": output, "usage": usage})

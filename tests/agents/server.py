@@ -23,11 +23,14 @@ def free_port():
 
 
 class Server:
-    def __init__(self, directory, models):
+    def __init__(self, directory, models, agents=()):
         self.directory, self.port = directory, free_port()
         with open(f"{directory}/lastword.toml", "w") as file:
             for model in models:
-                file.write(f"[[models]]\nname = '{model.wire}-scripted'\n{MODELS[model.wire].format(port=model.port)}\n")
+                names = [agent.knows[model.wire] for agent in agents if model.wire in agent.knows]
+                for name in [f"{model.wire}-scripted", *names]:
+                    more = "on_loss = 'restart'\n" if name.endswith("-restarts") else ""
+                    file.write(f"[[models]]\nname = '{name}'\n{MODELS[model.wire].format(port=model.port)}{more}\n")
         self.start()
 
     def start(self):

@@ -1,6 +1,7 @@
 //! Content of an upstream beside text, thinking and calls comes out again in its own protocol. This
 //! holds live, in a replay, behind a cursor, in one piece, on another instance, and when its events
 //! are gone.
+mod added_tools;
 mod chat;
 mod choices;
 mod citations;

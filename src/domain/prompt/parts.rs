@@ -180,7 +180,27 @@ impl MessageParts {
     }
 }
 
+/// The type of the item of Responses that adds tools to a request.
+const ADDS_TOOLS: &str = "additional_tools";
+
 impl Message {
+    /// An item of Responses that adds tools. It has a place among the messages; models of other
+    /// protocols get its tools with all others.
+    #[must_use]
+    pub fn adding_tools(item: JsonObject) -> Self {
+        let mut parts = MessageParts::default();
+        parts.own(OwnPart { protocol: WireProtocol::OpenaiResponses, data: item }, ADDS_TOOLS);
+        parts.message(Role::Developer)
+    }
+
+    /// The item that adds tools, if the message is one.
+    #[must_use]
+    pub fn tools_item(&self) -> Option<&JsonObject> {
+        let [own] = self.own.as_slice() else { return None };
+        let name = self.content.strip_prefix('[')?.strip_suffix(']')?;
+        (self.role == Role::Developer && name == ADDS_TOOLS).then_some(&own.data)
+    }
+
     /// Its parts in their order. Without places of their own pictures stand behind the text.
     #[must_use]
     pub fn parts(&self) -> Vec<MessagePart<'_>> {

@@ -74,6 +74,7 @@ impl<'a> ChatRequest<'a> {
         let reasoning = current_reasoning(&prompt.messages);
         let reasoning = reasoning.into_iter().map(|text| text.filter(|_| !dialect.is_openai));
         let messages = prompt.messages.iter().zip(reasoning);
+        let messages = messages.filter(|(message, _)| message.tools_item().is_none());
         let messages = messages.map(|(message, text)| ChatMessage::of(message, text)).collect();
         let p = &prompt.parameters;
         Self {

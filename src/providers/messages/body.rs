@@ -43,11 +43,15 @@ pub(crate) struct Body {
 impl Body {
     /// The body for `attempt`.
     pub(crate) fn new(wanted: Wanted<'_>, attempt: &Attempt) -> Self {
-        let (mut object, left_out) = begun(wanted, attempt);
+        let (mut object, left_out, own) = begun(wanted, attempt);
         object.set("model", &wanted.model);
         object.set("stream", &true);
         let mut messages: Vec<Object> = object.read("messages").unwrap_or_default();
-        let begun = continued(&mut messages, wanted.continuation, &attempt.so_far);
+        // An answer that the client itself has begun goes up as it came.
+        let is_whole = own && attempt.so_far.trim_end().is_empty();
+        let begun = (!is_whole)
+            .then(|| continued(&mut messages, wanted.continuation, &attempt.so_far))
+            .flatten();
         if begun.is_some() {
             object.set("messages", &messages);
         }
@@ -92,8 +96,8 @@ impl Body {
     }
 }
 
-/// The client's own fields, or those of the prompt; and what was left out.
-fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
+/// The client's own fields, or those of the prompt; what was left out; whether it is the client's.
+fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
     let source = attempt.source.as_ref();
     let client = source.and_then(|source| Some((source.protocol, Object::parse(&source.body)?)));
     if let Some((WireProtocol::AnthropicMessages, own)) = &client
@@ -106,7 +110,7 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
         if let Some(most) = attempt.prompt.parameters.max_output_tokens {
             own.set(LIMIT, &most);
         }
-        return (own, left_out);
+        return (own, left_out, true);
     }
     let parameters = &attempt.prompt.parameters;
     let mut body = Object::of(&MessagesRequest::new(wanted.model, &attempt.prompt));
@@ -122,7 +126,7 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
         ("top_p", parameters.top_p.is_some() && parameters.temperature.is_some()),
     ];
     left_out.extend(unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()));
-    (body, left_out)
+    (body, left_out, false)
 }
 
 /// Adds the text so far; the beginning of the answer as it is sent, `None` if nothing is to be
@@ -177,6 +181,7 @@ fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {
 #[cfg(test)]
 mod tests {
     use crate::domain::prompt::{Message, Parameters, Prompt, Role};
+    use crate::domain::source::Source;
     use crate::providers::messages::body::*;
 
     fn attempt(messages: Vec<Message>, parameters: Parameters, so_far: &str) -> Attempt {
@@ -228,6 +233,22 @@ mod tests {
         assert_eq!(joined[1], json!({ "role": "assistant", "content": "b c" }));
         let empty = [(Role::User, "hi"), (Role::Assistant, ""), (Role::User, "again")];
         assert_eq!(turns(Continuation::Instruct, &empty, "").len(), 2, "an empty turn is refused");
+    }
+
+    #[test]
+    fn a_client_of_the_same_protocol_begins_an_answer_in_its_own_way() {
+        let own =
+            r#"{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"b "}]}"#;
+        let mut attempt = attempt(Vec::new(), Parameters::default(), "");
+        let protocol = WireProtocol::AnthropicMessages;
+        attempt.source = Some(Source { protocol, body: own.into(), betas: Vec::new() });
+        let sent =
+            |attempt: &Attempt| value(&body(Continuation::Instruct, attempt))["messages"].clone();
+        assert_eq!(sent(&attempt), serde_json::from_str::<Value>(own).unwrap()["messages"]);
+        attempt.so_far = "c".into();
+        let continued = sent(&attempt);
+        assert_eq!(continued[1]["content"], "b c");
+        assert_eq!(continued[2]["role"], "user", "after a loss it is asked to go on");
     }
 
     #[test]

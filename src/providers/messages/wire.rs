@@ -117,7 +117,7 @@ fn output_config(openai: &OpenAiOnly) -> Option<Value> {
 fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
     let mut system: Vec<&str> = Vec::new();
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    for message in messages {
+    for message in messages.iter().filter(|message| message.tools_item().is_none()) {
         match message.role {
             Role::System | Role::Developer => system.push(&message.content),
             Role::User => turns.push(Turn::of("user", message)),

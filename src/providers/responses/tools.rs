@@ -39,6 +39,8 @@ pub(crate) enum Item<'a> {
         call_id: &'a str,
         output: WireContent<'a>,
     },
+    /// As the client wrote it.
+    Own(&'a JsonObject),
     Thinking {
         r#type: &'static str,
         summary: [(); 0],
@@ -120,6 +122,11 @@ pub(crate) fn items(messages: &[Message], form: Calls) -> Vec<Item<'_>> {
                 Calls::AsTheyWere | Calls::OfFunctions => "function_call_output",
             };
             items.push(Item::Answer { r#type, call_id, output: content(message) });
+            continue;
+        }
+        if let Some(item) = message.tools_item() {
+            // As functions they stand beside the input.
+            items.extend((form == Calls::AsTheyWere).then_some(Item::Own(item)));
             continue;
         }
         let silent = message.content.is_empty() && message.is_text();

@@ -50,9 +50,10 @@ impl<'a> ResponsesRequest<'a> {
 /// Instructions at the beginning have a field of their own; alone they are what there is to answer.
 fn split(messages: &[Message]) -> (Option<String>, Vec<tools::Item<'_>>) {
     let instructs = |m: &&Message| matches!(m.role, Role::System | Role::Developer);
-    let leading: Vec<&str> =
-        messages.iter().take_while(instructs).map(|m| m.content.as_str()).collect();
-    let rest = messages.get(leading.len()..).unwrap_or_default();
+    let count = messages.iter().take_while(instructs).count();
+    let (leading, rest) = messages.split_at_checked(count).unwrap_or_default();
+    let leading = leading.iter().filter(|message| message.tools_item().is_none());
+    let leading: Vec<&str> = leading.map(|m| m.content.as_str()).collect();
     let leading = leading.join("\n\n");
     if rest.is_empty() {
         return (None, vec![tools::text(Role::User, leading)]);

@@ -1,5 +1,6 @@
 //! Refusals in Anthropic's shape.
 use super::*;
+use crate::upstream::Script;
 
 /// Bodies, and the status, type and code of their refusal.
 fn rows() -> Vec<(Value, u16, &'static str, &'static str)> {
@@ -135,5 +136,47 @@ async fn what_an_upstream_refuses_has_its_status_and_says_whether_to_try_again()
     let answer = post(&app, "/v1/messages", &asking("scripted", "hi")).await;
     assert_refusal(&answer, 422, "invalid_request_error", "upstream_rejected");
     assert_eq!(answer.header("x-should-retry"), Some("false"));
+    app.stop().await;
+}
+
+/// Statuses of a model's server; the status, the type and the word about another try here.
+const STATUSES: [(u16, u16, &str, &str); 11] = [
+    (400, 400, "invalid_request_error", "false"),
+    (401, 401, "authentication_error", "false"),
+    (402, 402, "billing_error", "false"),
+    (403, 403, "permission_error", "false"),
+    (404, 404, "not_found_error", "false"),
+    (413, 413, "request_too_large", "false"),
+    (422, 422, "invalid_request_error", "false"),
+    (429, 429, "rate_limit_error", "true"),
+    (500, 503, "api_error", "false"),
+    (503, 503, "api_error", "true"),
+    (529, 429, "rate_limit_error", "true"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_status_of_a_models_server_has_its_type_streamed_and_waited_for() {
+    let script = Script::with(|request, _| {
+        let text = request.body["messages"][0]["content"].as_str().unwrap();
+        let refused = Answer::status(text.parse().unwrap()).header("retry-after", "7");
+        refused.raw(r#"{"error":{"message":"no","type":"t","code":"c"}}"#)
+    });
+    let (app, upstream) = TestApp::scripted(script, |_| {}).await;
+    for (theirs, status, kind, should_retry) in STATUSES {
+        for stream in [false, true] {
+            let mut body = asking("scripted", &theirs.to_string());
+            body["stream"] = stream.into();
+            let answer = post(&app, "/v1/messages", &body).await;
+            let shown = format!("{theirs} {stream}: {answer:?}");
+            let told = answer.json();
+            assert_eq!((answer.status, &told["error"]["type"]), (status, &json!(kind)), "{shown}");
+            assert!(told["error"]["message"].as_str().is_some_and(|m| m.contains("no")), "{shown}");
+            assert_eq!(answer.header("x-should-retry"), Some(should_retry), "{shown}");
+            let wait = (should_retry == "true").then_some("7");
+            assert_eq!(answer.header("retry-after"), wait, "{shown}");
+            assert_eq!(answer.header("request-id"), told["request_id"].as_str(), "{shown}");
+        }
+    }
+    assert_eq!(upstream.requests().len(), 2 * STATUSES.len(), "none is tried again here");
     app.stop().await;
 }

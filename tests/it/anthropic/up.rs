@@ -35,7 +35,7 @@ fn agent(model: &str) -> Value {
         "tool_choice": { "type": "auto", "disable_parallel_tool_use": true },
         "thinking": { "type": "adaptive" }, "output_config": { "effort": "high" },
         "context_management": { "edits": [] }, "metadata": { "user_id": "{\"device_id\":\"d\"}" },
-        "brand_new": { "a": null },
+        "inference_geo": "eu", "brand_new": { "a": null },
     })
 }
 
@@ -54,6 +54,7 @@ async fn another_vendors_model_is_asked_in_its_protocol() {
     for name in [
         "brand_new",
         "context_management",
+        "inference_geo",
         "messages.redacted_thinking",
         "messages.thinking",
         "output_config.effort",

@@ -19,7 +19,7 @@ use crate::http::protocols::native::prompt::check_metadata;
 use crate::http::protocols::openai::fields::{missing, unsupported};
 
 /// Fields that say nothing to the model.
-const HARMLESS: [&str; 4] = ["service_tier", "inference_geo", "user_profile_id", "workspace_id"];
+const HARMLESS: [&str; 3] = ["service_tier", "user_profile_id", "workspace_id"];
 
 /// A request as it comes.
 #[derive(Debug, Deserialize)]

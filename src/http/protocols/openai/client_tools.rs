@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::elsewhere::Elsewhere;
 use super::fields::{Fields, missing, unsupported};
 use crate::domain::nearest::shown;
-use crate::domain::prompt::{ClientTool, Parameters, Tool, ToolChoice, function_name};
+use crate::domain::prompt::{ClientTool, Message, Parameters, Tool, ToolChoice, function_name};
 use crate::http::problem::Problem;
 
 /// A tool as both APIs describe it; chat completions have it one level down.
 #[derive(Debug, Deserialize)]
-struct WireTool {
+pub(crate) struct WireTool {
     #[serde(rename = "type")]
     kind: String,
     function: Option<Tool>,
@@ -22,6 +22,12 @@ struct WireTool {
     format: Option<Value>,
     /// Of a namespace.
     tools: Option<Vec<WireTool>>,
+}
+
+/// An item that adds tools.
+#[derive(Debug, Default, Deserialize)]
+struct AddedTools {
+    tools: Vec<WireTool>,
 }
 
 /// A tool that takes a text.
@@ -45,15 +51,25 @@ struct Tools {
     forms: Vec<ClientTool>,
 }
 
-/// How a request wants tools to be called. Without any, no upstream takes the rest.
+/// Checks a list of tools that stands at `place`.
+pub(crate) fn check(place: &str, list: Vec<WireTool>) -> Result<(), Problem> {
+    Tools::default().add_all(place, list)
+}
+
+/// How a request wants tools to be called. Without any, no upstream takes the rest. `messages` may
+/// add tools.
 pub(crate) fn tooling(
     fields: &mut Fields,
+    messages: &[Message],
     elsewhere: &mut Elsewhere,
 ) -> Result<Parameters, Problem> {
-    let wire: Vec<WireTool> = fields.take("tools")?.unwrap_or_default();
     let mut tools = Tools::default();
-    for (n, tool) in wire.into_iter().enumerate() {
-        tools.add(&format!("tools[{n}]"), tool, None)?;
+    tools.add_all("tools", fields.take("tools")?.unwrap_or_default())?;
+    for item in messages.iter().filter_map(Message::tools_item) {
+        let item: AddedTools = serde_json::from_str(item.text()).unwrap_or_default();
+        let mut added = Tools::default();
+        added.add_all("input.tools", item.tools)?;
+        tools.merge(added);
     }
     let choice = match fields.take::<Value>("tool_choice")? {
         Some(wanted) => tools.choice(&wanted, elsewhere)?,
@@ -71,6 +87,13 @@ pub(crate) fn tooling(
 }
 
 impl Tools {
+    fn add_all(&mut self, place: &str, list: Vec<WireTool>) -> Result<(), Problem> {
+        for (n, tool) in list.into_iter().enumerate() {
+            self.add(&format!("{place}[{n}]"), tool, None)?;
+        }
+        Ok(())
+    }
+
     /// Adds what of `tool` any model can be given; the rest goes up in the client's own body only.
     fn add(
         &mut self,
@@ -99,6 +122,15 @@ impl Tools {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Adds those of a later list: of two with one name it has the newer one.
+    fn merge(&mut self, later: Self) {
+        let again = |name: &str| later.functions.iter().any(|tool| tool.name == name);
+        self.functions.retain(|tool| !again(&tool.name));
+        self.forms.retain(|form| !again(&form.function));
+        self.functions.extend(later.functions);
+        self.forms.extend(later.forms);
     }
 
     fn push(&mut self, mut tool: Tool, namespace: Option<&Namespace>, custom: bool) {
@@ -209,7 +241,7 @@ mod tests {
     fn tooled(body: &str) -> (Parameters, Result<(), Problem>) {
         let body: Body = serde_json::from_str(body).unwrap();
         let mut elsewhere = Elsewhere::default();
-        let parameters = tooling(&mut Fields::new(body), &mut elsewhere).unwrap();
+        let parameters = tooling(&mut Fields::new(body), &[], &mut elsewhere).unwrap();
         (parameters, elsewhere.check(false, None))
     }
 

@@ -128,7 +128,7 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
-        ..tooling(fields, elsewhere)?
+        ..tooling(fields, &[], elsewhere)?
     })
 }
 

@@ -1,7 +1,8 @@
 //! The input of a response: a text or items, to messages and back.
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::compaction;
 use crate::domain::left_out::RECORDS;
@@ -10,6 +11,7 @@ use crate::domain::prompt::{Message, Role, arguments_of};
 use crate::domain::source::WireProtocol;
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::client_tools;
 use crate::http::protocols::openai::content::Content;
 use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields;
@@ -36,6 +38,7 @@ pub(crate) struct Item {
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     encrypted_content: Option<Box<RawValue>>,
+    tools: Option<Box<RawValue>>,
     /// The thinking in an item that only lastword can read.
     #[serde(skip)]
     pub(super) thought: Option<String>,
@@ -148,6 +151,7 @@ pub(crate) fn item(
             messages.push(Message { tool_call_id: Some(id), ..said });
         }
         Some("reasoning") => thinking(item.thought(), messages),
+        Some("additional_tools") => messages.push(added_tools(&field("tools"), &item)?),
         Some(kind) if RECORDS.contains(&kind) => {
             let content = item.encrypted_content.as_deref();
             let content = content.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
@@ -162,6 +166,15 @@ pub(crate) fn item(
         }
     }
     Ok(())
+}
+
+/// An item that adds tools, which are read with those of the request.
+fn added_tools(field: &str, item: &Item) -> Result<Message, Problem> {
+    client_tools::check(field, need(field, item.tools.as_deref())?)?;
+    let role = item.role.as_deref();
+    let written = json!({ "type": item.kind, "role": role, "tools": item.tools });
+    let written = to_raw_value(&written).map_err(|_| missing(field))?;
+    Ok(Message::adding_tools(fields::read(field, &written)?))
 }
 
 /// Thinking is told with what it led to, which comes behind it.

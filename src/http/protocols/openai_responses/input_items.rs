@@ -24,7 +24,9 @@ pub(super) fn items(generation: GenerationId, messages: &[Message]) -> Vec<Value
             add(result(message, call_id, call.is_some_and(|call| call.custom)));
             continue;
         }
-        if !message.content.is_empty() || !message.is_text() {
+        if let Some(item) = message.tools_item() {
+            add(serde_json::from_str(item.text()).unwrap_or_default());
+        } else if !message.content.is_empty() || !message.is_text() {
             let content = parts(message);
             add(json!({ "type": "message", "role": message.role, "content": content }));
         }

@@ -185,7 +185,9 @@ fn own_tools(request: &Request) -> Vec<(String, Value)> {
     };
     let fields: Fields = serde_json::from_str(body).unwrap_or_default();
     let tools: Vec<Value> = fields.read("tools").unwrap_or_default();
-    if tools.iter().all(|tool| tool["type"] == "function") {
+    let mut messages = request.prompt.messages.iter();
+    let adds = messages.any(|message| message.tools_item().is_some());
+    if !adds && tools.iter().all(|tool| tool["type"] == "function") {
         return Vec::new();
     }
     let choice: Option<Value> =

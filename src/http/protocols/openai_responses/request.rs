@@ -126,7 +126,7 @@ pub(super) async fn asked(
     }
     let stream = fields.take("stream")?.unwrap_or(false);
     let background = fields.take("background")?.unwrap_or(false);
-    let parameters = parameters(&mut fields, &mut elsewhere)?;
+    let parameters = parameters(&mut fields, &messages, &mut elsewhere)?;
     let metadata = metadata(&mut fields)?;
     if fields.has("prompt") {
         elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
@@ -199,7 +199,11 @@ fn held(mut echo: Map<String, Value>) -> Map<String, Value> {
     echo
 }
 
-fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
+fn parameters(
+    fields: &mut Fields,
+    messages: &[Message],
+    elsewhere: &mut Elsewhere,
+) -> Result<Parameters, Problem> {
     let text: Text = fields.take("text")?.unwrap_or_default();
     let reasoning: Reasoning = fields.take("reasoning")?.unwrap_or_default();
     Ok(Parameters {
@@ -212,7 +216,7 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
             presence_penalty: fields.take("presence_penalty")?.filter(|p| *p != 0.0),
             frequency_penalty: fields.take("frequency_penalty")?.filter(|p| *p != 0.0),
         },
-        ..tooling(fields, elsewhere)?
+        ..tooling(fields, messages, elsewhere)?
     })
 }
 
