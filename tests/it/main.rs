@@ -135,6 +135,8 @@ mod raw;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod references;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod remote;
