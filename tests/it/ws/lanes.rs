@@ -32,7 +32,7 @@ async fn told(socket: &mut Socket, lane: &str, kinds: &[&str]) -> Value {
     }
 }
 
-/// Whoever has everything is not left to wait for more.
+/// A client that has everything is not left to wait for more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_at_the_end_is_answered_with_the_end() {
     let app = TestApp::start().await;
