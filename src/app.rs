@@ -6,6 +6,7 @@ mod identity;
 pub mod keys;
 mod local;
 mod models;
+mod secrets;
 mod server;
 mod signals;
 mod tls;
@@ -147,15 +148,15 @@ impl App {
         ];
         started.extend(keys::describe(config.anonymous).map(|line| ("access", line.into())));
         let tasks = Tasks::new();
-        let key = signals::signing_key(&*storage.keys()).await?;
+        let key = secrets::signing_key(&*storage.keys()).await?;
         let (signals, way) = signals::of(config, &*storage, identity.id, &key)?;
         started.extend(way.map(|way| ("hints by", way)));
         let access = Access::new(storage.keys(), Arc::clone(&signals), config.anonymous);
         access.learn().await.map_err(AppError::Keys)?;
         let leaves = Leaves { log: around(storage.log()), signals: Arc::clone(&signals), models };
         let engine = Engine::new(leaves, config.limits.clone(), identity.id, tasks.clone());
-        engine.sign_with(key);
-        engine.seal_with(signals::sealing_keys(&*storage.keys()).await?);
+        engine.secrets().sign_with(key);
+        engine.secrets().seal_with(secrets::sealing_keys(&*storage.keys()).await?);
         let taken = engine.take_up().await.map_err(AppError::TakeUp)?;
         if taken > 0 {
             started.push(("took up", format!("{taken} that an earlier process left")));

@@ -29,6 +29,7 @@ mod routes;
 mod same_request;
 mod sound;
 mod sse;
+mod start;
 mod trace;
 mod unknown;
 mod welcome;

@@ -5,7 +5,6 @@ mod compact;
 mod connect;
 mod conversation_rows;
 mod conversations;
-pub mod embedded;
 mod endings;
 mod events;
 mod generations;

@@ -2,7 +2,7 @@
 //! outcomes, cancel, end, pause, crash and hand-over. It tries every order of them for small sizes.
 //!
 //! It mirrors `src/store/lane.rs`, `src/store/append.rs`, `src/store/takeover.rs`,
-//! `src/engine/recorder/lane.rs` and `src/engine/recover.rs`. A change of those changes this model,
+//! `src/engine/run/recorder/lane.rs` and `src/engine/fleet/recover.rs`. A change of those changes this model,
 //! too. Four mistakes that the protocol invites live here, too; the checker must find them, or it
 //! sees nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]

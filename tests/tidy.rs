@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 26] = [
+const OWNERS: [(&str, &[&str]); 27] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_nats", &["nats"]),
@@ -50,7 +50,8 @@ const OWNERS: [(&str, &[&str]); 26] = [
     ("clap", &["config"]),
     ("clap_complete", &["config"]),
     ("toml", &["config", "domain/nearest"]),
-    ("nix", &["store/embedded", "config", "app/files"]),
+    ("nix", &["config", "app/files"]),
+    ("lastword_postgres", &["app/database"]),
     ("socket2", &["app/server"]),
     ("actix_http", &["app/server"]),
     ("actix_server", &["app/server"]),

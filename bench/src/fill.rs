@@ -2,7 +2,7 @@
 //! days.
 //!
 //! So its rows are those that the server leaves, in every version of its storage.
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use tokio::time::{Duration, Instant, sleep};

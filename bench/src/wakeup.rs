@@ -20,9 +20,9 @@ use lastword::engine::{
 };
 use lastword::ports::{Address, Append, Events, RowChange};
 use lastword::providers::demo::Demo;
-use lastword::store::embedded::{Embedded, Search};
 use lastword::store::{Durability, Pace, PgLog, PgSignals, connect};
 use lastword::tasks::Tasks;
+use lastword_postgres::{Embedded, Search};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;

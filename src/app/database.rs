@@ -11,9 +11,9 @@ use super::AppError;
 use crate::config::Config;
 use crate::ports::Storage;
 pub(super) use crate::store::ConnectError;
-pub(super) use crate::store::embedded::EmbeddedError;
-use crate::store::embedded::{Embedded, Search};
 use crate::store::{Durability, PgLog, connect};
+pub(super) use lastword_postgres::EmbeddedError;
+use lastword_postgres::{Embedded, Search};
 
 /// How often we look whether the private server is still there.
 const LOOK: Duration = Duration::from_millis(200);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::database::Database;
-use super::{AppError, signals};
+use super::{AppError, secrets, signals};
 use crate::config::{Config, KeysCommand, NewKeyFlags};
 use crate::domain::id::{InstanceId, KeyId};
 use crate::domain::key::{Key, KeyLimits, NoRandomness, Scope, Secret, SecretKind};
@@ -66,7 +66,7 @@ pub async fn run(config: &Config, command: KeysCommand) -> Result<Told, KeysErro
 
 /// Has every instance look again; who does not hear it looks by itself, a little later.
 async fn tell(config: &Config, storage: &dyn Storage) -> Result<(), AppError> {
-    let key = signals::signing_key(&*storage.keys()).await?;
+    let key = secrets::signing_key(&*storage.keys()).await?;
     let (signals, _) = signals::of(config, storage, InstanceId::random(), &key)?;
     Tasks::new().spawn_service(Arc::clone(&signals).run());
     signals.send(To::All, Signal::KeyChanged);

@@ -1,7 +1,8 @@
 //! TLS: a certificate and its key from two files, read again at SIGHUP.
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -48,7 +49,7 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.0.read().clone())
     }
 }
 
@@ -75,7 +76,7 @@ impl Tls {
             hangup.recv().await;
             match read(&self.files) {
                 Ok(fresh) => {
-                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+                    *self.current.0.write() = fresh;
                     tracing::info!("the certificate was read again");
                 }
                 Err(error) => {

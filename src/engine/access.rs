@@ -3,9 +3,10 @@ mod caller;
 mod upkeep;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -161,7 +162,7 @@ impl Access {
 
     /// Whether there is a key at all. Nobody is refused because that is not known yet.
     async fn any(&self) -> Result<bool, Denied> {
-        let known = *self.inner.any.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.inner.any.lock();
         if let Some(any) = known {
             return Ok(any);
         }
@@ -171,7 +172,7 @@ impl Access {
     }
 
     fn note_any(&self, any: bool) {
-        *self.inner.any.lock().unwrap_or_else(PoisonError::into_inner) = Some(any);
+        *self.inner.any.lock() = Some(any);
     }
 
     /// The caller whose browser signed in.
@@ -308,6 +309,6 @@ impl Access {
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<Digest, Caller>> {
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.known.lock()
     }
 }

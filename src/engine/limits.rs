@@ -1,7 +1,7 @@
 //! Every limit of the engine, with its unit and its reason.
 use std::time::Duration;
 
-use super::spans::Export;
+use super::run::spans::Export;
 
 /// The limits of generations, readers and processes.
 #[derive(Clone, Debug)]

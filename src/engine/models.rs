@@ -1,10 +1,11 @@
 //! The models that prompts can name.
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::ports::{Continuation, Provider};
@@ -111,13 +112,13 @@ impl Model {
 
     /// Its server works on a prompt just now.
     pub(super) fn note_seen(&self) {
-        let mut seen = self.recovery.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.recovery.seen.lock();
         *seen = Some(Instant::now());
     }
 
     /// Whether its server worked on some prompt a while ago, so that it is taken to start again.
     pub(super) fn was_seen(&self) -> bool {
-        let seen = *self.recovery.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *self.recovery.seen.lock();
         seen.is_some_and(|seen| seen.elapsed() < self.recovery.reconnect)
     }
 }

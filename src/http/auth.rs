@@ -20,7 +20,6 @@ use crate::engine::{Access, Anonymous, Caller, Engine};
 use credentials::Presented;
 use lasting::Lasts;
 pub use origin::{InvalidOrigin, Origins};
-pub(super) use refusal::speaks_openai;
 pub(super) use session::{SIGN_IN_BYTES, generation_ticket, sign_in, sign_out, ticket, who};
 
 /// Answers without asking who: (method, path); a path that ends in `/` stands for all below it.

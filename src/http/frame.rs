@@ -5,7 +5,6 @@ mod fuzz;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::domain::entry::{Entry, decimal};
-use crate::engine::chance;
 
 /// The content type of every event stream. Without the charset some clients take Latin-1.
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
@@ -18,7 +17,7 @@ const RETRY_MS: (u32, f64) = (500, 1000.0);
 /// its own, so that it delays no event.
 pub(super) fn opening() -> Bytes {
     let (least, spread) = RETRY_MS;
-    Bytes::from(format!("retry: {}\n\n", f64::from(least) + (spread * chance()).round()))
+    Bytes::from(format!("retry: {}\n\n", f64::from(least) + (spread * fastrand::f64()).round()))
 }
 
 /// A comment: proxies and clients see that the connection lives.

@@ -129,92 +129,33 @@ impl Problem {
         self.code
     }
 
-    /// The same in OpenAI's shape, for routes whose clients know no other. Missing things are 404
-    /// there, and every other fault of a request is 400.
-    /// <https://platform.openai.com/docs/guides/error-codes>
-    pub(super) fn openai(&self) -> HttpResponse {
-        let (status, error) = self.openai_error();
-        let mut head = self.head();
-        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
-            // OpenAI's SDKs obey it; without it they try any conflict or server's fault again.
-            head.insert_header(("x-should-retry", should_retry.to_string()));
-        }
-        head.status(status).json(json!({ "error": error }))
-    }
-
-    /// The status and the `error` object of that shape.
-    pub(super) fn openai_error(&self) -> (StatusCode, Value) {
-        let (status, code) = match (self.status, self.code) {
-            // As its server said it.
-            both if self.upstream.is_some() => both,
-            (_, "unknown_model") => (StatusCode::NOT_FOUND, "model_not_found"),
-            (StatusCode::UNPROCESSABLE_ENTITY, code) => (StatusCode::BAD_REQUEST, code),
-            both => both,
-        };
-        let kind = match status {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        };
-        let upstream = self.upstream.as_ref();
-        let error = json!({
-            "message": self.detail,
-            "type": upstream.and_then(|said| said.kind.as_deref()).unwrap_or(kind),
-            "param": upstream
-                .and_then(|said| said.param.as_deref().map(Value::from))
-                .or_else(|| self.more.get("field").or_else(|| self.limit()).cloned()),
-            "code": upstream.and_then(|said| said.code.as_deref()).unwrap_or(code),
-        });
-        (status, error)
-    }
-
-    /// Whether trying again helps, where only the SDKs' own rule would decide. A temporary refusal
-    /// says how long to wait, and a conflict lasts until somebody ends it.
-    fn usual_retry(&self, status: StatusCode) -> Option<bool> {
-        match (self.retry_after, status) {
+    /// Whether trying again helps, for protocols whose SDKs would go by the status. A temporary
+    /// refusal says how long to wait, and a conflict lasts until somebody ends it.
+    pub(super) fn retries(&self, status: StatusCode) -> Option<bool> {
+        self.should_retry.or(match (self.retry_after, status) {
             (Some(_), _) => Some(true),
             (None, StatusCode::CONFLICT) => Some(false),
             (None, _) => None,
-        }
+        })
     }
 
-    /// The same in Anthropic's shape. <https://docs.anthropic.com/en/api/errors>
-    pub(super) fn anthropic(&self, request_id: &str) -> HttpResponse {
-        // Anthropic's own status for a server that has too much to do.
-        let overloaded = StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        let status = match (self.status, self.code) {
-            (_, "unknown_model") => StatusCode::NOT_FOUND,
-            (_, "overloaded" | "draining") => overloaded,
-            // An upstream's own stays as it is.
-            (StatusCode::UNPROCESSABLE_ENTITY, _) if self.upstream.is_none() => {
-                StatusCode::BAD_REQUEST
-            }
-            (status, _) => status,
-        };
-        let kind = match status.as_u16() {
-            401 => "authentication_error",
-            402 => "billing_error",
-            403 => "permission_error",
-            404 => "not_found_error",
-            413 => "request_too_large",
-            429 => "rate_limit_error",
-            408 | 504 => "timeout_error",
-            529 => "overloaded_error",
-            500..=599 => "api_error",
-            _ => "invalid_request_error",
-        };
-        let error = json!({ "type": kind, "message": self.detail, "code": self.code });
-        let mut head = self.head();
-        if let Some(should_retry) = self.should_retry.or_else(|| self.usual_retry(status)) {
-            head.insert_header(("x-should-retry", should_retry.to_string()));
-        }
-        head.insert_header(("request-id", request_id));
-        let object = json!({ "type": "error", "error": error, "request_id": request_id });
-        head.status(status).json(object)
+    /// What the model's server said, if it is its refusal.
+    pub(super) fn upstream(&self) -> Option<&UpstreamRefusal> {
+        self.upstream.as_deref()
+    }
+
+    /// Its sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The field of the request that it is about, or the name of the limit that was met.
+    pub(super) fn param(&self) -> Option<&Value> {
+        self.more.get("field").or_else(|| self.limit())
     }
 
     /// The status and the headers, without a body.
-    fn head(&self) -> HttpResponseBuilder {
+    pub(super) fn head(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -255,14 +196,8 @@ impl ResponseError for Problem {
 }
 
 impl Problem {
-    /// A problem that has OpenAI's `error`, too: for routes that both kinds of clients ask.
-    pub(super) fn both(&self) -> HttpResponse {
-        let mut object = self.object();
-        object["error"] = self.openai_error().1;
-        self.head().content_type("application/problem+json").body(object.to_string())
-    }
-
-    fn object(&self) -> Value {
+    /// Its body.
+    pub(super) fn object(&self) -> Value {
         let mut object = json!({
             "type": format!("urn:lastword:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Error"),

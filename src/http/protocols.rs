@@ -11,6 +11,7 @@
 pub(super) mod ai_sdk;
 pub(super) mod anthropic;
 pub(super) mod durable_streams;
+pub(super) mod error_shape;
 pub(super) mod native;
 pub(super) mod openai;
 pub(super) mod openai_chat;

@@ -1,8 +1,9 @@
 //! The answer of unknown paths, in the words of the likely client.
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
-use super::auth::speaks_openai;
 use super::problem::Problem;
+use super::protocols::error_shape::ErrorShape;
+use super::protocols::openai::error_object;
 
 /// Parts of OpenAI's API that are not here, each with what to use in their place.
 const ELSEWHERE: [(&str, &str); 9] = [
@@ -25,25 +26,25 @@ pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
     if let Some(rest) = path.strip_prefix("/v1/v1") {
         let detail =
             format!("`/v1` is there twice: the path is /v1{rest}, the base URL ends in /v1");
-        return Problem::not_found(detail).openai();
+        return error_object::response(&Problem::not_found(detail));
     }
     if WITHOUT_VERSION.iter().any(|at| below(path, at)) {
         let detail = format!("`/v1` is missing: the path is /v1{path}, the base URL ends in /v1");
-        return Problem::not_found(detail).openai();
+        return error_object::response(&Problem::not_found(detail));
     }
     if super::accept::wants_page(&request) {
         // A browser was led here: a page for people.
         return super::assets::nowhere(&request).unwrap_or_else(|problem| problem.error_response());
     }
-    if !speaks_openai(&request) {
-        return Problem::not_found("there is nothing at this path").error_response();
+    let shape = ErrorShape::of(&request);
+    if shape != ErrorShape::OpenAi {
+        return shape.response(&Problem::not_found("there is nothing at this path"));
     }
-    match ELSEWHERE.iter().find(|(at, _)| below(path, at)) {
-        Some((at, instead)) => {
-            Problem::not_found(format!("{at} is not served here: {instead}")).openai()
-        }
-        None => Problem::not_found(format!("there is no {} {path}", request.method())).openai(),
-    }
+    let detail = match ELSEWHERE.iter().find(|(at, _)| below(path, at)) {
+        Some((at, instead)) => format!("{at} is not served here: {instead}"),
+        None => format!("there is no {} {path}", request.method()),
+    };
+    error_object::response(&Problem::not_found(detail))
 }
 
 fn below(path: &str, route: &str) -> bool {

@@ -70,17 +70,42 @@ pub struct Condition {
     pub unacknowledged: Option<Duration>,
 }
 
-/// A session with a transaction that keeps PostgreSQL from cleaning up behind us.
+/// Something that keeps PostgreSQL from cleaning up behind us.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {
-    /// Its process.
+    /// Its kind.
+    pub kind: HolderKind,
+    /// Its process; 0 for a prepared transaction and for a slot that nobody reads.
     pub pid: i32,
-    /// The name that it gives itself.
-    pub application: String,
-    /// Its role.
+    /// The application's name of a session, the id of a prepared transaction, or a slot's name.
+    pub name: String,
+    /// Its role; empty for a slot.
     pub user: String,
-    /// How long the transaction is open; `None` if our role may not see it.
+    /// How long the transaction is open; `None` if our role may not see it, or for a slot.
     pub open_for: Option<Duration>,
     /// How many transactions have begun since.
     pub age: i64,
+}
+
+/// The kinds of a [`Holder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderKind {
+    /// A session with an open transaction, or a standby that reports one (`hot_standby_feedback`).
+    Session,
+    /// A transaction that was prepared for two-phase commit and never ended.
+    Prepared,
+    /// A replication slot, whose standby may be gone for good.
+    Slot,
+}
+
+impl HolderKind {
+    /// Its name in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Prepared => "prepared transaction",
+            Self::Slot => "replication slot",
+        }
+    }
 }

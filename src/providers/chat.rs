@@ -13,7 +13,7 @@ mod streams;
 pub(super) mod tools;
 mod wire;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_openai::config::OpenAIConfig;
@@ -24,6 +24,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use parking_lot::Mutex;
 use serde::de::IgnoredAny;
 
 use super::upstream::adjust::ThinkTags;
@@ -208,7 +209,7 @@ struct Answer(Arc<Mutex<Option<Events>>>);
 
 impl Answer {
     fn take(&self) -> Option<Events> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -242,7 +243,7 @@ impl tower::Service<HttpRequestFactory> for Sender {
                 probe.fail(loss);
                 OpenAIError::InvalidArgument("see the probe".into())
             })?;
-            *answer.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
+            *answer.0.lock() = Some(events);
             let mut empty = http::Response::new(reqwest::Body::default());
             let event_stream = HeaderValue::from_static("text/event-stream");
             empty.headers_mut().insert(CONTENT_TYPE, event_stream);

@@ -1,7 +1,8 @@
 //! The events that this process has appended and not compacted yet.
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::lines::note;
@@ -47,7 +48,7 @@ struct CachedEvents {
 
 impl AppendCache {
     pub(super) fn keep(&self, lane: Uuid, n: i64, flush: Flush) {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.0.lock();
         let kept = lanes.entry(lane).or_default();
         if kept.bytes > MOST {
             *kept = CachedEvents::default();
@@ -58,13 +59,13 @@ impl AppendCache {
 
     /// Gives away what is kept of `lane`.
     pub(super) fn take(&self, lane: Uuid) -> Flushes {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.0.lock();
         lanes.remove(&lane).unwrap_or_default().flushes
     }
 
     /// Forgets all lanes but these.
     pub(super) fn retain(&self, open: &[Uuid]) {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.0.lock();
         lanes.retain(|lane, _| open.contains(lane));
     }
 }

@@ -1,5 +1,5 @@
-//! Other sessions on the database that do harm: listeners that do not listen, transactions that
-//! never end.
+//! Harm to the database by others: listeners that do not listen, transactions that never end,
+//! replication slots that nobody reads.
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,15 +7,33 @@ use sqlx::Row;
 
 use super::postgres::PgLog;
 use super::rows::error;
-use crate::ports::{Holder, LogError};
+use crate::ports::{Holder, HolderKind, LogError};
 
 /// A listener of ours asks something every 5 s. One that is silent for so long belongs to a stopped
 /// process, and its unread hints fill the queue of the whole cluster.
 pub(super) const SILENT: Duration = Duration::from_secs(60);
 /// A transaction that is open for so long is told of.
 pub(super) const LONG: Duration = Duration::from_secs(300);
-/// The same in transactions of others, where its age in seconds may not be seen.
+/// The same in transactions of others, where its age in seconds is not known.
 const LONG_AGE: i64 = 100_000;
+/// All that holds the horizon of our database. Standbys and slots hold that of every database.
+const HOLDERS: &str = "select * from ( \
+      select 'session' as kind, pid, coalesce(application_name, '') as name, \
+             coalesce(usename::text, '') as role, \
+             extract(epoch from clock_timestamp() - xact_start)::float8 as seconds, \
+             greatest(age(backend_xmin), age(backend_xid))::bigint as age \
+      from pg_stat_activity \
+      where (datname = current_database() or backend_type = 'walsender') \
+        and pid <> pg_backend_pid() \
+    union all \
+      select 'prepared', 0, gid, owner::text, \
+             extract(epoch from clock_timestamp() - prepared)::float8, age(transaction)::bigint \
+      from pg_prepared_xacts where database = current_database() \
+    union all \
+      select 'slot', coalesce(active_pid, 0), slot_name::text, '', null, age(xmin)::bigint \
+      from pg_replication_slots) holders \
+    where age is not null and (seconds > $1 or seconds is null and age > $2) \
+    order by age desc limit 1";
 
 impl PgLog {
     /// Ends the connections of listeners that have said nothing for `silent`; how many. One that
@@ -37,33 +55,42 @@ impl PgLog {
         Ok(cut)
     }
 
-    /// The session whose transaction, open for `least`, keeps most from being cleaned up. Folds
-    /// spare the rows of lanes while there is one.
+    /// The one that keeps most from being cleaned up. A session or a prepared transaction is open
+    /// for `least`, a replication slot is far behind. Folds spare the rows of lanes meanwhile.
     ///
     /// # Errors
     /// The database does not answer.
     pub async fn holder(&self, least: Duration) -> Result<Option<Holder>, LogError> {
-        let row = sqlx::query(
-            "select * from (select pid, coalesce(application_name, '') as application, \
-               coalesce(usename::text, '') as role, \
-               extract(epoch from clock_timestamp() - xact_start)::float8 as seconds, \
-               greatest(age(backend_xmin), age(backend_xid))::bigint as age \
-               from pg_stat_activity where datname = current_database() \
-               and pid <> pg_backend_pid()) s \
-             where age is not null and (seconds > $1 or seconds is null and age > $2) \
-             order by age desc limit 1",
-        )
-        .bind(least.as_secs_f64())
-        .bind(LONG_AGE)
-        .fetch_optional(&self.watch)
-        .await
-        .map_err(error)?;
+        self.holder_behind(least, LONG_AGE).await
+    }
+
+    /// The same, with the number of transactions that is far behind where no time is known.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn holder_behind(
+        &self,
+        least: Duration,
+        far: i64,
+    ) -> Result<Option<Holder>, LogError> {
+        let row = sqlx::query(HOLDERS)
+            .bind(least.as_secs_f64())
+            .bind(far)
+            .fetch_optional(&self.watch)
+            .await
+            .map_err(error)?;
         self.horizon_held.store(row.is_some(), Ordering::Relaxed);
         let Some(row) = row else { return Ok(None) };
+        let kind: String = row.try_get("kind").map_err(error)?;
         let seconds: Option<f64> = row.try_get("seconds").map_err(error)?;
         Ok(Some(Holder {
+            kind: match kind.as_str() {
+                "prepared" => HolderKind::Prepared,
+                "slot" => HolderKind::Slot,
+                _ => HolderKind::Session,
+            },
             pid: row.try_get("pid").map_err(error)?,
-            application: row.try_get("application").map_err(error)?,
+            name: row.try_get("name").map_err(error)?,
             user: row.try_get("role").map_err(error)?,
             open_for: seconds.map(|s| Duration::from_secs_f64(s.max(0.0))),
             age: row.try_get("age").map_err(error)?,

@@ -4,9 +4,10 @@
 //! When the server has no place left (SQLSTATE 53300), this process gives back what it does not
 //! use.
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use sqlx::{Connection, Error, PgConnection};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -163,7 +164,7 @@ impl Supply {
         let opened = opened.unwrap_or(Err(Error::WorkerCrashed));
         if opened.as_ref().is_err_and(is_too_many) {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
-            let mut last = self.shared.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.shared.last_refused.lock();
             *last = Some(Instant::now());
         }
         opened
@@ -198,7 +199,7 @@ impl Supply {
 
     /// Whether the server has no place for more, and appends are answered all the same.
     pub(super) fn is_full_and_works(&self) -> bool {
-        let last = *self.shared.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.shared.last_refused.lock();
         last.is_some_and(|at| at.elapsed() < RECENT) && self.shared.appends.load(Ordering::Relaxed)
     }
 
@@ -231,7 +232,7 @@ impl Supply {
     }
 
     fn pools(&self) -> MutexGuard<'_, Pools> {
-        self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.pools.lock()
     }
 }
 

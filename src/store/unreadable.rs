@@ -2,9 +2,9 @@
 //! log once. None of them keeps others from being read.
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -34,7 +34,7 @@ impl Unreadable {
     /// Counts a row that could not be read, and names it in the log the first time.
     pub(super) fn note(&self, table: &str, id: Uuid, why: &dyn Display) {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let mut named = self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut named = self.named.lock();
         if named.len() < NAMED && named.insert(id) {
             tracing::error!(table, %id, %why, "a stored row cannot be read");
         }

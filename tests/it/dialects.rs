@@ -132,7 +132,7 @@ async fn a_plain_client_of_chat_completions_has_ten_seconds_of_grace() {
         let stored: String = sqlx::query_scalar(sql).fetch_one(&mut database).await.unwrap();
         assert_eq!(
             stored, expected,
-            "{head}: src/engine/stop_conditions.rs tests how long that is"
+            "{head}: src/engine/run/stop_conditions.rs tests how long that is"
         );
     }
     app.stop().await;

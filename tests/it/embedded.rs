@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lastword::store::embedded::{Embedded, EmbeddedError, Search};
+use lastword_postgres::{Embedded, EmbeddedError, Search};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, User};

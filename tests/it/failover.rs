@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -75,7 +75,7 @@ fn cluster(dir: &Path) -> PathBuf {
 }
 
 /// A server that streams from `primary`, and takes no writes until it is promoted.
-async fn standby_of(primary: &Embedded, database: &TestDatabase) -> (Embedded, TempDir) {
+pub(crate) async fn standby_of(primary: &Embedded, database: &TestDatabase) -> (Embedded, TempDir) {
     let programs: String =
         sqlx::query_scalar("select setting from pg_config where name = 'BINDIR'")
             .fetch_one(&mut database.connect().await)

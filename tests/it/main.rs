@@ -67,6 +67,7 @@ mod hand_over;
 mod harness;
 #[cfg(test)]
 mod history;
+mod horizon;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lastword::ports::Upkeep;
-use lastword::store::embedded::Embedded;
 use lastword::store::{Durability, PgLog, connect};
+use lastword_postgres::Embedded;
 use reqwest::StatusCode;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
@@ -219,22 +219,6 @@ async fn what_fell_into_the_default_table_is_moved_to_its_day_and_expires() {
     assert_eq!(app.client.all(&id, 0).await, events);
     log.close().await;
     app.stop().await;
-}
-
-#[tokio::test]
-async fn a_session_that_holds_the_horizon_is_named() {
-    let database = TestDatabase::create().await;
-    let log = log_on(&database).await;
-    let mut session = database.connect().await;
-    run(&mut session, "set application_name = 'a report'").await;
-    let pid: i32 =
-        sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut session).await.unwrap();
-    run(&mut session, "begin isolation level repeatable read; select 1").await;
-    let holder = log.holder(Duration::ZERO).await.unwrap().expect("it is open");
-    assert_eq!((holder.pid, holder.application.as_str()), (pid, "a report"));
-    assert!(!holder.user.is_empty() && holder.open_for.is_some());
-    assert_eq!(log.holder(Duration::from_secs(600)).await.unwrap(), None);
-    log.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

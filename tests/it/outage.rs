@@ -1,7 +1,7 @@
 //! Postgres goes away under running generations: nothing is lost, nothing is there twice, all end.
 use std::time::Duration;
 
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;

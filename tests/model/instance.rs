@@ -1,5 +1,5 @@
-//! The knowledge of one process: the rules of `src/engine/recorder/lane.rs` and
-//! `src/engine/recover.rs`.
+//! The knowledge of one process: the rules of `src/engine/run/recorder/lane.rs` and
+//! `src/engine/fleet/recover.rs`.
 use super::Variant;
 use super::log::{Append, Claim, Kind, Rows};
 

@@ -115,7 +115,7 @@ impl Access {
     /// Makes the next sealing key when it is due, and learns those that others have made.
     async fn renew_sealing_keys(&self, engine: &Engine) -> Result<(), LogError> {
         let new = SigningKey::random().map_err(|e| LogError::Broken(e.to_string()))?;
-        engine.seal_with(self.inner.keys.sealing_keys(new).await?);
+        engine.secrets().seal_with(self.inner.keys.sealing_keys(new).await?);
         Ok(())
     }
 

@@ -1,10 +1,7 @@
 //! An ended answer goes on in a new generation, whose log begins with the earlier text.
 use super::super::Engine;
 use super::super::access::Caller;
-use super::super::delta_batch::{notice, pieces};
 use super::super::models::Model;
-use super::super::policy::{Facts, can_continue};
-use super::super::start::{Start, StartError, Started};
 use crate::domain::conversation::{ParentAsked, Turn, TurnAsked, TurnPosition};
 use crate::domain::entry::Entry;
 use crate::domain::event::{Event, Status};
@@ -15,6 +12,9 @@ use crate::domain::id::{Epoch, GenerationId, Seq};
 use crate::domain::prompt::estimate_tokens;
 use crate::domain::trace::TraceParent;
 use crate::domain::transcript::Answer;
+use crate::engine::run::delta_batch::{notice, pieces};
+use crate::engine::run::policy::{Facts, can_continue};
+use crate::engine::run::start::{Start, StartError, Started};
 use crate::ports::{Address, Begun, Continuation, LogError};
 
 /// The answer that shall go on.

@@ -3,9 +3,10 @@
 //! While any link has viewers, one query a second asks for all of them whether they still lead
 //! somewhere. That ends the views of other instances, too, without a hint.
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -75,8 +76,8 @@ impl Viewing {
 }
 
 impl Links {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock()
     }
 
     /// A place at a link, and whether somebody has to begin to watch; `None` if all are taken.

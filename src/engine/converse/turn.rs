@@ -3,9 +3,7 @@
 use tokio::time::{Instant, sleep};
 
 use super::super::Engine;
-use super::super::delta_batch::notice;
 use super::super::models::Model;
-use super::super::start::{PATIENCE, PAUSE, StartError};
 use crate::domain::context;
 use crate::domain::context::fit;
 use crate::domain::conversation::{
@@ -15,6 +13,8 @@ use crate::domain::entry::Entry;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
+use crate::engine::run::delta_batch::notice;
+use crate::engine::run::start::{PATIENCE, PAUSE, StartError};
 use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
 
 /// Where a turn begins, as it was read.

@@ -2,50 +2,18 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::credentials::{PLAIN_COOKIE, SECURE_COOKIE};
-use super::path;
 use super::session::forgotten;
 use crate::domain::key::Scope;
 use crate::engine::{Caller, Denied};
 use crate::http::problem::Problem;
-use crate::http::protocols::anthropic;
-
-/// The paths below `/v1` that are ours, and all below them.
-const OURS: [&str; 7] = [
-    "/v1/generations",
-    "/v1/conversations",
-    "/v1/session",
-    "/v1/tickets",
-    "/v1/ws",
-    "/v1/admin",
-    "/v1/shared",
-];
-/// Both have the list; a single model is OpenAI's alone.
-const MODELS: &str = "/v1/models";
-
-/// Whether the request is one of OpenAI's API, or of a part of it that is not here: its clients
-/// understand no other errors.
-pub(in crate::http) fn speaks_openai(request: &HttpRequest) -> bool {
-    let path = path(request);
-    let below = |route: &str| {
-        path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    path.starts_with("/v1/") && path != MODELS && !OURS.iter().any(|route| below(route))
-}
+use crate::http::protocols::error_shape::ErrorShape;
 
 /// The answer. A session that opens nothing is forgotten, or its browser would come with it again.
 pub(super) fn response(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    let mut response = if anthropic::speaks_anthropic(request) {
-        problem.anthropic(&anthropic::new_request_id())
-    } else if speaks_openai(request) {
-        problem.openai()
-    } else if path(request).starts_with("/v1/conversations") {
-        problem.both()
-    } else {
-        problem.error_response()
-    };
+    let mut response = ErrorShape::of(request).response(problem);
     if response.status() == StatusCode::UNAUTHORIZED {
         for name in [SECURE_COOKIE, PLAIN_COOKIE] {
             if request.cookie(name).is_some() {

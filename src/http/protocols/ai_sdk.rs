@@ -7,19 +7,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::native::events::parse_cursor;
-use super::native::generations::{idempotency, idempotency_key, unknown_model};
+use super::native::generations::unknown_model;
 use super::websocket;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::{Seq, Tenant};
 use crate::domain::trace::TraceParent;
-use crate::engine::{Caller, Engine, RequestRead, Start, Started};
+use crate::engine::{Caller, Engine, RequestRead};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::repeats;
-use crate::http::repeats::Sent;
 use crate::http::routes::endpoint;
-use crate::http::{EngineData, body, caller, sse, tenant, trace};
+use crate::http::start::{self, over_http};
+use crate::http::{EngineData, body, sse, tenant};
 use crate::ports::Address;
 use encoder::UiMessage;
 pub(super) use request::ChatBody;
@@ -49,15 +49,8 @@ async fn send(
 ) -> Result<HttpResponse, Problem> {
     let (body, text): (ChatBody, _) =
         body::json_and_text(&request, payload, body::limit(&engine)).await?;
-    let key = idempotency_key(&request)?;
-    let asked = Request { trace: trace::of(&request), ..asked(&engine, body)? };
-    let sent = Sent { protocol: "AiSdk", model: &asked.model, body: &text };
-    let repeat = repeats::repeat(&engine, &request, Some(sent), key.is_some())?;
-    let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let start =
-        Start { caller: caller(&request)?, request: asked, idempotency, turn: None, repeat };
-    let Started { generation: row, attached, read, .. } = engine.start(start).await?;
-    repeats::begin(&request, read, attached);
+    let asked = asked(&engine, body)?;
+    let (row, _) = over_http(&engine, &request, (asked, None), Some(("AiSdk", &text))).await?;
     streamed(&engine, &row, Seq::ZERO, repeats::reader(&request)).await
 }
 
@@ -76,13 +69,10 @@ pub(super) async fn begin(
     engine: &Engine,
     caller: Caller,
     body: ChatBody,
-    (key, trace): (Option<String>, Option<TraceParent>),
+    key_and_trace: (Option<String>, Option<TraceParent>),
 ) -> Result<Generation, Problem> {
     let asked = asked(engine, body)?;
-    let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let request = Request { trace, ..asked };
-    let start = Start { caller, request, idempotency, turn: None, repeat: None };
-    Ok(engine.start(start).await?.generation)
+    Ok(start::begin(engine, caller, (asked, None), key_and_trace).await?.generation)
 }
 
 #[derive(Debug, Deserialize)]

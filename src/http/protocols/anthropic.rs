@@ -4,6 +4,7 @@ mod content;
 mod context;
 mod document;
 mod error;
+pub(in crate::http) mod error_object;
 pub(crate) mod events;
 mod json_end;
 pub(super) mod models;
@@ -17,7 +18,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 use crate::http::routes::endpoint;
-pub(crate) use error::new_request_id;
 
 const MESSAGES: &str = "/v1/messages";
 
@@ -31,7 +31,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         endpoint("/v1/messages/{id}").stream(routes::get),
     ];
     for route in routes {
-        config.service(route.into_resource().wrap(from_fn(error::in_anthropics_shape)));
+        config.service(route.into_resource().wrap(from_fn(error::with_request_id)));
     }
 }
 

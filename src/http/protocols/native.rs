@@ -14,7 +14,8 @@ use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web;
 
-use super::openai::{conversations as items, error};
+use super::error_shape::ErrorShape;
+use super::openai::conversations as items;
 use crate::http::auth::generation_ticket;
 use crate::http::routes::endpoint;
 
@@ -44,6 +45,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         endpoint("/v1/conversations/{id}/shares").post(shares::create).delete(shares::revoke),
     ];
     for route in shared {
-        config.service(route.into_resource().wrap(from_fn(error::in_both_shapes)));
+        config.service(
+            route
+                .into_resource()
+                .wrap(from_fn(|request, next| ErrorShape::OpenAiBeside.wrap(request, next))),
+        );
     }
 }

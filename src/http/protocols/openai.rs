@@ -6,6 +6,7 @@ pub(super) mod content;
 pub(crate) mod conversations;
 pub(super) mod elsewhere;
 pub(super) mod error;
+pub(in crate::http) mod error_object;
 pub(super) mod fields;
 pub(crate) mod ids;
 mod models;
@@ -18,6 +19,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web;
 
+use super::error_shape::ErrorShape;
 use super::websocket;
 use super::{openai_chat, openai_completions, openai_responses};
 use crate::domain::generation::Generation;
@@ -47,7 +49,11 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .delete(openai_completions::delete),
     ];
     for route in routes {
-        config.service(route.into_resource().wrap(from_fn(error::in_openais_shape)));
+        config.service(
+            route
+                .into_resource()
+                .wrap(from_fn(|request, next| ErrorShape::OpenAi.wrap(request, next))),
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::Connection;

@@ -1,6 +1,6 @@
 //! Postgres restarts, closes its listeners' connections, or is busy for long.
 use futures_util::future::join_all;
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lastword::store::embedded::Embedded;
+use lastword_postgres::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;

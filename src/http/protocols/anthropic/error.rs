@@ -1,16 +1,16 @@
-//! Every refusal in Anthropic's shape: `{"type":"error","error":{type,message},"request_id"}`.
-//! <https://docs.anthropic.com/en/api/errors>
+//! Refusals that come of an answer's ending, and names of requests.
+use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse};
 use serde_json::{Value, json};
 
 use super::context;
 use crate::domain::event::{Done, ErrorCode, Status};
 use crate::domain::id::GenerationId;
 use crate::http::problem::Problem;
+use crate::http::protocols::error_shape::ErrorShape;
 use crate::http::protocols::openai::error::of_ending;
 
 /// Names a request for its client and for whoever reads the log.
@@ -21,31 +21,13 @@ pub(crate) fn new_request_id() -> String {
     format!("req_{}", GenerationId::random().0.simple())
 }
 
-/// Gives a [`Problem`] of these routes the shape that Anthropic's SDKs read, and every answer a
-/// `request-id`.
-pub(super) async fn in_anthropics_shape<B: MessageBody + 'static>(
+/// Gives every answer of these routes a `request-id`; a refusal has one already.
+pub(super) async fn with_request_id<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    match next.call(request).await {
-        Ok(response) => {
-            let shaped = response.response().error().and_then(shaped);
-            Ok(match shaped {
-                Some(shaped) => response.into_response(shaped),
-                None => named(response.map_into_boxed_body()),
-            })
-        }
-        Err(error) => match shaped(&error) {
-            Some(response) => {
-                Err(actix_web::error::InternalError::from_response(error, response).into())
-            }
-            None => Err(error),
-        },
-    }
-}
-
-fn shaped(error: &Error) -> Option<HttpResponse> {
-    error.as_error::<Problem>().map(|problem| problem.anthropic(&new_request_id()))
+    let response = ErrorShape::Anthropic.wrap(request, next).await?;
+    Ok(if response.headers().contains_key(REQUEST_ID) { response } else { named(response) })
 }
 
 fn named(mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {

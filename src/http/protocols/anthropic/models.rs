@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::{REQUEST_ID, new_request_id};
+use super::error_object;
 use crate::engine::{Engine, Model};
 use crate::http::problem::Problem;
 use crate::http::protocols::native::generations::{limit, unknown_model};
@@ -34,7 +35,7 @@ pub(in crate::http) fn get(engine: &Engine, name: &str) -> HttpResponse {
 fn answer(result: Result<Value, Problem>) -> HttpResponse {
     match result {
         Ok(value) => HttpResponse::Ok().insert_header((REQUEST_ID, new_request_id())).json(value),
-        Err(problem) => problem.anthropic(&new_request_id()),
+        Err(problem) => error_object::response(&problem),
     }
 }
 

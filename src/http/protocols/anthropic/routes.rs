@@ -6,21 +6,20 @@ use serde_json::{Value, json};
 use super::content::Told;
 use super::error::of_whole;
 use super::events::Messages;
-use super::request;
-use super::request::{Asked, Body, Parsed};
+use super::request::{self, Asked, Body, Parsed};
 use crate::domain::generation::{Generation, OnDisconnect, Request};
 use crate::domain::source::{Source, WireProtocol};
-use crate::engine::{Engine, Model, Start, StartError, Started};
+use crate::engine::{Engine, Model};
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::leaving::on_disconnect;
 use crate::http::problem::Problem;
-use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::protocols::native::generations::unknown_model;
 use crate::http::protocols::openai::ids;
 use crate::http::protocols::openai::query::retrieve;
 use crate::http::protocols::openai::{frames_after, not_ahead};
-use crate::http::repeats::Sent;
-use crate::http::{EngineData, body, caller, leaving, repeats, sse, tenant, trace, while_allowed};
+use crate::http::start::{NotStarted, over_http};
+use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -45,7 +44,7 @@ pub(super) async fn create(
     let (row, repeatable) = start(&engine, &request, asked).await?;
     let tokens = row.request.prompt.estimated_input();
     if stream {
-        let messages = Messages::of(&row, false, &engine.signing_key());
+        let messages = Messages::of(&row, false, &engine.secrets().signing_key());
         let reader = Reader::open(&engine, &row, messages, Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         let at = Address { tenant: row.tenant.clone(), id: row.id };
@@ -59,7 +58,7 @@ pub(super) async fn create(
     let reader = Reader::open(
         &engine,
         &row,
-        Messages::of(&row, true, &engine.signing_key()),
+        Messages::of(&row, true, &engine.secrets().signing_key()),
         Frames::none(),
     )
     .await?;
@@ -98,7 +97,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
     let reader = Reader::open(
         &engine,
         &row,
-        Messages::of(&row, true, &engine.signing_key()),
+        Messages::of(&row, true, &engine.secrets().signing_key()),
         Frames::none(),
     )
     .await?;
@@ -123,7 +122,7 @@ fn model(engine: &Engine, body: &Body) -> Result<Model, Problem> {
 fn about<'a>(engine: &Engine, model: &'a Model, on_disconnect: OnDisconnect) -> Asked<'a> {
     let prompt_bytes = engine.limits().prompt_bytes;
     let (name, provider) = (&model.name, model.provider.name());
-    let (speaks, signing) = (model.provider.speaks(), engine.signing_key());
+    let (speaks, signing) = (model.provider.speaks(), engine.secrets().signing_key());
     Asked { model: name, provider, speaks, prompt_bytes, on_disconnect, signing }
 }
 
@@ -141,21 +140,10 @@ async fn start(
     request: &HttpRequest,
     asked: Request,
 ) -> Result<(Generation, bool), Problem> {
-    let key = idempotency_key(request)?;
-    let idempotency = key.map(|key| idempotency(key, &asked, None));
-    let repeatable = idempotency.is_some();
-    let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
-    let sent = Sent::of(asked.source.as_ref(), &asked.model);
-    let repeat = repeats::repeat(engine, request, sent, repeatable)?;
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn: None, repeat };
-    match engine.start(start).await {
-        Ok(Started { generation, attached, read, .. }) => {
-            repeats::begin(request, read, attached);
-            Ok((generation, repeatable))
-        }
-        Err(StartError::KeyLimits(error)) => Err(request::refusal(error)),
-        Err(error) => Err(error.into()),
-    }
+    over_http(engine, request, (asked, None), None).await.map_err(|not_started| match not_started {
+        NotStarted::KeyLimits(error) => request::refusal(error),
+        NotStarted::Other(problem) => problem,
+    })
 }
 
 async fn streamed(
@@ -164,8 +152,13 @@ async fn streamed(
     frames: Frames,
     told: &Told,
 ) -> Result<HttpResponse, Problem> {
-    let reader =
-        Reader::open(engine, row, Messages::of(row, false, &engine.signing_key()), frames).await?;
+    let reader = Reader::open(
+        engine,
+        row,
+        Messages::of(row, false, &engine.secrets().signing_key()),
+        frames,
+    )
+    .await?;
     not_ahead(&reader.frames)?;
     Ok(body_of(row, reader, told))
 }

@@ -17,10 +17,11 @@ use crate::domain::generation::{Idempotency, Request};
 use crate::domain::id::{ConversationId, GenerationId, Seq};
 use crate::domain::nearest;
 use crate::domain::trace::TraceParent;
-use crate::engine::{Caller, Engine, Opened, Start, StartError, Started};
+use crate::engine::{Caller, Engine, Opened, StartError, Started};
 use crate::http::problem::Problem;
 use crate::http::sse;
 use crate::http::sse::{GENERATION, Shape};
+use crate::http::start;
 use crate::http::{EngineData, accept, body, caller, tenant, trace};
 use crate::ports::{Address, Filter};
 
@@ -81,9 +82,7 @@ pub(crate) async fn begin(
     if engine.models().find(Some(&request.model)).is_none() {
         return Err(unknown_model(engine, &request.model));
     }
-    let idempotency = key.map(|key| idempotency(key, &request, turn.as_ref()));
-    let request = Request { trace, ..request };
-    Ok(engine.start(Start { caller, request, idempotency, turn, repeat: None }).await?)
+    Ok(start::begin(engine, caller, (request, turn), (key, trace)).await?)
 }
 
 fn receipt(started: &Started) -> HttpResponse {

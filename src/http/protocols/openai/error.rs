@@ -1,9 +1,6 @@
-//! Every refusal in OpenAI's shape: `{"error":{message,type,param,code}}`.
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+//! Refusals that come of an answer's ending.
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse};
 
 use crate::domain::event::{Done, ErrorCode, Status};
 use crate::domain::generation::Generation;
@@ -12,45 +9,6 @@ use crate::http::dialect::Dialect;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::while_allowed;
-
-/// Gives a [`Problem`] of these routes the shape that OpenAI's SDKs read.
-pub(super) async fn in_openais_shape<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    reshaped(request, next, Problem::openai).await
-}
-
-/// The same beside ours: for conversations, which the page and OpenAI's SDKs share.
-pub(in crate::http) async fn in_both_shapes<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    reshaped(request, next, Problem::both).await
-}
-
-async fn reshaped<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-    shape: fn(&Problem) -> HttpResponse,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let shaped = |error: &Error| error.as_error::<Problem>().map(shape);
-    match next.call(request).await {
-        Ok(response) => {
-            let shaped = response.response().error().and_then(shaped);
-            Ok(match shaped {
-                Some(shaped) => response.into_response(shaped),
-                None => response.map_into_boxed_body(),
-            })
-        }
-        Err(error) => match shaped(&error) {
-            Some(response) => {
-                Err(actix_web::error::InternalError::from_response(error, response).into())
-            }
-            None => Err(error),
-        },
-    }
-}
 
 /// Holds the head of a streamed answer until the model's server has accepted the prompt. A refusal
 /// is then a status, as from the server itself. `of` is the generation, and whether a repeat would

@@ -1,17 +1,16 @@
 //! A request of OpenAI's becomes a generation, or the one that an earlier try made.
 use super::elsewhere::Elsewhere;
 use super::fields::{Fields, unsupported};
-use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::GenerationId;
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::Parameters;
-use crate::engine::{Engine, Start, Started};
+use crate::engine::Engine;
 use crate::http::problem::Problem;
-use crate::http::protocols::native::generations::{idempotency, idempotency_key, unknown_model};
+use crate::http::protocols::native::generations::unknown_model;
 use crate::http::protocols::native::prompt::check_metadata;
-use crate::http::repeats::Sent;
-use crate::http::{caller, leaving, repeats, tenant, trace};
+use crate::http::start::{Wanted, over_http};
+use crate::http::tenant;
 use crate::ports::Address;
 use actix_web::HttpRequest;
 
@@ -20,20 +19,11 @@ use actix_web::HttpRequest;
 pub(crate) async fn start(
     engine: &Engine,
     request: &HttpRequest,
-    (asked, turn): (Request, Option<TurnAsked>),
+    wanted: Wanted,
     elsewhere: Elsewhere,
 ) -> Result<(Generation, bool), Problem> {
-    check(engine, &asked, elsewhere)?;
-    let key = idempotency_key(request)?;
-    let idempotency = key.map(|key| idempotency(key, &asked, turn.as_ref()));
-    let repeatable = idempotency.is_some();
-    let asked = Request { trace: trace::of(request), ..leaving::bounded(engine, request, asked)? };
-    let sent = Sent::of(asked.source.as_ref(), &asked.model);
-    let repeat = repeats::repeat(engine, request, sent, repeatable)?;
-    let start = Start { caller: caller(request)?, request: asked, idempotency, turn, repeat };
-    let Started { generation, attached, read, .. } = engine.start(start).await?;
-    repeats::begin(request, read, attached);
-    Ok((generation, repeatable))
+    check(engine, &wanted.0, elsewhere)?;
+    Ok(over_http(engine, request, wanted, None).await?)
 }
 
 /// Whether its model is here and can do what is asked of it.

@@ -31,7 +31,7 @@ impl Seal {
     /// For the response of `row`; `None` if its client did not ask for it.
     pub(super) fn of(engine: &Engine, row: &Generation) -> Option<Self> {
         let made_for = SealedFor { tenant: row.tenant.clone(), model: row.request.model.clone() };
-        let keys = engine.sealing_keys();
+        let keys = engine.secrets().sealing_keys();
         let seal = Self { keys, made_for, generation: row.id, at: row.created_at };
         is_asked(&row.request).then_some(seal)
     }
@@ -75,7 +75,8 @@ pub(super) fn opened(
         else {
             continue;
         };
-        let text = engine.sealing_keys().open(&made_for, &sealed).map_err(|_| refused(n))?;
+        let text =
+            engine.secrets().sealing_keys().open(&made_for, &sealed).map_err(|_| refused(n))?;
         item.thought = Some(text.clone());
         opened.push((n, text));
     }

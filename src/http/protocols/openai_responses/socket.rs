@@ -12,16 +12,17 @@ pub(in crate::http) use super::request::Before;
 use super::request::{Asked, Known};
 use super::{PREFIX, sealing};
 use crate::domain::event::{Done, Event, FinishReason, Status, Usage};
-use crate::domain::generation::{Generation, Request};
+use crate::domain::generation::Generation;
 use crate::domain::id::{GenerationId, Seq};
 use crate::domain::prompt::Message;
 use crate::domain::trace::TraceParent;
-use crate::engine::{Caller, Engine, Start, Started};
+use crate::engine::{Caller, Engine};
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::fields::{Body, unsupported};
-use crate::http::protocols::openai::{error, frames_after, ids, not_ahead, start};
+use crate::http::protocols::openai::{error, error_object, frames_after, ids, not_ahead, start};
+use crate::http::start::begin;
 use crate::ports::Address;
 
 /// The generation of a response's id.
@@ -44,10 +45,7 @@ pub(in crate::http) async fn create(
     let asked = request::asked(engine, caller.tenant(), body, known).await?;
     let Asked { request, turn, elsewhere, .. } = asked.with_source(source);
     start::check(engine, &request, elsewhere)?;
-    let request = Request { trace, ..request };
-    let start = Start { caller, request, idempotency: None, turn, repeat: None };
-    let Started { generation, .. } = engine.start(start).await?;
-    Ok(generation)
+    Ok(begin(engine, caller, (request, turn), (None, trace)).await?.generation)
 }
 
 /// The client's body, for an upstream of the same protocol.
@@ -128,7 +126,7 @@ pub(in crate::http) async fn cancel(
 
 /// The frame of a refusal. <https://platform.openai.com/docs/guides/websocket-mode>
 pub(in crate::http) fn refusal(problem: &Problem) -> Map<String, Value> {
-    let (status, error) = problem.openai_error();
+    let (status, error) = error_object::error(problem);
     let mut frame = Map::new();
     frame.insert("type".into(), "error".into());
     frame.insert("status".into(), status.as_u16().into());

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use super::frames::Lane;
 use crate::domain::id::GenerationId;
 use crate::http::problem::Problem;
+use crate::http::protocols::openai::error_object;
 use crate::http::protocols::openai_responses::socket::parse_id;
 
 /// Responses that one connection remembers; the oldest goes first.
@@ -46,7 +47,7 @@ impl ReadHere {
     /// client sends everything again. A limit says nothing about it, nor does a response that still
     /// runs.
     pub(super) fn failed(&mut self, lane: &Lane, problem: &Problem) {
-        let status = problem.openai_error().0;
+        let status = error_object::error(problem).0;
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::CONFLICT].contains(&status);
         let refused = status.is_client_error() && !later;
         if let Some(id) = self.continued.remove(lane).filter(|_| refused) {

@@ -1,0 +1,238 @@
+//! The upkeep of this instance: its lease, cancels from elsewhere, what it has lost to others, and
+//! what others have left.
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::recover::ROUND;
+use crate::engine::Engine;
+use crate::ports::LogError;
+
+/// Between two looks at the days' tables.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// The same after one that could not do all.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Between two looks at other sessions on the database.
+const AROUND: Duration = Duration::from_secs(60);
+/// Between two warnings about the same thing.
+const REPEAT: Duration = Duration::from_secs(600);
+/// Between two looks at what was appended.
+const FOLD: Duration = Duration::from_millis(250);
+/// Looks after which others' leavings are looked for, even if nothing was appended here.
+const IDLE: u32 = 40;
+/// When a cancel was asked for of what is ours and does not run here yet: it is just beginning.
+const SOON: Duration = Duration::from_millis(250);
+
+impl Engine {
+    /// Takes up what an earlier process of this instance left, before the first request.
+    ///
+    /// # Errors
+    /// The log is out of reach or broken.
+    pub async fn take_up(&self) -> Result<usize, LogError> {
+        let inner = &self.inner;
+        inner.log.leases.acquire_lease(inner.instance, inner.limits.lease).await?;
+        inner.log.leases.advertise_models(inner.instance, &self.models().names()).await?;
+        let mut taken = 0;
+        loop {
+            let left = inner.log.ownership.orphans(&self.unattended(), ROUND).await?;
+            let now = self.adopt_all(left).await;
+            taken += now;
+            // None left, or none that can be taken: the upkeep goes on trying.
+            if now == 0 {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Spawns the upkeep; it ends at the hard stop.
+    pub fn keep_up(&self) {
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.upkeep()).await;
+        });
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.fold()).await;
+        });
+        let engine = self.clone();
+        self.inner.tasks.spawn_service(async move {
+            let hard = engine.inner.tasks.hard().clone();
+            hard.run_until_cancelled(engine.look_around()).await;
+        });
+        self.heed_hints();
+        let hard = self.inner.tasks.hard().clone();
+        self.inner.tasks.spawn_service(self.inner.presence.clone().keep_up(hard));
+    }
+
+    async fn upkeep(&self) {
+        let inner = &self.inner;
+        let lease = inner.limits.lease;
+        let mut pause = lease / 4;
+        let mut housekeeping = Instant::now();
+        let mut sight = Sight::Clear;
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = inner.fleet.look.notified() => {}
+            }
+            // One slow answer must not cost the lease, and with it every generation.
+            let round = timeout(lease / 2, self.round()).await;
+            sight = sight.after(matches!(round, Ok(Ok(_))), Instant::now());
+            pause = match round {
+                Ok(Ok(pause)) => pause,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "upkeep");
+                    lease / 4
+                }
+                Err(_) => {
+                    tracing::warn!("upkeep: the log does not answer in time");
+                    lease / 4
+                }
+            };
+            self.take_over_orphans(sight.is_clear(lease, Instant::now())).await;
+            if Instant::now() >= housekeeping {
+                housekeeping = Instant::now() + HOUSEKEEPING;
+                if let Err(error) = inner.log.upkeep.retain(inner.limits.retention_days).await {
+                    tracing::warn!(%error, "retention");
+                    housekeeping = Instant::now() + AGAIN;
+                }
+            }
+        }
+    }
+
+    /// Looks at other sessions on the database: one whose transaction never ends is told of.
+    async fn look_around(&self) {
+        let mut told: Option<Instant> = None;
+        loop {
+            sleep(AROUND).await;
+            let found = match self.inner.log.upkeep.look_around().await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::debug!(%error, "other sessions were not looked at");
+                    continue;
+                }
+            };
+            let seconds = found.as_ref().and_then(|held| held.open_for).unwrap_or_default();
+            self.metrics().oldest_transaction.set(seconds.as_secs_f64());
+            let Some(held) = found.filter(|_| told.is_none_or(|at| at.elapsed() >= REPEAT)) else {
+                continue;
+            };
+            told = Some(Instant::now());
+            tracing::warn!(
+                kind = held.kind.as_str(),
+                pid = held.pid,
+                name = held.name,
+                user = held.user,
+                open_s = held.open_for.map(|age| age.as_secs()),
+                transactions = held.age,
+                "it is open for long: PostgreSQL cannot clean up, and the journal grows"
+            );
+        }
+    }
+
+    /// Has the log put in order what was appended, so that there is always little to be put in
+    /// order.
+    async fn fold(&self) {
+        let (mut seen, mut idle) = (0, 0);
+        loop {
+            sleep(FOLD).await;
+            let appended = self.metrics().appended.get();
+            idle += 1;
+            if appended == seen && idle < IDLE {
+                continue;
+            }
+            match self.inner.log.upkeep.compact(self.inner.instance).await {
+                Ok(0) => (seen, idle) = (appended, 0),
+                // There may be more.
+                Ok(_) => idle = IDLE,
+                // They were put aside, and the rest was folded.
+                Err(error @ LogError::Doubled(_)) => {
+                    self.note_doubled(&error);
+                    idle = IDLE;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the journal is not folded");
+                    self.metrics().fold_failures.inc();
+                    (seen, idle) = (appended, 0);
+                    sleep(FOLD * IDLE).await;
+                }
+            }
+        }
+    }
+
+    /// Lease, cancels, losses; when to come again.
+    async fn round(&self) -> Result<Duration, LogError> {
+        let inner = &self.inner;
+        inner.log.leases.heartbeat(inner.instance, inner.limits.lease).await?;
+        // Each time, for servers of models come and go.
+        inner.log.leases.advertise_models(inner.instance, &self.models().names()).await?;
+        let mut pause = inner.limits.lease / 4;
+        for id in inner.log.ownership.cancel_requests(inner.instance).await? {
+            if !inner.runs.live.cancel(id) {
+                pause = pause.min(SOON);
+            }
+        }
+        let running = inner.runs.live.ids();
+        if !running.is_empty() {
+            // An instance that was paused for longer than its lease finds out here, even if its
+            // models say nothing any more. The fence only stops writers.
+            for id in inner.log.ownership.owned_elsewhere(inner.instance, &running).await? {
+                if let Some(tail) = inner.runs.live.get(id) {
+                    tracing::warn!(generation = %id, "another owner has taken over; this one stops");
+                    tail.detach();
+                }
+            }
+        }
+        Ok(pause)
+    }
+}
+
+/// How this instance sees the database. After an outage all leases have expired. The first instance
+/// to return could take everything from live owners, so nobody takes over for the time of one
+/// lease.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sight {
+    /// Nothing was amiss for as long as a lease.
+    Clear,
+    /// It did not answer.
+    Lost,
+    /// It answers, since then.
+    Back(Instant),
+}
+
+impl Sight {
+    fn after(self, answered: bool, now: Instant) -> Self {
+        match (self, answered) {
+            (_, false) => Self::Lost,
+            (Self::Lost, true) => Self::Back(now),
+            (Self::Clear | Self::Back(_), true) => self,
+        }
+    }
+
+    fn is_clear(self, lease: Duration, now: Instant) -> bool {
+        match self {
+            Self::Clear => true,
+            Self::Lost => false,
+            Self::Back(since) => now.duration_since(since) >= lease,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_outage_nobody_takes_over_for_the_time_of_a_lease() {
+        let (lease, start) = (Duration::from_secs(10), Instant::now());
+        let clear = |sight: Sight, s: u64| sight.is_clear(lease, start + Duration::from_secs(s));
+        assert!(clear(Sight::Clear.after(true, start), 0), "a fresh process need not wait");
+        let lost = Sight::Clear.after(false, start);
+        assert!(!clear(lost, 1000));
+        let back = lost.after(true, start).after(true, start + lease);
+        assert!(!clear(back, 9) && clear(back, 10));
+        assert!(!clear(back.after(false, start), 10), "a second outage");
+    }
+}
