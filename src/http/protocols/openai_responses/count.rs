@@ -102,7 +102,7 @@ async fn asked(
     body: Body,
 ) -> Result<(Request, Option<TurnAsked>), Problem> {
     let says = |name: &&str| body.get(*name).is_some_and(|raw| raw.get() != "null");
-    let may_be_empty = SAY_ENOUGH.iter().any(|name| says(&name));
+    let may_be_empty = SAY_ENOUGH.iter().any(says);
     let known = Known { may_be_empty, ..Known::default() };
     let asked = request::asked(engine, &tenant(request), body, known).await?;
     let (asked, turn) = (asked.request, asked.turn);
