@@ -3,6 +3,7 @@
 mod continued;
 mod items;
 mod links;
+mod told;
 mod turn;
 
 pub use continued::Continue;

@@ -106,6 +106,11 @@ impl Frames {
         self.from > self.next
     }
 
+    /// Whether the reader has every frame that was made.
+    pub(super) fn has_all(&self) -> bool {
+        self.from > 0 && self.from == self.next
+    }
+
     /// One frame, with the event's name where the protocol has names.
     pub(super) fn frame(&mut self, name: Option<&str>, json: &impl Serialize) {
         let number = self.next;

@@ -2,6 +2,7 @@
 //! gets.
 mod branches;
 mod continued;
+mod counted;
 mod crash;
 mod cut;
 mod followed;

@@ -10,12 +10,11 @@ mod messages;
 mod responses;
 mod tools;
 
-use lastword::ports::Upkeep;
-use lastword::store::{Durability, connect};
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, model};
 use crate::raw::{exchange, request};
+use crate::retention::forget_today;
 use crate::upstream::{Script, Upstream};
 
 /// Two instances whose model is a scripted upstream of some protocol.
@@ -94,14 +93,7 @@ impl Pair {
     /// Drops the events of all answers.
     async fn forget(&self) {
         self.one.database.folded().await;
-        let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, \
-            'YYYYMMDD'); begin execute 'alter table segments_' || day || ' rename to \
-            segments_20200101'; end $$";
-        sqlx::query(rename).execute(&mut self.one.database.connect().await).await.unwrap();
-        let url = self.one.database.url.parse().unwrap();
-        let log = connect(url, Durability::Required).await.unwrap();
-        assert_eq!(log.retain(7).await.unwrap(), 1);
-        log.close().await;
+        forget_today(&self.one.database).await;
     }
 
     async fn stop(self) {

@@ -137,6 +137,8 @@ mod raw;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod references;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod remote;

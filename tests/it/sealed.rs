@@ -1,5 +1,7 @@
 //! Thinking that a client keeps and sends back: ours opens for its tenant and model, a vendor's goes
 //! back to that vendor.
+mod marks;
+
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, model_config};

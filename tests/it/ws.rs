@@ -6,6 +6,7 @@ mod conformance;
 mod continued;
 mod frames;
 mod keys;
+mod lanes;
 mod responses;
 mod rooms;
 mod slow;

@@ -192,6 +192,11 @@ const cases = {
     for await (const item of client.conversations.items.list(made.id, { order: "asc", limit: 2 })) kept.push(item);
     assert.deepEqual(kept.map((item) => item.role), ["user", "user", "assistant"]);
     assert.equal(kept[2].content[0].text, response.output_text);
+    const count = async (more) => {
+      const counted = await client.responses.inputTokens.count({ model: "demo", conversation: made.id, ...more });
+      return counted.input_tokens;
+    };
+    assert.equal(await count({ input: "four" }), (await count({})) + 1);
     await client.conversations.items.delete(kept[2].id, { conversation_id: made.id });
     const rest = await client.conversations.items.list(made.id);
     assert.deepEqual(rest.data.map((item) => item.id), [kept[1].id, kept[0].id]);

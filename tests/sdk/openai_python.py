@@ -112,6 +112,9 @@ def a_conversation_is_kept_and_gone_on_with():
     assert items[5].content[0].text == response.output_text
     assert client.conversations.items.retrieve(items[5].id, conversation_id=made.id) == items[5]
     client.conversations.items.delete(items[-1].id, conversation_id=made.id)
+    count = client.responses.input_tokens.count
+    below = count(model="demo", conversation=made.id, input="four").input_tokens
+    assert below == count(model="demo", conversation=made.id).input_tokens + 1 > 1, below
     newest = client.conversations.items.list(made.id, limit=1)
     assert newest.data[0].id == items[-2].id and newest.has_more
     assert client.conversations.update(made.id, metadata={"c": "d"}).metadata == {"c": "d"}

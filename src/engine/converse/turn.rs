@@ -4,6 +4,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::Engine;
 use super::super::models::Model;
+use crate::domain::context;
 use crate::domain::context::fit;
 use crate::domain::conversation::{
     NewMessage, ParentAsked, Turn, TurnAsked, TurnPosition, title_of,
@@ -73,15 +74,11 @@ impl Engine {
             return Ok(self.continue_turn(new, asked, earlier).await?);
         }
         let at = ConversationAt { tenant: new.tenant.clone(), id: asked.conversation };
-        let room = self.room(new, model);
+        let room = self.room(new.request.prompt.parameters.max_output_tokens, model);
         let ground = self.ground(&at, asked, room).await?;
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
         new.place = Some(TurnPosition { conversation: at.id, parent: answered });
-        let said = asked.messages.iter().map(as_prompt);
-        let mut branch: Vec<Message> = ground.context.messages.into_iter().chain(said).collect();
-        without_open_calls(&mut branch);
-        let system = asked.system.clone().or(ground.system);
-        let context = fit(system, branch, ground.context.missing, room);
+        let context = for_model(ground.context, ground.system, asked, room);
         new.request.prompt.messages = context.messages;
         let first_question = asked.messages.iter().find(|m| m.role == Role::User);
         let turn = Turn {
@@ -97,11 +94,11 @@ impl Engine {
 
     /// The tokens that a model has for its context: its window without the room for the answer.
     /// That room is a quarter of the window unless the request limits the answer.
-    fn room(&self, new: &NewGeneration, model: &Model) -> u64 {
+    pub(super) fn room(&self, max_output_tokens: Option<u32>, model: &Model) -> u64 {
         let most = self.inner.limits.context_bytes as u64 / BYTES_PER_TOKEN;
         let Some(window) = model.context_tokens else { return most };
         let window = window.get();
-        let answer = new.request.prompt.parameters.max_output_tokens.unwrap_or(window / 4);
+        let answer = max_output_tokens.unwrap_or(window / 4);
         u64::from(window.saturating_sub(answer)).min(most)
     }
 
@@ -147,6 +144,19 @@ impl Engine {
         });
         Ok(running.map_or(StartError::NoMessage, |row| StartError::Busy(row.id)))
     }
+}
+
+/// The messages for a model: a branch with `asked` below it, cut to `room` tokens.
+pub(super) fn for_model(
+    before: Context,
+    system: Option<String>,
+    asked: &TurnAsked,
+    room: u64,
+) -> context::Context {
+    let said = asked.messages.iter().map(as_prompt);
+    let mut branch: Vec<Message> = before.messages.into_iter().chain(said).collect();
+    without_open_calls(&mut branch);
+    fit(asked.system.clone().or(system), branch, before.missing, room)
 }
 
 fn as_prompt(said: &NewMessage) -> Message {

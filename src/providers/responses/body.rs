@@ -120,6 +120,9 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
     if refers || leads.contains(&true) {
         let messages = attempt.prompt.messages.as_slice();
         let messages = messages.get(usize::from(own.has("instructions"))..).unwrap_or_default();
+        let lost = vendor_content::encrypted(&own);
+        let lost = lost.into_iter().map(|kind| format!("input.{kind}"));
+        let left_out = left_out.into_iter().chain(lost).collect();
         own.set("input", &tools::items(messages, tools::Calls::AsTheyWere));
         return (own, left_out);
     }

@@ -6,10 +6,14 @@ use sha2::{Digest, Sha256};
 
 use super::json_body::Object;
 use crate::domain::extra::{Extra, Fields};
+use crate::domain::left_out::COMPACTED;
 use crate::ports::{Delta, Deltas};
 
 /// How marked content begins.
 const MARK: &str = "lastword-v1.";
+/// How all content begins that some version of lastword has written. During a rolling deploy a
+/// newer one runs beside this one, and no model's server can read what is its own.
+const OURS: &str = "lastword-";
 const FIELD: &str = "encrypted_content";
 
 /// The mark of a server, by the host and port of its URL.
@@ -61,9 +65,9 @@ fn extra_with(extra: Extra, mark: &str) -> Extra {
 }
 
 /// Writes the server's own content into the input. Items that another server has encrypted are
-/// left out; their types.
+/// left out, and those with a mark that is not known here; their types.
 pub(crate) fn restore(body: &mut Object, mark: &str) -> Vec<String> {
-    let marked = body.get("input").is_some_and(|input| input.contains(MARK));
+    let marked = body.get("input").is_some_and(|input| input.contains(OURS));
     let Some(items) = body.read::<Vec<Object>>("input").filter(|_| marked) else {
         return Vec::new();
     };
@@ -71,7 +75,7 @@ pub(crate) fn restore(body: &mut Object, mark: &str) -> Vec<String> {
     let mut kept = Vec::with_capacity(items.len());
     for mut item in items {
         let content: Option<String> = item.read(FIELD);
-        match content.as_deref().filter(|content| content.starts_with(MARK)) {
+        match content.as_deref().filter(|content| content.starts_with(OURS)) {
             None => kept.push(item),
             Some(marked) => match marked.strip_prefix(mark) {
                 Some(theirs) => {
@@ -83,9 +87,23 @@ pub(crate) fn restore(body: &mut Object, mark: &str) -> Vec<String> {
         }
     }
     body.set("input", &kept);
-    left_out.sort();
-    left_out.dedup();
-    left_out
+    sorted(left_out)
+}
+
+/// The types of the items that somebody else has encrypted: none of them can be written out.
+pub(crate) fn encrypted(body: &Object) -> Vec<String> {
+    let items: Vec<Object> = body.read("input").unwrap_or_default();
+    let is_lost = |item: &&Object| {
+        let content: Option<String> = item.read(FIELD);
+        content.is_some_and(|content| !content.is_empty() && !content.starts_with(COMPACTED))
+    };
+    sorted(items.iter().filter(is_lost).filter_map(|item| item.read("type")).collect())
+}
+
+fn sorted(mut types: Vec<String>) -> Vec<String> {
+    types.sort();
+    types.dedup();
+    types
 }
 
 #[cfg(test)]
@@ -109,6 +127,15 @@ mod tests {
         let left =
             r#"[{"type":"compaction","encrypted_content":"theirs"},{"role":"user","content":"q"}]"#;
         assert_eq!(body.get("input"), Some(left), "content without a mark goes up as it came");
+        for newer in ["lastword-v2.0011.Z0FB", "lastword-s9.AAAA"] {
+            let own = own.replace("theirs", newer);
+            let mut body = Object::parse(&own).unwrap();
+            assert_eq!(restore(&mut body, &ours), ["compaction"], "{newer}");
+            assert!(!body.get("input").unwrap().contains("lastword-"));
+            assert_eq!(encrypted(&Object::parse(&own).unwrap()), ["compaction", "reasoning"]);
+        }
+        let written = own.replace("theirs", "lastword-1.said").replace("gAAA", "");
+        assert_eq!(encrypted(&Object::parse(&written).unwrap()), ["reasoning"]);
         let spaced = r#"{"input": [ {"type":"reasoning"} ]}"#;
         let mut body = Object::parse(spaced).unwrap();
         assert!(restore(&mut body, &ours).is_empty());

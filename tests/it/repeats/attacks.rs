@@ -2,13 +2,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lastword::ports::Upkeep;
-use lastword::store::{Durability, connect};
 
 use super::{RETRY, begun, chat, gated, is_attached, whole};
 use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use crate::raw::{Answer as Bytes, RawStream, exchange, request};
+use crate::retention::forget_today;
 use crate::upstream::{Answer, Gate};
 
 fn generations(answers: &[Bytes]) -> std::collections::HashSet<&str> {
@@ -150,12 +149,7 @@ async fn an_answer_whose_events_are_gone_is_taken_over_whole() {
     gate.open();
     app.client.all(&id, 0).await;
     app.database.folded().await;
-    let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
-                  begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
-    sqlx::query(rename).execute(&mut app.database.connect().await).await.unwrap();
-    let log = connect(app.database.url.parse().unwrap(), Durability::Required).await.unwrap();
-    assert_eq!(log.retain(7).await.unwrap(), 1);
-    log.close().await;
+    forget_today(&app.database).await;
     let answer = exchange(app.address, &chat("q", true, RETRY)).await;
     assert!(is_attached(&answer));
     let text = String::from_utf8_lossy(&answer.body);

@@ -36,6 +36,7 @@ const RETRIEVE: &[(&str, &str, u16)] = &[
 const NAMED: &[(&str, &str, u16)] = &[
     ("", r#"{"model":"demo","input":"hi","previous_response_id":"resp_{generation}"}"#, 400),
     ("", r#"{"model":"demo","input":[{"type":"item_reference","id":"msg_{generation}_0"}]}"#, 404),
+    ("", r#"{"model":"demo","input":"hi","conversation":"{conversation}"}"#, 404),
 ];
 
 pub(super) const ROWS: &[Row] = &[

@@ -144,10 +144,20 @@ impl Responses {
     }
 
     fn lifecycle(&self, kind: &str, status: Status, frames: &mut Frames) {
-        let number = frames.number();
-        let response = self.object(status);
-        let json = json!({ "type": kind, "sequence_number": number, "response": response });
+        let json = self.lifecycle_event(kind, status, frames.number());
         frames.frame(Some(kind), &json);
+    }
+
+    fn lifecycle_event(&self, kind: &str, status: Status, number: u64) -> Value {
+        json!({ "type": kind, "sequence_number": number, "response": self.object(status) })
+    }
+
+    /// The last event once more, for a reader that has it and comes back all the same.
+    pub(super) fn last_again(&self, frames: &mut Frames) {
+        let Some((done, number)) = self.done.as_ref().zip(frames.number().checked_sub(1)) else {
+            return;
+        };
+        frames.data(&self.lifecycle_event(ending(done.status), done.status, number));
     }
 
     fn reasoning(&mut self, text: &str, frames: &mut Frames) {
@@ -292,19 +302,23 @@ impl Responses {
         let state = if whole { State::Completed } else { State::Incomplete };
         self.close(|_| true, state, frames);
         self.done = Some(done.clone());
-        let kind = match done.status {
-            Status::Completed => "response.completed",
-            Status::Failed | Status::Interrupted => "response.failed",
-            // There is no event of its own for a cancel: the response's status says it.
-            Status::Incomplete
-            | Status::Cancelled
-            | Status::Queued
-            | Status::Running
-            | Status::Cancelling => "response.incomplete",
-        };
-        self.lifecycle(kind, done.status, frames);
+        self.lifecycle(ending(done.status), done.status, frames);
         // OpenAI's own stream just ends; the Open Responses specification wants it.
         frames.raw(b"data: [DONE]\n\n");
+    }
+}
+
+/// The type of the last event.
+fn ending(status: Status) -> &'static str {
+    match status {
+        Status::Completed => "response.completed",
+        Status::Failed | Status::Interrupted => "response.failed",
+        // There is no event of its own for a cancel: the response's status says it.
+        Status::Incomplete
+        | Status::Cancelled
+        | Status::Queued
+        | Status::Running
+        | Status::Cancelling => "response.incomplete",
     }
 }
 

@@ -1,18 +1,27 @@
 //! Items of earlier responses that an input names by their ids.
+use std::collections::HashMap;
+
+use actix_web::http::StatusCode;
 use serde_json::Value;
 
 use super::input::{Input, Item};
 use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::nearest;
+use crate::domain::prompt::PromptError;
 use crate::engine::{Engine, EngineError};
+use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::ids::item_of;
 use crate::ports::Address;
 
+/// Responses that the references of one input lead to: each is a look into the log.
+const MOST_RESPONSES: usize = 1000;
+
 /// The input with each `item_reference` replaced by what it names, out of the tenant's own log.
 ///
 /// # Errors
-/// 404 for an id that is nobody's or somebody else's, in the same words.
+/// 404 for an id that is nobody's or somebody else's, in the same words. 409 for an item that is
+/// still being said. 400 for more than a body could say.
 pub(super) async fn resolved(
     engine: &Engine,
     tenant: &Tenant,
@@ -23,26 +32,69 @@ pub(super) async fn resolved(
         Input::List(items) => items,
     };
     let mut all = Vec::with_capacity(items.len());
-    // References to one response usually come in a row.
-    let mut last: Option<(GenerationId, Vec<Value>)> = None;
+    let mut outputs = Outputs { engine, tenant, read: HashMap::new(), room: body::limit(engine) };
     for (n, item) in items.into_iter().enumerate() {
-        let Some(id) = item.refers(n)? else {
-            all.push(item);
-            continue;
-        };
-        let unknown = || unknown(n, &id);
-        let generation = item_of(&id).ok_or_else(unknown)?;
-        let output = match last.take().filter(|(of, _)| *of == generation) {
-            Some((_, output)) => output,
-            None => output(engine, tenant, generation).await?.ok_or_else(unknown)?,
-        };
-        let named = output.iter().find(|item| item["id"] == id.as_str()).ok_or_else(unknown)?;
-        let mut item: Item = serde_json::from_str(&named.to_string()).map_err(|_| unknown())?;
-        item.thought = thought(named);
-        all.push(item);
-        last = Some((generation, output));
+        match item.refers(n)? {
+            Some(id) => all.push(outputs.item(n, &id).await?),
+            None => all.push(item),
+        }
     }
     Ok(Input::List(all))
+}
+
+/// The output of each response that was named, as far as there is room for them.
+struct Outputs<'a> {
+    engine: &'a Engine,
+    tenant: &'a Tenant,
+    read: HashMap<GenerationId, Vec<Value>>,
+    /// Bytes that may still be read or written out.
+    room: usize,
+}
+
+impl Outputs<'_> {
+    /// The item of that id, for the place `n` of the input.
+    async fn item(&mut self, n: usize, id: &str) -> Result<Item, Problem> {
+        let unknown = || unknown(n, id);
+        let generation = item_of(id).ok_or_else(unknown)?;
+        if !self.read.contains_key(&generation) {
+            self.look(generation).await?;
+        }
+        let output = self.read.get(&generation).ok_or_else(unknown)?;
+        let named = output.iter().find(|item| item["id"] == id).ok_or_else(unknown)?;
+        if named["status"] == "in_progress" {
+            let detail = format!("the item `{}` is still being said", nearest::shown(id));
+            return Err(Problem::new(StatusCode::CONFLICT, "generation_running", detail)
+                .with("field", format!("input[{n}].id")));
+        }
+        let text = named.to_string();
+        let mut item: Item = serde_json::from_str(&text).map_err(|_| unknown())?;
+        item.thought = thought(named);
+        self.take(text.len())?;
+        Ok(item)
+    }
+
+    /// Reads the response of that id, if the tenant has one.
+    async fn look(&mut self, id: GenerationId) -> Result<(), Problem> {
+        if self.read.len() >= MOST_RESPONSES {
+            let detail = format!("`input` refers to more than {MOST_RESPONSES} responses");
+            let problem = Problem::bad_request("out_of_range", detail).with("field", "input");
+            return Err(problem.with("max", MOST_RESPONSES));
+        }
+        let output = output(self.engine, self.tenant, id).await?.unwrap_or_default();
+        self.take(output.iter().map(|item| item.to_string().len()).sum())?;
+        self.read.insert(id, output);
+        Ok(())
+    }
+
+    /// Takes some of the room.
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let limit = body::limit(self.engine);
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            let problem = Problem::from(PromptError::TooLong { bytes: limit + bytes, limit });
+            problem.with("field", "input")
+        })?;
+        Ok(())
+    }
 }
 
 /// The thinking of a model whose server says it as it is: it is told as a summary.

@@ -11,7 +11,7 @@ use super::{PREFIX, in_conversation, input, references, sealed};
 use crate::domain::conversation::TurnAsked;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::id::Tenant;
-use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role};
+use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, PromptError, Role};
 use crate::domain::source::{Source, WireProtocol};
 use crate::engine::Engine;
 use crate::http::problem::Problem;
@@ -132,12 +132,10 @@ pub(super) async fn asked(
         elsewhere.refuse(unsupported("prompt", "its text is not known to this model's server"));
     }
     let parse = if known.may_be_empty { Prompt::parse_turn } else { Prompt::parse };
-    let prompt = parse(messages, parameters, engine.limits().prompt_bytes)?;
+    let prompt = parse(messages, parameters, engine.limits().prompt_bytes);
+    let prompt = prompt.map_err(|error| as_written(error, instructions.is_some()))?;
     let turn = match conversation {
         None => None,
-        Some((_, _)) if known.may_be_empty => {
-            return Err(unsupported("conversation", "nothing is said in it without a model"));
-        }
         Some((conversation, shown)) => {
             echo.insert("conversation".into(), shown);
             Some(in_conversation::turn(conversation, instructions, &prompt.messages))
@@ -158,6 +156,27 @@ pub(super) async fn asked(
         source: None,
     };
     Ok(Asked { request, turn, stream, background, elsewhere, opened })
+}
+
+/// The refusal with the field as the client wrote it. The place of an item is not known any more:
+/// messages of earlier responses come first.
+fn as_written(error: PromptError, instructed: bool) -> PromptError {
+    let written = |field: String| {
+        let first = instructed && field.starts_with("messages[0]");
+        match field.strip_prefix("messages") {
+            Some(_) => if first { "instructions" } else { "input" }.to_owned(),
+            None => field,
+        }
+    };
+    match error {
+        PromptError::Empty { field } => PromptError::Empty { field: written(field) },
+        PromptError::InvalidCharacter { field } => {
+            PromptError::InvalidCharacter { field: written(field) }
+        }
+        other @ (PromptError::TooLong { .. }
+        | PromptError::MediaTooLarge { .. }
+        | PromptError::OutOfRange { .. }) => other,
+    }
 }
 
 fn echo(fields: &Fields) -> Map<String, Value> {

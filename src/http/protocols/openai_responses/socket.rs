@@ -20,7 +20,7 @@ use crate::engine::{Caller, Engine};
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::protocols::openai::fields::Body;
+use crate::http::protocols::openai::fields::{Body, unsupported};
 use crate::http::protocols::openai::{error, error_object, frames_after, ids, not_ahead, start};
 use crate::http::start::begin;
 use crate::ports::Address;
@@ -72,6 +72,9 @@ pub(in crate::http) async fn prepare(
     let source = source(&body);
     let known = Known { before, may_be_empty: true };
     let asked = request::asked(engine, caller.tenant(), body, known).await?;
+    if asked.turn.is_some() {
+        return Err(unsupported("conversation", "nothing is said in it without a model"));
+    }
     let Asked { request, elsewhere, .. } = asked.with_source(source);
     start::check(engine, &request, elsewhere)?;
     let id = GenerationId::random();
@@ -145,6 +148,10 @@ impl Dialect for OnSocket {
     fn said(&mut self, said: &DialectEvent<'_>, frames: &mut Frames) {
         self.0.said(said, frames);
         if matches!(said, DialectEvent::Done(_)) {
+            // Silence would look like an answer that is still being made.
+            if frames.has_all() {
+                self.0.last_again(frames);
+            }
             frames.raw(END);
         }
     }

@@ -210,7 +210,7 @@ impl Responses {
         if let Some(prepared) = prepared {
             self.kept.keep(prepared);
         }
-        at.iter().for_each(|at| self.read.opened(&lane, at.id));
+        self.read.opened(&lane, at.as_ref().map(|at| at.id));
         if self.lanes.reads(&lane, at.clone())
             && let Some(at) = at
         {

@@ -22,9 +22,10 @@ pub(super) struct ReadHere {
 }
 
 impl ReadHere {
-    /// The response of a lane is read from now on.
-    pub(super) fn opened(&mut self, lane: &Lane, id: GenerationId) {
+    /// The frame of a lane was taken: its response is read from now on, or there is none to read.
+    pub(super) fn opened(&mut self, lane: &Lane, id: Option<GenerationId>) {
         self.continued.remove(lane);
+        let Some(id) = id else { return };
         self.responses.retain(|known| *known != id);
         self.responses.push_back(id);
         if self.responses.len() > MOST {
@@ -43,12 +44,55 @@ impl ReadHere {
     }
 
     /// The frame of a lane was refused: what it continued is no longer known here, so that the
-    /// client sends everything again. A limit says nothing about it.
+    /// client sends everything again. A limit says nothing about it, nor does a response that still
+    /// runs.
     pub(super) fn failed(&mut self, lane: &Lane, problem: &Problem) {
         let status = error_object::error(problem).0;
-        let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::CONFLICT].contains(&status);
+        let refused = status.is_client_error() && !later;
         if let Some(id) = self.continued.remove(lane).filter(|_| refused) {
             self.responses.retain(|known| *known != id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::protocols::websocket::responses::read_here::*;
+
+    fn id(n: u128) -> GenerationId {
+        GenerationId(uuid::Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn a_refusal_forgets_what_it_continued_and_a_wait_does_not() {
+        let mut read = ReadHere::default();
+        let lane = Some("a".to_owned());
+        let first = "resp_00000000000000000000000000000001";
+        assert!(!read.continues(&lane, Some(first)));
+        read.opened(&lane, Some(id(1)));
+        for later in [
+            Problem::new(StatusCode::CONFLICT, "generation_running", "x"),
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "x"),
+            Problem::internal(),
+        ] {
+            assert!(read.continues(&lane, Some(first)));
+            read.failed(&lane, &later);
+        }
+        assert!(read.continues(&lane, Some(first)), "it is still known");
+        read.failed(&lane, &Problem::bad_request("tool_call_not_found", "x"));
+        assert!(!read.continues(&lane, Some(first)));
+    }
+
+    /// A client can name as many lanes as it likes.
+    #[test]
+    fn a_lane_whose_frame_was_answered_leaves_nothing() {
+        let mut read = ReadHere::default();
+        for n in 0..1000_u32 {
+            let lane = Some(n.to_string());
+            read.continues(&lane, Some("resp_00000000000000000000000000000001"));
+            read.opened(&lane, (n % 2 == 0).then(|| id(u128::from(n))));
+        }
+        assert_eq!((read.continued.len(), read.responses.len()), (0, MOST));
     }
 }
