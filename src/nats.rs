@@ -4,6 +4,7 @@
 //!
 //! Nothing depends on it but how soon something happens: what is lost, late or doubled is found in
 //! the log.
+mod access;
 mod carrier;
 mod options;
 mod seal;

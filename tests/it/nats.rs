@@ -1,6 +1,11 @@
 //! Hints by NATS, at the port: who gets them, what a lost server costs, and what a stranger can do.
+mod access;
+mod attacks;
+mod cluster;
 mod instances;
+pub(crate) mod relay;
 pub(crate) mod server;
+mod tap;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,18 +42,21 @@ impl Node {
     }
 
     async fn with_key(url: &str, key: SigningKey) -> Self {
+        let mut node = Self::begin(options(url), key);
+        assert_eq!(node.next().await, Received::Gap, "from here on nothing is missed");
+        assert!(node.signals.work());
+        node
+    }
+
+    /// It runs, and may get nowhere.
+    fn begin(options: NatsOptions, key: SigningKey) -> Self {
         let me = InstanceId::random();
-        let options =
-            NatsOptions { servers: url.into(), subject: "test".into(), ..NatsOptions::default() };
         let pace = NatsPace { beat: Duration::from_millis(100), ..NatsPace::default() };
         let signals = Arc::new(NatsSignals::new(options, &key, me, pace).unwrap());
         let received = signals.receive();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&signals).run());
-        let mut node = Self { me, signals, received, tasks };
-        assert_eq!(node.next().await, Received::Gap, "from here on nothing is missed");
-        assert!(node.signals.work());
-        node
+        Self { me, signals, received, tasks }
     }
 
     async fn next(&mut self) -> Received {
@@ -82,6 +90,11 @@ impl Node {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         timeout(PATIENCE, ended).await.expect("its tasks end");
     }
+}
+
+/// The words of an operator about this server.
+fn options(url: &str) -> NatsOptions {
+    NatsOptions { servers: url.into(), subject: "test".into(), ..NatsOptions::default() }
 }
 
 fn hint() -> Signal {
@@ -172,9 +185,7 @@ async fn a_server_that_is_killed_or_hangs_is_noticed_and_so_is_its_return() {
 async fn a_start_without_a_server_waits_for_nothing_and_ends_in_time() {
     let mut server = NatsServer::start().await;
     server.kill();
-    let options =
-        NatsOptions { servers: server.url(), subject: "test".into(), ..NatsOptions::default() };
-    let me = InstanceId::random();
+    let (options, me) = (options(&server.url()), InstanceId::random());
     let signals = Arc::new(NatsSignals::new(options, &KEY, me, NatsPace::default()).unwrap());
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&signals).run());
