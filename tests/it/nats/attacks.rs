@@ -32,6 +32,8 @@ struct Scene {
     id: String,
     reader: Reader,
     seen: Vec<Received>,
+    /// Hears everything that both say.
+    tap: Tap,
 }
 
 impl Scene {
@@ -47,10 +49,11 @@ impl Scene {
         let script = vec![answer.text("three").complete()];
         let (owner, upstream) = TestApp::scripted(script, over).await;
         let other = TestApp::on(owner.database.clone(), owner.config.clone()).await;
+        let tap = tap(&owner.database, &server).await;
         let id = owner.client.start_prompt("hi").await;
         let reader = other.client.events(&id, 0).await;
         let (_upstream, seen) = (upstream, Vec::new());
-        let mut scene = Self { server, owner, other, _upstream, gates, id, reader, seen };
+        let mut scene = Self { server, owner, other, _upstream, gates, id, reader, seen, tap };
         scene.until("one ").await;
         scene
     }
@@ -89,28 +92,30 @@ async fn insider(database: &TestDatabase, server: &NatsServer) -> NatsSignals {
 /// Hears everything that the instances on this database say.
 async fn tap(database: &TestDatabase, server: &NatsServer) -> Tap {
     let all = insider(database, server).await.subject(To::All);
-    Tap::on(server, &format!("{}.>", all.strip_suffix(".all").unwrap())).await
+    Tap::on(server, all.strip_suffix(".all").unwrap()).await
 }
 
-/// The messages up to the one that carries this word.
-async fn recorded(tap: &mut Tap, word: &str) -> Vec<(String, Vec<u8>)> {
+/// What was said up to now.
+async fn recorded(tap: &mut Tap, server: &NatsServer) -> Vec<(String, Vec<u8>)> {
+    let end = format!("{}.end", tap.prefix());
+    server.publish(&end, b"").await;
     let mut all = Vec::new();
     loop {
-        all.push(tap.message().await);
-        let (_, message) = all.last().unwrap();
-        if String::from_utf8_lossy(message).contains(word) {
+        let (subject, message) = tap.message().await;
+        if subject == end {
+            assert!(!all.is_empty(), "a reader elsewhere follows by NATS");
             return all;
         }
+        all.push((subject, message));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_recorded_is_played_again_in_any_order_and_shows_nothing() {
     let mut scene = Scene::start().await;
-    let mut tap = tap(&scene.owner.database, &scene.server).await;
     scene.gates[0].open();
     scene.until("one two ").await;
-    let heard = recorded(&mut tap, "two ").await;
+    let heard = recorded(&mut scene.tap, &scene.server).await;
     for (subject, message) in heard.iter().rev().chain(&heard).chain(&heard) {
         scene.server.publish(subject, message).await;
         // Meant for somebody else.
@@ -166,10 +171,9 @@ async fn entries_that_do_not_follow_what_a_reader_has_are_read_from_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_deleted_generation_bring_nothing_back() {
     let mut scene = Scene::start().await;
-    let mut tap = tap(&scene.owner.database, &scene.server).await;
     scene.gates.iter().for_each(Gate::open);
     scene.seen.extend(scene.reader.rest().await);
-    let heard = recorded(&mut tap, "three").await;
+    let heard = recorded(&mut scene.tap, &scene.server).await;
     let (app, id) = (&scene.other, &scene.id);
     let path = format!("{}/v1/generations/{id}", app.client.base);
     assert_eq!(app.client.http.delete(&path).send().await.unwrap().status(), 204);
@@ -258,7 +262,7 @@ async fn databases_on_one_server_share_no_subject_and_no_message() {
     ];
     let [our, their] = names.map(|all| all.strip_suffix("all").unwrap().to_owned());
     assert_ne!(our, their);
-    let mut tap = Tap::on(&server, "lastword.>").await;
+    let mut tap = Tap::on(&server, "lastword").await;
     all_see_the_same(&theirs, "/demo tokens=20 tps=40 ttft_ms=0 seed=1").await;
     // A reader of ours is there while theirs is said to us.
     let id = ours[0].client.start_prompt("/demo tokens=60 tps=40 ttft_ms=0 seed=2").await;

@@ -10,17 +10,22 @@ use crate::client::PATIENCE;
 pub(super) struct Tap {
     stream: TcpStream,
     heard: Vec<u8>,
+    prefix: String,
 }
 
 impl Tap {
-    /// Hears everything on `subject` from now on.
-    pub(super) async fn on(server: &NatsServer, subject: &str) -> Self {
+    /// Hears everything below `prefix` from now on.
+    pub(super) async fn on(server: &NatsServer, prefix: &str) -> Self {
         let stream = TcpStream::connect(server.address()).await.unwrap();
-        let mut tap = Self { stream, heard: Vec::new() };
-        let words = format!("CONNECT {{\"verbose\":false}}\r\nSUB {subject} 1\r\nPING\r\n");
+        let mut tap = Self { stream, heard: Vec::new(), prefix: prefix.to_owned() };
+        let words = format!("CONNECT {{\"verbose\":false}}\r\nSUB {prefix}.> 1\r\nPING\r\n");
         tap.stream.write_all(words.as_bytes()).await.unwrap();
         while tap.line().await != "PONG" {}
         tap
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The next message, with its subject.
