@@ -9,8 +9,6 @@ mod messages;
 mod responses;
 mod tools;
 
-use lastword::ports::Upkeep;
-use lastword::store::{Durability, connect};
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, model};
@@ -92,15 +90,7 @@ impl Pair {
 
     /// Drops the events of all answers.
     async fn forget(&self) {
-        self.one.database.folded().await;
-        let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, \
-            'YYYYMMDD'); begin execute 'alter table segments_' || day || ' rename to \
-            segments_20200101'; end $$";
-        sqlx::query(rename).execute(&mut self.one.database.connect().await).await.unwrap();
-        let url = self.one.database.url.parse().unwrap();
-        let log = connect(url, Durability::Required).await.unwrap();
-        assert_eq!(log.retain(7).await.unwrap(), 1);
-        log.close().await;
+        self.one.database.forget_events().await;
     }
 
     async fn stop(self) {

@@ -2,8 +2,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lastword::ports::Upkeep;
-use lastword::store::{Durability, connect};
 
 use super::{RETRY, begun, chat, gated, is_attached, whole};
 use crate::harness::TestApp;
@@ -149,13 +147,7 @@ async fn an_answer_whose_events_are_gone_is_taken_over_whole() {
     app.until_cut(1).await;
     gate.open();
     app.client.all(&id, 0).await;
-    app.database.folded().await;
-    let rename = "do $$ declare day text := to_char((now() at time zone 'utc')::date, 'YYYYMMDD'); \
-                  begin execute 'alter table segments_' || day || ' rename to segments_20200101'; end $$";
-    sqlx::query(rename).execute(&mut app.database.connect().await).await.unwrap();
-    let log = connect(app.database.url.parse().unwrap(), Durability::Required).await.unwrap();
-    assert_eq!(log.retain(7).await.unwrap(), 1);
-    log.close().await;
+    app.database.forget_events().await;
     let answer = exchange(app.address, &chat("q", true, RETRY)).await;
     assert!(is_attached(&answer));
     let text = String::from_utf8_lossy(&answer.body);

@@ -24,7 +24,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let token = engine.share(&conversation_at(&request)?).await?;
     let token = token.as_str();
-    // Whoever gets the link knows no more than what it says.
+    // The link is for people who know no other address of ours.
     let url = public::of(&request).outside(&format!("/v1/shared/{token}"));
     Ok(HttpResponse::Created()
         .insert_header((header::CACHE_CONTROL, "no-store"))
