@@ -112,7 +112,7 @@ async fn recorded(tap: &mut Tap, server: &NatsServer) -> Vec<(String, Vec<u8>)> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_recorded_is_played_again_in_any_order_and_shows_nothing() {
-    let mut scene = Scene::start().await;
+    let mut scene = Box::pin(Scene::start()).await;
     scene.gates[0].open();
     scene.until("one two ").await;
     let heard = recorded(&mut scene.tap, &scene.server).await;
@@ -134,7 +134,7 @@ async fn what_was_recorded_is_played_again_in_any_order_and_shows_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_do_not_follow_what_a_reader_has_are_read_from_the_log() {
-    let scene = Scene::start().await;
+    let scene = Box::pin(Scene::start()).await;
     let epoch: i32 = sqlx::query_scalar("select epoch from generations")
         .fetch_one(&mut scene.owner.database.connect().await)
         .await
@@ -170,7 +170,7 @@ async fn entries_that_do_not_follow_what_a_reader_has_are_read_from_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_deleted_generation_bring_nothing_back() {
-    let mut scene = Scene::start().await;
+    let mut scene = Box::pin(Scene::start()).await;
     scene.gates.iter().for_each(Gate::open);
     scene.seen.extend(scene.reader.rest().await);
     let heard = recorded(&mut scene.tap, &scene.server).await;
