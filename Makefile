@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos fuzz proof fidelity agents assets screenshots bare engines dist real load-tools open-responses
+.PHONY: help run test test-nats clients check bench chaos fuzz proof fidelity agents assets screenshots bare engines dist real load-tools open-responses
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,15 @@ run: ## Start lastword; ARGS="--listen 127.0.0.1:9000" passes options on
 test: ## Run all tests; the last line is their sum
 	@scripts/setup test
 	@scripts/test
+
+test-nats: ## Run the tests of several instances over a NATS server; ARGS="remote" chooses
+	@scripts/setup test
+	@scripts/test-nats $(ARGS)
+
+clients: ## Cut the streams of published SSE clients, and see what text they have; ARGS="httpx-sse" chooses
+	@scripts/setup clients
+	cargo build --release
+	@scripts/clients $(ARGS)
 
 check: ## Format, lints, docs, licences and advisories, as CI does
 	@scripts/setup

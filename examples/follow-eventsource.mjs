@@ -14,20 +14,40 @@ const { links } = await response.json();
 
 // A browser needs no such thing; Node.js would end between two connections.
 const alive = setInterval(() => {}, 1000);
-const source = new EventSource(server + links.events);
-const on = (type, show) => source.addEventListener(type, ({ data }) => show(JSON.parse(data)));
-on("delta", ({ text }) => process.stdout.write(text));
-on("superseded", () => process.stdout.write("\n--\n")); // what was said is void
-on("snapshot", ({ text }) => process.stdout.write(`\n--\n${text}`)); // in place of everything before
-on("done", ({ status }) => {
+const shows = {
+  delta: ({ text }) => process.stdout.write(text),
+  superseded: () => process.stdout.write("\n--\n"), // what was said is void
+  snapshot: ({ text }) => process.stdout.write(`\n--\n${text}`), // in place of everything before
+  done: ({ status }) => end(`\n[${status}]`),
+};
+let source;
+let last = 0;
+follow();
+
+// Over every cut it comes back by itself. An answer such as a proxy's 502 ends it for good: a new one
+// goes on behind the last event.
+function follow() {
+  source = new EventSource(`${server}${links.events}?after=${last}`);
+  for (const [type, show] of Object.entries(shows)) {
+    source.addEventListener(type, ({ data, lastEventId }) => {
+      last = lastEventId;
+      show(JSON.parse(data));
+    });
+  }
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(again, 1000);
+  };
+}
+
+// It does not tell the status, so we ask: a server that is there and says no means it.
+async function again() {
+  const status = await fetch(server + links.self).then((answer) => answer.status, () => 0);
+  if (status >= 400 && status < 500) end("the server refuses");
+  else follow();
+}
+
+function end(word) {
   source.close();
   clearInterval(alive);
-  console.error(`\n[${status}]`);
-});
-// A cut: it comes back by itself. Closed: the server said no, for good.
-source.onerror = () => {
-  if (source.readyState === EventSource.CLOSED) {
-    clearInterval(alive);
-    console.error("the server refuses");
-  }
-};
+  console.error(word);
+}

@@ -4,6 +4,7 @@
 //!
 //! Nothing depends on it but how soon something happens: what is lost, late or doubled is found in
 //! the log.
+mod access;
 mod carrier;
 mod options;
 mod seal;
@@ -30,19 +31,17 @@ const BEHIND: usize = 4096;
 /// Bytes of entries that a hint carries, at most: some hundred tokens, or one large event.
 const CARRIED: usize = 64 * 1024;
 
-/// How often the connection is proved, and how soon hints follow each other.
+/// How often the connection is proved.
 #[derive(Clone, Copy, Debug)]
 pub struct NatsPace {
     /// Between two messages to oneself. One that is not back by the next says that hints do not
     /// arrive.
     pub beat: Duration,
-    /// Between two sendings: what is handed in meanwhile goes together.
-    pub flush: Duration,
 }
 
 impl Default for NatsPace {
     fn default() -> Self {
-        Self { beat: Duration::from_secs(5), flush: Duration::from_millis(1) }
+        Self { beat: Duration::from_secs(5) }
     }
 }
 

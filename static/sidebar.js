@@ -198,8 +198,9 @@ export class Sidebar {
   async share(info) {
     const { shared } = await this.page.dialogs();
     const { token, url } = await api.share(info.id);
-    const address = new URL(url ?? `${base}/shared/${token}`, location.origin);
-    await shared(address.pathname.startsWith('/v1/') ? new URL(`${base}/shared/${token}`, location.origin).href : address.href, () => api.unshare(info.id));
+    // The page of the link, on the server's public address if it knows one.
+    const page = url.includes('://') ? url.replace(`/v1/shared/${token}`, `/shared/${token}`) : `${location.origin}${base}/shared/${token}`;
+    await shared(page, () => api.unshare(info.id));
   }
 
   /** @param {Info} info */

@@ -21,6 +21,8 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   short               short answers, so many of which begin each second
   growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
+  fleet               1, 2, 4 and 8 instances on one PostgreSQL, each with a reader of every generation,
+                      by NOTIFY and by NATS; needs nats-server and pg_stat_statements, and is not in all
   upstream, wakeup    the provider alone; a reader on another instance
 options
   --generations N     generations at the same time (short: begun each second)
@@ -29,7 +31,8 @@ options
   --connections N     idle connections of each kind (sockets: 10000)
   --tps N             tokens per second of each
   --seconds N         how long each lasts, at least 4
-  --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1)
+  --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1; of
+                      fleet 3)
   --binary FILE       the server (lastword, beside this program)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
@@ -67,6 +70,8 @@ pub(crate) enum Scenario {
     Growth,
     /// Beside a log that keeps nothing, and a process that only sends.
     Price,
+    /// Instances on one database, with readers on each; only by name.
+    Fleet,
     /// From the demo model, to readers on two instances.
     Wakeup,
     /// From that upstream, through the provider only: no server, no log.
@@ -84,7 +89,7 @@ impl Scenario {
     }
 
     /// Its name, and the parts that matter: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 19] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 20] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -102,6 +107,7 @@ impl Scenario {
         ("websocket", Self::Websocket, [1000, 1, 50, 6]),
         ("growth", Self::Growth, [200, 1, 50, 6]),
         ("price", Self::Price, [1000, 1, 50, 6]),
+        ("fleet", Self::Fleet, [50, 1, 20, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),
     ];
@@ -193,6 +199,7 @@ impl Args {
             Scenario::Gateway | Scenario::Gateways | Scenario::Upstream => self.generations * 3,
             Scenario::Fanout | Scenario::Resume => self.generations * self.readers,
             Scenario::Sockets => self.connections + 800,
+            Scenario::Fleet => self.generations * 8,
             _ => self.generations.max(self.readers),
         };
         let needed = connections + 200;

@@ -10,6 +10,7 @@ mod cpu;
 mod curves;
 mod figure;
 mod fill;
+mod fleet;
 mod growth;
 mod http;
 mod load;
@@ -116,6 +117,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,
         Scenario::Websocket => websocket::run(args).await,
+        Scenario::Fleet => fleet::run(args).await,
         Scenario::Growth => growth::run(args).await,
         Scenario::Price => price::run(args).await,
         Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {

@@ -24,11 +24,12 @@ static STARTED: AtomicU64 = AtomicU64::new(0);
 const LAST_WORDS: usize = 4096;
 
 /// Variables of our environment that would change the measurement.
-const UNSET: [&str; 7] = [
+const UNSET: [&str; 8] = [
     "DATABASE_URL",
     "LASTWORD_CONFIG",
     "LASTWORD_DATA_DIR",
     "LASTWORD_LISTEN",
+    "LASTWORD_SIGNALS",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "ANTHROPIC_API_KEY",

@@ -23,7 +23,7 @@ pub struct NatsConfig {
     pub servers: String,
     /// How the subjects begin.
     pub subject: String,
-    /// A file with a user's JWT and seed.
+    /// A file with a user's JWT and seed, or with the seed of its key alone.
     pub credentials: Option<PathBuf>,
     /// Certificates that the servers' ones lead to, in PEM; else those of the system.
     pub root_certificates: Option<PathBuf>,

@@ -85,6 +85,12 @@ impl PublicAddress {
         self.known.as_ref().map_or("", |known| &known.base)
     }
 
+    /// A path of ours as somebody else can use it: a whole address if ours is configured.
+    pub(super) fn outside(&self, path: &str) -> String {
+        let before = |known: &Known| format!("{}://{}{}", known.scheme, known.host, known.base);
+        self.known.as_ref().map(before).unwrap_or_default() + path
+    }
+
     /// The scheme that clients use, if it is configured.
     pub(super) fn scheme(&self) -> Option<&str> {
         self.known.as_ref().map(|known| known.scheme.as_str())
@@ -180,7 +186,8 @@ pub(super) fn own_host(request: &HttpRequest) -> Option<String> {
 }
 
 /// The host that the nearest proxy names. Of several values the last is its own; those before came
-/// from outside.
+/// from outside. So did one of the two fields, if they differ: a proxy that writes one of them
+/// passes the other on.
 fn forwarded_host(headers: &HeaderMap) -> Option<String> {
     let last = |name: HeaderName| {
         let value = headers.get_all(name).last()?.to_str().ok()?;
@@ -191,9 +198,19 @@ fn forwarded_host(headers: &HeaderMap) -> Option<String> {
         let host = element.split(';').filter_map(|pair| pair.split_once('=')).find_map(|(k, v)| {
             k.trim().eq_ignore_ascii_case("host").then(|| v.trim().trim_matches('"').to_owned())
         });
-        host.filter(|host| !host.is_empty())
+        host.filter(|host| is_host(host))
     });
-    forwarded.or_else(|| last(HeaderName::from_static("x-forwarded-host")))
+    let usual = last(HeaderName::from_static("x-forwarded-host")).filter(|host| is_host(host));
+    match (forwarded, usual) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(&other).then_some(one),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Whether it may be the name or the address of a host, with or without a port.
+fn is_host(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+    !text.is_empty() && text.chars().all(plain)
 }
 
 /// The configured address, or that there is none.
@@ -295,5 +312,47 @@ mod tests {
         assert_eq!(hosts("[::1]:5", "forwarded", "for=1;proto=https"), own);
         assert_eq!(hosts("11.1.2.3:5", "x-forwarded-host", "chat.example"), own);
         assert_eq!(hosts("127.0.0.1:5", "forwarded", "host=chat.example"), own);
+        assert_eq!(hosts("[2001:db8::1]:5", "forwarded", "host=chat.example"), own);
+        // Several hops: what stands in front came from outside, whatever quotes are in it.
+        for value in [
+            "host=evil.example, for=192.0.2.1;host=chat.example",
+            "for=\"evil, for=192.0.2.1;host=chat.example",
+            "host=\"evil.example;\",for=192.0.2.1 ; Host=\"chat.example\"",
+        ] {
+            assert_eq!(hosts("10.1.2.3:5", "forwarded", value), both, "{value}");
+        }
+        for value in ["host=evil.example, for=192.0.2.1", "host=chat.example,", "host="] {
+            assert_eq!(hosts("10.1.2.3:5", "forwarded", value), own, "{value}");
+        }
+        for host in ["chat.example:8443", "[2001:db8::1]:8443", "[::1]", "192.0.2.1:80"] {
+            let found = hosts("10.1.2.3:5", "x-forwarded-host", host);
+            assert_eq!(found, ["inner:7878", host]);
+            let found = hosts("10.1.2.3:5", "forwarded", &format!("for=x;host=\"{host}\""));
+            assert_eq!(found, ["inner:7878", host]);
+        }
+        for host in ["", "a b", "a/b", "a'b", "user@a", "a?b", "<a>", "a\"b", "a%b", "ä"] {
+            assert_eq!(hosts("10.1.2.3:5", "x-forwarded-host", host), own, "{host} is no host");
+        }
+    }
+
+    #[test]
+    fn of_two_words_that_differ_one_is_a_clients_own() {
+        let address = parse("", &["10.0.0.0/8"], &[]).unwrap();
+        let hosts = |values: &[(&str, &str)]| {
+            let request = TestRequest::get().peer_addr("10.1.2.3:5".parse().unwrap());
+            let request = request.insert_header(("host", "inner"));
+            let add = |request: TestRequest, value: &(&str, &str)| {
+                request.append_header((value.0.to_owned(), value.1.to_owned()))
+            };
+            address.hosts(&values.iter().fold(request, add).to_http_request())
+        };
+        let (x, standard) = ("x-forwarded-host", "forwarded");
+        // A proxy that writes one of them passes on what the client wrote into the other.
+        assert_eq!(hosts(&[(standard, "host=evil.example"), (x, "chat.example")]), ["inner"]);
+        assert_eq!(hosts(&[(standard, "host=chat.example"), (x, "evil.example")]), ["inner"]);
+        let both = [(standard, "host=Chat.example"), (x, "chat.example")];
+        assert_eq!(hosts(&both), ["inner", "Chat.example"]);
+        // A field that stands twice is a list.
+        assert_eq!(hosts(&[(x, "evil.example"), (x, "chat.example")]), ["inner", "chat.example"]);
     }
 }

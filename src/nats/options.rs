@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
 
+use super::access;
+
 /// Pauses before another connection, for each failure in a row.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
@@ -23,7 +25,7 @@ pub struct NatsOptions {
     pub servers: String,
     /// How the subjects begin.
     pub subject: String,
-    /// A file with a user's JWT and seed.
+    /// A file with a user's JWT and seed, or with the seed of its key alone.
     pub credentials: Option<PathBuf>,
     /// Certificates that the servers' ones lead to, in PEM; else those of the system.
     pub root_certificates: Option<PathBuf>,
@@ -81,16 +83,10 @@ impl NatsOptions {
             .reconnect_delay_callback(|failures| {
                 PAUSES.get(failures).or(PAUSES.last()).copied().unwrap_or_default()
             });
-        if let Some(path) = &self.credentials {
-            let unusable = |e| NatsError::File(path.clone(), e);
-            let text = std::fs::read_to_string(path).map_err(unusable)?;
-            options = options.credentials(&text).map_err(unusable)?;
-        }
+        options = access::add(options, &self.servers()?, self.credentials.as_deref())?;
         let (certificate, key) = self.client_certificate.clone().unzip();
         let files = [&self.root_certificates, &certificate, &key];
-        for path in files.into_iter().flatten() {
-            std::fs::metadata(path).map_err(|e| NatsError::File(path.clone(), e))?;
-        }
+        access::readable(files.into_iter().flatten().map(PathBuf::as_path))?;
         if let Some(path) = &self.root_certificates {
             options = options.add_root_certificates(path.clone());
         }

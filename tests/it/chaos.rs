@@ -18,6 +18,8 @@ mod database;
 mod faults;
 mod fleet;
 mod history;
+#[path = "nats/relay.rs"]
+mod nats_relay;
 #[path = "nats/server.rs"]
 mod nats_server;
 mod process;
@@ -47,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use args::Args;
 use database::{TestDatabase, own_server};
 use fleet::Fleet;
+use nats_relay::Relay;
 use nats_server::NatsServer;
 use report::{Report, kept};
 use upstream::{Model, Upstream};
@@ -102,10 +105,12 @@ async fn run(args: Args) -> bool {
     let file = models(dir.path(), &upstream);
     let database = TestDatabase::create_on(&server).await;
     let nats = if nats { Some(NatsServer::start().await) } else { None };
-    let signals = nats.as_ref().map_or_else(|| "notify".to_owned(), NatsServer::url);
-    println!("hints by {}", signals.split(':').next().unwrap_or_default());
+    let relays = relays(nats.as_ref()).await;
+    let ways: Vec<String> = relays.iter().map(Relay::url).collect();
+    println!("hints by {}", if nats.is_some() { "nats" } else { "notify" });
     let mut fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
-        command.env("LASTWORD_SIGNALS", &signals).stderr(log_file(seed, n));
+        let signals = ways.get(n).map_or("notify", String::as_str);
+        command.env("LASTWORD_SIGNALS", signals).stderr(log_file(seed, n));
     })
     .await;
     if let Some(level) = isolation {
@@ -129,6 +134,7 @@ async fn run(args: Args) -> bool {
         server: server.clone(),
         database: database.clone(),
         nats: nats.map(|nats| Arc::new(Mutex::new(nats))),
+        relays: relays.into_iter().map(|relay| Arc::new(Mutex::new(relay))).collect(),
     };
     let storm = faults::storm(victims, seed, report.clone(), over.clone());
     let mut storms = JoinSet::new();
@@ -152,6 +158,17 @@ async fn run(args: Args) -> bool {
         server.into_inner().stop().await;
     }
     right && calm && left == 0 && ended == Ok(true)
+}
+
+/// Each instance's way to NATS, which can be partitioned.
+async fn relays(nats: Option<&NatsServer>) -> Vec<Relay> {
+    let mut relays = Vec::new();
+    if let Some(nats) = nats {
+        for _ in 0..INSTANCES {
+            relays.push(Relay::to(nats.address()).await);
+        }
+    }
+    relays
 }
 
 /// Has so many instances use a role whose transactions begin at this level.

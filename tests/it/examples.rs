@@ -1,10 +1,16 @@
 //! The examples for other languages do what they say, also when every stream ends early.
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::{PATIENCE, text};
@@ -76,6 +82,72 @@ async fn javascript_with_event_source() {
     let mut node = Command::new("node");
     node.arg("--experimental-eventsource").arg(root("examples/follow-eventsource.mjs"));
     Box::pin(run(node)).await;
+}
+
+/// Bytes of the first stream that pass: some of its events.
+const SOME: usize = 2000;
+
+/// A proxy in whose time the server restarts: the first stream is cut, the next is answered 502.
+async fn proxy_of(server: SocketAddr, streams: Arc<AtomicUsize>) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((client, _)) = listener.accept().await {
+            connections.spawn(carry(client, server, streams.clone()));
+        }
+    });
+    (address, tasks)
+}
+
+async fn carry(mut client: TcpStream, server: SocketAddr, streams: Arc<AtomicUsize>) {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        match client.read_buf(&mut head).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+    let asked = String::from_utf8_lossy(&head).into_owned();
+    let stream = asked.starts_with("GET") && asked.contains("/events");
+    let before = if stream { streams.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
+    if before == 1 {
+        let no = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _ = client.write_all(no.as_bytes()).await;
+        return;
+    }
+    // One request a connection, so that each is counted.
+    let one = asked.replace("connection: keep-alive\r\n", "connection: close\r\n");
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let _ = server.write_all(one.as_bytes()).await;
+    if before == 0 {
+        let mut some = vec![0; SOME];
+        let _ = server.read_exact(&mut some).await;
+        let _ = client.write_all(&some).await;
+        return;
+    }
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_source_outlives_a_proxy_without_its_server() {
+    let app = TestApp::start().await;
+    let prompt = PROMPT.replace("tps=80", "tps=0");
+    let id = app.client.start_prompt(&prompt).await;
+    let said = text(&app.client.all(&id, 0).await);
+    let streams = Arc::new(AtomicUsize::new(0));
+    let (address, _proxy) = proxy_of(app.address, streams.clone()).await;
+    let mut node = Command::new("node");
+    node.arg("--experimental-eventsource").arg(root("examples/follow-eventsource.mjs"));
+    node.arg(prompt).env("LASTWORD_SERVER", format!("http://{address}"));
+    let child = node.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, child).await.expect("it ends").unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("[completed]"), "{error}");
+    assert_eq!(streams.load(Ordering::SeqCst), 3, "a cut, a 502, and the rest");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), said.trim_end());
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{TestApp, model};
 use crate::raw::{exchange, request};
-use crate::retention::forget_today;
 use crate::upstream::{Script, Upstream};
 
 /// Two instances whose model is a scripted upstream of some protocol.
@@ -92,8 +91,7 @@ impl Pair {
 
     /// Drops the events of all answers.
     async fn forget(&self) {
-        self.one.database.folded().await;
-        forget_today(&self.one.database).await;
+        self.one.database.forget_events().await;
     }
 
     async fn stop(self) {

@@ -212,7 +212,8 @@ async fn an_unreadable_row_beside_fifty_good_ones_is_nobody_elses_trouble() {
         }
         assert!(counted >= if kept { 0.0 } else { 1.0 }, "{what}: {counted}");
         let log = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
-        log.retain(7).await.unwrap();
+        // The server's own upkeep may be at it.
+        while log.retain(7).await.is_err() {}
         log.close().await;
         let erase = again.client.http.delete(format!("{}/v1/generations/{bad}", again.client.base));
         assert_eq!(erase.send().await.unwrap().status(), 204, "{what}");

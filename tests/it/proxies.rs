@@ -1,4 +1,4 @@
-//! Each proxy of deploy/ that Debian packages, really run with our file. The first event comes at
+//! Each proxy of deploy/, really run with our file. The first event comes at
 //! once, and events do not wait for each other. A WebSocket opens; cursors and 204 pass. Each side
 //! notices the end of a body and a client that disconnects.
 use std::fs;
@@ -35,7 +35,8 @@ impl Proxy {
         file: impl FnOnce(&std::path::Path, SocketAddr, SocketAddr) -> String,
     ) -> Self {
         let (dir, address) = (TempDir::new().unwrap(), free_address());
-        let path = dir.path().join("file");
+        // Envoy goes by the ending; the others do not look at it.
+        let path = dir.path().join("file.yaml");
         fs::write(&path, file(dir.path(), server, address)).unwrap();
         let (program, args) = command.split_first().unwrap();
         let process = Command::new(program)
@@ -65,7 +66,11 @@ impl Drop for Proxy {
 /// Our file before one server: its first address is that server, the others are left out.
 fn before_one(file: &str, server: SocketAddr) -> String {
     let one = file.replace("127.0.0.1:7878", &server.to_string());
-    let other = |line: &&str| line.contains("127.0.0.1:7879") || line.contains("127.0.0.1:7880");
+    let other = |line: &&str| {
+        ["127.0.0.1:7879", "127.0.0.1:7880", "port_value: 7879", "port_value: 7880"]
+            .iter()
+            .any(|address| line.contains(address))
+    };
     let lines: Vec<&str> = one.lines().filter(|line| !other(line)).collect();
     lines.join("\n") + "\n"
 }
@@ -190,4 +195,27 @@ async fn behind_caddy() {
         format!("{{\n\tadmin off\n\tstorage file_system {path}\n}}\n{ours}")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_envoy() {
+    let program = envoy();
+    let command = [&program, "--disable-hot-restart", "--concurrency", "1", "-l", "off", "-c"];
+    holds_behind(&command, |_, server, address| {
+        let of = |at: SocketAddr| format!("address: {}, port_value: {} }}", at.ip(), at.port());
+        before_one(include_str!("../../deploy/envoy.yaml"), server)
+            .replace("address: 127.0.0.1, port_value: 7878 }", &of(server))
+            .replace("address: 0.0.0.0, port_value: 80 }", &of(address))
+    })
+    .await;
+}
+
+/// The program inside of the wheel.
+fn envoy() -> String {
+    let lib = crate::program::root().join(".proxies/python/lib");
+    let pythons = fs::read_dir(&lib).into_iter().flatten().flatten();
+    let program = |python: fs::DirEntry| python.path().join("site-packages/envoy/_bin/envoy");
+    let found = pythons.map(program).find(|path| path.exists());
+    let found = found.expect("run `scripts/setup test`, which installs Envoy");
+    found.to_str().unwrap().to_owned()
 }

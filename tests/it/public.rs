@@ -3,6 +3,7 @@ use reqwest::header::{CONTENT_SECURITY_POLICY, HOST, LOCATION, ORIGIN};
 use serde_json::{Value, json};
 
 use crate::client::{Client, assert_whole};
+use crate::conversation::Talk;
 use crate::harness::TestApp;
 
 const PUBLIC: &str = "https://chat.example";
@@ -35,6 +36,26 @@ async fn a_path_in_front_is_understood_and_given_back() {
         assert!(welcome.contains(&format!("open {PUBLIC}/ai in a browser")), "{welcome}");
     }
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_share_leads_to_the_public_address() {
+    for (known, before) in [
+        (None, ""),
+        (Some(PUBLIC), PUBLIC),
+        (Some("https://chat.example:8443/ai/"), "https://chat.example:8443/ai"),
+        (Some("http://[2001:db8::1]:81/a/b"), "http://[2001:db8::1]:81/a/b"),
+    ] {
+        let app = TestApp::with(|config| config.public_url = known.map(str::to_owned)).await;
+        let talk = Talk::open(&app.client, &json!({})).await;
+        // Who asks under another name gets the same link: it is made to be given away.
+        let asked = app.client.http.post(format!("{}{}", app.client.base, talk.path("/shares")));
+        let asked = asked.header("x-forwarded-host", "evil.example").json(&json!({}));
+        let shared: Value = asked.send().await.unwrap().json().await.unwrap();
+        let token = shared["token"].as_str().unwrap();
+        assert_eq!(shared["url"], format!("{before}/v1/shared/{token}"));
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

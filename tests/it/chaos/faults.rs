@@ -15,6 +15,7 @@ use crate::args::Dice;
 use crate::balancer::Balancer;
 use crate::database::TestDatabase;
 use crate::fleet::Member;
+use crate::nats_relay::{Held, Relay};
 use crate::nats_server::NatsServer;
 use crate::report::Report;
 
@@ -30,6 +31,8 @@ pub(crate) struct Victims {
     pub(crate) server: Arc<Mutex<Embedded>>,
     pub(crate) database: TestDatabase,
     pub(crate) nats: Option<Arc<Mutex<NatsServer>>>,
+    /// The instances' ways to it; none without NATS.
+    pub(crate) relays: Vec<Arc<Mutex<Relay>>>,
 }
 
 const LISTENERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
@@ -70,7 +73,7 @@ async fn strike(
     lasting: &mut JoinSet<()>,
 ) -> Option<&'static str> {
     let time = Duration::from_millis(300 + dice.roll(3500));
-    let faults = if victims.nats.is_some() { 15 } else { 12 };
+    let faults = if victims.nats.is_some() { 18 } else { 12 };
     Some(match dice.roll(faults) {
         0 | 1 => {
             let mut member = member?;
@@ -121,25 +124,7 @@ async fn strike(
             sqlx::query(all).execute(&mut admin).await.ok()?;
             name
         }
-        12 => {
-            let mut nats = victims.nats.clone()?.try_lock_owned().ok()?;
-            nats.kill();
-            lasting.spawn(async move {
-                sleep(time).await;
-                nats.again().await;
-            });
-            "NATS killed"
-        }
-        13 | 14 => {
-            let nats = victims.nats.clone()?.try_lock_owned().ok()?;
-            nats.suspend();
-            lasting.spawn(async move {
-                // Now and then for longer than it takes to be noticed.
-                sleep(time * 5).await;
-                nats.resume();
-            });
-            "NATS suspended"
-        }
+        kind @ 12.. => break_nats(victims, (kind, time), dice, lasting)?,
         _ => {
             let mut admin = admin(victims).await?;
             lasting.spawn(async move {
@@ -153,6 +138,45 @@ async fn strike(
             "pool used up behind a lock"
         }
     })
+}
+
+/// A fault of NATS; some last for longer than it takes to notice them.
+fn break_nats(
+    victims: &Victims,
+    (kind, time): (u64, Duration),
+    dice: &mut Dice,
+    lasting: &mut JoinSet<()>,
+) -> Option<&'static str> {
+    let (held, name) = match kind {
+        12 => {
+            let mut nats = victims.nats.clone()?.try_lock_owned().ok()?;
+            nats.kill();
+            lasting.spawn(async move {
+                sleep(time).await;
+                nats.again().await;
+            });
+            return Some("NATS killed");
+        }
+        13 => {
+            let nats = victims.nats.clone()?.try_lock_owned().ok()?;
+            nats.suspend();
+            lasting.spawn(async move {
+                sleep(time * 5).await;
+                nats.resume();
+            });
+            return Some("NATS suspended");
+        }
+        14 | 15 => (Held::BOTH, "NATS partitioned from an instance"),
+        16 => (Held::DEAF, "an instance hears nothing of NATS"),
+        _ => (Held::MUTE, "NATS hears nothing of an instance"),
+    };
+    let relay = victims.relays[dice.pick(victims.relays.len())].clone().try_lock_owned().ok()?;
+    relay.hold(held);
+    lasting.spawn(async move {
+        sleep(time * 5).await;
+        relay.release();
+    });
+    Some(name)
 }
 
 async fn admin(victims: &Victims) -> Option<sqlx::PgConnection> {

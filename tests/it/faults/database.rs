@@ -56,7 +56,8 @@ async fn postgres_restarts_fast_and_immediately_under_three_instances() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_elsewhere_go_on_when_the_listeners_are_thrown_out() {
     let listening = |_, serve: &mut Command| {
-        serve.env("LASTWORD_NOTIFY", "on");
+        // They are those of NOTIFY.
+        serve.env("LASTWORD_NOTIFY", "on").env_remove("LASTWORD_SIGNALS");
     };
     let fleet = Fleet::with(TestDatabase::create().await, 2, None, listening).await;
     let prompt = demo(200, 100, 3);

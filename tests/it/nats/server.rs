@@ -19,6 +19,8 @@ pub(crate) struct NatsServer {
     /// More lines of its file.
     lines: String,
     address: SocketAddr,
+    /// Where others of its cluster connect to.
+    routes: Option<String>,
 }
 
 impl NatsServer {
@@ -28,22 +30,30 @@ impl NatsServer {
 
     /// With more lines in its file. At a port that it chose itself: nobody else can have it.
     pub(crate) async fn configured(lines: &str) -> Self {
-        let (dir, lines) = (TempDir::new().unwrap(), lines.to_owned());
+        Self::in_dir(TempDir::new().unwrap(), lines).await
+    }
+
+    /// The same, with files of its own beside its configuration.
+    pub(crate) async fn in_dir(dir: TempDir, lines: &str) -> Self {
+        let lines = lines.to_owned();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { process: None, dir, lines, address };
+        let routes = None;
+        let mut server = Self { process: None, dir, lines, address, routes };
         server.spawn("-1");
         let pid = server.process.as_ref().unwrap().id();
         let file = server.dir.path().join(format!("nats-server_{pid}.ports"));
-        let mut url = String::new();
+        let mut ports = serde_json::Value::Null;
         eventually("it says its port", async || {
             // Read while it is being written, it is no JSON yet.
             let text = fs::read_to_string(&file).unwrap_or_default();
-            let ports: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            url = ports["nats"][0].as_str().unwrap_or_default().to_owned();
-            !url.is_empty()
+            ports = serde_json::from_str(&text).unwrap_or_default();
+            ports["nats"][0].is_string()
         })
         .await;
-        server.address = url.strip_prefix("nats://").unwrap().parse().unwrap();
+        let url = ports["nats"][0].as_str().unwrap();
+        // With TLS it says `tls://`.
+        server.address = url.split_once("://").unwrap().1.parse().unwrap();
+        server.routes = ports["cluster"][0].as_str().map(str::to_owned);
         server
     }
 
@@ -56,7 +66,7 @@ impl NatsServer {
     fn spawn(&mut self, port: &str) {
         let dir = self.dir.path();
         let file = format!(
-            "host: 127.0.0.1\nport: {port}\nports_file_dir: \"{}\"\n{}\n",
+            "host: 127.0.0.1\nport: {port}\nports_file_dir: \"{0}\"\nlog_file: \"{0}/log\"\n{1}\n",
             dir.display(),
             self.lines
         );
@@ -74,6 +84,25 @@ impl NatsServer {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn routes(&self) -> &str {
+        self.routes.as_deref().expect("it is one of a cluster")
+    }
+
+    /// Waits for a line of its log.
+    pub(crate) async fn logs(&self, text: &str) {
+        let file = self.dir.path().join("log");
+        let logged = async {
+            while !fs::read_to_string(&file).unwrap_or_default().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, logged).await.unwrap_or_else(|_| panic!("it logs {text}"));
     }
 
     /// Killed: its connections end.

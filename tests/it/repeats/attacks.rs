@@ -7,7 +7,6 @@ use super::{RETRY, begun, chat, gated, is_attached, whole};
 use crate::harness::TestApp;
 use crate::keys::{locked, make_key};
 use crate::raw::{Answer as Bytes, RawStream, exchange, request};
-use crate::retention::forget_today;
 use crate::upstream::{Answer, Gate};
 
 fn generations(answers: &[Bytes]) -> std::collections::HashSet<&str> {
@@ -148,8 +147,7 @@ async fn an_answer_whose_events_are_gone_is_taken_over_whole() {
     app.until_cut(1).await;
     gate.open();
     app.client.all(&id, 0).await;
-    app.database.folded().await;
-    forget_today(&app.database).await;
+    app.database.forget_events().await;
     let answer = exchange(app.address, &chat("q", true, RETRY)).await;
     assert!(is_attached(&answer));
     let text = String::from_utf8_lossy(&answer.body);

@@ -14,7 +14,7 @@ use crate::domain::share::ShareToken;
 use crate::domain::transcript::ToolCall;
 use crate::engine::ViewError;
 use crate::http::problem::Problem;
-use crate::http::{EngineData, conversation_at};
+use crate::http::{EngineData, conversation_at, public};
 pub(super) use follow::follow;
 
 /// Makes a link to the active branch as it is now, and to the answer that is being made there.
@@ -24,9 +24,11 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let token = engine.share(&conversation_at(&request)?).await?;
     let token = token.as_str();
+    // The link is for people who know no other address of ours.
+    let url = public::of(&request).outside(&format!("/v1/shared/{token}"));
     Ok(HttpResponse::Created()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "token": token, "url": format!("/v1/shared/{token}") })))
+        .json(json!({ "token": token, "url": url })))
 }
 
 /// Makes every link worthless.
