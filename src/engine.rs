@@ -22,6 +22,7 @@ mod models;
 mod open;
 mod overview;
 mod pace;
+mod pictures;
 mod policy;
 mod poll_gate;
 mod presence;

@@ -11,6 +11,7 @@ use crate::domain::conversation::{
     NewMessage, ParentAsked, Turn, TurnAsked, TurnPosition, title_of,
 };
 use crate::domain::entry::Entry;
+use crate::domain::event::Event;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
@@ -77,7 +78,9 @@ impl Engine {
         let ground = self.ground(&at, asked, room).await?;
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
         new.place = Some(TurnPosition { conversation: at.id, parent: answered });
-        let said = asked.messages.iter().map(as_prompt);
+        let blind = model.pictures == Some(false);
+        let unseen = blind && ground.context.messages.iter().any(|m| !m.images.is_empty());
+        let said = asked.messages.iter().map(NewMessage::whole);
         let mut branch: Vec<Message> = ground.context.messages.into_iter().chain(said).collect();
         without_open_calls(&mut branch);
         let system = asked.system.clone().or(ground.system);
@@ -89,8 +92,8 @@ impl Engine {
             messages: ids.iter().copied().zip(asked.messages.iter().cloned()).collect(),
             expected_leaf: ground.expected_leaf,
             concurrent: asked.concurrent,
-            title: first_question.and_then(|m| title_of(&m.content.text())),
-            first: (context.left_out > 0).then(|| cut(context.left_out)).into_iter().collect(),
+            title: first_question.and_then(title),
+            first: numbered(context.left_out, unseen),
         };
         Ok(self.conversations().begin(new, &turn).await?)
     }
@@ -149,11 +152,6 @@ impl Engine {
     }
 }
 
-fn as_prompt(said: &NewMessage) -> Message {
-    let whole = said.said.as_deref().cloned();
-    whole.unwrap_or_else(|| Message::text(said.role, said.content.text()))
-}
-
 /// Takes out the calls that no tool has answered: no model's server takes these.
 fn without_open_calls(branch: &mut [Message]) {
     let answered: Vec<String> = branch.iter().filter_map(|m| m.tool_call_id.clone()).collect();
@@ -162,9 +160,26 @@ fn without_open_calls(branch: &mut [Message]) {
     }
 }
 
+/// A name for a conversation that begins with this.
+fn title(question: &NewMessage) -> Option<String> {
+    let pictures = question.content.has_pictures().then(|| "Picture".to_owned());
+    title_of(&question.content.text()).or(pictures)
+}
+
+/// The notices of what the model is not told, right behind `started`.
+fn numbered(left_out: u64, unseen: bool) -> Vec<Entry> {
+    let cut = (left_out > 0).then(|| cut(left_out));
+    let unseen = unseen.then(|| {
+        let text = "this model cannot see the earlier pictures: it is told that they were there";
+        notice("pictures_left_out", text)
+    });
+    let notices = cut.into_iter().chain(unseen);
+    (2..).zip(notices).map(|(seq, n)| Entry::encode(Seq(seq), &n).by(Epoch::FIRST)).collect()
+}
+
 /// The notice that a context was cut.
-fn cut(left_out: u64) -> Entry {
+fn cut(left_out: u64) -> Event {
     let messages = if left_out == 1 { "message" } else { "messages" };
     let text = format!("{left_out} older {messages} did not fit into the model's context");
-    Entry::encode(Seq(2), &notice("context_cut", &text)).by(Epoch::FIRST)
+    notice("context_cut", &text)
 }
