@@ -93,7 +93,7 @@ pub fn completions(shell: Shell) -> Vec<u8> {
             })
             .collect(),
         // The others complete flags alone.
-        _ => script.into_owned(),
+        Shell::Elvish | Shell::PowerShell | _ => script.into_owned(),
     };
     named.into_bytes()
 }
