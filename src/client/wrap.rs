@@ -59,7 +59,7 @@ impl Wrap {
             self.end_word();
             if self.column + width > columns {
                 // The space between two lines.
-                self.column = 0;
+                self.moved();
                 out.push('\n');
                 return;
             }

@@ -42,7 +42,7 @@ async fn a_terminal_breaks_lines_between_words_and_a_pipe_does_not() {
         }
         lines.push(left);
     }
-    let shown = |line: &String| line.trim_start_matches(|c: char| c == '\r').len() <= 41;
+    let shown = |line: &String| line.trim_start_matches('\r').len() <= 41;
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let last = lines.iter().rev().take_while(|line| shown(line)).count();
     assert!(last > 4, "{lines:#?}");
