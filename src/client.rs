@@ -3,10 +3,13 @@
 //! say, and nothing else.
 mod ask;
 mod follow;
+mod models;
 mod place;
 mod terminal;
+mod wrap;
 
 pub use ask::{Output, ask, tail};
+pub use models::models;
 pub use place::AskIn;
 pub use terminal::warn;
 

@@ -308,6 +308,7 @@ mod tests {
             Command::Keys { .. }
             | Command::Ask(_)
             | Command::Tail(_)
+            | Command::Models(_)
             | Command::Completions { .. } => panic!("not asked for"),
         }
     }

@@ -15,6 +15,7 @@ pub mod key;
 pub mod left_out;
 pub mod merged;
 pub mod nearest;
+pub mod picture;
 pub mod prompt;
 pub mod room;
 pub mod sealed;

@@ -4,6 +4,7 @@ mod converse;
 mod fleet;
 mod limits;
 mod models;
+mod pictures;
 mod presence;
 mod readers;
 mod run;

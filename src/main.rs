@@ -29,6 +29,7 @@ async fn main() -> ExitCode {
         }
         Command::Ask(flags) => return ended(ask(flags).await),
         Command::Tail(flags) => return ended(tail(flags).await),
+        Command::Models(flags) => return ended(models(&flags).await),
         Command::Completions { shell } => {
             let script = completions(shell);
             std::io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into)
@@ -78,6 +79,11 @@ async fn ask(flags: AskFlags) -> Result<u8, ClientError> {
 async fn tail(flags: TailFlags) -> Result<u8, ClientError> {
     let (client, output) = connection(&flags.client)?;
     client::tail(&client, &flags.id, flags.after, output).await
+}
+
+async fn models(flags: &ClientFlags) -> Result<u8, ClientError> {
+    let (client, output) = connection(flags)?;
+    client::models(&client, output).await
 }
 
 fn connection(flags: &ClientFlags) -> Result<(Client, Output), ClientError> {

@@ -18,6 +18,7 @@ mod migrate;
 mod neighbours;
 mod operations;
 mod partitions;
+mod pictures;
 mod pool;
 mod postgres;
 mod probe;

@@ -167,5 +167,5 @@ export function isSaid(message) {
 /** The text of a message's content, which may come in parts. @param {any} content @returns {string} */
 export function textOf(content) {
   if (typeof content === 'string') return content;
-  return (content ?? []).map((/** @type {any} */ part) => part.text ?? '').join('\n');
+  return (content ?? []).flatMap((/** @type {any} */ part) => part.text ?? []).join('\n');
 }

@@ -4,8 +4,9 @@ import * as attention from './attention.js';
 import { base } from './base.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
-import { byId, copy, h, late } from './dom.js';
+import { byId, copy, h, late, whenIdle } from './dom.js';
 import { Outbox } from './outbox.js';
+import { tidy } from './pictures.js';
 import { recent } from './recent.js';
 import { Sidebar } from './sidebar.js';
 import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
@@ -367,4 +368,5 @@ setTimeout(() => {
   Promise.all([dialogs(), import('./inspector.js')]).catch(() => {});
   import('./shell.js').then(({ keepShell }) => keepShell()).catch(() => {});
   if (!asking) who();
+  whenIdle(tidy);
 }, SETTLED);

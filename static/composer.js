@@ -21,7 +21,7 @@ export class Composer {
     this.area = byId('prompt', HTMLTextAreaElement);
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
-    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem });
+    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem, blind: () => this.blind });
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
@@ -48,7 +48,7 @@ export class Composer {
     const chosen = settings.get().model;
     this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
       const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;
-      return h('option', { value: model.id, 'data-provider': model.provider, selected: chosen ? model.id === chosen : model.default }, name);
+      return h('option', { value: model.id, 'data-provider': model.provider, 'data-blind': model.pictures === false ? '' : undefined, selected: chosen ? model.id === chosen : model.default }, name);
     }));
     this.known = data.length > 0;
     this.conversation.unable = new Set(data.filter((/** @type {any} */ model) => !model.continues).map((/** @type {any} */ model) => model.id));
@@ -57,6 +57,12 @@ export class Composer {
 
   get isDemo() {
     return this.model.selectedOptions[0]?.dataset.provider === 'demo';
+  }
+
+  /** The model, if it is known not to see pictures. */
+  get blind() {
+    const model = this.model.selectedOptions[0];
+    return model?.dataset.blind === undefined ? '' : model.value;
   }
 
   /** Words that only the built-in model understands are suggested for it alone. */
@@ -146,7 +152,8 @@ export class Composer {
     const { files } = this.files;
     const draft = drafts.of(this.conversation.id);
     const content = contentOf(text, files);
-    const parts = typeof content === 'string' ? [content] : content.map((part) => part.text);
+    const parts = typeof content === 'string' ? [content] : content.map((part) => (part.type === 'text' ? part.text : ''));
+    if (this.blind && files.some(({ picture }) => picture)) return this.conversation.page.problem(`Not sent: the model ${this.blind} cannot see pictures. Choose another model, or remove them.`);
     const bytes = new TextEncoder().encode(parts.join('\n')).length;
     // This is known before a conversation is opened for it, and the text stays where it can be cut.
     if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);

@@ -213,6 +213,7 @@ export class Conversation {
     if (view instanceof PromptView && receipt.parent_id) {
       this.views.delete(entry.key);
       this.views.set(receipt.parent_id, view);
+      view.files = entry.files ?? [];
       // Stands in until the server's list is read.
       const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
       const kept = entry.parent === undefined ? this.messages : this.upTo(entry.parent);

@@ -1,24 +1,29 @@
 // @ts-check
 /**
- * Text files beside a prompt. Each is a part of the message, behind the text and in the order in which it was added.
+ * Files beside a prompt: texts and pictures. Each is a part of the message, behind the text and in the order in which it
+ * was added.
  *
- * @typedef {{ name: string, text: string }} TextFile
+ * @typedef {{ name: string, text?: string, picture?: string, waiting?: boolean, key?: string }} TextFile a text, or a picture:
+ *   its id, or its key in this browser while it waits to be sent
+ * @typedef {{ type: 'text', text: string } | { type: 'image', picture: string, waiting?: boolean, name?: string }} Part
  */
 import { byId, h, icon, iconButton } from './dom.js';
+import { kind, small, take } from './pictures.js';
 
 /** All files of a prompt, in characters: waiting prompts have to fit into the browser's storage. */
 const MOST = 2_000_000;
 /** Of a name, in characters. */
 const LONGEST_NAME = 100;
-/** How pictures begin: PNG, JPEG, GIF, WebP, AVIF and HEIC. */
-const PICTURE = /^(?:\x89PNG|\xff\xd8\xff|GIF8|RIFF[^]{4}WEBP|[^]{4}ftyp(?:avif|heic|mif1))/;
 const PART = /^<file name="([^"\n]*)">\n([^]*)\n<\/file>$/;
 
-/** The text of a message with files. @param {string} text @param {TextFile[]} files @returns {string | { type: 'text', text: string }[]} */
+/** The content of a message with files. @param {string} text @param {TextFile[]} files @returns {string | Part[]} */
 export function contentOf(text, files) {
   if (!files.length) return text;
-  const parts = files.map((file) => `<file name="${file.name}">\n${file.text}\n</file>`);
-  return [...(text ? [text] : []), ...parts].map((part) => ({ type: 'text', text: part }));
+  const said = (/** @type {string} */ words) => /** @type {Part} */ ({ type: 'text', text: words });
+  const part = (/** @type {TextFile} */ { name, text: inside, picture, waiting }) => (picture
+    ? /** @type {Part} */ ({ type: 'image', picture, ...(waiting && { waiting, name }) })
+    : said(`<file name="${name}">\n${inside}\n</file>`));
+  return [...(text ? [said(text)] : []), ...files.map(part)];
 }
 
 /** The text of a message, and the files in it. @param {any} content @returns {{ text: string, files: TextFile[] }} */
@@ -27,7 +32,11 @@ export function split(content) {
   /** @type {TextFile[]} */
   const files = [];
   const texts = [];
-  for (const { text } of content) {
+  for (const { text, picture, waiting, name: called } of content) {
+    if (picture) {
+      files.push({ name: called ?? 'Picture', picture, waiting });
+      continue;
+    }
     const [, name, inside] = PART.exec(text ?? '') ?? [];
     if (name === undefined) texts.push(text ?? '');
     else files.push({ name, text: inside });
@@ -38,21 +47,30 @@ export function split(content) {
 /** @param {string} text */
 const size = ({ length }) => (length < 1000 ? `${length} characters` : `${Math.round(length / 1000).toLocaleString('en')} k characters`);
 
-/** Files of a message, folded. @param {TextFile[]} files */
+/** Files of a message: pictures small, texts folded. @param {TextFile[]} files */
 export function folded(files) {
-  return files.map(({ name, text }) => h('details', { class: 'file' },
-    h('summary', null, icon('file'), h('span', { class: 'file-name', dir: 'auto' }, name), h('span', { class: 'quiet' }, size(text))),
-    h('pre', { tabindex: '0', role: 'group', 'aria-label': name }, text)));
+  let pictures = 0;
+  return files.map((file) => (file.picture ? small(file, `Picture ${(pictures += 1)}`) : one(file)));
 }
 
-/** Reads a file as text; throws the message for a file that is none. @param {File} file @returns {Promise<TextFile>} */
-async function read(file) {
+/** @param {TextFile} file */
+function one({ name, text = '' }) {
+  return h('details', { class: 'file' },
+    h('summary', null, icon('file'), h('span', { class: 'file-name', dir: 'auto' }, name), h('span', { class: 'quiet' }, size(text))),
+    h('pre', { tabindex: '0', role: 'group', 'aria-label': name }, text));
+}
+
+/** Reads a file; throws the message for one that cannot be sent. @param {File} file @param {string} blind the model, if it cannot see @returns {Promise<TextFile>} */
+async function read(file, blind) {
   const name = file.name.replace(/"/g, "'").replace(/\p{C}/gu, ' ').slice(-LONGEST_NAME) || 'file';
+  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 16).arrayBuffer()));
+  const picture = kind(head);
+  if (picture === 'other') throw new Error(`${name} is a picture that cannot be sent: PNG, JPEG, WebP and GIF can.`);
+  if (picture && blind) throw new Error(`${name} is a picture, and the model ${blind} cannot see pictures.`);
+  if (picture) return take(name, file);
   // Bytes are more than characters only by so much.
   if (file.size > MOST * 4) throw new Error(tooLarge(name));
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const head = String.fromCharCode(...bytes.slice(0, 16));
-  if (PICTURE.test(head)) throw new Error(`${name} is a picture. Models get text from this page: pictures cannot be sent.`);
   const encoding = head.startsWith('\xff\xfe') ? 'utf-16le' : head.startsWith('\xfe\xff') ? 'utf-16be' : 'utf-8';
   let text = '\0';
   try {
@@ -70,7 +88,7 @@ const tooLarge = (name) => `${name} is too large: the files of a prompt have ${M
 
 /** The files that will go with the prompt that is being written. */
 export class Files {
-  /** @param {{ changed: () => void, problem: (text: string) => void }} page */
+  /** @param {{ changed: () => void, problem: (text: string) => void, blind: () => string }} page `blind`: the model, if it cannot see */
   constructor(page) {
     this.page = page;
     this.list = byId('files');
@@ -96,13 +114,13 @@ export class Files {
     this.add(data?.files ?? null);
   }
 
-  /** Adds the text files, and gives the reason for the first other one. @param {FileList | null} given */
+  /** Adds the files that can be sent, and gives the reason for the first other one. @param {FileList | null} given */
   async add(given) {
     let refused = '';
     for (const file of given ?? []) {
       try {
-        const one = await read(file);
-        const all = this.files.reduce((sum, { text }) => sum + text.length, one.text.length);
+        const one = await read(file, this.page.blind());
+        const all = [...this.files, one].reduce((sum, { text = '' }) => sum + text.length, 0);
         if (all > MOST) throw new Error(tooLarge(one.name));
         this.files = [...this.files, one];
       } catch (error) {
@@ -118,7 +136,7 @@ export class Files {
   set(files) {
     this.files = files;
     this.list.hidden = !files.length;
-    this.list.replaceChildren(...files.map((file) => h('li', null, icon('file'), h('span', { class: 'file-name', dir: 'auto' }, file.name), h('span', { class: 'quiet' }, size(file.text)),
+    this.list.replaceChildren(...files.map((file) => h('li', null, file.picture ? small(file, '') : icon('file'), h('span', { class: 'file-name', dir: 'auto' }, file.name), file.text !== undefined && h('span', { class: 'quiet' }, size(file.text)),
       iconButton('close', `Remove ${file.name}`, () => {
         this.set(this.files.filter((other) => other !== file));
         this.page.changed();

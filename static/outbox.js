@@ -7,6 +7,7 @@
  * @typedef {{ key: string, tab: string, conversation: string | null, opening?: string, text?: string, files?: import('./files.js').TextFile[], parent?: string | null, continues?: string, state: 'queued' | 'sending' | 'failed', why?: string, code?: string, at: number, options: Record<string, any> }} Entry
  */
 import { contentOf } from './files.js';
+import { arrived, sent } from './pictures.js';
 import { Kept, Refused, api, keptNames, newKey, tell } from './store.js';
 
 /** How long after a failed attempt the next one comes, in ms. */
@@ -141,6 +142,11 @@ export class Outbox {
   async send(entry) {
     this.change(entry.key, { state: 'sending' });
     const { system, ...options } = entry.options;
+    // First, so that no conversation is opened for a picture that is refused.
+    if (entry.files?.some(({ waiting }) => waiting)) {
+      entry.files = await sent(entry.files);
+      if (this.mine.has(entry.key)) this.change(entry.key, { files: entry.files });
+    }
     if (!entry.conversation) {
       entry.conversation = (await api.create(system ? { system } : {}, entry.opening ?? entry.key)).id;
       this.opened(entry);
@@ -157,6 +163,7 @@ export class Outbox {
     };
     const receipt = await (entry.continues ? api.goOn(entry.continues, entry.key) : api.start(body, entry.key));
     this.change(entry.key, null);
+    arrived(entry.files ?? []);
     this.arrived(entry, receipt);
     tell(entry.conversation);
   }

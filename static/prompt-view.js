@@ -27,7 +27,7 @@ export function bubble(text, files) {
 }
 
 /** Refusals that another try cannot change. @type {Record<string, string>} */
-const FINAL = { prompt_too_long: '', not_found: 'This conversation was deleted, or is not yours.' };
+const FINAL = { prompt_too_long: '', pictures_not_supported: '', unsupported_picture: '', broken_picture: '', picture_lost: '', not_found: 'This conversation was deleted, or is not yours.' };
 
 export class PromptView {
   /** @param {string} id @param {any} content @param {import('./conversation.js').Conversation} conversation */

@@ -5,6 +5,7 @@ import { AnswerView } from './answer-view.js';
 import { base } from './base.js';
 import { byId, h } from './dom.js';
 import { split } from './files.js';
+import { place } from './pictures.js';
 import { bubble } from './prompt-view.js';
 import { Scroller } from './scroller.js';
 import { Refused, call, drafts } from './store.js';
@@ -16,6 +17,7 @@ const AGAIN = 3000;
 
 const token = location.pathname.slice(base.length).split('/')[2] ?? '';
 const address = `/v1/shared/${encodeURIComponent(token)}`;
+place.of = (id) => `${base}${address}/pictures/${id}`;
 const list = byId('transcript');
 const scroller = new Scroller(byId('scroller'), list, byId('jump'));
 // It begins where the conversation does; a reader who wants the end goes there.

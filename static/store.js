@@ -33,8 +33,9 @@ export const signIn = new EventTarget();
  * @returns {Promise<any>}
  */
 export async function call(method, path, body, headers = {}) {
-  const init = { method, headers: { accept: 'application/json', ...headers }, body: /** @type {string | undefined} */ (undefined) };
-  if (body !== undefined) {
+  const init = { method, headers: { accept: 'application/json', ...headers }, body: /** @type {BodyInit | undefined} */ (undefined) };
+  if (body instanceof Blob) init.body = body;
+  else if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers = { ...init.headers, ...{ 'content-type': 'application/json' } };
   }
@@ -67,6 +68,9 @@ export const api = {
   goOn: (/** @type {string} */ id, /** @type {string} */ key) => call('POST', `/v1/generations/${id}/continue`, undefined, { 'idempotency-key': key }),
   start: (/** @type {any} */ body, /** @type {string} */ key) => call('POST', '/v1/generations', body, { 'idempotency-key': key }),
 };
+
+/** Gives the server a picture to keep. @param {Blob} bytes */
+export const sendPicture = (bytes) => call('POST', '/v1/pictures', bytes);
 
 /** The newest messages of the active branch, or those before a cursor. @param {string} id @param {string | null} [cursor] @param {boolean} [all] of the whole tree */
 function pageOf(id, cursor, all) {

@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates, and the files that may name them.
-const OWNERS: [(&str, &[&str]); 27] = [
+const OWNERS: [(&str, &[&str]); 29] = [
     ("sqlx", &["store", "app/database"]),
     ("actix_web", &["http", "app/server"]),
     ("async_nats", &["nats"]),
@@ -66,8 +66,10 @@ const OWNERS: [(&str, &[&str]); 27] = [
     ("governor", &["engine/access"]),
     ("subtle", &["domain/key"]),
     ("ring", &["http/protocols/anthropic/signature", "domain/sealed", "nats/seal"]),
-    ("base64", &["domain/sealed"]),
+    ("base64", &["domain/picture", "domain/sealed"]),
     ("prometheus_client", &["metrics"]),
+    ("terminal_size", &["client"]),
+    ("unicode_width", &["client"]),
     ("opentelemetry", &["telemetry/otel"]),
 ];
 

@@ -91,6 +91,7 @@ async fn engine(log: &PgLog) -> Result<Engine, Failure> {
         max_attempts: 1,
         fallback: None,
         context_tokens: None,
+        pictures: None,
         recovery: lastword::engine::Recovery::default(),
         disconnect: lastword::engine::DisconnectPolicy::default(),
     };

@@ -107,7 +107,11 @@ impl Local {
                         };
                         let server = found.server.unwrap_or(by_port);
                         let model = model(name, provider, OnLoss::Continue, ATTEMPTS);
-                        let mut model = Model { context_tokens: found.context_tokens, ..model };
+                        let mut model = Model {
+                            context_tokens: found.context_tokens,
+                            pictures: found.pictures,
+                            ..model
+                        };
                         model.recovery.continues_structured = found.continues_all;
                         model.recovery.continues_thoughts = found.continues_all;
                         all.push((model, format!("found at {base_url}, {server}")));

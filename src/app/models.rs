@@ -86,6 +86,7 @@ pub(super) fn models(
         all.push((configured(one)?, "configured".into()));
     }
     let demo = model(DEMO, Arc::new(Demo), OnLoss::Continue, ATTEMPTS);
+    let demo = Model { pictures: Some(false), ..demo };
     let demo = (demo, "built in, no AI".to_owned());
     let offered = offered(config)?;
     check_fallbacks(config, &offered)?;
@@ -190,7 +191,9 @@ fn configured(config: &ModelConfig) -> Result<Model, ModelsError> {
         return Err(ModelsError::Wait(name.into(), "disconnect_grace_s"));
     }
     let disconnect = DisconnectPolicy { grace_s, attach_after_close: config.attach_after_close };
-    Ok(Model { fallback, context_tokens: config.context_tokens, recovery, disconnect, ..model })
+    let context_tokens = config.context_tokens;
+    let pictures = config.pictures.or((config.provider == ProviderKind::Demo).then_some(false));
+    Ok(Model { fallback, context_tokens, pictures, recovery, disconnect, ..model })
 }
 
 /// How an answer of the model outlives its server.
@@ -369,6 +372,7 @@ pub(super) fn model(
         max_attempts,
         fallback: None,
         context_tokens: None,
+        pictures: None,
         recovery: Recovery::default(),
         disconnect: DisconnectPolicy::default(),
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ask::Output;
+use super::wrap::Wrap;
 use crate::domain::event::{Done, Event, Status, Usage};
 
 /// How often the spinner turns.
@@ -19,6 +20,8 @@ pub(super) struct Terminal {
     output: Output,
     /// Both are a terminal: there is somebody to wait with.
     watched: bool,
+    /// Where lines end between words: standard output is a terminal.
+    wrap: Option<Wrap>,
     /// Whether the spinner stands there.
     turning: bool,
     turns: usize,
@@ -46,6 +49,12 @@ fn coloured(colour: &str, text: &str) -> String {
     format!("\x1b[{colour}m{text}\x1b[0m")
 }
 
+/// The width of the terminal that is standard output, in columns; it may change at any time.
+fn columns() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.0.into())
+}
+
 /// Beside the answer.
 const DIM: &str = "2";
 const RED: &str = "31";
@@ -66,9 +75,11 @@ impl Drop for Terminal {
 impl Terminal {
     pub(super) fn new(output: Output, conversation: Option<&str>) -> Self {
         let watched = io::stdout().is_terminal() && io::stderr().is_terminal();
+        let wrap = (io::stdout().is_terminal() && !output.json).then(Wrap::default);
         Self {
             output,
             watched,
+            wrap,
             turning: false,
             turns: 0,
             begun: Instant::now(),
@@ -188,7 +199,13 @@ impl Terminal {
         self.answers = true;
         self.at_line_start = text.ends_with('\n');
         self.shown.push_str(text);
-        self.raw(text.as_bytes())
+        match (&mut self.wrap, columns()) {
+            (Some(wrap), Some(columns)) => {
+                let wrapped = wrap.wrapped(text, columns);
+                self.raw(wrapped.as_bytes())
+            }
+            (Some(_), None) | (None, _) => self.raw(text.as_bytes()),
+        }
     }
 
     fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -210,6 +227,9 @@ impl Terminal {
             let line = if self.watched && !self.at_line_start { "\n" } else { "" };
             let note = coloured(DIM, &format!("lastword: {text}"));
             let _unseen = writeln!(io::stderr(), "{line}{note}");
+            if let Some(wrap) = self.wrap.as_mut().filter(|_| self.watched) {
+                wrap.moved();
+            }
         }
     }
 

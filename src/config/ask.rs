@@ -73,5 +73,49 @@ pub struct TailFlags {
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "lastword", &mut script);
-    script
+    let script = String::from_utf8_lossy(&script);
+    let named: String = match shell {
+        Shell::Bash => in_bash(&script),
+        Shell::Fish => script
+            .lines()
+            .map(|line| match line.contains("subcommand ask\"") && line.contains("-l model ") {
+                true => format!("{line} -a \"(lastword {MODELS})\"\n"),
+                false => format!("{line}\n"),
+            })
+            .collect(),
+        Shell::Zsh => script
+            .lines()
+            .map(|line| match line.strip_suffix(":NAME:' \\") {
+                Some(flag) if flag.contains("'-m+[") || flag.contains("'--model=[") => {
+                    format!("{flag}:NAME:{{compadd -- ${{(f)\"$(lastword {MODELS})\"}}}}' \\\n")
+                }
+                Some(_) | None => format!("{line}\n"),
+            })
+            .collect(),
+        // The others complete flags alone.
+        Shell::Elvish | Shell::PowerShell | _ => script.into_owned(),
+    };
+    named.into_bytes()
+}
+
+/// Lists the models of the server that the environment names; nothing where there is none.
+const MODELS: &str = "models 2>/dev/null";
+/// The part of bash's script about `ask`.
+const BASH_ASK: &str = "        lastword__subcmd__ask)\n";
+
+/// The script with the models' names in the place of nothing, behind `--model` and `-m` of `ask`.
+fn in_bash(script: &str) -> String {
+    let Some((before, ask)) = script.split_once(BASH_ASK) else { return script.to_owned() };
+    let names = format!("COMPREPLY=( $(compgen -W \"$(lastword {MODELS})\" -- \"${{cur}}\") )");
+    let mut named = format!("{before}{BASH_ASK}");
+    let mut rest = ask;
+    for flag in ["                --model)\n", "                -m)\n"] {
+        let Some((start, end)) = rest.split_once(flag) else { continue };
+        named.push_str(start);
+        named.push_str(flag);
+        let Some((_, end)) = end.split_once('\n') else { continue };
+        named.push_str(&format!("                    {names}\n"));
+        rest = end;
+    }
+    named + rest
 }

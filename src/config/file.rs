@@ -72,6 +72,8 @@ pub struct ModelConfig {
     pub fallback: Option<String>,
     /// Tokens of its window: a conversation that is longer loses its oldest turns.
     pub context_tokens: Option<NonZeroU32>,
+    /// Whether it sees pictures; without a word they are sent, and its server may refuse them.
+    pub pictures: Option<bool>,
     /// The limit of an answer where the client sets none, in tokens.
     pub max_output_tokens: Option<NonZeroU32>,
     /// Fields of every request to the upstream; they beat the client's.

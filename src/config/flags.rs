@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::ask::{AskFlags, Shell, TailFlags};
+use super::ask::{AskFlags, ClientFlags, Shell, TailFlags};
 use super::keys::KeysCommand;
 
 /// With the commit that it was built from.
@@ -70,6 +70,8 @@ pub enum Command {
     /// Show a generation from its beginning, and follow it to its last word.
     #[command(after_help = TAIL_HELP)]
     Tail(TailFlags),
+    /// List the models of a server, a name each line, the default first.
+    Models(ClientFlags),
     /// Check the configuration, the database and every model, which is asked for one token.
     Check(Box<ServeFlags>),
     /// Make, list and end the keys that clients need.

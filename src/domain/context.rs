@@ -1,7 +1,7 @@
 //! The part of a conversation that a model gets: all that fits, cut at whole turns.
 use std::collections::HashSet;
 
-use super::prompt::{Message, Role, estimate_tokens};
+use super::prompt::{IMAGE_TOKENS, Message, Role, estimate_tokens};
 
 /// The messages for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,8 @@ fn first_kept(branch: &[Message], missing: u64, mut room: u64) -> usize {
 }
 
 fn cost(message: &Message) -> u64 {
-    estimate_tokens(&message.content)
+    let pictures = message.images.len() as u64;
+    estimate_tokens(&message.content) + pictures * IMAGE_TOKENS
 }
 
 fn is_system(message: &Message) -> bool {

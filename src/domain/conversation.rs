@@ -8,6 +8,7 @@ use super::event::{Failure, FinishReason, Status, Usage};
 use super::generation::Idempotency;
 use super::id::{ConversationId, GenerationId, MessageId, Tenant};
 use super::json::JsonObject;
+use super::picture::PictureId;
 use super::prompt::{self, Role};
 use super::transcript::{Answer, ToolCall};
 
@@ -39,6 +40,11 @@ pub enum Part {
         /// The text.
         text: String,
     },
+    /// A picture.
+    Image {
+        /// Which one, of those that are kept.
+        picture: PictureId,
+    },
 }
 
 impl Content {
@@ -57,10 +63,21 @@ impl Content {
         match self {
             Self::Text(text) => text.clone(),
             Self::Parts(parts) => {
-                let texts: Vec<&str> =
-                    parts.iter().map(|Part::Text { text }| text.as_str()).collect();
-                texts.join("\n")
+                let texts = parts.iter().filter_map(|part| match part {
+                    Part::Text { text } => Some(text.as_str()),
+                    Part::Image { .. } => None,
+                });
+                texts.collect::<Vec<&str>>().join("\n")
             }
+        }
+    }
+
+    /// Whether there is a picture in it.
+    #[must_use]
+    pub fn has_pictures(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::Parts(parts) => parts.iter().any(|part| matches!(part, Part::Image { .. })),
         }
     }
 }
@@ -241,6 +258,13 @@ impl NewMessage {
     #[must_use]
     pub fn text(role: Role, content: Content) -> Self {
         Self { role, content, said: None }
+    }
+
+    /// The message as a model is told it.
+    #[must_use]
+    pub fn whole(&self) -> prompt::Message {
+        let whole = self.said.as_deref().cloned();
+        whole.unwrap_or_else(|| prompt::Message::text(self.role, self.content.text()))
     }
 }
 

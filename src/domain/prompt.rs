@@ -9,6 +9,7 @@ pub use client_tool::{ClientTool, InputText, arguments_of, function_name, input_
 pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
 pub use parts::{Attachment, AttachmentKind, MessagePart, MessageParts, OwnPart, PartPlace};
 
+use super::picture::PictureId;
 use super::transcript::ToolCall;
 
 /// The author of a message.
@@ -134,6 +135,11 @@ impl Message {
     fn urls(&self) -> impl Iterator<Item = &String> {
         let images = self.images.iter().map(|image| &image.url);
         images.chain(self.attachments.iter().map(|attachment| &attachment.url))
+    }
+
+    /// The pictures in it that are kept here.
+    pub fn kept_pictures(&self) -> impl Iterator<Item = PictureId> {
+        self.images.iter().filter_map(|image| PictureId::of_url(&image.url))
     }
 
     /// Whether it is thinking that led to nothing.
@@ -302,7 +308,7 @@ pub fn current_reasoning(messages: &[Message]) -> Vec<Option<&str>> {
 
 /// About what Anthropic counts for a picture of the size to which it shrinks large ones, and for a
 /// page of a file.
-const IMAGE_TOKENS: u64 = 1600;
+pub const IMAGE_TOKENS: u64 = 1600;
 
 /// The usual rule of thumb for English text.
 pub const BYTES_PER_TOKEN: u64 = 4;

@@ -37,6 +37,8 @@ pub struct Model {
     pub fallback: Option<String>,
     /// Tokens of its window, the answer's included; a conversation is cut to it.
     pub context_tokens: Option<NonZeroU32>,
+    /// Whether it sees pictures; `None` where nobody has said.
+    pub pictures: Option<bool>,
     /// How an answer outlives its server.
     pub recovery: Recovery,
     /// The fate of an answer whose client goes away.

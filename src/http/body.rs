@@ -70,6 +70,16 @@ async fn read<T: Send + 'static>(
     parse: impl FnOnce(Bytes) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     check_type(request)?;
+    bytes(request, payload, limit, parse).await
+}
+
+/// The same for a body of any type.
+pub(super) async fn bytes<T: Send + 'static>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+    parse: impl FnOnce(Bytes) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     let coding = Coding::of(request)?;
     let mut share = Share::of(request);
     let bytes = collect(payload, limit, &mut share).await?;

@@ -9,6 +9,7 @@ mod dialects;
 mod events;
 mod generations;
 mod operation;
+mod pictures;
 pub(super) mod schemas;
 mod service;
 mod talk;
@@ -88,6 +89,7 @@ fn paths() -> Value {
     let all = generations::operations()
         .into_iter()
         .chain(conversations::operations())
+        .chain(pictures::operations())
         .chain(service::operations())
         .chain(admin::operations())
         .chain(dialects::operations())

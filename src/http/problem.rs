@@ -266,6 +266,10 @@ impl From<StartError> for Problem {
         let detail = error.to_string();
         match error {
             StartError::UnknownModel => Self::unprocessable("unknown_model", detail),
+            StartError::CannotSee(_) => {
+                Self::unprocessable("pictures_not_supported", detail).with("field", "model")
+            }
+            StartError::NoPicture(_) => Self::unprocessable("picture_not_found", detail),
             StartError::KeyReused => Self::unprocessable("idempotency_key_reused", detail),
             StartError::Overloaded => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(5)

@@ -7,6 +7,7 @@ use super::generations::Generations;
 use super::leases::Leases;
 use super::operations::Operations;
 use super::ownership::Ownership;
+use super::pictures::Pictures;
 use super::request_reads::RequestReads;
 use super::upkeep::Upkeep;
 use crate::domain::id::{GenerationId, Seq, Tenant};
@@ -28,6 +29,8 @@ pub struct Log {
     pub request_reads: Arc<dyn RequestReads>,
     /// The upkeep.
     pub upkeep: Arc<dyn Upkeep>,
+    /// The pictures.
+    pub pictures: Arc<dyn Pictures>,
     /// The operator's view of all tenants.
     pub operations: Arc<dyn Operations>,
 }

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::append_cache::AppendCache;
 use super::conversations::PgConversations;
 use super::operations::PgOperations;
+use super::pictures::PgPictures;
 use super::pool;
 use super::probe::Probe;
 use super::room;
@@ -81,6 +82,7 @@ impl PgLog {
             ownership: this.clone(),
             request_reads: this.clone(),
             upkeep: this,
+            pictures: Arc::new(PgPictures { log: self.clone() }),
             operations: Arc::new(PgOperations { log: self.clone() }),
         }
     }

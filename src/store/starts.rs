@@ -1,6 +1,7 @@
 //! A start is stored once, whatever is repeated.
 use sqlx::postgres::PgExecutor;
 
+use super::pictures;
 use super::rows::{self, error};
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
@@ -27,7 +28,9 @@ pub(super) async fn insert_generation(
            g.model, g.provider, to_char(g.created_at at time zone 'utc', \
              'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as created_at from g) columns), \
          reads as (insert into request_reads (generation_id, hash, reader) \
-           select g.id, $13, $14 from g where $13 is not null) \
+           select g.id, $13, $14 from g where $13 is not null), \
+         named as (insert into picture_uses (tenant, hash, generation_id) \
+           select $2, hash, g.id from g, unnest($15::bytea[]) hash) \
          insert into segments (generation_id, seq, last, epoch, at, lines) \
          select g.id, 1, 1, g.epoch, clock_timestamp(), '0 started ' || substr(started.data::text, 2) \
          from g, started returning seq, epoch, lines, null::bigint as doubled",
@@ -46,6 +49,7 @@ pub(super) async fn insert_generation(
     .bind(new.key.map(|(id, _)| id.0))
     .bind(new.request_hash.as_deref())
     .bind(process)
+    .bind(pictures::named_outside(new))
     .fetch_optional(executor)
     .await
     .map_err(error)?;

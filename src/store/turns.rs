@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::append;
 use super::conversations::PgConversations;
+use super::pictures;
 use super::rows::{GENERATION, checked_json, error};
 use super::starts::insert_generation;
 use crate::domain::conversation::{NewMessage, Turn};
@@ -165,6 +166,7 @@ pub(super) async fn insert_messages(
         .execute(&mut *connection)
         .await
         .map_err(error)?;
+        pictures::name(connection, at, *id, said).await?;
         parent = Some(*id);
     }
     Ok(())

@@ -16,6 +16,7 @@ impl Upkeep for PgLog {
     async fn retain(&self, days: u32) -> Result<u64, LogError> {
         answered(async {
             self.forget_request_reads().await?;
+            self.forget_pictures().await?;
             let mut connection = self.workers.acquire().await.map_err(error)?;
             let missing = partitions::ensure(&mut connection).await.map_err(error)?;
             segments::forget_doubled(&mut connection, days).await.map_err(error)?;

@@ -24,10 +24,10 @@ fn program(args: &[&str]) -> Command {
 }
 
 /// Its exit code, its standard output and its standard error.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {
@@ -37,7 +37,7 @@ impl From<Output> for Said {
     }
 }
 
-async fn run(args: &[&str]) -> Said {
+pub(crate) async fn run(args: &[&str]) -> Said {
     timeout(PATIENCE, program(args).output()).await.expect("it ends").unwrap().into()
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn demo() -> Model {
         fallback: None,
         context_tokens: None,
         recovery: Recovery::default(),
+        pictures: None,
         disconnect: lastword::engine::DisconnectPolicy::default(),
     }
 }

@@ -184,7 +184,7 @@ fn candidate(port: u16) -> Candidate {
 fn found(name: &str) -> Found {
     let (server, context_tokens) = (None, None);
     let (name, continuation) = (name.into(), Continuation::None);
-    Found { name, server, continuation, context_tokens, continues_all: false }
+    Found { name, server, continuation, context_tokens, pictures: None, continues_all: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

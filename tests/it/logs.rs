@@ -21,6 +21,11 @@ async fn a_line_a_request_and_a_line_a_generation() {
     assert_whole(&server.client.all(&id, 0).await);
     server.client.get("/v1/nowhere?words=PLANTED").await;
     server.client.get("/healthz").await;
+    let page = server.client.http.get(&server.client.base).header("accept", "text/html");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    for file in page.split('"').filter(|part| part.starts_with("/static/")) {
+        assert_eq!(server.client.get(file).await.status(), 200, "{file}");
+    }
     assert!(server.terminate().await.success());
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(!text.contains("PLANTED"), "{text}");
@@ -47,8 +52,9 @@ async fn a_line_a_request_and_a_line_a_generation() {
         ("POST", "/v1/generations", 201),
         ("GET", "/v1/generations/{id}/events", 200),
         ("GET", "unknown", 404),
+        ("GET", "/", 200),
     ];
-    assert_eq!(requests, expected, "what is asked every second is left out");
+    assert_eq!(requests, expected, "what is asked every second and the page's files are left out");
     let events = |line: &&&Value| line["route"] == "/v1/generations/{id}/events";
     let requests = of("request");
     let stream = requests.iter().find(events).unwrap();

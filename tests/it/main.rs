@@ -119,6 +119,8 @@ mod partner;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod pictures;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod process;
@@ -176,6 +178,8 @@ mod startup;
 mod statuses;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod timeouts;
 #[cfg(test)]

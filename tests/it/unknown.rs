@@ -10,6 +10,7 @@ use lastword::ports::{Address, Orphans};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::client::PATIENCE;
 use crate::eventually::eventually;
 use crate::fence::engine;
 use crate::harness::{TestApp, config};

@@ -94,11 +94,11 @@ test('what is no text, or too much, is refused by name, and the rest stays', asy
   const page = await openPage(await servers.first());
   const problem = page.locator('#problem');
   await give(page, 'drop', [{ name: 'ok.txt', content: 'fine' }, { name: 'photo.png', type: 'image/png', content: PNG }]);
-  await problem.getByText('photo.png is a picture. Models get text from this page: pictures cannot be sent.').waitFor();
+  await problem.getByText('photo.png is a picture, and the model demo cannot see pictures.').waitFor();
   assert.deepEqual(await names(page), ['ok.txt']);
   // The name does not matter.
   await give(page, 'paste', [{ name: 'notes.txt', type: 'text/plain', content: PNG }]);
-  await problem.getByText('notes.txt is a picture.').waitFor();
+  await problem.getByText('notes.txt is a picture, and').waitFor();
   await give(page, 'paste', [{ name: 'a.pdf', content: [0x25, 0x50, 0x44, 0x46, 0, 1, 0xff, 0xfe] }]);
   await problem.getByText('a.pdf is no text file.').waitFor();
   await give(page, 'drop', [{ name: 'empty.txt', content: '' }]);

@@ -10,6 +10,7 @@ use crate::domain::conversation::{
     NewMessage, ParentAsked, Turn, TurnAsked, TurnPosition, title_of,
 };
 use crate::domain::entry::Entry;
+use crate::domain::event::Event;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
@@ -78,6 +79,8 @@ impl Engine {
         let ground = self.ground(&at, asked, room).await?;
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
         new.place = Some(TurnPosition { conversation: at.id, parent: answered });
+        let blind = model.pictures == Some(false);
+        let unseen = blind && ground.context.messages.iter().any(|m| !m.images.is_empty());
         let context = for_model(ground.context, ground.system, asked, room);
         new.request.prompt.messages = context.messages;
         let first_question = asked.messages.iter().find(|m| m.role == Role::User);
@@ -86,8 +89,8 @@ impl Engine {
             messages: ids.iter().copied().zip(asked.messages.iter().cloned()).collect(),
             expected_leaf: ground.expected_leaf,
             concurrent: asked.concurrent,
-            title: first_question.and_then(|m| title_of(&m.content.text())),
-            first: (context.left_out > 0).then(|| cut(context.left_out)).into_iter().collect(),
+            title: first_question.and_then(title),
+            first: numbered(context.left_out, unseen),
         };
         Ok(self.conversations().begin(new, &turn).await?)
     }
@@ -153,15 +156,10 @@ pub(super) fn for_model(
     asked: &TurnAsked,
     room: u64,
 ) -> context::Context {
-    let said = asked.messages.iter().map(as_prompt);
+    let said = asked.messages.iter().map(NewMessage::whole);
     let mut branch: Vec<Message> = before.messages.into_iter().chain(said).collect();
     without_open_calls(&mut branch);
     fit(asked.system.clone().or(system), branch, before.missing, room)
-}
-
-fn as_prompt(said: &NewMessage) -> Message {
-    let whole = said.said.as_deref().cloned();
-    whole.unwrap_or_else(|| Message::text(said.role, said.content.text()))
 }
 
 /// Takes out the calls that no tool has answered: no model's server takes these.
@@ -172,9 +170,26 @@ fn without_open_calls(branch: &mut [Message]) {
     }
 }
 
+/// A name for a conversation that begins with this.
+fn title(question: &NewMessage) -> Option<String> {
+    let pictures = question.content.has_pictures().then(|| "Picture".to_owned());
+    title_of(&question.content.text()).or(pictures)
+}
+
+/// The notices of what the model is not told, right behind `started`.
+fn numbered(left_out: u64, unseen: bool) -> Vec<Entry> {
+    let cut = (left_out > 0).then(|| cut(left_out));
+    let unseen = unseen.then(|| {
+        let text = "this model cannot see the earlier pictures: it is told that they were there";
+        notice("pictures_left_out", text)
+    });
+    let notices = cut.into_iter().chain(unseen);
+    (2..).zip(notices).map(|(seq, n)| Entry::encode(Seq(seq), &n).by(Epoch::FIRST)).collect()
+}
+
 /// The notice that a context was cut.
-fn cut(left_out: u64) -> Entry {
+fn cut(left_out: u64) -> Event {
     let messages = if left_out == 1 { "message" } else { "messages" };
     let text = format!("{left_out} older {messages} did not fit into the model's context");
-    Entry::encode(Seq(2), &notice("context_cut", &text)).by(Epoch::FIRST)
+    notice("context_cut", &text)
 }

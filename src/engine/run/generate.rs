@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::ready;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, future::ready};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -224,9 +223,10 @@ impl Generation {
             why = &mut stop => return Attempted::Stopped(why),
             named = self.name_answer() => named,
         };
-        let Ok(named) = named else { return Attempted::LogOutage };
+        let told = self.told().await;
+        let (Ok(named), Ok(prompt)) = (named, told) else { return Attempted::LogOutage };
         let attempt = Attempt {
-            prompt: self.request.prompt.clone(),
+            prompt,
             so_far: self.transcript.answer.text.clone(),
             resume: if named.is_some() { None } else { self.resume() },
             trace: spans::upstream(self),

@@ -16,6 +16,7 @@ use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{self, BackgroundResponse, Idempotency, NewGeneration, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
+use crate::domain::picture::PictureId;
 use crate::domain::prompt::{PromptError, estimate_tokens};
 use crate::domain::transcript::Transcript;
 use crate::engine::Engine;
@@ -82,6 +83,12 @@ pub enum StartError {
     /// It is more than the key may ask for.
     #[error(transparent)]
     KeyLimits(#[from] PromptError),
+    /// The model takes no pictures.
+    #[error("the model `{0}` cannot see pictures")]
+    CannotSee(String),
+    /// The tenant has no such picture.
+    #[error("there is no picture {0}: send it first, to `/v1/pictures`")]
+    NoPicture(PictureId),
     /// The server is about to stop.
     #[error("the server is about to stop")]
     Draining,
@@ -128,6 +135,7 @@ impl Engine {
         }
         let model = self.models().find(Some(&start.request.model)).cloned();
         let model = model.ok_or(StartError::UnknownModel)?;
+        self.check_pictures(&start, &model).await?;
         let engine = self.clone();
         let task = self.inner.tasks.spawn(async move { engine.store(start, model).await });
         task.await.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()).into()))

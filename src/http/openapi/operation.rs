@@ -116,6 +116,23 @@ impl Operation {
             .refuses(422, &["out_of_range", "invalid_character"])
     }
 
+    /// A body of at most so many bytes that is no JSON.
+    pub(super) fn file(mut self, text: &str, bytes: usize) -> Self {
+        let schema = json!({ "type": "string", "format": "binary" });
+        self.object.insert(
+            "requestBody".into(),
+            json!({
+                "required": true,
+                "description": format!("{text}, of at most {bytes} bytes"),
+                "content": { "application/octet-stream": { "schema": schema } },
+            }),
+        );
+        self.refuses(400, &["invalid_body"])
+            .refuses(408, &["request_timeout"])
+            .refuses(413, &["payload_too_large"])
+            .refuses(415, &["unsupported_content_encoding"])
+    }
+
     /// An answer in JSON.
     pub(super) fn answers(self, status: u16, text: &str, schema: &str) -> Self {
         self.with(status, text, "application/json", reference(schema))

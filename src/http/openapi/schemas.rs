@@ -13,6 +13,7 @@ pub(in crate::http) fn all() -> Map<String, Value> {
     let mut all = Map::new();
     all.extend(events::schemas());
     all.extend(talk::schemas());
+    all.extend(super::pictures::schemas());
     all.extend(starts());
     all.extend(generations());
     all.extend(access());
@@ -107,7 +108,7 @@ fn starts() -> Vec<Named> {
         "description": "a text, or parts",
         "anyOf": [
             { "type": "string" },
-            { "type": "array", "items": { "anyOf": [{ "type": "string" }, reference("TextPart")] } },
+            { "type": "array", "items": super::pictures::part_or_text() },
         ],
     });
     let message = object(
@@ -311,6 +312,10 @@ fn model() -> Value {
             ("continuation", string()),
         ],
         [
+            (
+                "pictures",
+                json!({ "type": "boolean", "description": "whether it sees pictures, where it is known" }),
+            ),
             (
                 "context_length",
                 json!({ "type": "integer", "description": "the window in tokens, where it is known" }),

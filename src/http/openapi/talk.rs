@@ -17,7 +17,7 @@ fn system() -> Value {
 }
 
 fn content() -> Value {
-    json!({ "anyOf": [{ "type": "string" }, list(reference("TextPart"))] })
+    json!({ "anyOf": [{ "type": "string" }, list(super::pictures::part())] })
 }
 
 pub(super) fn schemas() -> Vec<Named> {

@@ -7,6 +7,7 @@ pub(super) mod generation;
 pub(crate) mod generations;
 pub(super) mod models;
 pub(crate) mod object;
+pub(crate) mod pictures;
 pub(crate) mod prompt;
 pub(crate) mod shares;
 
@@ -29,7 +30,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(endpoint("/v1/generations/{id}/cancel").post(generation::cancel))
         .service(endpoint("/v1/generations/{id}/continue").post(continued::start))
         .service(endpoint("/v1/generations/{id}/tickets").post(generation_ticket))
+        .service(endpoint("/v1/pictures").post(pictures::keep))
+        .service(endpoint("/v1/pictures/{picture}").get(pictures::get))
         .service(endpoint("/v1/shared/{token}").get(shares::get))
+        .service(endpoint("/v1/shared/{token}/pictures/{picture}").get(pictures::shared))
         .service(endpoint("/v1/shared/{token}/events").stream(shares::follow));
     // OpenAI's clients know these paths, too.
     let shared = [

@@ -1,5 +1,6 @@
 //! Model servers on this machine: looked for on the loopback only, with no key, through no proxy
 //! and behind no redirect.
+mod sight;
 mod windows;
 
 use std::num::NonZeroU32;
@@ -55,6 +56,8 @@ pub struct Found {
     pub continuation: Continuation,
     /// Tokens of its window.
     pub context_tokens: Option<NonZeroU32>,
+    /// Whether it sees pictures; `None` where the server does not say.
+    pub pictures: Option<bool>,
     /// Whether its grammars run over a text that is sent, and thoughts that broke off are gone on
     /// with.
     pub continues_all: bool,
@@ -129,6 +132,7 @@ async fn add(http: &reqwest::Client, address: &str, candidate: &Candidate, all: 
         if !candidate.is_shared() {
             windows::fill(http, address, all).await;
         }
+        sight::fill(http, address, all).await;
         if all.iter().any(|model| model.continues_all) && has_streams(http, address).await {
             for model in all.iter_mut().filter(|model| model.continues_all) {
                 model.continuation = Continuation::ProviderResume;
@@ -190,7 +194,8 @@ fn found(name: &str, item: &Value) -> Found {
     let window = window.iter().find_map(|path| item.pointer(path)?.as_u64());
     let context_tokens = window.and_then(|n| NonZeroU32::new(u32::try_from(n).ok()?));
     let continues_all = server == Some("llama.cpp");
-    Found { name: name.to_owned(), server, continuation, context_tokens, continues_all }
+    let pictures = None;
+    Found { name: name.to_owned(), server, continuation, context_tokens, pictures, continues_all }
 }
 
 #[cfg(test)]

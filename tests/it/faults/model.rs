@@ -59,6 +59,7 @@ async fn a_generation_whose_task_panics_is_taken_up_again() {
         fallback: None,
         context_tokens: None,
         recovery: lastword::engine::Recovery::default(),
+        pictures: None,
         disconnect: lastword::engine::DisconnectPolicy::default(),
     };
     app.engine.set_models(Models::new(vec![model], "fragile".into()));

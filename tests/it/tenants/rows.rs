@@ -128,7 +128,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     alike("POST /v1/conversations/{id}/shares", PLAIN),
     alike("DELETE /v1/conversations/{id}/shares", PLAIN),
+    nothing("POST /v1/pictures", "what is sent is the caller's"),
+    alike("GET /v1/pictures/{picture}", PLAIN),
     alike("GET /v1/shared/{token}", PLAIN),
+    alike("GET /v1/shared/{token}/pictures/{picture}", PLAIN),
     alike("GET /v1/shared/{token}/events", &[("", "", 404), ("?after=2", "", 404)]),
     alike(
         "POST /v1/responses",

@@ -30,6 +30,9 @@ pub(crate) fn one(model: &Model, default: &str) -> Value {
         "continues": model.continuation().is_possible(),
         "continuation": model.continuation().as_str(),
     });
+    if let Some(sees) = model.pictures {
+        one["pictures"] = sees.into();
+    }
     // The window, under the names that OpenRouter's and vLLM's clients look for.
     if let Some(tokens) = model.context_tokens {
         one["context_length"] = tokens.get().into();

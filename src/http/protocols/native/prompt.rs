@@ -9,7 +9,8 @@ use super::object::Object;
 use crate::domain::conversation::{Content, NewMessage, ParentAsked, Part, TurnAsked};
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::json::JsonObject;
-use crate::domain::prompt::{Message, Parameters, Prompt, PromptError, Role};
+use crate::domain::picture::PictureId;
+use crate::domain::prompt::{Image, Message, MessageParts, Parameters, Prompt, PromptError, Role};
 use crate::engine::StartError;
 use crate::http::problem::Problem;
 use crate::http::proper_id;
@@ -45,29 +46,54 @@ struct WireMessage {
     content: Texts,
 }
 
-/// A string, or an array of strings or of `{"type":"text","text":…}` parts.
+/// A string, or an array of strings or of parts: `{"type":"text","text":…}`,
+/// `{"type":"image","picture":…}`.
 #[derive(Debug)]
 enum Texts {
     One(String),
-    Several(Vec<String>),
+    Several(Vec<Part>),
 }
 
 impl Texts {
-    fn list(self) -> Vec<String> {
+    /// The texts of `stop`.
+    fn list(self) -> Result<Vec<String>, Problem> {
+        let text = |part| match part {
+            Part::Text { text } => Ok(text),
+            Part::Image { .. } => {
+                let detail = "`stop` is a text, or texts";
+                Err(Problem::unprocessable("unsupported_value", detail).with("field", "stop"))
+            }
+        };
         match self {
-            Self::One(text) => vec![text],
-            Self::Several(texts) => texts,
+            Self::One(text) => Ok(vec![text]),
+            Self::Several(parts) => parts.into_iter().map(text).collect(),
         }
     }
 
     fn content(self) -> Content {
         match self {
             Self::One(text) => Content::Text(text),
-            Self::Several(texts) => {
-                Content::Parts(texts.into_iter().map(|text| Part::Text { text }).collect())
-            }
+            Self::Several(parts) => Content::Parts(parts),
         }
     }
+}
+
+/// The message that a client adds; one with pictures is kept as a model is told it, too.
+fn added(role: Role, content: Content) -> NewMessage {
+    let message = NewMessage::text(role, content);
+    let Content::Parts(all) = &message.content else { return message };
+    if !message.content.has_pictures() {
+        return message;
+    }
+    let mut parts = MessageParts::default();
+    for part in all {
+        match part {
+            Part::Text { text } => parts.text(text.clone()),
+            Part::Image { picture } => parts.image(Image { url: picture.url(), detail: None }),
+        }
+    }
+    let said = Some(Box::new(parts.message(role)));
+    NewMessage { said, ..message }
 }
 
 /// One element of a content array.
@@ -75,6 +101,7 @@ impl Texts {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum WirePart {
     Text { text: String },
+    Image { picture: PictureId },
 }
 
 impl<'de> Deserialize<'de> for Texts {
@@ -98,14 +125,14 @@ impl<'de> Visitor<'de> for TextsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Texts, A::Error> {
         let mut texts = Vec::new();
-        while let Some(TextOrPart(text)) = parts.next_element()? {
-            texts.push(text);
+        while let Some(TextOrPart(part)) = parts.next_element()? {
+            texts.push(part);
         }
         Ok(Texts::Several(texts))
     }
 }
 
-struct TextOrPart(String);
+struct TextOrPart(Part);
 
 impl<'de> Deserialize<'de> for TextOrPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -116,12 +143,14 @@ impl<'de> Deserialize<'de> for TextOrPart {
                 f.write_str("a string or a part such as {\"type\":\"text\",\"text\":\"…\"}")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOrPart, E> {
-                Ok(TextOrPart(text.into()))
+                Ok(TextOrPart(Part::Text { text: text.into() }))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TextOrPart, A::Error> {
-                let WirePart::Text { text } =
-                    WirePart::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(TextOrPart(text))
+                let part = WirePart::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(TextOrPart(match part {
+                    WirePart::Text { text } => Part::Text { text },
+                    WirePart::Image { picture } => Part::Image { picture },
+                }))
             }
         }
         deserializer.deserialize_any(OneVisitor)
@@ -138,8 +167,7 @@ impl StartBody {
     ) -> Result<(Request, Option<TurnAsked>), Problem> {
         let asked = place(self.conversation_id, self.parent_id, self.concurrent)?;
         let (said, mut names) = said(self.prompt, self.messages, asked.is_some())?;
-        let mut messages: Vec<Message> =
-            said.iter().map(|m| Message::text(m.role, m.content.text())).collect();
+        let mut messages: Vec<Message> = said.iter().map(NewMessage::whole).collect();
         if let Some(system) = &self.system {
             names.insert(0, "system".to_owned());
             messages.insert(0, Message::text(Role::System, system.as_str()));
@@ -154,7 +182,7 @@ impl StartBody {
             max_output_tokens: self.max_output_tokens,
             temperature: self.temperature,
             top_p: self.top_p,
-            stop: self.stop.map(Texts::list).unwrap_or_default(),
+            stop: self.stop.map(Texts::list).transpose()?.unwrap_or_default(),
             seed: self.seed,
             ..Parameters::default()
         };
@@ -203,10 +231,15 @@ fn said(
         }
         (None, Some(wire)) => {
             let names = (0..wire.len()).map(inside).collect();
-            let said: Vec<NewMessage> = wire
-                .into_iter()
-                .map(|Object(m)| NewMessage::text(m.role, m.content.content()))
-                .collect();
+            let said: Vec<NewMessage> =
+                wire.into_iter().map(|Object(m)| added(m.role, m.content.content())).collect();
+            let shows = |m: &NewMessage| m.role != Role::User && m.content.has_pictures();
+            if let Some(n) = said.iter().position(shows) {
+                let detail = "pictures come in messages of the user";
+                return Err(
+                    Problem::unprocessable("unsupported_value", detail).with("field", inside(n))
+                );
+            }
             if let Some(n) = said.iter().position(|m| m.role == Role::Tool) {
                 let detail = "answers of tools come over the OpenAI-compatible routes";
                 let field = format!("messages[{n}].role");

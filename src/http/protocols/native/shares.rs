@@ -80,7 +80,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         })))
 }
 
-fn nowhere() -> Problem {
+pub(super) fn nowhere() -> Problem {
     Problem::not_found(ViewError::Nowhere.to_string())
 }
 
@@ -90,7 +90,8 @@ fn shown(message: Message) -> Option<SharedMessage> {
         Role::System | Role::Developer | Role::Tool => return None,
     }
     // A call that a client stored by itself.
-    if message.said.is_some() && message.content.text().is_empty() {
+    let says_nothing = message.content.text().is_empty() && !message.content.has_pictures();
+    if message.said.is_some() && says_nothing {
         return None;
     }
     let answer = message.answer;

@@ -5,19 +5,21 @@ use std::num::NonZeroU32;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Found, body};
+use super::{Found, body, sight};
 
 /// Models that are asked about; each is a request.
 const MOST: usize = 32;
 
 /// Fills in the windows that the server at `address` tells.
 pub(super) async fn fill(http: &reqwest::Client, address: &str, models: &mut [Found]) {
-    let asked = join_all(models.iter().take(MOST).map(|model| set(http, address, &model.name)));
+    let asked = join_all(models.iter().take(MOST).map(|model| shown(http, address, &model.name)));
     let loaded = body(http.get(format!("{address}/api/ps")));
     let (set, loaded) = tokio::join!(asked, loaded);
     let loaded = loaded.unwrap_or_default();
-    for (model, set) in models.iter_mut().zip(set) {
-        model.context_tokens = of_loaded(&loaded, &model.name).or(set);
+    for (model, shown) in models.iter_mut().zip(set) {
+        let shown = shown.unwrap_or_default();
+        model.context_tokens = of_loaded(&loaded, &model.name).or(of_file(&shown));
+        model.pictures = sight::of_ollama(&shown);
     }
 }
 
@@ -31,11 +33,6 @@ fn of_loaded(loaded: &Value, name: &str) -> Option<NonZeroU32> {
 
 /// The window in the model's own file. Without it the server's default holds, which is nowhere
 /// told. The largest possible window of the model (`model_info`) is not the one that it gets.
-async fn set(http: &reqwest::Client, address: &str, name: &str) -> Option<NonZeroU32> {
-    let shown = http.post(format!("{address}/api/show")).json(&json!({ "model": name }));
-    of_file(&body(shown).await?)
-}
-
 fn of_file(shown: &Value) -> Option<NonZeroU32> {
     let lines = shown.get("parameters")?.as_str()?.lines();
     let mut words = lines.map(str::split_whitespace);
@@ -43,6 +40,10 @@ fn of_file(shown: &Value) -> Option<NonZeroU32> {
         (words.next()? == "num_ctx").then_some(())?;
         NonZeroU32::new(words.next()?.parse().ok()?)
     })
+}
+
+async fn shown(http: &reqwest::Client, address: &str, name: &str) -> Option<Value> {
+    body(http.post(format!("{address}/api/show")).json(&json!({ "model": name }))).await
 }
 
 fn tokens(value: &Value) -> Option<NonZeroU32> {
