@@ -63,10 +63,11 @@ real: ## Lose answers of real model servers at many places; POINTS=200 SERVERS=l
 fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 framer" passes options on
 	@scripts/fuzz $(ARGS)
 
-fidelity: ## Send each field of OpenAI's SDK through the program; docs/fidelity.md gets the table
-	@scripts/setup test
+fidelity: ## Send each field of OpenAI's SDK through the program; docs/fidelity.md gets the table. Then the heavier clients
+	@scripts/setup fidelity
 	cargo build --release
 	@scripts/fidelity
+	cargo test --release --test it -- --ignored without::
 
 open-responses: ## Run Open Responses' compliance tests of a checkout: SUITE=DIRECTORY
 	@scripts/setup run

@@ -141,6 +141,8 @@ mod remote;
 #[cfg(test)]
 mod repeats;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod resume;
@@ -192,6 +194,8 @@ mod upgrade;
 mod upstream;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod without;
 #[cfg(test)]
 mod wrong;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The body of `POST /v1/chat/completions`.
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role, arguments_of};
@@ -121,7 +121,7 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
         temperature: fields.take("temperature")?,
         top_p: fields.take("top_p")?,
         stop: stop.unwrap_or_default(),
-        seed: fields.take("seed")?,
+        seed: seed(fields)?,
         openai: OpenAiOnly {
             response_format: format.filter(|format| *format != json!({ "type": "text" })),
             reasoning_effort: fields.take("reasoning_effort")?,
@@ -130,6 +130,17 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
         },
         ..tooling(fields, elsewhere)?
     })
+}
+
+/// The seed, if it has at most 63 bits. A larger one goes up only in the client's own body.
+fn seed(fields: &mut Fields) -> Result<Option<i64>, Problem> {
+    match fields.take::<Number>("seed")? {
+        Some(seed) if seed.is_f64() => {
+            let detail = "`seed`: expected a whole number";
+            Err(Problem::unprocessable("invalid_type", detail).with("field", "seed"))
+        }
+        seed => Ok(seed.and_then(|seed| seed.as_i64())),
+    }
 }
 
 fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Message, Problem> {

@@ -1,0 +1,131 @@
+//! Situations that users of servers like this one reported, each reduced to a request.
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+use crate::raw::{Answer as Bytes, exchange, request};
+use crate::upstream::{Answer, Script};
+
+async fn post(app: &TestApp, path: &str, body: &str) -> Bytes {
+    let head = "Content-Type: application/json\r\n";
+    exchange(app.address, &request(&format!("POST {path}"), head, body.as_bytes())).await
+}
+
+/// Codex sends items of conversations whose `content` is null.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_items_content_may_be_null() {
+    let (app, upstream) = TestApp::scripted(Answer::sse().text("ok").complete(), |_| {}).await;
+    let ask = |items: Value| json!({ "model": "scripted", "input": items }).to_string();
+    let null = json!([{ "role": "user", "content": "a" },
+        { "type": "message", "role": "assistant", "content": null }, { "role": "user", "content": "b" }]);
+    let answer = post(&app, "/v1/responses", &ask(null)).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let sent = upstream.requests()[0].body["messages"].clone();
+    assert_eq!((&sent[0]["content"], &sent[2]["content"]), (&json!("a"), &json!("b")), "{sent}");
+    let absent = post(&app, "/v1/responses", &ask(json!([{ "role": "user" }]))).await;
+    assert_eq!(absent.json()["error"]["param"], "input[0].content", "absent is missing");
+    app.stop().await;
+}
+
+/// Google's servers put an error into a list.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_a_list_keeps_its_words() {
+    let list =
+        r#"[{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT"}}]"#;
+    let (app, _upstream) = TestApp::scripted(Answer::status(400).raw(list), |_| {}).await;
+    let ask = r#"{"model":"scripted","messages":[{"role":"user","content":"q"}]}"#;
+    let answer = post(&app, "/v1/chat/completions", ask).await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["message"]),
+        (400, &json!("API key not valid"))
+    );
+    app.stop().await;
+}
+
+/// Of several stop sequences, the model's server says which one it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_sequence_is_the_one_that_stopped_it() {
+    let delta = json!({ "stop_reason": "stop_sequence", "stop_sequence": "END" });
+    let usage = json!({ "output_tokens": 7 });
+    let script = Answer::sse().message_start().says(&["a"]);
+    let script =
+        script.message("message_delta", json!({ "delta": delta, "usage": usage })).message_stop();
+    let (app, _upstream) = TestApp::scripted(script, |config| {
+        config.models[0].provider = serde_json::from_value(json!("anthropic")).unwrap();
+    })
+    .await;
+    for stream in [false, true] {
+        let ask = json!({ "model": "scripted", "max_tokens": 9, "stop_sequences": ["STOP", "END"],
+            "messages": [{ "role": "user", "content": "q" }], "stream": stream });
+        let answer = post(&app, "/v1/messages", &ask.to_string()).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(text.contains(r#""stop_sequence":"END""#), "{text}");
+    }
+    app.stop().await;
+}
+
+/// A seed of 64 bits without a sign is the model's matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_may_have_64_bits() {
+    let (app, upstream) = TestApp::scripted(Answer::sse().text("ok").complete(), |_| {}).await;
+    let ask = r#"{"model":"scripted","messages":[{"role":"user","content":"q"}],"seed":18446744073709551615}"#;
+    assert_eq!(post(&app, "/v1/chat/completions", ask).await.status, 200);
+    assert_eq!(upstream.requests()[0].body["seed"], u64::MAX);
+    let wrong =
+        post(&app, "/v1/chat/completions", &ask.replace("18446744073709551615", "1.5")).await;
+    let error = &wrong.json()["error"];
+    assert_eq!(error["param"], "seed");
+    assert!(error["message"].as_str().unwrap().ends_with("a whole number"), "{error}");
+    app.stop().await;
+}
+
+/// Other servers' shapes of calls: an index that begins at 1 or is taken twice, an id with every
+/// piece, no id, empty arguments.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_every_servers_shape_arrive() {
+    let call = |index: u32, id: Value, name: &str, arguments: &str| {
+        json!({ "index": index, "id": id, "type": "function",
+            "function": { "name": name, "arguments": arguments } })
+    };
+    let shapes: [(Vec<Value>, &[(&str, &str)]); 5] = [
+        (
+            vec![call(1, json!("a"), "f", "{}"), call(3, json!("b"), "g", "{}")],
+            &[("f", "{}"), ("g", "{}")],
+        ),
+        (
+            vec![call(0, json!("a"), "f", "{}"), call(0, json!("b"), "g", "{}")],
+            &[("f", "{}"), ("g", "{}")],
+        ),
+        (vec![call(0, json!("a"), "f", "{"), call(0, json!("a"), "f", "}")], &[("f", "{}")]),
+        (vec![call(0, Value::Null, "f", "{}")], &[("f", "{}")]),
+        (vec![call(0, json!("a"), "f", "")], &[("f", "")]),
+    ];
+    let script =
+        |_: &crate::upstream::Request, number: usize, shapes: &[(Vec<Value>, &[(&str, &str)])]| {
+            let answer = Answer::sse();
+            let calls = shapes[number].0.iter();
+            calls
+                .fold(answer, |answer, call| answer.delta(&json!({ "tool_calls": [call] })))
+                .finish("tool_calls")
+                .done()
+        };
+    let played = shapes.clone();
+    let script = Script::with(move |request, number| script(request, number, &played));
+    let (app, _upstream) = TestApp::scripted(script, |_| {}).await;
+    for (_, expected) in shapes {
+        let ask = r#"{"model":"scripted","messages":[{"role":"user","content":"q"}]}"#;
+        let answer = post(&app, "/v1/chat/completions", ask).await.json();
+        let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap().clone();
+        let got: Vec<_> = calls
+            .iter()
+            .map(|c| {
+                (
+                    c["function"]["name"].as_str().unwrap(),
+                    c["function"]["arguments"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(got, expected, "{answer}");
+        assert!(calls.iter().all(|call| !call["id"].as_str().unwrap().is_empty()), "{answer}");
+    }
+    app.stop().await;
+}
