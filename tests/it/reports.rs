@@ -129,3 +129,47 @@ async fn calls_of_every_servers_shape_arrive() {
     }
     app.stop().await;
 }
+
+/// Values that other servers take are for the model's server to judge.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_other_servers_take_go_up_as_they_came() {
+    let (app, upstream) = TestApp::scripted(Answer::sse().text("ok").complete(), |_| {}).await;
+    let user = json!({ "role": "user", "content": "q" });
+    let call =
+        json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": null } });
+    let calls = json!([user, { "role": "assistant", "content": null, "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": "1" }]);
+    let function = json!({ "function": { "name": "f" } });
+    for (name, value) in [
+        ("max_tokens", json!(-1)),
+        ("max_completion_tokens", json!(100.0)),
+        ("stop", json!("")),
+        ("tools", json!([{ "googleSearch": {} }, function])),
+        ("messages", calls),
+        (
+            "messages",
+            json!([{ "role": "user", "content": "a" }, { "role": "user", "content": "" }]),
+        ),
+    ] {
+        let mut ask = json!({ "model": "scripted", "messages": [user] });
+        ask[name] = value.clone();
+        let answer = post(&app, "/v1/chat/completions", &ask.to_string()).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.json());
+        let sent = upstream.requests().pop().unwrap();
+        assert_eq!(sent.body[name].to_string(), value.to_string(), "as it came");
+    }
+    let blank =
+        json!({ "model": "scripted", "messages": [{ "role": "system", "content": "" }, user] });
+    assert_eq!(post(&app, "/v1/chat/completions", &blank.to_string()).await.status, 200);
+    let any = json!({ "model": "scripted", "messages": [user], "tools": [function], "tool_choice": "any" });
+    assert_eq!(post(&app, "/v1/chat/completions", &any.to_string()).await.status, 200);
+    for (name, value) in
+        [("max_tokens", json!(1.5)), ("max_tokens", json!(-2)), ("max_tokens", json!("1"))]
+    {
+        let mut ask = json!({ "model": "scripted", "messages": [user] });
+        ask[name] = value;
+        let refused = post(&app, "/v1/chat/completions", &ask.to_string()).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(name)));
+    }
+    app.stop().await;
+}
