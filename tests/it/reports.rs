@@ -78,52 +78,45 @@ async fn a_seed_may_have_64_bits() {
     app.stop().await;
 }
 
+/// Calls as they come from a server, and the names and arguments that are right.
+type Shape = (Vec<Value>, Vec<(&'static str, &'static str)>);
+
 /// Other servers' shapes of calls: an index that begins at 1 or is taken twice, an id with every
 /// piece, no id, empty arguments.
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_of_every_servers_shape_arrive() {
+fn shapes() -> Vec<Shape> {
     let call = |index: u32, id: Value, name: &str, arguments: &str| {
         json!({ "index": index, "id": id, "type": "function",
             "function": { "name": name, "arguments": arguments } })
     };
-    let shapes: [(Vec<Value>, &[(&str, &str)]); 5] = [
-        (
-            vec![call(1, json!("a"), "f", "{}"), call(3, json!("b"), "g", "{}")],
-            &[("f", "{}"), ("g", "{}")],
-        ),
-        (
-            vec![call(0, json!("a"), "f", "{}"), call(0, json!("b"), "g", "{}")],
-            &[("f", "{}"), ("g", "{}")],
-        ),
-        (vec![call(0, json!("a"), "f", "{"), call(0, json!("a"), "f", "}")], &[("f", "{}")]),
-        (vec![call(0, Value::Null, "f", "{}")], &[("f", "{}")]),
-        (vec![call(0, json!("a"), "f", "")], &[("f", "")]),
-    ];
-    let script =
-        |_: &crate::upstream::Request, number: usize, shapes: &[(Vec<Value>, &[(&str, &str)])]| {
-            let answer = Answer::sse();
-            let calls = shapes[number].0.iter();
-            calls
-                .fold(answer, |answer, call| answer.delta(&json!({ "tool_calls": [call] })))
-                .finish("tool_calls")
-                .done()
-        };
-    let played = shapes.clone();
-    let script = Script::with(move |request, number| script(request, number, &played));
+    let two = vec![("f", "{}"), ("g", "{}")];
+    vec![
+        (vec![call(1, json!("a"), "f", "{}"), call(3, json!("b"), "g", "{}")], two.clone()),
+        (vec![call(0, json!("a"), "f", "{}"), call(0, json!("b"), "g", "{}")], two),
+        (vec![call(0, json!("a"), "f", "{"), call(0, json!("a"), "f", "}")], vec![("f", "{}")]),
+        (vec![call(0, Value::Null, "f", "{}")], vec![("f", "{}")]),
+        (vec![call(0, json!("a"), "f", "")], vec![("f", "")]),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_every_servers_shape_arrive() {
+    let script = Script::with(|_, number| {
+        let (calls, _) = shapes().swap_remove(number);
+        let delta = |answer: Answer, call: &Value| answer.delta(&json!({ "tool_calls": [call] }));
+        calls.iter().fold(Answer::sse(), delta).finish("tool_calls").done()
+    });
     let (app, _upstream) = TestApp::scripted(script, |_| {}).await;
-    for (_, expected) in shapes {
+    for (_, expected) in shapes() {
         let ask = r#"{"model":"scripted","messages":[{"role":"user","content":"q"}]}"#;
         let answer = post(&app, "/v1/chat/completions", ask).await.json();
-        let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap().clone();
-        let got: Vec<_> = calls
-            .iter()
-            .map(|c| {
-                (
-                    c["function"]["name"].as_str().unwrap(),
-                    c["function"]["arguments"].as_str().unwrap(),
-                )
-            })
-            .collect();
+        let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap();
+        let said = |call: &Value| -> (String, String) {
+            let function = &call["function"];
+            let word = |name: &str| function[name].as_str().unwrap().to_owned();
+            (word("name"), word("arguments"))
+        };
+        let got: Vec<_> = calls.iter().map(said).collect();
+        let expected: Vec<_> = expected.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
         assert_eq!(got, expected, "{answer}");
         assert!(calls.iter().all(|call| !call["id"].as_str().unwrap().is_empty()), "{answer}");
     }

@@ -32,7 +32,7 @@ pub(super) fn clean(value: &Value) -> Value {
             Value::Object(kept)
         }
         Value::String(text) => Value::String(without_our_id(text)),
-        _ => value.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) fn differences(
                 .collect()
         }
         // Numbers as they are written: 1.0 is not 1.
-        (one, two) if one.to_string() == two.to_string() => Vec::new(),
+        (one, two) if format!("{one}") == format!("{two}") => Vec::new(),
         _ => here(),
     }
 }
