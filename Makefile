@@ -73,10 +73,11 @@ fuzz: ## Try the properties with made-up input; ARGS="--minutes 2 --seed 7 frame
 	@scripts/fuzz $(ARGS)
 
 fidelity: ## Send each field of OpenAI's and Anthropic's SDKs through the program; docs/fidelity.md gets the tables
-	@scripts/setup test
+	@scripts/setup fidelity
 	cargo build --release
 	@scripts/fidelity
 	@scripts/fidelity-anthropic
+	cargo test --release --test it -- --ignored without::
 
 open-responses: ## Run Open Responses' compliance tests of a checkout: SUITE=DIRECTORY
 	@scripts/setup run

@@ -24,4 +24,5 @@ mod shared_str;
 pub mod source;
 pub mod trace;
 pub mod transcript;
+pub mod upstream_words;
 pub mod utf8;

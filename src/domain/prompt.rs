@@ -233,9 +233,15 @@ impl Prompt {
         parameters: Parameters,
         limit: usize,
     ) -> Result<Self, PromptError> {
+        let says_something = messages.iter().any(|message| !message.is_empty());
         for (n, message) in messages.iter().enumerate() {
-            // A model may have said nothing, and a tool have nothing to say.
-            let may_be_blank = matches!(message.role, Role::Assistant | Role::Tool);
+            // A model may have said nothing, and a tool have nothing to say. A person may send an
+            // empty turn beside others, which is for the model to judge.
+            let may_be_blank = match message.role {
+                Role::Assistant | Role::Tool => true,
+                Role::User => says_something,
+                Role::System | Role::Developer => false,
+            };
             let blank = message.is_empty() && !may_be_blank;
             check_text(|| format!("messages[{n}].content"), &message.content, blank)?;
             for text in message.more_texts() {

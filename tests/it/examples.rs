@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::client::{PATIENCE, text};
 use crate::harness::TestApp;
+use crate::upstream::Answer;
 
 #[expect(dead_code, reason = "its own main")]
 #[path = "../../examples/follow.rs"]
@@ -162,5 +163,60 @@ async fn rust() {
     };
     follow::follow(&app.client.base, PROMPT, told).await.unwrap();
     assert_eq!((heard, seqs), (said, (1..=82).collect()));
+    app.stop().await;
+}
+
+/// An answer with everything that is newer than the examples: thinking, vendor's fields, log
+/// probabilities, a picture of 400 KB, other choices, a notice.
+fn vendors_answer() -> Answer {
+    let picture = format!("data:image/png;base64,{}", "A".repeat(400_000));
+    let images = json!([{ "type": "image_url", "image_url": { "url": picture } }]);
+    let logprobs = json!({ "content": [{ "token": "Hel", "logprob": -0.5, "top_logprobs": [] }] });
+    let choice =
+        |more: Value| json!({ "system_fingerprint": "fp", "provider": "x", "choices": [more] });
+    Answer::sse()
+        .delta(&json!({ "reasoning_content": "hm", "reasoning_details": [{ "type": "x" }] }))
+        .data(
+            &choice(json!({ "index": 0, "delta": { "content": "Hel" }, "logprobs": logprobs }))
+                .to_string(),
+        )
+        .data(&choice(json!({ "index": 1, "delta": { "content": "other" } })).to_string())
+        .delta(&json!({ "images": images }))
+        .text("lo")
+        .complete()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_newer_than_an_example_is_passed_over() {
+    let (app, _upstream) = TestApp::scripted(vendors_answer(), |_| {}).await;
+    let id = app.client.start_prompt("hi").await;
+    let events = app.client.all(&id, 0).await;
+    assert!(events.iter().any(|event| event.name == "extra"), "there is something newer");
+    let examples = [
+        (root(".simulators/python/bin/python"), vec![root("examples/follow.py")]),
+        ("node".into(), vec![root("examples/follow-fetch.mjs")]),
+        (
+            "node".into(),
+            vec!["--experimental-eventsource".into(), root("examples/follow-eventsource.mjs")],
+        ),
+    ];
+    for (program, arguments) in examples {
+        let mut example = Command::new(program);
+        example.args(arguments).arg("hi").env("LASTWORD_SERVER", &app.client.base);
+        example.env_remove("LASTWORD_API_KEY").stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(PATIENCE, example.output()).await.expect("it ends").unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.contains("[completed]"), "{error}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "Hello");
+    }
+    let (mut heard, mut seqs) = (String::new(), Vec::new());
+    let told = |event: Value| {
+        seqs.push(event["seq"].as_u64().unwrap());
+        if event["type"] == "delta" {
+            heard.push_str(event["text"].as_str().unwrap());
+        }
+    };
+    follow::follow(&app.client.base, "hi", told).await.unwrap();
+    assert_eq!((heard.as_str(), seqs), ("Hello", (1..=events.len() as u64).collect()));
     app.stop().await;
 }

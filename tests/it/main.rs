@@ -53,6 +53,7 @@ mod eventually;
 mod examples;
 #[cfg(test)]
 mod extras;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod faults;
@@ -68,6 +69,7 @@ mod hand_over;
 mod harness;
 #[cfg(test)]
 mod history;
+#[cfg(test)]
 mod horizon;
 #[cfg(test)]
 mod instances;
@@ -147,6 +149,8 @@ mod remote;
 #[cfg(test)]
 mod repeats;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod resume;
@@ -200,6 +204,8 @@ mod upgrade;
 mod upstream;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod without;
 #[cfg(test)]
 mod wrong;
 #[cfg(test)]

@@ -101,7 +101,7 @@ async fn references_are_bounded_in_number_and_in_size() {
     })
     .await;
     let (one, other) = (item(&app).await, item(&app).await);
-    let in_turn = |n: usize| reference(if n % 2 == 0 { &one } else { &other });
+    let in_turn = |n: usize| reference(if n.is_multiple_of(2) { &one } else { &other });
     let mut input: Vec<Value> = (0..100).map(in_turn).collect();
     input.push(user("/demo tokens=1 tps=0"));
     assert_eq!(ask(&app, None, &input).await.status, 200);

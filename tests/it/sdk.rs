@@ -22,7 +22,7 @@ fn installed(below: &str) -> PathBuf {
     path
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     crate::program::root().join("tests/sdk").join(name)
 }
 
@@ -98,13 +98,13 @@ async fn run(pair: &mut Pair, mut command: Command) {
     assert!(status.success(), "{said}");
 }
 
-fn python(name: &str) -> Command {
+pub(crate) fn python(name: &str) -> Command {
     let mut command = Command::new(installed("python/bin/python"));
     command.arg(script(name));
     command
 }
 
-fn node(name: &str) -> Command {
+pub(crate) fn node(name: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(script(name)).env("NODE_PATH", installed("node_modules"));
     command

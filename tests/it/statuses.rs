@@ -33,6 +33,7 @@ async fn a_refusal_arrives_as_it_was_said() {
                 let error = &answer.json()["error"];
                 let named = (&error["code"], &error["type"]);
                 assert_eq!(named, (&json!("their_code"), &json!("their_type")), "{what}");
+                assert_eq!(error["message"], "no", "{what}: the server's own words");
                 let wait = (status == 429).then_some("7");
                 assert_eq!(answer.header("retry-after"), wait, "{what}");
             }

@@ -193,7 +193,7 @@ with_rest! {
         pub(crate) stop_reason: String,
         pub(crate) stop_details: StopDetails,
     }
-    passed over: ["stop_sequence"]
+    passed over: []
     kept: says_something
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::guard::lost;
 use crate::domain::event::{ErrorCode, UpstreamRefusal};
+use crate::domain::upstream_words::{ANSWERED, REPORTED};
 use crate::ports::ProviderError;
 
 /// Enough for the reason, too short for a quoted prompt.
@@ -39,6 +40,8 @@ impl RefusalBody {
 
     /// The same, of a body that is parsed already.
     pub(crate) fn in_value(value: &Value) -> Self {
+        // Google's servers put the error into a list.
+        let value = value.get(0).unwrap_or(value);
         let error = value.get("error").filter(|e| !e.is_null()).unwrap_or(value);
         let words = ["code", "type", "status"].iter().filter_map(|key| scalar(error.get(key)?));
         let message = scalar(error)
@@ -86,12 +89,12 @@ impl RefusalBody {
             ];
             known.iter().find(|(word, _)| self.mentions(word)).map_or(500, |(_, status)| *status)
         });
-        self.loss(status, "the model reported an error")
+        self.loss(status, REPORTED)
     }
 
     /// The loss that an HTTP status means.
     pub(crate) fn with_status(&self, status: u16) -> ProviderError {
-        self.loss(status, &format!("the model answered with HTTP {status}"))
+        self.loss(status, &format!("{ANSWERED}{status}"))
     }
 
     /// Whether the prompt does not fit into the model's window, in the words of OpenAI, Azure,
@@ -197,7 +200,8 @@ mod tests {
 
     #[test]
     fn every_shape_of_an_error_body_is_read() {
-        let cases: [(&str, &[&str], &str); 9] = [
+        let cases: [(&str, &[&str], &str); 10] = [
+            (r#"[{"error":{"code":400,"message":"no","status":"BAD"}}]"#, &["400", "BAD"], "no"),
             (r#"{"error":{"message":"no","code":"bad","type":"t"}}"#, &["bad", "t"], "no"),
             (r#"{"error":{"message":"no","code":400}}"#, &["400"], "no"),
             (r#"{"error":"no"}"#, &[], "no"),

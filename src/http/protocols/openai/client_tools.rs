@@ -11,8 +11,9 @@ use crate::http::problem::Problem;
 /// A tool as both APIs describe it; chat completions have it one level down.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WireTool {
+    /// Google's own tools have none.
     #[serde(rename = "type")]
-    kind: String,
+    kind: Option<String>,
     function: Option<Tool>,
     custom: Option<WireCustom>,
     name: Option<String>,
@@ -103,7 +104,8 @@ impl Tools {
     ) -> Result<(), Problem> {
         let WireTool { kind, function, custom, name, description, parameters, strict, .. } = tool;
         let named = || missing(&format!("{place}.name"));
-        match (kind.as_str(), namespace) {
+        let kind = kind.as_deref().or_else(|| function.is_some().then_some("function"));
+        match (kind.unwrap_or_default(), namespace) {
             ("function", _) => {
                 let flat = name.map(|name| Tool { name, description, parameters, strict });
                 self.push(function.or(flat).ok_or_else(named)?, namespace, false);
@@ -167,7 +169,8 @@ impl Tools {
         let (choice, wanted) = match (value.as_str(), kind, named(value)) {
             (Some("auto"), ..) => return Ok(Some(ToolChoice::Auto)),
             (Some("none"), ..) => return Ok(Some(ToolChoice::None)),
-            (Some("required"), ..) => {
+            // Mistral's word for it is `any`.
+            (Some("required" | "any"), ..) => {
                 (Some(ToolChoice::Required).filter(|_| !self.functions.is_empty()), "required")
             }
             (None, Some("allowed_tools"), _) => (self.allowed(value), "allowed_tools"),

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 
 use crate::domain::event::{Done, ErrorCode, Status};
 use crate::domain::generation::Generation;
+use crate::domain::upstream_words::upstream_words;
 use crate::engine::Engine;
 use crate::http::dialect::Dialect;
 use crate::http::dialect_reader::Reader;
@@ -46,9 +47,10 @@ pub(in crate::http) fn of_ending(done: Option<&Done>, repeatable: bool) -> Optio
     }
     let failure = done.error.as_ref()?;
     let (status, code) = meaning(failure.code);
-    let refused = failure.upstream.as_ref().filter(|said| matches!(said.status, 400..=499));
+    let refused = failure.upstream.as_ref().filter(|said| matches!(said.status, 400..=599));
     let own = refused.and_then(|said| StatusCode::from_u16(said.status).ok());
-    let problem = Problem::new(own.unwrap_or(status), code, failure.message.clone());
+    let message = refused.map_or(failure.message.as_str(), |_| upstream_words(&failure.message));
+    let problem = Problem::new(own.unwrap_or(status), code, message.to_owned());
     let mut problem = problem.said_upstream(refused.cloned());
     if let Some(ms) = failure.retry_after_ms {
         problem = problem.retry_after(u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));

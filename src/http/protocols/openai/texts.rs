@@ -49,6 +49,8 @@ impl<'de> Deserialize<'de> for Arguments {
         match raw.get().as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw.get()).map(Self).map_err(D::Error::custom),
             Some(b'{') => Ok(Self(raw.get().to_owned())),
+            // A call without arguments, as some servers say it and clients send it back.
+            Some(b'n') => Ok(Self(String::new())),
             _ => Err(D::Error::custom("expected a text or an object")),
         }
     }

@@ -333,12 +333,12 @@ pub(crate) fn usage(usage: &Usage, reported: Option<Value>) -> Value {
         ("prompt_tokens_details", "cached_tokens", usage.cached_input_tokens),
         ("completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
     ] {
+        // A count that nobody made is not shown as 0.
+        let Some(count) = count else { continue };
         if !json[details].is_object() {
             json[details] = json!({});
         }
-        if json[details].get(name).is_none() || count.is_some() {
-            json[details][name] = count.unwrap_or(0).into();
-        }
+        json[details][name] = count.into();
     }
     if !usage.exact {
         json["estimated"] = true.into();

@@ -1,6 +1,6 @@
 //! The body of `POST /v1/chat/completions`.
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role, arguments_of};
@@ -76,7 +76,10 @@ pub(crate) fn parse(
     let mut elsewhere = Elsewhere::default();
     let messages = messages.into_iter().enumerate();
     let messages = messages.map(|(n, wire)| message(n, wire, &mut elsewhere));
-    let messages: Vec<Message> = messages.collect::<Result<_, _>>()?;
+    let mut messages: Vec<Message> = messages.collect::<Result<_, _>>()?;
+    // Instructions that say nothing are no refusal at OpenAI.
+    let is_blank = |m: &Message| matches!(m.role, Role::System | Role::Developer) && m.is_empty();
+    messages.retain(|message| !is_blank(message));
     let stream = fields.take("stream")?.unwrap_or(false);
     let options: StreamOptions = fields.take("stream_options")?.unwrap_or_default();
     let parameters = parameters(&mut fields, &mut elsewhere)?;
@@ -109,8 +112,8 @@ pub(crate) fn parse(
 }
 
 fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Parameters, Problem> {
-    let most = fields.take("max_completion_tokens")?;
-    let most_before = fields.take("max_tokens")?;
+    let most = most_tokens(fields, "max_completion_tokens")?;
+    let most_before = most_tokens(fields, "max_tokens")?;
     let stop = fields.take("stop")?.map(|stop| match stop {
         TextOr::Text(text) => vec![text],
         TextOr::List(texts) => texts,
@@ -120,8 +123,8 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
         max_output_tokens: most.or(most_before),
         temperature: fields.take("temperature")?,
         top_p: fields.take("top_p")?,
-        stop: stop.unwrap_or_default(),
-        seed: fields.take("seed")?,
+        stop: stop.unwrap_or_default().into_iter().filter(|stop| !stop.is_empty()).collect(),
+        seed: seed(fields)?,
         openai: OpenAiOnly {
             response_format: format.filter(|format| *format != json!({ "type": "text" })),
             reasoning_effort: fields.take("reasoning_effort")?,
@@ -130,6 +133,29 @@ fn parameters(fields: &mut Fields, elsewhere: &mut Elsewhere) -> Result<Paramete
         },
         ..tooling(fields, &[], elsewhere)?
     })
+}
+
+/// A limit of tokens. LM Studio and llama.cpp have -1 for none; some clients write `100.0`.
+fn most_tokens(fields: &mut Fields, name: &str) -> Result<Option<u32>, Problem> {
+    let Some(number) = fields.take::<Number>(name)? else { return Ok(None) };
+    let written = number.as_f64().unwrap_or_default().to_string();
+    match written.as_str() {
+        "-1" => Ok(None),
+        whole => whole.parse().map(Some).map_err(|_| not_whole(name)),
+    }
+}
+
+fn not_whole(name: &str) -> Problem {
+    let detail = format!("`{name}`: expected a whole number");
+    Problem::unprocessable("invalid_type", detail).with("field", name)
+}
+
+/// The seed, if it has at most 63 bits. A larger one goes up only in the client's own body.
+fn seed(fields: &mut Fields) -> Result<Option<i64>, Problem> {
+    match fields.take::<Number>("seed")? {
+        Some(seed) if seed.is_f64() => Err(not_whole("seed")),
+        seed => Ok(seed.and_then(|seed| seed.as_i64())),
+    }
 }
 
 fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Message, Problem> {

@@ -1,6 +1,6 @@
 //! The input of a response: a text or items, to messages and back.
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -30,6 +30,7 @@ pub(crate) struct Item {
     kind: Option<String>,
     id: Option<Box<RawValue>>,
     role: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "null_too")]
     content: Option<Box<RawValue>>,
     call_id: Option<Box<RawValue>>,
     name: Option<Box<RawValue>>,
@@ -42,6 +43,11 @@ pub(crate) struct Item {
     /// The thinking in an item that only lastword can read.
     #[serde(skip)]
     pub(super) thought: Option<String>,
+}
+
+/// A field's value: Codex sends `"content": null`, which is not a missing field.
+fn null_too<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 /// A part of an item of thinking.
@@ -132,7 +138,8 @@ pub(crate) fn item(
                 let why = "send a function_call_output";
                 return Err(unsupported(&field("role"), why));
             }
-            let content: Content = need(&field("content"), item.content.as_deref())?;
+            let content: Option<Content> = need(&field("content"), item.content.as_deref())?;
+            let content = content.unwrap_or_else(|| Content::Text(String::new()));
             let said = content.read(RESPONSES, &field("content"), elsewhere)?.message(role);
             match messages.last_mut().filter(|last| last.is_only_thought()) {
                 Some(last) if role == Role::Assistant => {

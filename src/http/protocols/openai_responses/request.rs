@@ -22,7 +22,8 @@ use crate::http::protocols::openai::start::metadata;
 use crate::ports::Address;
 
 /// The request's fields that a response shows again.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
+    "top_logprobs",
     "instructions",
     "background",
     "previous_response_id",
@@ -204,7 +205,7 @@ fn is_native(engine: &Engine, model: &str) -> bool {
 
 /// The same without what a model of another protocol is not told: the response says what holds.
 fn held(mut echo: Map<String, Value>) -> Map<String, Value> {
-    for name in ["service_tier", "truncation"] {
+    for name in ["service_tier", "truncation", "top_logprobs"] {
         echo.shift_remove(name);
     }
     if let Some(reasoning) = echo.get_mut("reasoning") {
