@@ -139,7 +139,7 @@ impl Problem {
         })
     }
 
-    /// What the model's server said, if it is its refusal.
+    /// The words of the model's server, if it is its refusal.
     pub(super) fn upstream(&self) -> Option<&UpstreamRefusal> {
         self.upstream.as_deref()
     }

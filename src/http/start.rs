@@ -26,8 +26,8 @@ pub(super) async fn begin(
     engine.start(Start { caller, request, idempotency, turn, repeat: None }).await
 }
 
-/// Starts a vendor's request as its head says: its key, its trace, whether it is sent again, and
-/// what becomes of it when its client leaves. `own` is the name and the text of a protocol that
+/// Starts a vendor's request. Its head says the key, the trace, whether it is sent again, and what
+/// becomes of it when its client leaves. `own` is the name and the text of a protocol that
 /// keeps no source. Returns the row, and whether a repeat under the same key is the same start.
 pub(super) async fn over_http(
     engine: &Engine,
