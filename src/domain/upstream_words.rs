@@ -1,4 +1,4 @@
-//! What stands in front of an upstream's own words in a failure's message.
+//! The words in front of an upstream's own in a failure's message.
 
 /// In front of the status of a refusal.
 pub const ANSWERED: &str = "the model answered with HTTP ";
