@@ -42,7 +42,7 @@ use crate::domain::room::Participant;
 use crate::metrics::Metrics;
 use crate::ports::{ConversationAt, Log, LogError, Signals};
 use crate::tasks::Tasks;
-use converse::Links;
+use converse::{Links, Turns};
 use fleet::Fleet;
 use presence::Presence;
 use readers::Readers;
@@ -77,6 +77,7 @@ struct Inner {
     readers: Readers,
     fleet: Fleet,
     links: Links,
+    turns: Turns,
     presence: Presence,
     secrets: Secrets,
 }
@@ -116,6 +117,7 @@ impl Engine {
             readers,
             fleet: Fleet::new(signals),
             links: Links::default(),
+            turns: Turns::default(),
             presence,
             secrets: Secrets::default(),
         };

@@ -10,6 +10,7 @@ pub use continued::Continue;
 pub(super) use links::Links;
 pub use links::{VIEWERS, ViewError, Viewed, Viewing};
 use serde::Serialize;
+pub(super) use turn::Turns;
 
 use super::Engine;
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running};

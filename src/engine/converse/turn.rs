@@ -1,6 +1,7 @@
 //! A start in a conversation. The message is stored with the generation that answers it. The
 //! generation's request holds everything that its model gets.
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::Engine;
 use super::super::models::Model;
@@ -12,11 +13,31 @@ use crate::domain::conversation::{
 use crate::domain::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::generation::NewGeneration;
-use crate::domain::id::{Epoch, GenerationId, MessageId, Seq};
+use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
 use crate::engine::run::delta_batch::notice;
 use crate::engine::run::start::{PATIENCE, PAUSE, StartError};
 use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
+
+/// Places in which starts of this process wait for each other, each for some conversations.
+const PLACES: usize = 64;
+
+/// Starts in one conversation go one after the other. Each would otherwise move the leaf that the
+/// others have read, and many at once would try again until their time is over.
+pub(in super::super) struct Turns([Mutex<()>; PLACES]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::default()))
+    }
+}
+
+impl Turns {
+    fn of(&self, conversation: ConversationId) -> &Mutex<()> {
+        let place = conversation.0.as_u128() % PLACES as u128;
+        &self.0[usize::try_from(place).unwrap_or_default()]
+    }
+}
 
 /// Where a turn begins, as it was read.
 struct Ground {
@@ -45,6 +66,8 @@ impl Engine {
         // Made once: a try whose outcome is unknown is the same start.
         let ids: Vec<MessageId> = asked.messages.iter().map(|_| MessageId::random()).collect();
         let give_up = Instant::now() + PATIENCE;
+        let mine = timeout_at(give_up, self.inner.turns.of(asked.conversation).lock()).await;
+        let Ok(_mine) = mine else { return Err(StartError::Overloaded) };
         while Instant::now() < give_up {
             match self.try_turn(&mut new, &asked, &ids, model).await {
                 Ok(Begun::Generation(created)) => return Ok(created),
