@@ -149,9 +149,9 @@ const STATUSES: [(u16, u16, &str, &str); 11] = [
     (413, 413, "request_too_large", "false"),
     (422, 422, "invalid_request_error", "false"),
     (429, 429, "rate_limit_error", "true"),
-    (500, 503, "api_error", "false"),
+    (500, 500, "api_error", "false"),
     (503, 503, "api_error", "true"),
-    (529, 429, "rate_limit_error", "true"),
+    (529, 529, "overloaded_error", "true"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

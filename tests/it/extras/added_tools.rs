@@ -133,7 +133,7 @@ async fn a_mistake_in_added_tools_is_named_where_it_stands() {
     for (tools, field, code) in [
         (Value::Null, "input[0].tools", "missing_field"),
         (json!("x"), "input[0].tools", "invalid_type"),
-        (json!([{ "name": "f" }]), "input[0].tools[0]", "invalid_type"),
+        (json!([7]), "input[0].tools[0]", "invalid_type"),
         (json!([{ "type": "function" }]), "input[0].tools[0].name", "missing_field"),
     ] {
         let mut body = body();
