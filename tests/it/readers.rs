@@ -3,6 +3,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use lastword::app::App;
 use socket2::SockRef;
 use tempfile::TempDir;
@@ -16,15 +17,18 @@ use crate::process::{Server, command, resident};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_readers_get_the_same_bytes() {
     let app = TestApp::start().await;
-    let id = app.client.start_prompt("/demo tokens=100 tps=50 ttft_ms=0 unicode seed=9").await;
+    let id = app.client.start_prompt("/demo tokens=200 tps=50 ttft_ms=0 unicode seed=9").await;
     app.client.events(&id, 0).await.take(8).await;
-    // They come with different cursors, at different times.
-    let readers = (0..1000u64).map(|n| {
-        let (client, id) = (app.client.clone(), id.clone());
-        async move { (n % 7, client.all(&id, n % 7).await) }
-    });
-    let all = join_all(readers).await;
-    let whole = app.client.all(&id, 0).await;
+    let (client, id) = (&app.client, id.as_str());
+    // They come with different cursors, some at a time: a connection without a head for 5 s is closed.
+    let opened: Vec<_> = stream::iter(0..1000u64)
+        .map(|n| async move { (n % 7, client.events(id, n % 7).await) })
+        .buffered(50)
+        .collect()
+        .await;
+    let rest = opened.into_iter().map(|(n, mut reader)| async move { (n, reader.rest().await) });
+    let all = join_all(rest).await;
+    let whole = client.all(id, 0).await;
     assert_whole(&whole);
     for (after, events) in all {
         let expected = &whole[usize::try_from(after).unwrap()..];

@@ -11,10 +11,11 @@ use lastword::domain::key::SigningKey;
 use lastword::nats::{NatsOptions, NatsPace, NatsSignals};
 use lastword::ports::{Carried, Signal, Signals, To};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::server::NatsServer;
 use super::tap::Tap;
-use crate::client::{Reader, Received, assert_whole, text};
+use crate::client::{PATIENCE, Reader, Received, assert_whole, text};
 use crate::database::TestDatabase;
 use crate::harness::{TestApp, config};
 use crate::upstream::{Answer, Gate, Upstream};
@@ -95,19 +96,24 @@ async fn tap(database: &TestDatabase, server: &NatsServer) -> Tap {
     Tap::on(server, all.strip_suffix(".all").unwrap()).await
 }
 
-/// What was said up to now.
+/// Everything that was said up to now, at least one message.
 async fn recorded(tap: &mut Tap, server: &NatsServer) -> Vec<(String, Vec<u8>)> {
     let end = format!("{}.end", tap.prefix());
-    server.publish(&end, b"").await;
     let mut all = Vec::new();
-    loop {
-        let (subject, message) = tap.message().await;
-        if subject == end {
-            assert!(!all.is_empty(), "a reader elsewhere follows by NATS");
-            return all;
+    let said = async {
+        while all.is_empty() {
+            server.publish(&end, b"").await;
+            loop {
+                let (subject, message) = tap.message().await;
+                if subject == end {
+                    break;
+                }
+                all.push((subject, message));
+            }
         }
-        all.push((subject, message));
-    }
+    };
+    timeout(PATIENCE, said).await.expect("a reader elsewhere follows by NATS");
+    all
 }
 
 #[tokio::test(flavor = "multi_thread")]
