@@ -6,8 +6,9 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::client::{assert_whole, text};
+use crate::client::{PATIENCE, assert_whole, text};
 use crate::harness::{TestApp, model, model_config};
 use crate::keys::locked;
 use crate::raw::{Answer, RawStream, exchange, request};
@@ -164,17 +165,21 @@ async fn bodies_share_a_budget_and_give_it_back() {
         "{CHAT} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{JSON}Content-Length: 260000\r\n\r\n{}",
         " ".repeat(259_999)
     );
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        waiting.push(RawStream::of(app.address, head.as_bytes()).await);
-    }
-    // Until both are there, a third one may find room.
-    let refused = loop {
-        let answer = exchange(app.address, &request(CHAT, JSON, whole.as_bytes())).await;
-        if answer.status != 200 {
-            break answer;
+    let found = async {
+        loop {
+            let first = RawStream::of(app.address, head.as_bytes()).await;
+            let waiting = [first, RawStream::of(app.address, head.as_bytes()).await];
+            // Until both are there, a third one may find room, and keep one of them out.
+            for _ in 0..100 {
+                let asked = request(CHAT, JSON, whole.as_bytes());
+                let answer = exchange(app.address, &asked).await;
+                if answer.status != 200 {
+                    return (waiting, answer);
+                }
+            }
         }
     };
+    let (waiting, refused) = timeout(PATIENCE, found).await.expect("they take all room");
     assert_eq!(refused.status, 503, "{}", String::from_utf8_lossy(&refused.body));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.header("x-should-retry"), Some("true"));
