@@ -62,13 +62,14 @@ impl Engine {
             return Ok(());
         }
         let prompt = &start.request.prompt;
-        if model.pictures == Some(false) && prompt.messages.iter().any(|m| !m.images.is_empty()) {
-            return Err(StartError::CannotSee(model.name.clone()));
-        }
         let named: Vec<PictureId> =
             prompt.messages.iter().flat_map(Message::kept_pictures).collect();
         if named.is_empty() {
             return Ok(());
+        }
+        // One that a vendor's client sends is for the model's own server to refuse.
+        if model.pictures == Some(false) {
+            return Err(StartError::CannotSee(model.name.clone()));
         }
         let sizes = self.pictures().sizes(start.caller.tenant(), &named).await?;
         let sizes: HashMap<PictureId, u64> = sizes.into_iter().collect();
@@ -101,8 +102,8 @@ impl Generation {
             let mut seen = Vec::with_capacity(message.images.len());
             for image in &message.images {
                 let url = match PictureId::of_url(&image.url) {
-                    _ if self.model.pictures == Some(false) => None,
                     None => Some(image.url.clone()),
+                    Some(_) if self.model.pictures == Some(false) => None,
                     Some(id) => {
                         let found = self.engine.pictures().find(&self.at.tenant, id).await?;
                         found.map(|picture| picture.data_url()).filter(|url| url.len() <= room)

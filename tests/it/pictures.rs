@@ -115,7 +115,7 @@ async fn pictures_reach_every_wire_in_order_and_are_kept_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_model_cannot_see_is_said() {
     let (app, upstream) =
-        TestApp::scripted(vec![Answer::sse().text("ok").complete(); 2], |config| {
+        TestApp::scripted(vec![Answer::sse().text("ok").complete(); 3], |config| {
             config.default_model = Some("scripted".into());
             let base = "name = 'blind'\nprovider = 'openai'\npictures = false\nmax_attempts = 1";
             let url = config.models[0].base_url.clone().unwrap();
@@ -146,6 +146,14 @@ async fn what_a_model_cannot_see_is_said() {
     assert_eq!(notice["code"], "pictures_left_out");
     let said = upstream.requests().pop().unwrap().body["messages"][0]["content"].to_string();
     assert!(said.contains("[picture]") && !said.contains("base64"), "{said}");
+    // A vendor's client sends its pictures to the model's server, which may refuse them itself.
+    let url = "data:image/png;base64,AAAA";
+    let content = json!([{ "type": "image_url", "image_url": { "url": url } }]);
+    let body = json!({ "model": "blind", "messages": [{ "role": "user", "content": content }] });
+    let to = format!("{}/v1/chat/completions", app.client.base);
+    let answer = app.client.http.post(to).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(upstream.requests().pop().unwrap().body["messages"][0]["content"], content);
     let models: Value = app.client.get("/v1/models").await.json().await.unwrap();
     let sees = models["data"].as_array().unwrap().iter().map(|m| (&m["id"], &m["pictures"]));
     for (id, sees) in sees {

@@ -103,7 +103,8 @@ impl Engine {
         let answered = ids.last().copied().or(ground.parent).ok_or(StartError::NoQuestion)?;
         new.place = Some(TurnPosition { conversation: at.id, parent: answered });
         let blind = model.pictures == Some(false);
-        let unseen = blind && ground.context.messages.iter().any(|m| !m.images.is_empty());
+        let unseen =
+            blind && ground.context.messages.iter().any(|m| m.kept_pictures().next().is_some());
         let context = for_model(ground.context, ground.system, asked, room);
         new.request.prompt.messages = context.messages;
         let first_question = asked.messages.iter().find(|m| m.role == Role::User);
