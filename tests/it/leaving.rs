@@ -19,6 +19,11 @@ fn chat() -> Value {
     json!({ "model": "scripted", "stream": true, "messages": messages })
 }
 
+fn ai_sdk() -> Value {
+    let parts = json!([{ "type": "text", "text": "q" }]);
+    json!({ "id": "c", "model": "scripted", "messages": [{ "id": "m", "role": "user", "parts": parts }] })
+}
+
 fn is_attached(answer: &Bytes) -> bool {
     answer.header("lastword-attached") == Some("1")
 }
@@ -46,6 +51,7 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
     for (path, body) in [
         (CHAT, chat()),
         ("/v1/responses", json!({ "model": "scripted", "stream": true, "input": "q" })),
+        ("/api/chat", ai_sdk()),
     ] {
         let stream = begun(&app, &posted(path, "", &body)).await;
         let id = stream.answer().header("lastword-generation").unwrap().to_owned();
@@ -64,7 +70,7 @@ async fn a_model_of_a_front_end_that_stops_by_closing_is_left_at_once() {
     let stream = begun(&app, &kept).await;
     let id = stream.answer().header("lastword-generation").unwrap().to_owned();
     drop(stream);
-    app.until_cut(3).await;
+    app.until_cut(4).await;
     gate.open();
     let ended = app.client.all(&id, 0).await;
     assert_eq!(ended.last().unwrap().json()["status"], "completed");
