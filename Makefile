@@ -25,6 +25,7 @@ check: ## Format, lints, docs, licences and advisories, as CI does
 	@scripts/setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p lastword-tests --test chaos -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@if [ -x tests/page/node_modules/.bin/tsc ]; then tests/page/node_modules/.bin/tsc -p tests/page; else \
 	  echo "skipped the types of static/: scripts/setup test installs their checker"; fi

@@ -14,6 +14,7 @@ mod client;
 #[path = "chaos/clients.rs"]
 mod clients;
 mod database;
+mod eventually;
 #[path = "chaos/faults.rs"]
 mod faults;
 mod fleet;

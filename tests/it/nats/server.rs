@@ -60,7 +60,9 @@ impl NatsServer {
     /// Starts it again, at the same address.
     pub(crate) async fn again(&mut self) {
         self.spawn(&self.address.port().to_string());
-        eventually("it listens", async || TcpStream::connect(self.address).await.is_ok()).await;
+        let address = self.address;
+        // Borrows nothing: `make chaos` spawns it.
+        eventually("it listens", async move || TcpStream::connect(address).await.is_ok()).await;
     }
 
     fn spawn(&mut self, port: &str) {
