@@ -37,6 +37,18 @@ async fn a_standby_that_is_gone_holds_commits_up_and_nothing_else() {
     let mut admin = app.database.connect().await;
     run(&mut admin, "alter system set synchronous_standby_names = 'nobody'").await;
     run(&mut admin, "select pg_reload_conf()").await;
+    // PostgreSQL's processes hear of it one by one.
+    let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    let mut other = app.database.connect().await;
+    let commits = async {
+        loop {
+            run(&mut other, "select pg_logical_emit_message(true, 'a', 'b')").await;
+        }
+    };
+    tokio::select! {
+        () = commits => {}
+        () = eventually("commits wait", async || app.database.number(waits).await > 0) => {}
+    }
     let url = format!("{}/v1/generations", app.client.base);
     let body = serde_json::json!({ "prompt": "/demo tokens=5 tps=0" });
     let posts = (0..40).map(|_| app.client.http.post(&url).json(&body).send());
