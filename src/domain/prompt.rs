@@ -207,6 +207,21 @@ pub enum PromptError {
     },
 }
 
+impl PromptError {
+    /// The same about a text as the client wrote it: `written` turns our name of its field into
+    /// the client's.
+    #[must_use]
+    pub fn written(self, written: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Empty { field } => Self::Empty { field: written(field) },
+            Self::InvalidCharacter { field } => Self::InvalidCharacter { field: written(field) },
+            other @ (Self::TooLong { .. }
+            | Self::MediaTooLarge { .. }
+            | Self::OutOfRange { .. }) => other,
+        }
+    }
+}
+
 impl Prompt {
     /// Checks `messages` and `parameters` against the rules and `limit`, in bytes of text.
     ///

@@ -308,15 +308,7 @@ fn as_written(error: PromptError, names: &[String]) -> PromptError {
         let at = names.iter().enumerate().find(|(n, _)| inside(*n) == field);
         at.map(|(_, name)| name.clone()).unwrap_or(field)
     };
-    match error {
-        PromptError::Empty { field } => PromptError::Empty { field: written(field) },
-        PromptError::InvalidCharacter { field } => {
-            PromptError::InvalidCharacter { field: written(field) }
-        }
-        other @ (PromptError::TooLong { .. }
-        | PromptError::MediaTooLarge { .. }
-        | PromptError::OutOfRange { .. }) => other,
-    }
+    error.written(written)
 }
 
 /// Refuses notes that are too large.

@@ -169,15 +169,7 @@ fn as_written(error: PromptError, instructed: bool) -> PromptError {
             None => field,
         }
     };
-    match error {
-        PromptError::Empty { field } => PromptError::Empty { field: written(field) },
-        PromptError::InvalidCharacter { field } => {
-            PromptError::InvalidCharacter { field: written(field) }
-        }
-        other @ (PromptError::TooLong { .. }
-        | PromptError::MediaTooLarge { .. }
-        | PromptError::OutOfRange { .. }) => other,
-    }
+    error.written(written)
 }
 
 fn echo(fields: &Fields) -> Map<String, Value> {

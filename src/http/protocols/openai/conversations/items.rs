@@ -47,15 +47,7 @@ pub(super) fn read(engine: &Engine, items: &RawValue) -> Result<Vec<NewMessage>,
 /// The refusal with the field as the client wrote it.
 fn as_written(error: PromptError) -> PromptError {
     let written = |field: String| field.replacen("messages[", "items[", 1);
-    match error {
-        PromptError::Empty { field } => PromptError::Empty { field: written(field) },
-        PromptError::InvalidCharacter { field } => {
-            PromptError::InvalidCharacter { field: written(field) }
-        }
-        other @ (PromptError::TooLong { .. }
-        | PromptError::MediaTooLarge { .. }
-        | PromptError::OutOfRange { .. }) => other,
-    }
+    error.written(written)
 }
 
 /// A message as it is stored.
