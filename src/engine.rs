@@ -27,6 +27,7 @@ pub use readers::poll_gate::{Alarm, PollGate};
 pub use readers::request_reads::{Repeat, RequestRead};
 pub use readers::session::{Item, Session};
 pub use run::cancel::Receipt;
+pub use run::commit_path::CommitPath;
 pub use run::live;
 pub use run::spans::{Ended as EndedSpan, Export};
 pub use run::start::{Start, StartError, Started};

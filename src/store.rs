@@ -37,6 +37,7 @@ mod turns;
 mod unreadable;
 mod upkeep;
 
+pub use append_cache::journal_row;
 pub use connect::{ConnectError, Durability, connect};
 pub use migrate::apply as apply_migrations;
 pub use postgres::PgLog;

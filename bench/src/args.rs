@@ -19,6 +19,9 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
   short               short answers, so many of which begin each second
+  builds              this build next to another one (--other FILE), in turn: 1 to 100 generations, 100 and
+                      1,000 streams through the gateway, the time to first token; is not in all
+  smoke               each way of an event once, for a minute: whether everything comes, and no times
   growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
   fleet               1, 2, 4 and 8 instances on one PostgreSQL, each with a reader of every generation,
@@ -34,6 +37,7 @@ options
   --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1; of
                       fleet 3)
   --binary FILE       the server (lastword, beside this program)
+  --other FILE        the server of another build (builds)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
@@ -68,6 +72,10 @@ pub(crate) enum Scenario {
     Websocket,
     /// A large log beside an empty one.
     Growth,
+    /// Beside another build of the server; only by name.
+    Builds,
+    /// Whether everything comes, for CI; only by name.
+    Smoke,
     /// Beside a log that keeps nothing, and a process that only sends.
     Price,
     /// Instances on one database, with readers on each; only by name.
@@ -89,7 +97,7 @@ impl Scenario {
     }
 
     /// Its name, and the parts that matter: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 20] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 22] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -107,6 +115,8 @@ impl Scenario {
         ("websocket", Self::Websocket, [1000, 1, 50, 6]),
         ("growth", Self::Growth, [200, 1, 50, 6]),
         ("price", Self::Price, [1000, 1, 50, 6]),
+        ("builds", Self::Builds, [1000, 1, 50, 6]),
+        ("smoke", Self::Smoke, [20, 10, 50, 4]),
         ("fleet", Self::Fleet, [50, 1, 20, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),
         ("upstream", Self::Upstream, [1000, 1, 50, 10]),
@@ -128,6 +138,8 @@ pub(crate) struct Args {
     /// Whether rounds were requested, also for scenarios that run once without.
     pub(crate) medians: bool,
     pub(crate) binary: PathBuf,
+    /// The server of another build.
+    pub(crate) other: Option<PathBuf>,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
 }
@@ -150,6 +162,7 @@ impl Args {
             rounds: 5,
             medians: false,
             binary: beside.with_file_name("lastword"),
+            other: None,
             dir: std::env::temp_dir(),
             database_url: None,
         }
@@ -165,6 +178,7 @@ impl Args {
                 "--seconds" => args.seconds = positive(&value)?,
                 "--rounds" => (args.rounds, args.medians) = (positive(&value)?, true),
                 "--binary" => args.binary = value.into(),
+                "--other" => args.other = Some(value.into()),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),
                 _ => return Err(format!("unknown option {option}\n{USAGE}")),
@@ -196,7 +210,9 @@ impl Args {
     pub(crate) fn raise_file_limit(&self) -> Result<(), Failure> {
         let connections = match self.scenario {
             // A reader and both ends of its upstream connection.
-            Scenario::Gateway | Scenario::Gateways | Scenario::Upstream => self.generations * 3,
+            Scenario::Gateway | Scenario::Gateways | Scenario::Upstream | Scenario::Builds => {
+                self.generations * 3
+            }
             Scenario::Fanout | Scenario::Resume => self.generations * self.readers,
             Scenario::Sockets => self.connections + 800,
             Scenario::Fleet => self.generations * 8,

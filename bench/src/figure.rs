@@ -63,6 +63,11 @@ impl Figure {
         })
     }
 
+    /// Whether it counts what is missing, where nothing may be.
+    pub(crate) fn is_of_completeness(&self) -> bool {
+        self.aim == Some(Aim::AtMost(0.0))
+    }
+
     /// Its name in the table.
     fn label(&self) -> String {
         self.spread.map_or_else(

@@ -6,6 +6,7 @@
 //! ours. CPU is that of all processes that serve.
 mod all;
 mod args;
+mod builds;
 mod cpu;
 mod curves;
 mod figure;
@@ -26,6 +27,7 @@ mod rounds;
 mod running;
 mod server;
 mod short;
+mod smoke;
 mod socket;
 mod sockets;
 mod sse;
@@ -96,6 +98,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     }
     let figures = match args.scenario {
         Scenario::All => all::run(args).await,
+        Scenario::Smoke => smoke::run(args).await,
         _ => figures(args).await?,
     };
     let path = figure::path();
@@ -120,6 +123,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Fleet => fleet::run(args).await,
         Scenario::Growth => growth::run(args).await,
         Scenario::Price => price::run(args).await,
+        Scenario::Builds => builds::run(args).await,
         Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
             rounds::figures(args).await
         }

@@ -8,6 +8,8 @@ use crate::sse::Seen;
 pub(crate) struct Round {
     /// CPU of all that serves, per event that came; microseconds.
     pub(crate) cpu_us: f64,
+    /// The share of all processes below the server: of ours, its PostgreSQL.
+    pub(crate) postgres_us: f64,
     /// From making to reading; milliseconds.
     pub(crate) p50_ms: f64,
     /// The same, 99th percentile.
@@ -39,6 +41,7 @@ impl Round {
         }
         Self {
             cpu_us: load.spent.serving() as f64 / 1e3 / events,
+            postgres_us: load.spent.postgres as f64 / 1e3 / events,
             p50_ms: f64::from(permille(&all, 500)) / 1e3,
             p99_ms: f64::from(permille(&all, 990)) / 1e3,
             per_s: all.len() as f64 / load.window.as_secs_f64(),

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::args::Args;
+use crate::args::{Args, Scenario};
 use crate::figure::{Figure, permille, table};
 use crate::http::{Framing, Response, get, model, request, start};
 use crate::pairs::{Pairs, Round};
+use crate::smoke::complete;
 use crate::socket::Frame;
 use crate::sse::{Seen, Window};
 use crate::svg::{Chart, Series};
@@ -29,9 +30,23 @@ fn what_is_asked_for_by_name_runs_once_unless_rounds_are_asked_for() {
     assert!(args.medians && args.rounds == 3);
     let args = parse("growth --events 1000").unwrap();
     assert_eq!((args.events, args.generations, args.rounds), (1000, 200, 5));
-    for name in ["price", "websocket", "growth", "fleet"] {
+    for name in ["price", "websocket", "growth", "fleet", "builds", "smoke"] {
         assert!(parse(name).is_ok() && parse("").unwrap_err().contains(name), "{name}");
     }
+}
+
+#[test]
+fn smoke_judges_completeness_and_no_time() {
+    let late = || Figure::new("p99", 1e9, "ms").at_most(10.0);
+    let missing = |n| Figure::new("missing", n, "").at_most(0.0);
+    let judge = |figures| {
+        let judged = complete(Scenario::Short, figures);
+        judged.iter().map(|f| f.reached() == Some(true)).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(Ok(vec![late(), missing(0.0)])), [true]);
+    assert_eq!(judge(Ok(vec![late(), missing(3.0), missing(0.0)])), [false, true]);
+    assert_eq!(judge(Ok(vec![late()])), [true], "a part that fails where something is missing");
+    assert_eq!(judge(Err("a stream did not end".into())), [false]);
 }
 
 #[test]
@@ -150,7 +165,7 @@ async fn false_server(field: &'static str, body: &'static str) -> SocketAddr {
 }
 
 fn round(cpu_us: f64, broken: usize) -> Round {
-    Round { cpu_us, p50_ms: 1.0, p99_ms: 2.0, per_s: 3.0, broken }
+    Round { cpu_us, postgres_us: 1.0, p50_ms: 1.0, p99_ms: 2.0, per_s: 3.0, broken }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A generation while it runs: from its start to its `done`, and the tails that readers follow.
 pub(super) mod background_response;
 pub(super) mod cancel;
+pub(super) mod commit_path;
 pub(super) mod cut_reader;
 pub(super) mod delta_batch;
 pub(super) mod ending;

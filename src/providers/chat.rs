@@ -20,12 +20,14 @@ use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use parking_lot::Mutex;
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
 use super::upstream::adjust::ThinkTags;
 use super::upstream::client_calls;
@@ -34,7 +36,7 @@ use super::upstream::cut_back::{Asked, GoesOn, is_begun};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::events::Events;
-use super::upstream::guard::{Guard, unsent};
+use super::upstream::guard::{Guard, MAX_EVENT, Timeouts, unsent};
 use super::upstream::overlap;
 use super::upstream::probe::Probe;
 use crate::domain::event::ErrorCode;
@@ -46,6 +48,28 @@ use map::ChatMap;
 
 /// The path that async-openai adds to the base URL.
 const PATH: &str = "/chat/completions";
+
+/// The deltas in the bytes of an answer, which come in these pieces: the whole way of a token
+/// behind the socket.
+///
+/// # Errors
+/// The HTTP client cannot be made.
+pub fn heard(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Result<Deltas, reqwest::Error> {
+    let probe = Arc::new(Probe::new());
+    let guard = Guard {
+        http: reqwest::Client::builder().no_proxy().build()?,
+        probe: Arc::clone(&probe),
+        timeouts: Timeouts::default(),
+        max_event: MAX_EVENT,
+        trace: None,
+        has_key: false,
+        dress: Arc::default(),
+    };
+    let events = Events::new(pieces.map(Ok).boxed(), guard, Instant::now());
+    let map = ChatMap::new(ThinkTags::default(), 1);
+    let deltas = DeltaStream::new(events, map, probe, Vec::new()).boxed();
+    Ok(overlap::clean(deltas, Continuation::None, ""))
+}
 
 /// A model behind an OpenAI-compatible endpoint.
 #[derive(Clone)]

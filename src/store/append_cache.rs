@@ -32,6 +32,13 @@ impl Flush {
     }
 }
 
+/// The row of the journal that `batch` becomes: for each event its generation, and a line.
+#[must_use]
+pub fn journal_row(batch: &[&Append]) -> (Vec<Uuid>, String) {
+    let Flush { ids, lines } = Flush::of(batch);
+    (ids, lines)
+}
+
 /// The rows of a lane, by their numbers.
 pub(super) type Flushes = BTreeMap<i64, Flush>;
 

@@ -25,22 +25,27 @@ const SPARING: i64 = 1000;
 /// Rows after which others have their turn on this thread: some tenths of a millisecond's work.
 const BESIDE: usize = 8;
 
+/// Lanes that nobody writes by, seen from the owner `$1`.
+const LEFT: &str = "(not l.open or l.owner <> $1 and not exists (select from instances i \
+    where i.id = l.owner and i.lease_until >= clock_timestamp()))";
+
 impl PgLog {
     /// Folds what the lanes of `owner` have written, and clears away lanes that nobody writes by.
     pub(super) async fn fold_lanes(&self, owner: InstanceId) -> Result<u64, LogError> {
-        let open = "select id from lanes where owner = $1 and open order by id";
-        let open: Vec<Uuid> =
-            sqlx::query_scalar(open).bind(owner.0).fetch_all(&self.upkeep).await.map_err(error)?;
+        let found = self.lanes(owner).await?;
+        let open: Vec<Uuid> = found.iter().filter(|lane| lane.1).map(|lane| lane.0).collect();
         self.append_cache.retain(&open);
         let mut folded = Folded::default();
         let note = if self.horizon_held.load(Ordering::Relaxed) { SPARING } else { 1 };
-        for lane in open {
-            let mut transaction = self.upkeep.begin().await.map_err(error)?;
-            let copies = self.append_cache.take(lane);
-            folded.add(fold(&mut transaction, lane, ROWS, note, copies).await?);
+        for lane in &open {
+            let mut transaction = self.upkeep.begin_by_key().await.map_err(error)?;
+            let copies = self.append_cache.take(*lane);
+            folded.add(fold(&mut transaction, *lane, ROWS, note, copies).await?);
             transaction.commit().await.map_err(error)?;
         }
-        folded.add(self.clear_away(owner).await?);
+        if open.len() < found.len() {
+            folded.add(self.clear_away(owner).await?);
+        }
         if folded.doubled.is_empty() {
             Ok(folded.events)
         } else {
@@ -48,21 +53,21 @@ impl PgLog {
         }
     }
 
-    /// Closed lanes, and those whose owner has no lease: should it live, it opens others.
-    pub(super) async fn clear_away(&self, owner: InstanceId) -> Result<Folded, LogError> {
-        const LEFT: &str = "(not l.open or l.owner <> $1 and not exists (select from instances i \
-            where i.id = l.owner and i.lease_until >= clock_timestamp()))";
-        let found: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "select exists (select from lanes l where {LEFT})"
+    /// The open lanes of `owner` (true), and those that nobody writes by.
+    async fn lanes(&self, owner: InstanceId) -> Result<Vec<(Uuid, bool)>, LogError> {
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "select l.id, l.owner = $1 and l.open from lanes l \
+             where l.owner = $1 and l.open or {LEFT} order by l.id"
         )))
         .bind(owner.0)
-        .fetch_one(&self.upkeep)
+        .fetch_all(&self.upkeep)
         .await
-        .map_err(error)?;
-        if !found {
-            return Ok(Folded::default());
-        }
-        let mut transaction = self.upkeep.begin().await.map_err(error)?;
+        .map_err(error)
+    }
+
+    /// Closed lanes, and those whose owner has no lease: should it live, it opens others.
+    pub(super) async fn clear_away(&self, owner: InstanceId) -> Result<Folded, LogError> {
+        let mut transaction = self.upkeep.begin_by_key().await.map_err(error)?;
         // For update: their appends under way are decided.
         let lanes: Vec<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "select l.id from lanes l where {LEFT} order by l.id limit $2 for update skip locked"
@@ -121,14 +126,18 @@ pub(super) async fn fold_all_of(
             .fetch_all(&mut *connection)
             .await
             .map_err(error)?;
+    // Lookups by key, also where a planner saw the tables when they were empty.
+    let by_key = "set local enable_seqscan = off";
+    sqlx::raw_sql(by_key).execute(&mut *connection).await.map_err(error)?;
     for lane in lanes {
         fold(connection, lane, i64::MAX, 1, Flushes::new()).await?;
     }
     Ok(())
 }
 
-/// Folds at most so many rows of a lane, in the transaction of `connection`. Its row notes how far
-/// if there are `note` more by now. Rows of which there are `copies` are not read.
+/// Folds at most so many rows of a lane, in the transaction of `connection`, which looks up by key.
+/// The lane's row notes how far if there are `note` more by now. Rows of which there are `copies`
+/// are not read.
 async fn fold(
     connection: &mut PgConnection,
     lane: Uuid,
@@ -136,11 +145,6 @@ async fn fold(
     note: i64,
     mut copies: Flushes,
 ) -> Result<Folded, LogError> {
-    // Lookups by key, also where a planner saw the tables when they were empty.
-    sqlx::raw_sql("set local enable_seqscan = off")
-        .execute(&mut *connection)
-        .await
-        .map_err(error)?;
     let copied: Vec<i64> = copies.keys().copied().collect();
     let gone = sqlx::query(
         // The lane first, as whoever clears it away: else each could wait for the other.

@@ -23,8 +23,8 @@ use crate::ports::{Append, LogError, LogWriter, RowChange, Tail};
 /// Generations that a lane remembers; those that it has forgotten are looked up again.
 const KNOWN: usize = 16 * 1024;
 
-/// A lane that is older is replaced. Each fold leaves a version of its row, four a second. While a
-/// session elsewhere keeps its transaction open, each append walks past all of them.
+/// A lane that is older is replaced. Each fold leaves a version of its row, up to four a second.
+/// While a session elsewhere keeps its transaction open, each append walks past all of them.
 const OLD: Duration = Duration::from_secs(120);
 
 /// A lane looks up rows by their keys, and few of them. A planner that saw an empty table scans it

@@ -59,7 +59,10 @@ impl Leases for PgLog {
 
     async fn advertise_models(&self, owner: InstanceId, models: &[String]) -> Result<(), LogError> {
         answered(async {
-            sqlx::query("update instances set models = $2 where id = $1")
+            // Mostly they are the same: then nothing is written, and nothing flushed.
+            let changed = "update instances set models = $2 \
+                 where id = $1 and models is distinct from $2";
+            sqlx::query(changed)
                 .bind(owner.0)
                 .bind(models)
                 .execute(&self.upkeep)

@@ -18,6 +18,11 @@ const AROUND: Duration = Duration::from_secs(60);
 const REPEAT: Duration = Duration::from_secs(600);
 /// Between two looks at what was appended.
 const FOLD: Duration = Duration::from_millis(250);
+/// Events that are folded at the next look. A fold costs a commit and five round trips, however
+/// little there is: with one generation that was a third of an event's cost.
+const MANY: u64 = 2048;
+/// Looks after which fewer are folded, too.
+const OVERDUE: u32 = 8;
 /// Looks after which others' leavings are looked for, even if nothing was appended here.
 const IDLE: u32 = 40;
 /// When a cancel was asked for of what is ours and does not run here yet: it is just beginning.
@@ -135,28 +140,24 @@ impl Engine {
     /// Has the log put in order what was appended, so that there is always little to be put in
     /// order.
     async fn fold(&self) {
-        let (mut seen, mut idle) = (0, 0);
+        let mut pace = FoldPace::default();
         loop {
             sleep(FOLD).await;
-            let appended = self.metrics().appended.get();
-            idle += 1;
-            if appended == seen && idle < IDLE {
+            if !pace.is_due(self.metrics().appended.get()) {
                 continue;
             }
             match self.inner.log.upkeep.compact(self.inner.instance).await {
-                Ok(0) => (seen, idle) = (appended, 0),
-                // There may be more.
-                Ok(_) => idle = IDLE,
+                Ok(folded) => pace.folded(folded, self.metrics().appended.get()),
                 // They were put aside, and the rest was folded.
                 Err(error @ LogError::Doubled(_)) => {
                     self.note_doubled(&error);
-                    idle = IDLE;
+                    pace.again();
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the journal is not folded");
                     self.metrics().fold_failures.inc();
-                    (seen, idle) = (appended, 0);
                     sleep(FOLD * IDLE).await;
+                    pace.again();
                 }
             }
         }
@@ -186,6 +187,43 @@ impl Engine {
             }
         }
         Ok(pause)
+    }
+}
+
+/// When to fold: what many say soon, what few say a little later, and all of it when it is quiet.
+#[derive(Default)]
+struct FoldPace {
+    /// Events that were appended here and are folded.
+    folded: u64,
+    /// Events that were appended at the last look.
+    seen: u64,
+    /// Looks since the last fold.
+    looks: u32,
+    again: bool,
+}
+
+impl FoldPace {
+    /// Whether to fold now that so many events were `appended`.
+    fn is_due(&mut self, appended: u64) -> bool {
+        let waiting = appended.saturating_sub(self.folded);
+        let quiet = std::mem::replace(&mut self.seen, appended) == appended;
+        self.looks += 1;
+        let most = if waiting == 0 { IDLE } else { OVERDUE };
+        self.again || waiting >= MANY || (waiting > 0 && quiet) || self.looks >= most
+    }
+
+    /// So many events were `folded`, and `appended` are there by now.
+    fn folded(&mut self, folded: u64, appended: u64) {
+        let own = self.seen.saturating_sub(self.folded)..=appended.saturating_sub(self.folded);
+        // A backlog is left, or others have left some; nothing at all says that all is done.
+        self.again = folded > 0 && !own.contains(&folded);
+        self.folded = if folded == 0 { self.seen } else { appended.min(self.folded + folded) };
+        self.looks = 0;
+    }
+
+    /// There may be more.
+    fn again(&mut self) {
+        (self.again, self.looks) = (true, 0);
     }
 }
 
@@ -223,6 +261,39 @@ impl Sight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_events_are_folded_together_and_many_at_once() {
+        fn looks(pace: &mut FoldPace, mut appended: impl Iterator<Item = u64>) -> usize {
+            appended.position(|appended| pace.is_due(appended)).unwrap()
+        }
+        let mut pace = FoldPace::default();
+        assert_eq!(looks(&mut pace, (1..).map(|n| n * 12)), 7, "few, after two seconds");
+        pace.folded(96, 96);
+        assert_eq!(looks(&mut pace, (1..).map(|n| 96 + n * 12_500)), 0, "many");
+        pace.folded(12_510, 12_610);
+        assert_eq!(looks(&mut pace, [12_630, 12_630].into_iter()), 1, "when it is quiet");
+        pace.folded(24, 12_630);
+        assert_eq!(looks(&mut pace, std::iter::repeat(12_630)), 39, "for others");
+        pace.folded(500, 12_630);
+        assert!(pace.is_due(12_630), "others have left more");
+        pace.folded(0, 12_630);
+        assert!(!pace.is_due(12_631));
+    }
+
+    #[test]
+    fn a_backlog_is_folded_until_it_is_gone() {
+        let mut pace = FoldPace::default();
+        assert!(pace.is_due(100_000));
+        pace.folded(60_000, 100_000);
+        assert!(pace.is_due(100_000), "a fold takes so many rows at a time");
+        pace.folded(40_000, 100_000);
+        assert!(!pace.is_due(100_000));
+        // Somebody else folded what was appended here.
+        assert!(!pace.is_due(100_005) && pace.is_due(100_005));
+        pace.folded(0, 100_005);
+        assert!(!pace.is_due(100_005));
+    }
 
     #[test]
     fn after_an_outage_nobody_takes_over_for_the_time_of_a_lease() {

@@ -247,7 +247,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::ending::ended;
-    use super::lane::PERIOD;
+    use super::lane::PERIOD_OF_FEW;
     use super::*;
     use crate::domain::event::Status;
     use crate::domain::id::Tenant;
@@ -294,7 +294,10 @@ mod tests {
         say(&mut first);
         first.flush().await;
         let paced = begun.elapsed();
-        assert!((PERIOD..2 * PERIOD).contains(&paced), "only the first word hurries: {paced:?}");
+        assert!(
+            (PERIOD_OF_FEW..2 * PERIOD_OF_FEW).contains(&paced),
+            "only the first word hurries: {paced:?}"
+        );
         say(&mut first);
         let mut second = writer(&recorder, 2);
         say(&mut second);
@@ -304,7 +307,7 @@ mod tests {
         say(&mut second);
         first.flush().await;
         let again = begun.elapsed() - paced;
-        assert!((PERIOD..2 * PERIOD).contains(&again), "{again:?}");
+        assert!((PERIOD_OF_FEW..2 * PERIOD_OF_FEW).contains(&again), "{again:?}");
         let paced = begun.elapsed();
         say(&mut second);
         let outcome =

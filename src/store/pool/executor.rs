@@ -12,6 +12,11 @@ impl Pool {
     pub(in super::super) async fn begin(&self) -> Result<Transaction, Error> {
         self.acquire().await?.begin().await
     }
+
+    /// The same for lookups by key alone.
+    pub(in super::super) async fn begin_by_key(&self) -> Result<Transaction, Error> {
+        self.acquire().await?.begin_by_key().await
+    }
 }
 
 impl<'p> Executor<'p> for &'p Pool {

@@ -59,9 +59,19 @@ impl Held {
 
     /// Begins a transaction, which is rolled back when it is dropped. Each statement of it sees
     /// what was committed before that statement: the fence of take-overs depends on it.
-    pub(super) async fn begin(mut self) -> Result<Transaction, sqlx::Error> {
+    pub(super) async fn begin(self) -> Result<Transaction, sqlx::Error> {
+        self.begin_by("begin isolation level read committed").await
+    }
+
+    /// The same for lookups by key, also where a planner saw the tables when they were empty.
+    pub(super) async fn begin_by_key(self) -> Result<Transaction, sqlx::Error> {
+        let begin = "begin isolation level read committed; set local enable_seqscan = off";
+        self.begin_by(begin).await
+    }
+
+    async fn begin_by(mut self, begin: &'static str) -> Result<Transaction, sqlx::Error> {
         self.after = After::RollBack;
-        raw_sql("begin isolation level read committed").execute(&mut *self).await?;
+        raw_sql(begin).execute(&mut *self).await?;
         Ok(Transaction { held: self })
     }
 }
