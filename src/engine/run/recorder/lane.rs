@@ -25,7 +25,7 @@ const BATCH: usize = 2048;
 /// 2.7 ms. With 2 ms: 20.8 and 25.7 µs, 5.2 and 3.3 ms.
 const PERIOD: Duration = Duration::from_millis(2);
 /// The same after a commit of few submissions: there a commit is most of what an event costs.
-pub(super) const PERIOD_OF_FEW: Duration = Duration::from_micros(3500);
+pub(super) const PERIOD_OF_FEW: Duration = Duration::from_millis(3);
 /// Fewer submissions than these are few.
 const FEW: usize = 32;
 /// Pauses between attempts to reach the database.
