@@ -16,7 +16,7 @@ const PARTS: [(Scenario, u64); 5] = [
 const SECONDS: u64 = 4;
 const READERS: u64 = 10;
 
-/// What of all parts says whether everything came. A part that fails is not complete.
+/// The counts of what is missing in each part. A part that fails is not complete.
 pub(crate) async fn run(args: &Args) -> Vec<Figure> {
     let mut all = Vec::new();
     for (scenario, generations) in PARTS {
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &Args) -> Vec<Figure> {
     all
 }
 
-/// Of a part's figures, those of completeness, or that there are none.
+/// The counts among a part's figures. A part without counts fails where something is missing.
 pub(crate) fn complete(scenario: Scenario, figures: Result<Vec<Figure>, Failure>) -> Vec<Figure> {
     let name = scenario.name();
     let failed = match figures {
@@ -43,7 +43,6 @@ pub(crate) fn complete(scenario: Scenario, figures: Result<Vec<Figure>, Failure>
             if !counts.is_empty() {
                 return counts;
             }
-            // Such a part fails where something does not come.
             Figure::new(format!("{name}: failed"), 0.0, "")
         }
         Err(why) => Figure::missing(format!("{name}: failed"), why),

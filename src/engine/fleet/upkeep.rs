@@ -19,7 +19,7 @@ const REPEAT: Duration = Duration::from_secs(600);
 /// Between two looks at what was appended.
 const FOLD: Duration = Duration::from_millis(250);
 /// Events that are folded at the next look. A fold costs a commit and five round trips, however
-/// little there is: with one generation that was a third of an event's cost.
+/// little there is. With one generation that was more than a tenth of an event's cost.
 const MANY: u64 = 2048;
 /// Looks after which fewer are folded, too.
 const OVERDUE: u32 = 8;
