@@ -10,7 +10,8 @@ use crate::domain::id::GenerationId;
 use crate::ports::{Attachment, LogError, ReadEnd, RequestReads, Sought};
 
 /// A reader is gone when it was noted as cut, when the lease of its process expired, or when its
-/// process has no append session. Append sessions end with their process.
+/// process has no append session. Append sessions end with their process. This process lives,
+/// whatever became of its lease on a busy machine.
 const ATTACH: &str = "\
 with free as ( \
   select r.generation_id from request_reads r \
@@ -19,11 +20,12 @@ with free as ( \
   where r.hash = $1 and ($5::uuid is null or r.generation_id = $5) and g.status in ('queued', 'running', 'completed', 'incomplete') \
     and case when r.cut_at is not null \
       then r.cut_at > clock_timestamp() - make_interval(secs => $2) and ($3 or not r.client_left) \
-      else i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
-        or (exists (select from lanes l where l.owner = i.id and l.open and l.backend is not null) \
-          and not exists (select from lanes l join pg_stat_activity a \
-            on a.pid = l.backend and a.backend_start = l.backend_start \
-            where l.owner = i.id and l.open)) end \
+      else r.reader <> $4 \
+        and (i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
+          or (exists (select from lanes l where l.owner = i.id and l.open and l.backend is not null) \
+            and not exists (select from lanes l join pg_stat_activity a \
+              on a.pid = l.backend and a.backend_start = l.backend_start \
+              where l.owner = i.id and l.open))) end \
   order by r.generation_id limit 1 for update of r skip locked) \
 update request_reads r set reader = $4, cut_at = null, client_left = false \
 from free where r.generation_id = free.generation_id returning r.generation_id";

@@ -39,6 +39,7 @@ impl Engine {
             taken += now;
             // None left, or none that can be taken: the upkeep goes on trying.
             if now == 0 {
+                inner.runs.recorder.register();
                 return Ok(taken);
             }
         }

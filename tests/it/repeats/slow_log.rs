@@ -13,7 +13,7 @@ const STARTING: &str = "select count(*) from pg_stat_activity where datname = cu
 const ATTACHING: &str = "select count(*) from pg_stat_activity where datname = current_database() \
      and wait_event_type = 'Lock' and query like 'with free as (%'";
 
-async fn until_blocked(app: &TestApp, blocked: &'static str) {
+pub(super) async fn until_blocked(app: &TestApp, blocked: &'static str) {
     eventually("a statement waits", async || app.database.number(blocked).await > 0).await;
 }
 
@@ -22,12 +22,12 @@ async fn a_moment(app: &TestApp) {
     exchange(app.address, &request("GET /healthz", "", b"")).await;
 }
 
-async fn locked(connection: &mut PgConnection, sql: &'static str) {
+pub(super) async fn locked(connection: &mut PgConnection, sql: &'static str) {
     sqlx::query("begin").execute(&mut *connection).await.unwrap();
     sqlx::query(sql).execute(connection).await.unwrap();
 }
 
-async fn unlocked(mut connection: PgConnection) {
+pub(super) async fn unlocked(mut connection: PgConnection) {
     sqlx::query("commit").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
