@@ -13,7 +13,7 @@ use super::{node, python};
 use crate::client::PATIENCE;
 use crate::upstream::{Answer, Request, Script, Upstream};
 
-/// What the model says, and the part of it that its first answer has.
+/// The pieces of the whole answer. The first answer to a question breaks off before the last one.
 const WHOLE: [&str; 3] = ["One ", "two ", "three."];
 
 /// The name of the question that a request asks; it stands between these marks.
