@@ -121,6 +121,13 @@ impl<D: Dialect> Reader<D> {
         }
     }
 
+    /// The same, and waits until it is in the log.
+    async fn cut_off(&mut self) {
+        if let Some(read) = self.read.take() {
+            read.cut_off().await;
+        }
+    }
+
     /// Tells everything up to `head`.
     async fn catch_up(&mut self, head: Seq) {
         while self.replay.seq() < head && self.step().await {}
@@ -177,7 +184,7 @@ impl<D: Dialect> Reader<D> {
                     self.dialect.paused(self.replay.seq(), &mut self.frames);
                 } else {
                     if self.replay.done().is_none() {
-                        self.cut();
+                        self.cut_off().await;
                     }
                     self.session = None;
                 }
@@ -187,7 +194,7 @@ impl<D: Dialect> Reader<D> {
                 self.frames.raw(self.dialect.keep_alive());
             }
             None => {
-                self.cut();
+                self.cut_off().await;
                 self.session = None;
                 self.dialect.cut(&mut self.frames);
             }

@@ -1,12 +1,16 @@
 //! A request of any protocol becomes a generation, or finds the one that an earlier try made.
+#[cfg(test)]
+mod fuzz;
+
 use actix_web::HttpRequest;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::protocols::native::generations::{idempotency, idempotency_key};
 use super::repeats::{self, Sent};
 use super::{caller, leaving, trace};
 use crate::domain::conversation::TurnAsked;
-use crate::domain::generation::{Generation, Request};
+use crate::domain::generation::{Generation, Idempotency, Request};
 use crate::domain::prompt::PromptError;
 use crate::domain::trace::TraceParent;
 use crate::engine::{Caller, Engine, Start, StartError, Started};
@@ -80,4 +84,39 @@ impl From<NotStarted> for Problem {
             NotStarted::Other(problem) => problem,
         }
     }
+}
+
+/// The client's key, if it sent one.
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut keys = request.headers().get_all("idempotency-key");
+    let Some(value) = keys.next() else { return Ok(None) };
+    match (std::str::from_utf8(value.as_bytes()), keys.next()) {
+        (Ok(key), None) => checked_key(key.to_owned()).map(Some),
+        (Ok(_) | Err(_), _) => Err(invalid_key()),
+    }
+}
+
+/// The key, if it is one.
+pub(super) fn checked_key(key: String) -> Result<String, Problem> {
+    let visible = key.bytes().all(|b| b.is_ascii_graphic());
+    if visible && (1..=255).contains(&key.len()) { Ok(key) } else { Err(invalid_key()) }
+}
+
+fn invalid_key() -> Problem {
+    let detail = "one Idempotency-Key of 1 to 255 visible ASCII characters";
+    Problem::bad_request("invalid_idempotency_key", detail)
+}
+
+/// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
+fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
+    let fingerprint = match turn {
+        None => fingerprint(&asked.canonical()),
+        Some(turn) => fingerprint(&(asked.canonical(), turn)),
+    };
+    Idempotency { key, fingerprint }
+}
+
+/// A hash of what is asked.
+pub(super) fn fingerprint(asked: &impl Serialize) -> Vec<u8> {
+    Sha256::digest(serde_json::to_vec(asked).unwrap_or_default()).to_vec()
 }

@@ -35,6 +35,12 @@ pub trait LogWriter: Send {
         Ok(())
     }
 
+    /// Takes the right to append, where the first append would do it otherwise. Other instances
+    /// see by it whether this process lives.
+    async fn register(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Appends all of `batch` in one transaction, durable when it returns.
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError>;
 

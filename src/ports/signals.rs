@@ -101,6 +101,8 @@ pub enum Signal {
     },
     /// A key or a session has ended: look whether its callers are still in.
     KeyChanged,
+    /// Readers of answers were cut, which is in the log: for repeats of their requests.
+    ReadersCut,
 }
 
 impl Signal {
@@ -115,7 +117,8 @@ impl Signal {
             | Self::Released { .. }
             | Self::Room { .. }
             | Self::RoomsAlive { .. }
-            | Self::KeyChanged => 0,
+            | Self::KeyChanged
+            | Self::ReadersCut => 0,
         }
     }
 
@@ -132,7 +135,8 @@ impl Signal {
             | Self::Released { .. }
             | Self::Room { .. }
             | Self::RoomsAlive { .. }
-            | Self::KeyChanged => self.clone(),
+            | Self::KeyChanged
+            | Self::ReadersCut => self.clone(),
         }
     }
 }

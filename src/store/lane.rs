@@ -160,6 +160,12 @@ impl LogWriter for PgWriter {
         Ok(())
     }
 
+    async fn register(&mut self) -> Result<(), LogError> {
+        let own = self.take().await?;
+        self.keep(own, &Ok(()));
+        Ok(())
+    }
+
     async fn append(&mut self, batch: &[&Append]) -> Result<(), LogError> {
         // A first connection is silent; a lost one was reported by the call that lost it.
         let mut own = self.take().await?;

@@ -10,7 +10,11 @@ use crate::domain::id::GenerationId;
 use crate::ports::{Attachment, LogError, ReadEnd, RequestReads, Sought};
 
 /// A reader is gone when it was noted as cut, when the lease of its process expired, or when its
-/// process has no append session. Append sessions end with their process.
+/// process has no append session. Append sessions end with their process. This process lives,
+/// whatever became of its lease on a busy machine.
+///
+/// Whether somebody reads is asked of the same moment. A cut between two statements would be seen
+/// by neither. Only who tries again can do something with it.
 const ATTACH: &str = "\
 with free as ( \
   select r.generation_id from request_reads r \
@@ -19,18 +23,20 @@ with free as ( \
   where r.hash = $1 and ($5::uuid is null or r.generation_id = $5) and g.status in ('queued', 'running', 'completed', 'incomplete') \
     and case when r.cut_at is not null \
       then r.cut_at > clock_timestamp() - make_interval(secs => $2) and ($3 or not r.client_left) \
-      else i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
-        or (exists (select from lanes l where l.owner = i.id and l.open and l.backend is not null) \
-          and not exists (select from lanes l join pg_stat_activity a \
-            on a.pid = l.backend and a.backend_start = l.backend_start \
-            where l.owner = i.id and l.open)) end \
-  order by r.generation_id limit 1 for update of r skip locked) \
-update request_reads r set reader = $4, cut_at = null, client_left = false \
-from free where r.generation_id = free.generation_id returning r.generation_id";
-
-const READ: &str = "select exists (select from request_reads r \
-    join generations g on g.id = r.generation_id \
-    where r.hash = $1 and ($2::uuid is null or r.generation_id = $2) and r.cut_at is null and g.status in ('queued', 'running'))";
+      else r.reader <> $4 \
+        and (i.lease_until between clock_timestamp() - make_interval(secs => $2) and clock_timestamp() \
+          or (exists (select from lanes l where l.owner = i.id and l.open and l.backend is not null) \
+            and not exists (select from lanes l join pg_stat_activity a \
+              on a.pid = l.backend and a.backend_start = l.backend_start \
+              where l.owner = i.id and l.open))) end \
+  order by r.generation_id limit 1 for update of r skip locked), \
+taken as ( \
+  update request_reads r set reader = $4, cut_at = null, client_left = false \
+  from free where r.generation_id = free.generation_id returning r.generation_id) \
+select (select generation_id from taken) as taken, \
+  $3 and exists (select from request_reads r join generations g on g.id = r.generation_id \
+    where r.hash = $1 and ($5::uuid is null or r.generation_id = $5) and r.cut_at is null \
+      and g.status in ('queued', 'running')) as read";
 
 /// Not worth a flush of its own: the next commit takes it along.
 const DELIVERED: &str = "\
@@ -52,27 +58,20 @@ impl RequestReads for PgLog {
         let Sought { hash, is_retry, of } = sought;
         let of = of.map(|id| id.0);
         answered(async {
-            let id: Option<Uuid> = sqlx::query_scalar(ATTACH)
+            let (taken, read): (Option<Uuid>, bool) = sqlx::query_as(ATTACH)
                 .bind(hash)
                 .bind(window.as_secs_f64())
                 .bind(is_retry)
                 .bind(self.process)
                 .bind(of)
-                .fetch_optional(&self.workers)
+                .fetch_one(&self.workers)
                 .await
                 .map_err(error)?;
-            if let Some(id) = id {
-                return Ok(Attachment::Taken(GenerationId(id)));
-            }
-            // Only who tries again can do something with the difference.
-            let read = is_retry
-                && sqlx::query_scalar(READ)
-                    .bind(hash)
-                    .bind(of)
-                    .fetch_one(&self.workers)
-                    .await
-                    .map_err(error)?;
-            Ok(if read { Attachment::Read } else { Attachment::None })
+            Ok(match taken {
+                Some(id) => Attachment::Taken(GenerationId(id)),
+                None if read => Attachment::Read,
+                None => Attachment::None,
+            })
         })
         .await
     }

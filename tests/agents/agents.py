@@ -1,5 +1,6 @@
 """The agents: how each is told where lastword is, and run once without a person."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -32,6 +33,17 @@ class Agent:
         environment |= {"PATH": os.environ["PATH"], "HOME": home} | OFFLINE
         return subprocess.Popen(command, cwd=work, env=environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def ended(process, model, server):
+    """Ends an agent where something fails under it; the error has all that it and the server said."""
+    try:
+        yield
+    except BaseException as problem:
+        process.kill()
+        said, errors = process.communicate()
+        raise AssertionError(f"{problem!r} {dict(model.asked)}\n{said}\n{errors}\n{server.log()[-6000:]}") from problem
 
 
 def claude_code(url, model, _work, _home):

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 
-from agents import Agent, codex
+from agents import Agent, codex, ended
 from model import WORDS, Model
 from server import Server
 
@@ -57,16 +57,12 @@ def run(server, model, directory):
     work, home = tempfile.mkdtemp(dir=directory), tempfile.mkdtemp(dir=directory)
     model.reset(("answer",))
     process = CODEX_COMPACTS.start(server, model, work, home)
-    try:
+    with ended(process, model, server):
         model.reached.get(timeout=180)
         server.kill()
         model.go.release()
         server.start()
         said, errors = process.communicate(timeout=180)
-    except BaseException as problem:
-        process.kill()
-        said, errors = process.communicate()
-        raise AssertionError(f"{problem!r} {dict(model.asked)}\n{said}\n{errors}\n{server.log()[-6000:]}") from problem
     about = (said, errors, dict(model.asked), dict(model.answered))
     assert process.returncode == 0 and " ".join(said.split()) == "".join(WORDS).strip(), about
     assert os.path.exists(f"{work}/one.txt"), about

@@ -1,4 +1,5 @@
-"""The fate of an answer whose agent is stopped, killed, or loses its network: `tests/agents/gestures.py`.
+"""The fate of an answer whose agent is stopped, killed, or loses its network, or whose server is restarted or killed:
+`tests/agents/gestures.py`.
 
 Prints how long the model was still read after the gesture, and how many answers to the question it gave to
 their end. It is a measurement for the table of docs/clients.md, and fails only if an agent cannot be run.
@@ -17,7 +18,7 @@ from model import Model
 from server import Server
 
 AGENTS = [(CLAUDE_CODE, "messages"), (CODEX, "responses"), (OPENCODE[0], "chat"), (PI[0], "chat")]
-GESTURES = ("interrupt", "kill", "network")
+GESTURES = ("interrupt", "kill", "network", "restart", "crash")
 # Long enough to see the grace of 10 s pass.
 WORDS, PACE = 600, 0.05
 
@@ -32,22 +33,29 @@ class LongModel(Model):
         if len(words) == 1:
             yield words[0]
             return
-        self.left = None
+        how = "left"
+        self.read_by.add(threading.get_ident())
         try:
             for n in range(WORDS):
                 time.sleep(PACE)
                 if n == 20:
                     self.reached.put("answer")
                 yield f"word{n} "
-            self.left = ("to its end", time.monotonic())
+            how = "to its end"
         finally:
-            if self.left is None:
-                self.left = ("left", time.monotonic())
-            self.over.set()
+            self.left = (how, time.monotonic())
+            self.read_by.discard(threading.get_ident())
 
     def reset(self, stops=()):
         super().reset(stops)
-        self.over = threading.Event()
+        self.left, self.read_by = None, set()
+
+    def until_left(self):
+        """Waits until no answer is read, and a new server would have asked for the rest."""
+        give_up = time.monotonic() + 120
+        while self.read_by:
+            assert time.monotonic() < give_up, "the model is read for ever"
+            time.sleep(0.1)
 
 
 class Wire:
@@ -62,7 +70,11 @@ class Wire:
     def accept(self):
         while True:
             near, _ = self.listener.accept()
-            far = socket.create_connection(("127.0.0.1", self.to))
+            try:
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                near.close()
+                continue
             self.pairs.append((near, far))
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
@@ -98,6 +110,9 @@ def run(server, agent, model, gesture, directory):
     begun = time.monotonic()
     if gesture == "network":
         wire.cut()
+    elif gesture in ("restart", "crash"):
+        server.stop() if gesture == "restart" else server.kill()
+        server.start()
     else:
         process.send_signal(signal.SIGINT if gesture == "interrupt" else signal.SIGKILL)
     try:
@@ -107,8 +122,7 @@ def run(server, agent, model, gesture, directory):
         process.kill()
         process.communicate()
         ended = "still there after 120 s"
-    assert model.over.wait(120), "the model is read for ever"
-    time.sleep(1)
+    model.until_left()
     how, when = model.left
     print(f"| {agent.name} {agent.version} | {agent.speaks} | {gesture} | {ended} | {how}, after {when - begun:.0f} s | "
           f"{model.asked[3]} | {model.answered[3]} |", flush=True)

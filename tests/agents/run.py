@@ -13,7 +13,7 @@ import time
 import traceback
 
 import compaction
-from agents import CLAUDE_CODE, CLAUDE_CODE_LOST, CODEX, CODEX_KNOWN, OPENCODE, PI
+from agents import CLAUDE_CODE, CLAUDE_CODE_LOST, CODEX, CODEX_KNOWN, OPENCODE, PI, ended
 from model import FILES, WORDS, Model
 from server import Server
 
@@ -32,7 +32,7 @@ def run(server, agent, model, directory):
     model.reset(STOPS)
     begun, attached = time.monotonic(), 0
     process = agent.start(server, model, work, home)
-    try:
+    with ended(process, model, server):
         for _ in STOPS:
             model.reached.get(timeout=180)
             if agent is CLAUDE_CODE_LOST:
@@ -43,10 +43,6 @@ def run(server, agent, model, directory):
             model.go.release()
             server.start()
         said, errors = process.communicate(timeout=180)
-    except BaseException as problem:
-        process.kill()
-        said, errors = process.communicate()
-        raise AssertionError(f"{problem!r} {dict(model.asked)}\n{said}\n{errors}\n{server.log()[-6000:]}") from problem
     took = time.monotonic() - begun
     about = (said, errors, dict(model.asked), dict(model.answered))
     files = {name: open(f"{work}/{name}").read().strip() for name in os.listdir(work) if name.endswith(".txt")}

@@ -1,6 +1,7 @@
 //! A request that is sent again: it takes the answer over whose reader was cut, and no other.
 mod attacks;
 mod instances;
+mod routes;
 mod slow_log;
 
 use std::collections::HashSet;

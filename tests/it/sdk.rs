@@ -2,6 +2,7 @@
 //! openai-agents, LangChain, the AI SDK, Durable Streams. Each meets two instances behind a proxy
 //! that knows nothing. `scripts/setup test` installs them from tests/sdk.
 mod pair;
+mod retries;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -100,7 +101,7 @@ async fn run(pair: &mut Pair, mut command: Command) {
 
 pub(crate) fn python(name: &str) -> Command {
     let mut command = Command::new(installed("python/bin/python"));
-    command.arg(script(name));
+    command.arg(script(name)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

@@ -72,6 +72,21 @@ const cases = {
     assert.ok(calls.length >= 1, "the tool was called");
   },
 
+  async pictures_and_failed_tools() {
+    const picture = { type: "base64", media_type: "image/png", data: "AAAA" };
+    const result = { type: "tool_result", tool_use_id: "t", is_error: true, content: "no" };
+    const answer = await client.messages.create({
+      model: "demo",
+      max_tokens: 1000,
+      messages: [
+        { role: "user", content: [{ type: "image", source: picture }, { type: "text", text: "see" }] },
+        { role: "assistant", content: [{ type: "tool_use", id: "t", name: "look_up", input: {} }] },
+        { role: "user", content: [result, { type: "text", text: "/demo tokens=3 tps=0" }] },
+      ],
+    });
+    assert.equal(answer.stop_reason, "end_turn");
+  },
+
   async tokens_and_models() {
     const { input_tokens } = await client.messages.countTokens({
       model: "demo",

@@ -36,6 +36,9 @@ impl Engine {
             }
             // Heeded at the door: `access`.
             Received::Signal(Signal::KeyChanged) => {}
+            Received::Signal(Signal::ReadersCut) => {
+                self.inner.readers.request_reads.cut.notify_waiters();
+            }
             Received::Signal(Signal::Follow { reader, generation, after }) => {
                 self.followed(*reader, *generation, *after);
             }

@@ -44,6 +44,7 @@ impl Engine {
             taken += now;
             // None left, or none that can be taken: the upkeep goes on trying.
             if now == 0 {
+                inner.runs.recorder.register();
                 return Ok(taken);
             }
         }

@@ -103,7 +103,8 @@ async fn deliver(told: &mut mpsc::Receiver<Signal>, to: &Presence) {
             | Signal::Grown { .. }
             | Signal::TakenOver { .. }
             | Signal::Released { .. }
-            | Signal::KeyChanged => panic!("{signal:?} is not about presence"),
+            | Signal::KeyChanged
+            | Signal::ReadersCut => panic!("{signal:?} is not about presence"),
         }
     }
 }

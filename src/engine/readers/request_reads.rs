@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::unsettled_reads::{UnsettledRead, UnsettledReads};
 use crate::domain::id::GenerationId;
 use crate::engine::Engine;
-use crate::ports::{LogError, ReadEnd};
+use crate::ports::{LogError, ReadEnd, Signal, To};
 
 mod attach;
 
@@ -25,6 +26,8 @@ pub(in crate::engine) const FIRST_READER: Duration = Duration::from_secs(10);
 const QUEUE: usize = 4096;
 /// Delivered answers are noted together: nobody waits for it.
 const TOGETHER: Duration = Duration::from_millis(250);
+/// A stream that the server ends stays open no longer than this for the note of it.
+const NOTING: Duration = Duration::from_secs(5);
 /// The pause before ends are written again that the log did not take.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -42,6 +45,21 @@ impl RequestRead {
     /// The reader has the whole answer.
     pub fn delivered(&mut self) {
         self.delivered = true;
+    }
+
+    /// The server ends the reader's stream early. Returns when that is in the log: the client may
+    /// ask another instance in the same moment.
+    pub async fn cut_off(self) {
+        let unsettled = self.engine.inner.readers.request_reads.unsettled.clone();
+        let hash = self.hash.clone();
+        self.cut.store(true, Ordering::Relaxed);
+        drop(self);
+        let noted = async {
+            while let Some(change) = unsettled.next_change(&hash, false) {
+                change.wait().await;
+            }
+        };
+        let _in_time = timeout(NOTING, noted).await;
     }
 
     /// Set by whoever ends the reader's stream early.
@@ -99,6 +117,8 @@ impl Ended {
 pub(in crate::engine) struct Queue {
     sender: Sender<Ended>,
     pub(in crate::engine) unsettled: UnsettledReads,
+    /// Readers were cut, here or elsewhere, and the log says so.
+    pub(in crate::engine) cut: Notify,
 }
 
 /// The other end of a [`Queue`].
@@ -107,7 +127,7 @@ pub(in crate::engine) type Ends = Receiver<Ended>;
 /// A queue and its receiver.
 pub(in crate::engine) fn queue() -> (Queue, Ends) {
     let (sender, receiver) = channel(QUEUE);
-    (Queue { sender, unsettled: UnsettledReads::default() }, receiver)
+    (Queue { sender, unsettled: UnsettledReads::default(), cut: Notify::new() }, receiver)
 }
 
 impl Engine {
@@ -147,6 +167,10 @@ impl Engine {
             Ok(()) => {
                 let cut = batch.iter().filter(|ended| !ended.is_delivered()).count();
                 self.inner.metrics.readers_cut.inc_by(cut as u64);
+                if cut > 0 {
+                    self.inner.readers.request_reads.cut.notify_waiters();
+                    self.inner.fleet.signals.send(To::All, Signal::ReadersCut);
+                }
             }
             Err(LogError::Unavailable(why)) => {
                 tracing::warn!(why, "ends of readers are not noted yet");

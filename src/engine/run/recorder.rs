@@ -45,6 +45,8 @@ struct LaneHandle {
     losses: Arc<AtomicU64>,
     /// Told of what is not to wait for others.
     hurry: Arc<Notify>,
+    /// Told when this process is its instance.
+    register: Arc<Notify>,
 }
 
 /// Some entries of one generation on their way to the log.
@@ -75,20 +77,28 @@ impl Recorder {
             .map(|_| {
                 let (queue, waiting) = mpsc::channel(QUEUE);
                 let (losses, hurry) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+                let register = Arc::new(Notify::new());
                 let lane = Lane {
                     waiting,
                     writer: writer(),
                     losses: Arc::clone(&losses),
                     hurry: Arc::clone(&hurry),
+                    register: Arc::clone(&register),
                     closed: closed.clone(),
                     hard: tasks.hard().clone(),
                     metrics: Arc::clone(metrics),
                 };
                 tasks.spawn_service(writing.track_future(lane.run()));
-                LaneHandle { queue, losses, hurry }
+                LaneHandle { queue, losses, hurry, register }
             })
             .collect();
         Self { lanes, closed, writing }
+    }
+
+    /// Has the lanes take the right to append, before there is anything to append. Not before this
+    /// process is its instance: that closes all lanes of the process before.
+    pub(in crate::engine) fn register(&self) {
+        self.lanes.iter().for_each(|lane| lane.register.notify_one());
     }
 
     /// Lets the lanes write what waits, and end, within `limit`.

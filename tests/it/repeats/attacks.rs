@@ -5,7 +5,6 @@ use futures_util::future::join_all;
 
 use super::{RETRY, begun, chat, gated, is_attached, whole};
 use crate::harness::TestApp;
-use crate::keys::{locked, make_key};
 use crate::raw::{Answer as Bytes, RawStream, exchange, request};
 use crate::upstream::{Answer, Gate};
 
@@ -47,28 +46,26 @@ async fn a_body_that_says_something_else_takes_nothing_over() {
     app.stop().await;
 }
 
+/// As on a machine that is too busy to renew it in time.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_key_or_tenant_takes_nothing_over() {
-    let (app, own) = locked(&["--tenant", "one"]).await;
-    let same_tenant = make_key(&app.database, &["--tenant", "one"]).await;
-    let another = make_key(&app.database, &["--tenant", "two"]).await;
-    let body = r#"{"model":"demo","stream":true,
-        "messages":[{"role":"user","content":"/demo tokens=40 tps=100 ttft_ms=0"}]}"#;
-    let asked =
-        |key: &str, sign: &str| posted(&format!("Authorization: Bearer {key}\r\n{sign}"), body);
-    let mut first = RawStream::of(app.address, &asked(&own, "")).await;
-    first.until("demo", 1).await;
-    let id = first.answer().header("lastword-generation").unwrap().to_owned();
-    drop(first);
-    app.until_cut(1).await;
-    for key in [&same_tenant, &another] {
-        let answer = exchange(app.address, &asked(key, "Lastword-Attach: 1\r\n")).await;
-        assert_eq!(answer.status, 200);
-        assert!(!is_attached(&answer), "not its own");
+async fn a_lease_that_ran_out_takes_no_answer_from_a_reader_of_the_same_process() {
+    let gate = Gate::default();
+    let script = Answer::sse().text("Hel").wait(&gate).text("lo").complete();
+    let (app, upstream) = TestApp::scripted(script, |config| {
+        config.limits.lease = Duration::from_secs(600);
+    })
+    .await;
+    let mut first = begun(&app, "q").await;
+    let expire = "update instances set lease_until = clock_timestamp() - interval '1 second'";
+    sqlx::query(expire).execute(&mut app.database.connect().await).await.unwrap();
+    let mut second = begun(&app, "q").await;
+    assert!(!is_attached(&second.answer()), "the first still reads");
+    gate.open();
+    for stream in [&mut first, &mut second] {
+        stream.end().await;
+        assert!(whole(&stream.answer()));
     }
-    let answer = exchange(app.address, &asked(&own, "Lastword-Attach: 1\r\n")).await;
-    assert!(is_attached(&answer));
-    assert_eq!(answer.header("lastword-generation"), Some(id.as_str()));
+    assert_eq!(upstream.requests().len(), 2);
     app.stop().await;
 }
 

@@ -2,11 +2,15 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
+use tempfile::TempDir;
 
+use super::slow_log::{locked, unlocked, until_blocked};
 use super::{RETRY, chat, gated, is_attached, whole};
-use crate::harness::TestApp;
+use crate::eventually::eventually;
+use crate::harness::{TestApp, config, model};
+use crate::process::{Server, command};
 use crate::raw::{Answer as Bytes, RawStream, exchange};
-use crate::upstream::Gate;
+use crate::upstream::{Answer, Gate, Script, Upstream};
 
 /// Its answer goes on without a reader, for however long the test takes.
 const GOES_ON: &str = "Lastword-On-Disconnect: continue\r\n";
@@ -83,4 +87,77 @@ async fn a_key_of_its_own_decides_alone() {
     assert!(is_attached(&answer), "the keyless one is still there");
     assert_eq!(upstream.requests().len(), 2);
     app.stop().await;
+}
+
+/// The instance has no lease to lose for ten minutes, and has written no event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_that_never_wrote_is_known_by_its_sessions() {
+    let whole_answer = Answer::sse().text("Hel").text("lo").complete();
+    let answers = Script::with(move |_, number| match number {
+        0 => Answer::none().stall(),
+        _ => whole_answer.clone(),
+    });
+    let upstream = Upstream::start(answers).await;
+    let database = crate::database::TestDatabase::create().await;
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("lastword.toml");
+    let model_of = "[[models]]\nname = 'scripted'\nprovider = 'openai'\nbase_url = ";
+    std::fs::write(&file, format!("{model_of}'{}'\n", upstream.base_url())).unwrap();
+    let mut serve = command(dir.path());
+    serve.args(["--lease-s", "600", "--database-url", &database.url]).arg("--config").arg(&file);
+    let one = Server::start(serve).await;
+    let sessions = "select count(*) from lanes l join pg_stat_activity a \
+         on a.pid = l.backend and a.backend_start = l.backend_start";
+    eventually("it may write", async || database.number(sessions).await == 1).await;
+    let waiting = RawStream::of(one.address, &chat("q", false, "")).await;
+    upstream.arrived(1).await;
+    one.kill().await;
+    drop(waiting);
+    eventually("its session ends", async || database.number(sessions).await == 0).await;
+    let mut other = config(&database);
+    other.models.push(model(&upstream));
+    let two = TestApp::on(database, other).await;
+    // Without a sign, too: the cut was the server's.
+    let mut again = RawStream::of(two.address, &chat("q", false, "")).await;
+    let attached = || two.engine.metrics().attached.get();
+    eventually("it is answered", async || attached() + upstream.requests().len() as u64 > 1).await;
+    assert_eq!((attached(), upstream.requests().len()), (1, 1));
+    let expire = "update instances set lease_until = clock_timestamp() where lease_until > \
+         clock_timestamp() + interval '1 minute'";
+    sqlx::query(expire).execute(&mut two.database.connect().await).await.unwrap();
+    again.end().await;
+    let answer = again.answer();
+    assert!(is_attached(&answer));
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello");
+    assert_eq!(upstream.requests().len(), 2, "the one that nobody answers, and one more");
+    two.stop().await;
+}
+
+/// The log is slow, and the client is not: it asks another instance as soon as its stream ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_server_ends_is_noted_before_its_client_sees_that() {
+    const NOTING: &str = "select count(*) from pg_stat_activity where datname = current_database() \
+         and wait_event_type = 'Lock' and query like 'update request_reads r set cut_at%'";
+    let gate = Gate::default();
+    let (one, upstream) = gated(&gate).await;
+    let two = TestApp::on(one.database.clone(), one.config.clone()).await;
+    let mut first = begun(&one, "").await;
+    let mut lock = one.database.connect().await;
+    locked(&mut lock, "select from request_reads for update").await;
+    let client = async {
+        first.end().await;
+        let mut again = RawStream::of(two.address, &chat("q", true, "")).await;
+        again.until("Hel", 1).await;
+        gate.open();
+        again.end().await;
+        again
+    };
+    let log = async {
+        until_blocked(&two, NOTING).await;
+        unlocked(lock).await;
+    };
+    let (again, (), _) = tokio::join!(client, log, one.stop());
+    assert!(is_attached(&again.answer()) && whole(&again.answer()), "{:?}", again.answer());
+    assert_eq!(upstream.requests().len(), 1);
+    two.stop().await;
 }

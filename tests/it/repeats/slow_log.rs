@@ -13,7 +13,7 @@ const STARTING: &str = "select count(*) from pg_stat_activity where datname = cu
 const ATTACHING: &str = "select count(*) from pg_stat_activity where datname = current_database() \
      and wait_event_type = 'Lock' and query like 'with free as (%'";
 
-async fn until_blocked(app: &TestApp, blocked: &'static str) {
+pub(super) async fn until_blocked(app: &TestApp, blocked: &'static str) {
     eventually("a statement waits", async || app.database.number(blocked).await > 0).await;
 }
 
@@ -22,12 +22,12 @@ async fn a_moment(app: &TestApp) {
     exchange(app.address, &request("GET /healthz", "", b"")).await;
 }
 
-async fn locked(connection: &mut PgConnection, sql: &'static str) {
+pub(super) async fn locked(connection: &mut PgConnection, sql: &'static str) {
     sqlx::query("begin").execute(&mut *connection).await.unwrap();
     sqlx::query(sql).execute(connection).await.unwrap();
 }
 
-async fn unlocked(mut connection: PgConnection) {
+pub(super) async fn unlocked(mut connection: PgConnection) {
     sqlx::query("commit").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
@@ -74,5 +74,31 @@ async fn a_client_that_left_while_it_took_its_answer_over_finds_it_again() {
     third.end().await;
     assert!(is_attached(&third.answer()) && whole(&third.answer()));
     assert_eq!(upstream.requests().len(), 1);
+    app.stop().await;
+}
+
+/// A note of the close between a retry's looks, which come one right behind the other.
+const CUT_AT_THE_FIRST_LOOK: &str = "\
+create sequence looks; \
+create function cut() returns trigger language plpgsql as $$ begin \
+  if pg_trigger_depth() = 1 and nextval('looks') = 1 then \
+    update request_reads set cut_at = clock_timestamp(), client_left = true; \
+  end if; \
+  return null; end $$; \
+create trigger cut after update on request_reads for each statement execute function cut()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_looks_while_the_close_is_noted_finds_its_answer() {
+    let gate = Gate::default();
+    let (app, upstream) = gated(&gate).await;
+    let first = begun(&app, "q").await;
+    sqlx::raw_sql(CUT_AT_THE_FIRST_LOOK).execute(&mut app.database.connect().await).await.unwrap();
+    let mut again = RawStream::of(app.address, &chat("q", true, RETRY)).await;
+    again.until("Hel", 1).await;
+    gate.open();
+    again.end().await;
+    assert!(is_attached(&again.answer()) && whole(&again.answer()));
+    assert_eq!(upstream.requests().len(), 1);
+    drop(first);
     app.stop().await;
 }

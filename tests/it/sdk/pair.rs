@@ -9,7 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::process::{Server, command};
+
+/// Counts the sessions by which an instance appends.
+const SESSIONS: &str = "select count(*) from lanes l join pg_stat_activity a \
+     on a.pid = l.backend and a.backend_start = l.backend_start where l.owner = $1";
 
 /// One of the two.
 struct Instance {
@@ -78,6 +83,29 @@ impl Pair {
         self.proxy.to(left);
     }
 
+    /// Sends all clients to the first of them from now on.
+    pub(crate) fn lead_to_first(&self) {
+        let first = self.instances[0].server.as_ref().expect("it runs");
+        self.proxy.to(vec![first.address]);
+    }
+
+    /// SIGKILL for the first. Clients are refused until the database has ended its sessions, and
+    /// then come to the other.
+    pub(crate) async fn kill_first(&mut self) {
+        let Instance { dir, server } = &mut self.instances[0];
+        let slot = std::fs::read_to_string(dir.path().join("instances/0")).unwrap();
+        let owner = Uuid::parse_str(slot.trim()).unwrap();
+        self.proxy.to(Vec::new());
+        server.take().expect("it runs").kill().await;
+        let mut connection = self.database.connect().await;
+        eventually("its sessions end", async || {
+            let sessions = sqlx::query_scalar::<_, i64>(SESSIONS).bind(owner);
+            sessions.fetch_one(&mut connection).await.unwrap() == 0
+        })
+        .await;
+        self.proxy.to(self.addresses());
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
         let running = self.instances.iter().filter_map(|i| i.server.as_ref());
         running.map(|server| server.address).collect()
@@ -111,6 +139,9 @@ async fn accept(listener: TcpListener, servers: Arc<Mutex<Vec<SocketAddr>>>) {
     for turn in 0.. {
         let Ok((mut client, _)) = listener.accept().await else { return };
         let servers = servers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if servers.is_empty() {
+            continue;
+        }
         let server: SocketAddr = servers[turn % servers.len()];
         connections.spawn(async move {
             if let Ok(mut server) = TcpStream::connect(server).await {

@@ -1,7 +1,9 @@
 //! A request that is sent again takes the earlier answer over, if that one's reader was cut.
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{RequestRead, WINDOW};
 use crate::domain::id::GenerationId;
@@ -11,8 +13,8 @@ use crate::engine::run::start::{Start, StartError, Started};
 use crate::engine::run::stop_conditions::Stop;
 use crate::ports::{Address, Attachment, RequestReads, Sought};
 
-/// Pauses of a client that tries again, while its first connection's close is on its way to us. It
-/// may come to another instance.
+/// Pauses of a client that tries again, while its first connection's close is on its way to us. A
+/// hint tells of a close that comes to another instance, and ends the pause. A crash has no hint.
 const NOTICED: [Duration; 6] = [
     Duration::from_millis(20),
     Duration::from_millis(40),
@@ -69,6 +71,7 @@ impl Engine {
         let seeking = Seeking {
             reads,
             unsettled: &self.inner.readers.request_reads.unsettled,
+            cut: &self.inner.readers.request_reads.cut,
             give_up: Instant::now() + ASKING,
         };
         if let Some((hash, of)) = repeat.said {
@@ -87,6 +90,8 @@ impl Engine {
 struct Seeking<'a> {
     reads: &'a dyn RequestReads,
     unsettled: &'a UnsettledReads,
+    /// Readers were cut, here or elsewhere.
+    cut: &'a Notify,
     give_up: Instant,
 }
 
@@ -95,15 +100,23 @@ impl Seeking<'_> {
     /// come and is noted.
     async fn sought(&self, sought: Sought<'_>) -> Option<GenerationId> {
         let mut pauses = NOTICED.iter();
+        let mut pause_over = Instant::now();
         loop {
-            // Before the look at the log, which may be from before the write.
+            // Both before the look at the log, which may be from before the write.
+            let mut cut = pin!(self.cut.notified());
+            cut.as_mut().enable();
             let change = self.unsettled.next_change(sought.hash, sought.is_retry);
             match (self.reads.attach(sought, WINDOW).await, change) {
                 (Ok(Attachment::Taken(id)), _) => return Some(id),
                 (Ok(Attachment::Read | Attachment::None), Some(change)) => {
                     timeout_at(self.give_up, change.wait()).await.ok()?;
                 }
-                (Ok(Attachment::Read), None) => sleep(*pauses.next()?).await,
+                (Ok(Attachment::Read), None) => {
+                    if pause_over <= Instant::now() {
+                        pause_over = Instant::now() + *pauses.next()?;
+                    }
+                    let _told_or_over = timeout_at(pause_over, cut).await;
+                }
                 (Ok(Attachment::None), None) | (Err(_), _) => return None,
             }
         }

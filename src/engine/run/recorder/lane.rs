@@ -42,6 +42,7 @@ pub(super) struct Lane {
     pub(super) writer: Box<dyn LogWriter>,
     pub(super) losses: Arc<AtomicU64>,
     pub(super) hurry: Arc<Notify>,
+    pub(super) register: Arc<Notify>,
     pub(super) closed: CancellationToken,
     pub(super) hard: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
@@ -72,6 +73,10 @@ impl Lane {
             let taken = tokio::select! {
                 biased;
                 taken = self.waiting.recv_many(&mut waiting, BATCH) => taken,
+                () = self.register.notified() => {
+                    self.register().await;
+                    continue;
+                }
                 () = self.closed.cancelled() => {
                     self.waiting.close();
                     self.waiting.recv_many(&mut waiting, BATCH).await
@@ -100,6 +105,13 @@ impl Lane {
             if taken == 0 || self.commit(std::mem::take(&mut waiting)).await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Once: if it fails, the first append does it.
+    async fn register(&mut self) {
+        if let Err(error) = self.writer.register().await {
+            tracing::debug!(%error, "the lane does not append yet");
         }
     }
 

@@ -2,10 +2,11 @@
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::events::header_cursor;
-use super::generations::{answer, fingerprint, idempotency_key, unknown_model};
+use super::generations::{answer, unknown_model};
 use crate::domain::generation::Idempotency;
 use crate::engine::{Continue, StartError};
 use crate::http::problem::Problem;
+use crate::http::start::{fingerprint, idempotency_key};
 use crate::http::{EngineData, address, caller, trace};
 
 /// Starts the generation that goes on. It has no body: it asks what the earlier one asked.

@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::generations::{REPLAYED, fingerprint, idempotency_key, page_limit};
+use super::generations::{REPLAYED, page_limit};
 use super::prompt::check_metadata;
 use crate::domain::conversation::NewConversation;
 use crate::domain::generation::Idempotency;
@@ -19,6 +19,7 @@ use crate::domain::prompt::PromptError;
 use crate::engine::{Engine, StartError};
 use crate::http::problem::Problem;
 use crate::http::protocols::openai;
+use crate::http::start::{fingerprint, idempotency_key};
 use crate::http::{EngineData, body, proper_id, tenant};
 use crate::ports::{Made, Page, Search};
 

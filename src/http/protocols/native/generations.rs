@@ -1,20 +1,14 @@
 //! `/v1/generations`: start one, list them.
-#[cfg(test)]
-mod fuzz;
-
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use strum::VariantNames as _;
 use time::format_description::well_known::Rfc3339;
 
 use super::events::header_cursor;
 use super::prompt::StartBody;
-use crate::domain::conversation::TurnAsked;
 use crate::domain::event::Status;
-use crate::domain::generation::{Idempotency, Request};
 use crate::domain::id::{ConversationId, GenerationId, Seq};
 use crate::domain::nearest;
 use crate::domain::trace::TraceParent;
@@ -23,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::http::sse;
 use crate::http::sse::{GENERATION, Shape};
 use crate::http::start;
+use crate::http::start::idempotency_key;
 use crate::http::{EngineData, accept, body, caller, tenant, trace};
 use crate::ports::{Address, Filter};
 
@@ -149,41 +144,6 @@ pub(crate) fn unknown_model(engine: &Engine, asked: &str) -> Problem {
     let hint = nearest::hint(asked, &known);
     let detail = format!("{}: `{}`.{hint}", StartError::UnknownModel, nearest::shown(asked));
     Problem::unprocessable("unknown_model", detail).with("field", "model").with("known", known)
-}
-
-/// The client's key, if it sent one.
-pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut keys = request.headers().get_all("idempotency-key");
-    let Some(value) = keys.next() else { return Ok(None) };
-    match (std::str::from_utf8(value.as_bytes()), keys.next()) {
-        (Ok(key), None) => checked_key(key.to_owned()).map(Some),
-        (Ok(_) | Err(_), _) => Err(invalid_key()),
-    }
-}
-
-/// The key, if it is one.
-pub(crate) fn checked_key(key: String) -> Result<String, Problem> {
-    let visible = key.bytes().all(|b| b.is_ascii_graphic());
-    if visible && (1..=255).contains(&key.len()) { Ok(key) } else { Err(invalid_key()) }
-}
-
-fn invalid_key() -> Problem {
-    let detail = "one Idempotency-Key of 1 to 255 visible ASCII characters";
-    Problem::bad_request("invalid_idempotency_key", detail)
-}
-
-/// The client's key, and a hash of what it asks, so that a reuse for something else is noticed.
-pub(crate) fn idempotency(key: String, asked: &Request, turn: Option<&TurnAsked>) -> Idempotency {
-    let fingerprint = match turn {
-        None => fingerprint(&asked.canonical()),
-        Some(turn) => fingerprint(&(asked.canonical(), turn)),
-    };
-    Idempotency { key, fingerprint }
-}
-
-/// A hash of what is asked.
-pub(super) fn fingerprint(asked: &impl Serialize) -> Vec<u8> {
-    Sha256::digest(serde_json::to_vec(asked).unwrap_or_default()).to_vec()
 }
 
 #[derive(Debug, Deserialize)]

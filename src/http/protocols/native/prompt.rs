@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for TextOrPart {
 impl StartBody {
     /// The request in it, and what it adds to a conversation, checked; `default` is the model
     /// when none is named.
-    pub(super) fn check(
+    pub(crate) fn check(
         self,
         default: &str,
         prompt_bytes: usize,

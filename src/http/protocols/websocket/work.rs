@@ -9,7 +9,8 @@ use crate::domain::key::Scope;
 use crate::domain::room::{Participant, ParticipantKind};
 use crate::engine::{self, Access, Caller, Engine, Opened, Receipt};
 use crate::http::problem::Problem;
-use crate::http::protocols::native::generations::{begin, checked_key, receipt_json};
+use crate::http::protocols::native::generations::{begin, receipt_json};
+use crate::http::start::checked_key;
 use crate::metrics::Transport;
 use crate::ports::{Address, ConversationAt};
 

@@ -2,6 +2,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use tokio::time::sleep;
 
 use crate::engine::readers::request_reads::attach::*;
 use crate::ports::{LogError, ReadEnd};
@@ -25,16 +26,17 @@ impl RequestReads for Reads {
 
 /// The find of a repeat that comes while the log still says `before`. A write of its request takes
 /// another three seconds.
-async fn found(before: Attachment, is_retry: bool, cut: bool) -> Option<GenerationId> {
+async fn found(before: Attachment, is_retry: bool, is_cut: bool) -> Option<GenerationId> {
     let (reads, unsettled) = (Reads(Mutex::new(before)), UnsettledReads::default());
-    let write = unsettled.begin(HASH, cut);
+    let write = unsettled.begin(HASH, is_cut);
     let settle = async {
         sleep(Duration::from_secs(3)).await;
         *reads.0.lock().unwrap() = Attachment::Taken(GenerationId::random());
         drop(write);
     };
     let give_up = Instant::now() + ASKING;
-    let seeking = Seeking { reads: &reads, unsettled: &unsettled, give_up };
+    let cut = Notify::new();
+    let seeking = Seeking { reads: &reads, unsettled: &unsettled, cut: &cut, give_up };
     let sought = seeking.sought(Sought { hash: HASH, is_retry, of: None });
     tokio::join!(sought, settle).0
 }
@@ -55,7 +57,30 @@ async fn a_repeat_without_a_sign_waits_where_the_server_cut() {
 async fn an_answer_that_is_read_is_not_waited_for_long() {
     let (reads, unsettled) = (Reads(Mutex::new(Attachment::Read)), UnsettledReads::default());
     let begun = Instant::now();
-    let seeking = Seeking { reads: &reads, unsettled: &unsettled, give_up: begun + ASKING };
+    let (cut, give_up) = (Notify::new(), begun + ASKING);
+    let seeking = Seeking { reads: &reads, unsettled: &unsettled, cut: &cut, give_up };
     assert!(seeking.sought(Sought { hash: HASH, is_retry: true, of: None }).await.is_none());
     assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+/// Its end comes to another instance, which says so.
+#[tokio::test(start_paused = true)]
+async fn a_hint_ends_the_wait_for_a_reader_elsewhere() {
+    let (reads, unsettled) = (Reads(Mutex::new(Attachment::Read)), UnsettledReads::default());
+    let (cut, begun) = (Notify::new(), Instant::now());
+    let seeking =
+        Seeking { reads: &reads, unsettled: &unsettled, cut: &cut, give_up: begun + ASKING };
+    let sought = seeking.sought(Sought { hash: HASH, is_retry: true, of: None });
+    let hints = async {
+        // In the middle of the longest pause, which begins after 620 ms. Others' hints cost none.
+        for at in [630, 640, 650, 800] {
+            sleep(Duration::from_millis(at).saturating_sub(begun.elapsed())).await;
+            cut.notify_waiters();
+        }
+        *reads.0.lock().unwrap() = Attachment::Taken(GenerationId::random());
+        cut.notify_waiters();
+    };
+    let (found, ()) = tokio::join!(sought, hints);
+    assert!(found.is_some());
+    assert_eq!(begun.elapsed(), Duration::from_millis(800), "not at the end of the pause");
 }

@@ -2,10 +2,12 @@
 use actix_web::http::header::HeaderValue;
 use actix_web::test::TestRequest;
 use proptest::prelude::*;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use crate::fuzz::{hold, soup};
-use crate::http::protocols::native::generations::*;
+use crate::http::body;
+use crate::http::protocols::native::prompt::StartBody;
+use crate::http::start::{idempotency, idempotency_key};
 
 const WORDS: &[&[u8]] = &[
     b"a",
