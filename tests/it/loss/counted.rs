@@ -1,0 +1,114 @@
+//! The limit of an answer holds over a loss, also where a gateway joins tokens: the server's own
+//! count is asked for, and what nobody counts is estimated.
+use super::*;
+
+/// The way in which a server counts while it speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Count {
+    /// llama.cpp 11549: `timings` in each chunk, where `timings_per_token` asks for them.
+    Timings,
+    /// vLLM 0.32: `usage` in each chunk, where `continuous_usage_stats` asks for it.
+    Usage,
+    /// transformers serve 5.24: fields that it does not know are refused.
+    Refuses,
+}
+
+/// What is said behind so many tokens, two or three of them in a piece.
+const FIRST: [(u64, &str); 2] = [(3, "One two three "), (5, "four five ")];
+const REST: [(u64, &str); 6] = [
+    (2, " five six"),
+    (4, " seven eight"),
+    (6, " nine ten"),
+    (8, " eleven twelve"),
+    (9, " thirteen"),
+    (10, " fourteen"),
+];
+
+fn pieces(count: Count, asked: &Value, pieces: &[(u64, &str)]) -> Answer {
+    let mut answer = Answer::sse();
+    for (tokens, text) in pieces {
+        let mut chunk = json!({ "choices": [{ "index": 0, "delta": { "content": text } }] });
+        if count == Count::Timings && asked["timings_per_token"] == true {
+            chunk["timings"] = json!({ "prompt_n": 7, "predicted_n": tokens });
+        }
+        if count == Count::Usage && asked["stream_options"]["continuous_usage_stats"] == true {
+            chunk["usage"] = json!({ "prompt_tokens": 7, "completion_tokens": tokens });
+        }
+        answer = answer.data(&chunk.to_string());
+    }
+    answer
+}
+
+fn script(count: Count) -> Script {
+    Script::with(move |request, _| {
+        let asked = &request.body;
+        if count == Count::Refuses && asked.get("timings_per_token").is_some() {
+            let refusal = r#"{"detail":"Unexpected fields in the request: {'timings_per_token'}"}"#;
+            return Answer::status(422).raw(refusal);
+        }
+        if request.so_far().is_empty() {
+            return pieces(count, asked, &FIRST).cut();
+        }
+        pieces(count, asked, &REST).finish("length").done()
+    })
+}
+
+async fn app(counts: &[Count]) -> (TestApp, Vec<Upstream>) {
+    let mut upstreams = Vec::new();
+    for count in counts {
+        upstreams.push(Upstream::start(script(*count)).await);
+    }
+    let models = counts.iter().zip(&upstreams).map(|(count, upstream)| {
+        model_config(&format!(
+            "name = '{count:?}'\nprovider = 'openai'\nbase_url = '{}'\ncontinuation = 'prefix'\n\
+             max_attempts = 2",
+            upstream.base_url()
+        ))
+    });
+    let models: Vec<_> = models.collect();
+    (TestApp::with(|config| config.models = models).await, upstreams)
+}
+
+/// The text of an answer of at most 12 tokens.
+async fn twelve(client: &Client, count: Count) -> String {
+    let asked =
+        json!({ "model": format!("{count:?}"), "prompt": "count", "max_output_tokens": 12 });
+    let id = client.start(&asked).await;
+    let events = client.all(&id, 0).await;
+    let done = events.last().unwrap().json();
+    assert_eq!(done["finish_reason"], "length", "{count:?}: {done}");
+    let told = events.iter().filter(|event| event.name == "extra").count();
+    assert_eq!(told, 0, "{count:?}: counts that the client did not ask for");
+    text(&events)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_servers_own_count_keeps_the_limit() {
+    let counts = [Count::Timings, Count::Usage];
+    let (app, upstreams) = app(&counts).await;
+    for (count, upstream) in counts.into_iter().zip(upstreams) {
+        let said = twelve(&app.client, count).await;
+        let whole = "One two three four five six seven eight nine ten eleven twelve";
+        assert_eq!(said, whole, "{count:?}: 5 tokens before the loss, 7 behind it");
+        let requests = upstream.requests();
+        // Of 12 tokens 7 are left, and "five " may be said again above that.
+        assert_eq!(requests[1].body["max_tokens"], 7 + 3, "{count:?}");
+    }
+    app.stop().await;
+}
+
+/// Of the 24 bytes before the loss, six tokens are taken off: pieces alone would be two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_to_count_is_asked_plainly() {
+    let (app, upstreams) = app(&[Count::Refuses]).await;
+    twelve(&app.client, Count::Refuses).await;
+    twelve(&app.client, Count::Refuses).await;
+    let requests = upstreams[0].requests();
+    let asked: Vec<_> =
+        requests.iter().map(|r| r.body.get("timings_per_token").is_some()).collect();
+    assert_eq!(asked, [true, false, false, false, false], "refused once, and remembered");
+    assert_eq!(requests[2].body["max_tokens"], 12 - 6 + 3);
+    let options = json!({ "include_usage": true });
+    assert_eq!(requests[1].body["stream_options"], options, "as before");
+    app.stop().await;
+}
