@@ -122,6 +122,12 @@ impl Provider for OpenAi {
         streams::delete(&self.endpoint, kept).await;
     }
 
+    async fn count(&self, text: &str) -> Option<u64> {
+        let dialect = self.dialect();
+        let counts = dialect.counts && dialect.continuation == Continuation::Prefix;
+        if counts { counts::of_text(&self.endpoint, text).await } else { None }
+    }
+
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         if let Some(resume) = &attempt.resume {
             let map = ChatMap::new(self.think_tags(), body::choices(&attempt))
@@ -194,7 +200,10 @@ impl OpenAi {
         attempt: &Attempt,
     ) -> Result<Deltas, ProviderError> {
         let asked = self.ask(body, attempt).await;
-        let refused = asked.as_ref().err().filter(|e| e.code == ErrorCode::UpstreamRejected);
+        let by_field = |e: &&ProviderError| {
+            e.upstream.as_ref().is_some_and(|said| matches!(said.status, 400 | 422))
+        };
+        let refused = asked.as_ref().err().filter(by_field);
         let Some(plain) = refused.and_then(|refused| body.without_counts(&refused.message)) else {
             return asked;
         };

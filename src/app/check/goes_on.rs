@@ -22,7 +22,7 @@ pub(super) enum Continued {
     No(String),
 }
 
-/// What a model has said.
+/// The text of a model, without its repetition.
 #[derive(Default)]
 struct Said {
     pieces: Vec<String>,

@@ -95,6 +95,7 @@ impl Generation {
         };
         self.note_movable();
         let mut meter = self.meter();
+        self.recount(&mut meter).await;
         let (_place, stop) = match place {
             Some(place) => (Some(place), None),
             None => self.queue(&stops).await,
@@ -149,8 +150,7 @@ impl Generation {
                 }
             };
             // The code alone: the message may quote what the upstream answered.
-            let code = error.code.as_str();
-            tracing::info!(generation = %self.at.id, made, code, "attempt lost");
+            tracing::info!(generation = %self.at.id, made, code = error.code.as_str(), "attempt lost");
             self.pace.interrupted();
             self.engine.metrics().loss(error.code).inc();
             let mut told = Vec::new();

@@ -90,6 +90,12 @@ impl Meter {
         self.count = TokenCount::default();
     }
 
+    /// The answer so far has `tokens`, as its upstream has counted them.
+    pub(super) fn recounted(&mut self, tokens: u64) {
+        self.before = tokens;
+        self.count = TokenCount::default();
+    }
+
     /// Tokens of the answer so far: what a continuation has less.
     pub(super) fn spoken(&self) -> u64 {
         self.before + self.count.total()

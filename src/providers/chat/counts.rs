@@ -1,12 +1,19 @@
 //! The server's own count of tokens while an answer comes: a continuation gets what is left of the
 //! limit. llama.cpp counts in the `timings` of each chunk, vLLM in its `usage`. Seen at llama.cpp
-//! 11549 and vLLM 0.32, of which each passes over the other's field.
-use serde_json::Value;
+//! 11549 and vLLM 0.32, of which each passes over the other's field. Both also count a text that is
+//! there already (`POST /tokenize`).
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::domain::event::Usage;
 use crate::domain::source::WireProtocol;
 use crate::ports::Attempt;
+use crate::providers::upstream::endpoint::Endpoint;
 use crate::providers::upstream::json_body::Object;
 
 /// llama.cpp's field.
@@ -14,6 +21,10 @@ const TIMINGS: &str = "timings_per_token";
 /// vLLM's field, in these options.
 const STATS: &str = "continuous_usage_stats";
 const OPTIONS: &str = "stream_options";
+/// How long a count of a text may take: its answer waits for that.
+const WITHIN: Duration = Duration::from_secs(2);
+/// The longest list of tokens that is read, in bytes.
+const MAX_LIST: usize = 8 << 20;
 /// Words of a refusal of fields that a server does not know.
 const UNKNOWN: [&str; 6] =
     ["nexpected", "xtra", "nknown", "nrecognized", "nsupported", "not permitted"];
@@ -75,6 +86,41 @@ pub(crate) fn in_timings(timings: &RawValue) -> Option<Usage> {
         output_tokens: count("predicted_n")?,
         ..Usage::default()
     })
+}
+
+/// The answer to a text: vLLM has both fields, llama.cpp the list alone.
+#[derive(Deserialize)]
+struct Counted {
+    count: Option<u64>,
+    tokens: Option<Vec<IgnoredAny>>,
+}
+
+/// Tokens of a text, by a server that counts such; each reads its own names.
+pub(crate) async fn of_text(endpoint: &Endpoint, text: &str) -> Option<u64> {
+    let settings = &endpoint.settings;
+    let base = settings.base_url.strip_suffix("/v1").unwrap_or(&settings.base_url);
+    let asked = json!({
+        "content": text, "add_special": false,
+        "model": settings.upstream_model, "prompt": text, "add_special_tokens": false,
+    });
+    let request = endpoint.http.post(format!("{base}/tokenize")).timeout(WITHIN).json(&asked);
+    let request = match &settings.api_key {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    };
+    let mut request = request.build().ok()?;
+    endpoint.put_on(&mut request);
+    let response = endpoint.http.execute(request).await.ok()?.error_for_status().ok()?;
+    let mut stream = response.bytes_stream();
+    let mut body = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        body.extend_from_slice(&bytes.ok()?);
+        if body.len() > MAX_LIST {
+            return None;
+        }
+    }
+    let counted: Counted = serde_json::from_slice(&body).ok()?;
+    counted.count.or_else(|| counted.tokens.map(|tokens| tokens.len() as u64))
 }
 
 #[cfg(test)]

@@ -112,3 +112,49 @@ async fn a_server_that_refuses_to_count_is_asked_plainly() {
     assert_eq!(requests[1].body["stream_options"], options, "as before");
     app.stop().await;
 }
+
+/// The next process knows the text and no counts: llama.cpp 11549 and vLLM 0.32 count a text at
+/// `/tokenize`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_owner_has_said_is_counted_again() {
+    let script = Script::with(|request, _| {
+        if request.line.starts_with("POST /tokenize ") {
+            assert_eq!(request.body["content"], "One two three four five ");
+            assert_eq!(request.body["prompt"], request.body["content"], "vLLM's name for it");
+            return Answer::status(200).raw(r#"{"tokens":[1,2,3,4,5,6,7]}"#);
+        }
+        if request.so_far().is_empty() {
+            return FIRST.iter().fold(Answer::sse(), |answer, (_, text)| answer.text(text)).stall();
+        }
+        pieces(Count::Timings, &request.body, &REST).finish("length").done()
+    });
+    let upstream = Upstream::start(script).await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("lastword.toml");
+    let base = upstream.base_url();
+    let model = format!(
+        "[[models]]\nname = 'm'\nprovider = 'openai'\nbase_url = '{base}'\ncontinuation = 'prefix'"
+    );
+    std::fs::write(&file, model).unwrap();
+    let start = || {
+        let mut command = command(dir.path());
+        command.arg("--config").arg(&file);
+        Server::start(command)
+    };
+    let server = start().await;
+    let asked = json!({ "prompt": "count", "max_output_tokens": 12 });
+    let id = server.client.start(&asked).await;
+    let mut reader = server.client.events(&id, 0).await;
+    let mut seen = Vec::new();
+    while text(&seen) != "One two three four five " {
+        seen.push(reader.next().await.expect("it goes on"));
+    }
+    server.kill().await;
+    let server = start().await;
+    seen.extend(server.client.all(&id, seen.len() as u64).await);
+    assert_whole(&seen);
+    assert_eq!(text(&seen), "One two three four five six seven eight nine ten", "7 and 5 tokens");
+    let requests = upstream.requests();
+    assert_eq!((requests.len(), &requests[2].body["max_tokens"]), (3, &json!(12 - 7 + 3)));
+    assert!(server.terminate().await.success());
+}
