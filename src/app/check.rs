@@ -153,16 +153,7 @@ fn attempt(question: &str, tokens: u32) -> Attempt {
         temperature: (tokens > 1).then_some(0.0),
         ..Parameters::default()
     };
-    Attempt {
-        prompt: Prompt { messages, parameters },
-        so_far: String::new(),
-        resume: None,
-        trace: None,
-        source: None,
-        reasoning: String::new(),
-        spent: 0,
-        given: 0,
-    }
+    Attempt::fresh(Prompt { messages, parameters })
 }
 
 /// Asks for one token. That the model came to its end says enough: some say nothing in one token.
