@@ -1,5 +1,5 @@
-//! The limit of an answer holds over a loss, also where a gateway joins tokens: the server's own
-//! count is asked for, and what nobody counts is estimated. llama.cpp was seen to count so in
+//! The limit of an answer holds over a loss, also where a gateway joins tokens. The server's own
+//! count is asked for, and an estimate stands in for a missing one. llama.cpp was seen to count so in
 //! `make real`, the others in measurements of 2026-11-29 with the real servers.
 use super::*;
 
@@ -14,7 +14,7 @@ enum Count {
     Refuses,
 }
 
-/// What is said behind so many tokens, two or three of them in a piece.
+/// Pieces of two or three tokens each, with the tokens up to their ends.
 const FIRST: [(u64, &str); 2] = [(3, "One two three "), (5, "four five ")];
 const REST: [(u64, &str); 6] = [
     (2, " five six"),
