@@ -23,6 +23,7 @@ pub mod sealed;
 pub mod share;
 mod shared_str;
 pub mod source;
+pub mod token_count;
 pub mod trace;
 pub mod transcript;
 pub mod upstream_words;

@@ -1,4 +1,6 @@
 //! `lastword check`: says what is wrong and how to mend it, before a user finds out.
+mod goes_on;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -12,6 +14,7 @@ use crate::domain::event::ErrorCode;
 use crate::domain::prompt::{Message, Parameters, Prompt, Role};
 use crate::engine::Model;
 use crate::ports::{Attempt, Continuation, Delta, ProviderError};
+use goes_on::{Continued, goes_on};
 
 /// How long one model may take for its one token: it may have to be loaded first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -101,10 +104,7 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
     let default = if is_default { ", the default" } else { "" };
     let what = format!("model {}", model.name);
     let provider = model.provider.name();
-    let asked = async {
-        one_token(model).await?;
-        Ok(goes_on(model).await)
-    };
+    let asked = tried(model);
     let asked = timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
         Err(ProviderError {
             code: ErrorCode::UpstreamTimeout,
@@ -115,10 +115,15 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
         })
     });
     match asked {
-        Ok(None) => {
-            Finding { ok: true, what, how: format!("answers ({provider}{default})"), mend: None }
+        Ok(Continued::Untried) => good(&what, format!("answers ({provider}{default})")),
+        Ok(Continued::Same) => {
+            good(&what, format!("answers, and goes on from a text ({provider}{default})"))
         }
-        Ok(Some(why)) => {
+        Ok(Continued::Other) => {
+            let how = "answers, and goes on from a text in other words than before";
+            good(&what, format!("{how} ({provider}{default})"))
+        }
+        Ok(Continued::No(why)) => {
             let how = format!("answers, and cannot go on from a text: {why} ({provider}{default})");
             let mend = Some("set continuation = \"none\", or \"instruct\"");
             Finding { ok: false, what, how, mend }
@@ -130,46 +135,25 @@ async fn try_model(model: &Model, is_default: bool) -> Finding {
     }
 }
 
-/// Sends the beginning of an answer, where the configuration says that the model goes on behind
-/// it; what speaks against it.
-async fn goes_on(model: &Model) -> Option<String> {
-    const BEGUN: &str = "one, two, three, four, five,";
+/// Asks for one token. Where the configuration says that the model goes on behind a text, it asks
+/// for ten, and for what follows the first five.
+async fn tried(model: &Model) -> Result<Continued, ProviderError> {
     if model.provider.continuation_without() != Continuation::Prefix {
-        return None;
+        return one_token(model).await.map(|()| Continued::Untried);
     }
     let asked = attempt("Count from one to ten, in words, with commas.", 10);
-    let asked = Attempt { so_far: BEGUN.into(), ..asked };
-    let mut deltas = match model.provider.start(asked).await {
-        Ok(deltas) => deltas,
-        Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-            return Some(refused.message);
-        }
-        // It says nothing about the continuation.
-        Err(_) => return None,
-    };
-    let mut said = String::new();
-    while let Some(Ok(delta)) = deltas.next().await {
-        if let Delta::Text(text) = delta {
-            said.push_str(&text);
-        }
-    }
-    let begins_anew = said.trim_start().to_ascii_lowercase().starts_with("one, two");
-    begins_anew.then(|| "it begins anew".into())
+    goes_on(model, asked).await
 }
 
 fn attempt(question: &str, tokens: u32) -> Attempt {
     let messages = vec![Message::text(Role::User, question)];
-    let parameters = Parameters { max_output_tokens: Some(tokens), ..Parameters::default() };
-    Attempt {
-        prompt: Prompt { messages, parameters },
-        so_far: String::new(),
-        resume: None,
-        trace: None,
-        source: None,
-        reasoning: String::new(),
-        spent: 0,
-        given: 0,
-    }
+    let parameters = Parameters {
+        max_output_tokens: Some(tokens),
+        // The same words each time, as far as models go.
+        temperature: (tokens > 1).then_some(0.0),
+        ..Parameters::default()
+    };
+    Attempt::fresh(Prompt { messages, parameters })
 }
 
 /// Asks for one token. That the model came to its end says enough: some say nothing in one token.

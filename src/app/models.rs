@@ -8,6 +8,7 @@ use crate::config::{
     ThinkTagsWord, WireWord, variable,
 };
 use crate::domain::nearest;
+use crate::domain::source::is_grammar;
 use crate::engine::{DisconnectPolicy, Model, Models, OnLoss, Recovery};
 use crate::ports::{Continuation, Provider};
 use crate::providers::chat::OpenAi;
@@ -207,6 +208,7 @@ fn recovery(config: &ModelConfig) -> Result<Recovery, ModelsError> {
     let (reconnect, after) = (recovery.reconnect, recovery.fallback_after);
     recovery.reconnect = seconds("reconnect_for_s", config.reconnect_for_s, reconnect)?;
     recovery.fallback_after = seconds("fallback_after_s", config.fallback_after_s, after)?;
+    recovery.structured = config.set.keys().any(|field| is_grammar(field));
     recovery.continues_structured = config.continues_structured;
     recovery.continues_thoughts = config.continues_thoughts;
     Ok(recovery)

@@ -1,9 +1,29 @@
 //! The client's own request body, kept as it came beside what is parsed from it.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use strum::{IntoStaticStr, VariantNames};
+
+/// Fields that keep an answer to a grammar at vLLM, SGLang or llama.cpp, beside `response_format`.
+const GRAMMARS: [&str; 9] = [
+    "structured_outputs",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "grammar",
+    "json_schema",
+    "regex",
+    "ebnf",
+];
+
+/// Whether a request's field of that name keeps its answer to a grammar.
+#[must_use]
+pub fn is_grammar(field: &str) -> bool {
+    field == "response_format" || GRAMMARS.contains(&field)
+}
 
 /// The protocols that a client can start a generation with, and a model server can be asked with.
 #[derive(
@@ -41,6 +61,19 @@ pub struct Source {
     pub betas: Vec<String>,
 }
 
+impl Source {
+    /// Whether a field that only some servers know keeps the answer to a grammar.
+    #[must_use]
+    pub fn has_grammar(&self) -> bool {
+        if !GRAMMARS.iter().any(|name| self.body.contains(name)) {
+            return false;
+        }
+        let fields = serde_json::from_str::<BTreeMap<String, &RawValue>>(&self.body);
+        let fields = fields.unwrap_or_default();
+        GRAMMARS.iter().any(|name| fields.get(*name).is_some_and(|value| value.get() != "null"))
+    }
+}
+
 fn as_json<S: Serializer>(body: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     let raw: &RawValue = serde_json::from_str(body).map_err(serde::ser::Error::custom)?;
     raw.serialize(serializer)
@@ -63,5 +96,17 @@ mod tests {
         let stored = serde_json::to_string(&source).unwrap();
         assert_eq!(stored, format!(r#"{{"protocol":"openai_chat","body":{body}}}"#));
         assert_eq!(serde_json::from_str::<Source>(&stored).unwrap(), source);
+    }
+
+    #[test]
+    fn a_grammar_of_some_server_is_known() {
+        let has = |body: &str| {
+            let protocol = WireProtocol::OpenaiChat;
+            Source { protocol, body: body.into(), betas: Vec::new() }.has_grammar()
+        };
+        assert!(has(r#"{"messages":[],"structured_outputs":{"regex":"a+"}}"#));
+        assert!(has(r#"{"grammar":"root ::= \"a\""}"#));
+        assert!(!has(r#"{"grammar":null}"#));
+        assert!(!has(r#"{"messages":[{"content":"\"grammar\"","grammar":1}]}"#));
     }
 }

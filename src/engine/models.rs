@@ -61,6 +61,8 @@ pub struct Recovery {
     pub reconnect: Duration,
     /// The same where another model can go on.
     pub fallback_after: Duration,
+    /// Whether its configuration keeps every answer to a grammar.
+    pub structured: bool,
     /// Whether a continuation keeps to the grammar of structured output that was begun.
     pub continues_structured: bool,
     /// Whether it goes on inside thoughts that broke off.
@@ -76,6 +78,7 @@ impl Default for Recovery {
         Self {
             reconnect: Duration::from_secs(180),
             fallback_after: Duration::from_secs(10),
+            structured: false,
             continues_structured: false,
             continues_thoughts: false,
             refused: Arc::default(),

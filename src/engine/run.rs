@@ -13,6 +13,7 @@ pub(super) mod meter;
 pub(super) mod pace;
 pub(super) mod policy;
 pub(super) mod recorder;
+pub(super) mod recount;
 pub(super) mod spans;
 pub(super) mod start;
 pub(super) mod starting;

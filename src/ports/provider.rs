@@ -57,6 +57,13 @@ pub trait Provider: Send + Sync + 'static {
     async fn abandon(&self, kept: &str) {
         let _nothing_is_kept = kept;
     }
+
+    /// Tokens of `text` by the upstream's own count, where it has one. Bounded in time, best
+    /// effort.
+    async fn count(&self, text: &str) -> Option<u64> {
+        let _nobody_counts = text;
+        None
+    }
 }
 
 /// How an upstream goes on from a text that it has begun.

@@ -5,6 +5,7 @@
 mod body;
 mod calls;
 mod choices;
+mod counts;
 mod documents;
 mod extras;
 pub(super) mod map;
@@ -14,6 +15,7 @@ pub(super) mod tools;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use async_openai::config::OpenAIConfig;
@@ -77,6 +79,8 @@ pub struct OpenAi {
     endpoint: Arc<Endpoint>,
     config: OpenAIConfig,
     is_openai: bool,
+    /// Whether its server has refused to count tokens while they come.
+    counts_refused: Arc<AtomicBool>,
     /// The name under which the answer is kept.
     name: Option<HeaderValue>,
 }
@@ -97,7 +101,8 @@ impl OpenAi {
             .with_org_id("")
             .with_project_id("");
         let is_openai = endpoint.is_openai();
-        Ok(Self { endpoint: Arc::new(endpoint), config, is_openai, name: None })
+        let counts_refused = Arc::default();
+        Ok(Self { endpoint: Arc::new(endpoint), config, is_openai, counts_refused, name: None })
     }
 
     fn client(&self, sender: Sender) -> async_openai::Client<OpenAIConfig> {
@@ -141,9 +146,16 @@ impl Provider for OpenAi {
         streams::delete(&self.endpoint, kept).await;
     }
 
+    async fn count(&self, text: &str) -> Option<u64> {
+        let dialect = self.dialect();
+        let counts = dialect.counts && dialect.continuation == Continuation::Prefix;
+        if counts { counts::of_text(&self.endpoint, text).await } else { None }
+    }
+
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {
         if let Some(resume) = &attempt.resume {
-            let map = ChatMap::new(self.think_tags(), body::choices(&attempt));
+            let map = ChatMap::new(self.think_tags(), body::choices(&attempt))
+                .with_timings(counts::are_the_clients(&attempt));
             return streams::hear(&self.endpoint, resume, attempt.trace, map).await;
         }
         if self.continuation_without() == Continuation::Prefix && cut_back::is_begun(&attempt) {
@@ -180,6 +192,7 @@ impl OpenAi {
             model: &settings.upstream_model,
             is_openai: self.is_openai,
             continuation: self.continuation_without(),
+            counts: !self.is_openai && !self.counts_refused.load(Ordering::Relaxed),
             adjust: &settings.adjust,
         }
     }
@@ -192,7 +205,7 @@ impl OpenAi {
     /// Asks, and once more where only the name of the limit or the thinking is refused: that was
     /// not billed. `body` becomes the one that was taken.
     async fn ask_named(&self, body: &mut Body, attempt: &Attempt) -> Result<Deltas, ProviderError> {
-        match self.ask(body, attempt).await {
+        match self.ask_uncounted(body, attempt).await {
             Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
                 let said = &refused.message;
                 let other = body.renamed(said).or_else(|| body.without_reasoning(said));
@@ -201,6 +214,29 @@ impl OpenAi {
             }
             asked => asked,
         }
+    }
+
+    /// Asks, and once more without the wish for counts where that is refused. A server that takes
+    /// the plain request is not asked to count again.
+    async fn ask_uncounted(
+        &self,
+        body: &mut Body,
+        attempt: &Attempt,
+    ) -> Result<Deltas, ProviderError> {
+        let asked = self.ask(body, attempt).await;
+        let by_field = |e: &&ProviderError| {
+            e.upstream.as_ref().is_some_and(|said| matches!(said.status, 400 | 422))
+        };
+        let refused = asked.as_ref().err().filter(by_field);
+        let Some(plain) = refused.and_then(|refused| body.without_counts(&refused.message)) else {
+            return asked;
+        };
+        *body = plain;
+        let asked = self.ask(body, attempt).await;
+        if asked.is_ok() {
+            self.counts_refused.store(true, Ordering::Relaxed);
+        }
+        asked
     }
 
     /// Asks once.
@@ -221,6 +257,7 @@ impl OpenAi {
         // Thoughts come before the text, so behind a text there are none.
         let tags = if is_begun(attempt) { ThinkTags::Off } else { self.think_tags() };
         let map = ChatMap::new(tags, body.choices);
+        let map = map.with_timings(!body.counts || counts::are_the_clients(attempt));
         let deltas = DeltaStream::new(events, map, probe, secrets).boxed();
         let deltas = client_calls::named(deltas, &attempt.prompt.parameters);
         Ok(if body.first_only { choices::first_only(deltas) } else { deltas })

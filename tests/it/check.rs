@@ -43,7 +43,7 @@ async fn all_is_well() {
     assert!(said.contains("ok   database: private PostgreSQL"), "{said}");
     assert!(said.contains("ok   model chat: answers (openai, the default)"), "{said}");
     assert!(said.contains("ok   model messages: answers (anthropic)"), "{said}");
-    assert!(said.contains("ok   model demo: answers (demo)"), "{said}");
+    assert!(said.contains("ok   model demo: answers, and goes on from a text (demo)"), "{said}");
     for (upstream, field) in [(chat, "max_tokens"), (messages, "max_tokens")] {
         assert_eq!(upstream.requests()[0].body[field], 1, "one token is asked for");
     }
@@ -86,20 +86,55 @@ async fn what_is_wrong_comes_with_how_to_mend_it() {
     assert!(said.contains("nonsense"), "{said}");
 }
 
-/// transformers serve and vLLM's templates refuse in this way.
+/// Ten tokens are asked for, then the first five sent back. transformers serve 5.24 and vLLM 0.32
+/// with some templates refuse; a template that closes the turn begins anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_does_not_go_on_is_found_out() {
     let dir = TempDir::new().unwrap();
-    let ok = || Answer::sse().text("ok").complete();
-    let refuses = Upstream::start(vec![ok(), Answer::status(422).raw("unexpected field")]).await;
-    let anew = Upstream::start(vec![ok(), Answer::sse().text("One, two, three").complete()]).await;
-    let goes_on = Upstream::start(vec![ok(), Answer::sse().text(" six").complete()]).await;
+    let ten = || {
+        let pieces = ["One", ",", " two", ",", " three", ",", " four", ",", " five", ","];
+        pieces.iter().fold(Answer::sse(), |answer, text| answer.text(text)).finish("length").done()
+    };
+    let then = |answer| vec![ten(), answer];
+    let says = |text: &str| Answer::sse().text(text).complete();
+    let refuses = Upstream::start(then(Answer::status(422).raw("unexpected field"))).await;
+    let anew = Upstream::start(then(ten())).await;
+    // Neither repeats the last word: they are asked again behind the whole text.
+    let blank = Upstream::start(then(says(" \n, four"))).await;
+    let silent = Upstream::start(then(Answer::sse().complete())).await;
+    let other = Upstream::start(then(says(" three ducks"))).await;
+    let goes_on = Upstream::start(then(says(" three, four, five"))).await;
+    let thinks = Upstream::start(Answer::sse().delta(&thinking()).finish("length").done()).await;
     let prefix = |name, upstream| model(name, "openai", upstream) + "continuation = 'prefix'\n";
-    let models = prefix("no", &refuses) + &prefix("anew", &anew) + &prefix("yes", &goes_on);
-    let (code, said) = check(dir.path(), &models, &[]).await;
+    let models = [
+        prefix("no", &refuses),
+        prefix("anew", &anew),
+        prefix("blank", &blank),
+        prefix("silent", &silent),
+        prefix("other", &other),
+        prefix("yes", &goes_on),
+        prefix("thinks", &thinks),
+    ];
+    let (code, said) = check(dir.path(), &models.concat(), &[]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("BAD  model no: answers, and cannot go on from a text: "), "{said}");
     assert!(said.contains("422: unexpected field"), "{said}");
-    assert!(said.contains("cannot go on from a text: it begins anew (openai)"), "{said}");
-    assert!(said.contains("ok   model yes: answers (openai)"), "{said}");
+    let cannot = "answers, and cannot go on from a text";
+    for line in [
+        format!("BAD  model anew: {cannot}: it begins anew (openai)"),
+        format!("BAD  model blank: {cannot}: white space is lost or repeated"),
+        format!("BAD  model silent: {cannot}: it says nothing more (openai)"),
+        "ok   model other: answers, and goes on from a text in other words".into(),
+        "ok   model yes: answers, and goes on from a text (openai)".into(),
+        "ok   model thinks: answers (openai)".into(),
+    ] {
+        assert!(said.contains(&line), "{line}\n{said}");
+    }
+    let sent: Vec<String> = goes_on.requests().iter().map(|r| r.so_far().to_owned()).collect();
+    assert_eq!(sent, ["", "One, two,"], "the last of five tokens is said again");
+}
+
+/// Ten tokens of a model that thinks first.
+fn thinking() -> serde_json::Value {
+    serde_json::json!({ "reasoning_content": "They want a list of numbers" })
 }

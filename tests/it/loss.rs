@@ -9,6 +9,7 @@ use crate::process::{Server, command};
 use crate::upstream::{Answer, Events, Model, Request, Script, Upstream};
 
 mod away;
+mod counted;
 mod joined;
 mod refused;
 

@@ -24,6 +24,7 @@ def options():
     say("--binary", default=env("SERVER_BINARY", "target/release/lastword"))
     say("--points", type=int, default=int(env("POINTS") or 12), help="losses of each kind at each server")
     say("--servers", default=env("SERVERS") or ",".join(rigs.DEFAULT), help=f"of {', '.join(rigs.VARIANTS)}")
+    say("--minutes", type=float, default=float(env("MINUTES") or 1e9), help="for the losses of a kind at a server, at most")
     say("--only", default="losses,scenarios,away")
     say("--losses", default=",".join(losses.LOSSES), help="which")
     say("--nice", type=int, default=5, help="of a model server")
@@ -80,7 +81,11 @@ def undisturbed(rig):
 def lose(rig, args, references, note):
     bad = 0
     for loss in args.losses.split(","):
+        end = time.monotonic() + 60 * args.minutes
         for point in losses.points(references, loss, args.points, args.seed):
+            if time.monotonic() > end:
+                print(rig.name, loss, f"the time of {args.minutes} minutes is over", flush=True)
+                break
             outcome = losses.lose(rig, point, references[point.prompt])
             note(outcome.row())
             bad += outcome.verdict in ("fault", "failed")

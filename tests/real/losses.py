@@ -41,7 +41,8 @@ class Outcome:
 
 
 def points(references, loss, number, seed):
-    """`number` places, half of them at token borders, spread over the prompts; the same for the same seed."""
+    """`number` places, every other at a token border, over the prompts in turn; the same for the same seed. So a run that is
+    ended by its time has them mixed as well."""
     chance = random.Random(f"{seed} {loss}")
     places = {True: {}, False: {}}
     for name, reference in sorted(references.items()):
@@ -54,7 +55,7 @@ def points(references, loss, number, seed):
         name = list(places[border])[i // 2 % len(places[border])]
         at = chance.choice(places[border][name])
         chosen.append(Point(loss, name, at, border, texts.kind(references[name].text, at)))
-    return sorted(chosen, key=lambda p: p.prompt)
+    return chosen
 
 
 def lose(rig, point, reference, tries=3):

@@ -29,7 +29,7 @@ impl Generation {
     /// Notes for the drain whether another instance could go on from here.
     pub(in crate::engine) fn note_movable(&self) {
         let kept = self.resume().is_some();
-        let facts = policy::Facts::of(&self.request, kept);
+        let facts = policy::Facts { kept, structured: self.structured };
         self.tail.set_movable(policy::may_move(&self.model, &self.transcript, facts));
     }
 

@@ -41,7 +41,7 @@ pub(super) fn read_batch(
             Some(Ok(Delta::Usage(usage))) => meter.reported(usage),
             Some(Ok(Delta::Background(answer))) => heard.kept = Some(Some(answer)),
             Some(Ok(Delta::Forgotten)) => heard.kept = Some(None),
-            Some(Ok(Delta::Repeated(bytes))) => meter.said(bytes),
+            Some(Ok(Delta::Repeated(bytes))) => meter.repeated(bytes),
             Some(Ok(Delta::AskedAgain)) => meter.begin(false),
             Some(Ok(Delta::Notice { code, message })) => heard.events.push(notice(code, &message)),
             Some(Ok(Delta::Text(text))) => {
@@ -55,7 +55,7 @@ pub(super) fn read_batch(
             }
             Some(Ok(Delta::Extra(extra))) => {
                 if extra.at == Spot::OtherChoice {
-                    meter.said(choices::said(&extra));
+                    meter.said_beside(choices::said(&extra));
                 }
                 heard.events.push(Event::Extra(extra));
             }

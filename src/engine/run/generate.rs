@@ -18,7 +18,7 @@ use super::policy::{self, Facts, Next};
 use super::recorder::Writer;
 use super::spans::{self, Span};
 use super::stop_conditions::{Stop, StopConditions};
-use super::waiting::{self, Unheard, Waiting};
+use super::waiting::{Unheard, Waiting};
 use crate::domain::event::{Done, Event, FinishReason, LossReason};
 use crate::domain::generation::{Outcome, Request};
 use crate::domain::transcript::Transcript;
@@ -46,8 +46,8 @@ pub(in crate::engine) struct Generation {
     pub(in crate::engine) pace: Pace,
     /// Whether an earlier owner ran it, whose readers were cut with it.
     pub(super) taken_over: bool,
-    /// Tokens of the answer that counts, about: what a continuation has less.
-    pub(super) spoken: u64,
+    /// Whether a grammar rules its answer.
+    pub(in crate::engine) structured: bool,
     /// Shows in its conversation that the model types.
     pub(super) _answering: Option<Answering>,
 }
@@ -95,6 +95,7 @@ impl Generation {
         };
         self.note_movable();
         let mut meter = self.meter();
+        self.recount(&mut meter).await;
         let (_place, stop) = match place {
             Some(place) => (Some(place), None),
             None => self.queue(&stops).await,
@@ -149,8 +150,7 @@ impl Generation {
                 }
             };
             // The code alone: the message may quote what the upstream answered.
-            let code = error.code.as_str();
-            tracing::info!(generation = %self.at.id, made, code, "attempt lost");
+            tracing::info!(generation = %self.at.id, made, code = error.code.as_str(), "attempt lost");
             self.pace.interrupted();
             self.engine.metrics().loss(error.code).inc();
             let mut told = Vec::new();
@@ -178,13 +178,14 @@ impl Generation {
                 told.push(notice);
                 made = 0;
             }
-            let facts = Facts::of(&self.request, self.resume().is_some());
+            let facts = Facts { kept: self.resume().is_some(), structured: self.structured };
             match policy::next(&self.model, &self.transcript, LossReason::Upstream, facts) {
                 Next::Again if told.is_empty() => told.push(notice("retrying", &error.message)),
                 Next::Again => {}
                 Next::Continue(event) => told.push(event),
                 Next::Restart(event) => {
                     self.abandon_beside();
+                    meter.voided();
                     told.push(event);
                 }
                 Next::End => return Some(lost(error, &self.transcript.answer)),
@@ -232,7 +233,7 @@ impl Generation {
             trace: spans::upstream(self),
             source: self.request.source.clone(),
             reasoning: self.transcript.answer.reasoning.clone(),
-            spent: self.spoken,
+            spent: meter.spoken(),
             given: self.request.continues.map_or(0, |earlier| earlier.bytes),
         };
         let resumes = attempt.resume.is_some();
@@ -341,7 +342,6 @@ impl Generation {
         };
         let mut seq = next;
         for event in &events {
-            self.spoken = waiting::spoken(self.spoken, event);
             if let Err(error) = self.transcript.apply(seq, event) {
                 tracing::error!(generation = %self.at.id, %error, "a fault of lastword");
             }

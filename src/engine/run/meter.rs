@@ -1,7 +1,11 @@
 //! Counts tokens over all attempts; estimates what a provider does not report.
 use crate::domain::event::Usage;
 use crate::domain::prompt::estimate_tokens;
+use crate::domain::token_count::TokenCount;
 use crate::domain::transcript::Answer;
+
+/// The most text of one token, in bytes. Vocabularies have tokens of 128 blanks.
+const TOKEN_BYTES: u64 = 256;
 
 /// The usage of one generation.
 pub(in crate::engine) struct Meter {
@@ -10,6 +14,10 @@ pub(in crate::engine) struct Meter {
     reported: Option<Usage>,
     bytes: usize,
     attempting: bool,
+    /// Tokens of the answer that counts: in earlier attempts …
+    before: u64,
+    /// … and in the attempt under way.
+    count: TokenCount,
 }
 
 impl Meter {
@@ -23,12 +31,14 @@ impl Meter {
                 + estimate_tokens(&earlier.refusal);
             total.exact = false;
         }
-        Self { input, total, reported: None, bytes: 0, attempting: false }
+        let count = TokenCount::of_text(earlier.text.len() + earlier.reasoning.len());
+        Self { input, total, reported: None, bytes: 0, attempting: false, before: 0, count }
     }
 
     /// Without `tokens` of the answer that no attempt of this generation has made.
     pub(in crate::engine) fn without(mut self, tokens: u64) -> Self {
         self.total.output_tokens = self.total.output_tokens.saturating_sub(tokens);
+        self.before = std::mem::take(&mut self.count).total().saturating_sub(tokens);
         self
     }
 
@@ -47,14 +57,48 @@ impl Meter {
             self.close();
         }
         self.attempting = true;
+        if !goes_on {
+            self.before += std::mem::take(&mut self.count).total();
+        }
     }
 
+    /// A piece of the answer came.
     pub(in crate::engine) fn said(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.count.piece(bytes);
+    }
+
+    /// So many bytes came that the answer has already, or that are no part of its text.
+    pub(super) fn repeated(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.count.repeated();
+    }
+
+    /// Text beside the answer came, such as another choice.
+    pub(super) fn said_beside(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
     pub(super) fn reported(&mut self, usage: Usage) {
+        self.count.told(usage.output_tokens);
         self.reported = Some(usage);
+    }
+
+    /// The answer so far does not count any more.
+    pub(super) fn voided(&mut self) {
+        self.before = 0;
+        self.count = TokenCount::default();
+    }
+
+    /// The answer so far has `tokens`, as its upstream has counted them.
+    pub(super) fn recounted(&mut self, tokens: u64) {
+        self.before = tokens;
+        self.count = TokenCount::default();
+    }
+
+    /// Tokens of the answer so far: what a continuation has less.
+    pub(super) fn spoken(&self) -> u64 {
+        self.before + self.count.total()
     }
 
     /// The upstream's report of the attempt under way.
@@ -81,8 +125,11 @@ impl Meter {
         let estimate = bytes.div_ceil(4);
         let used = match self.reported.take() {
             None => Usage { input_tokens: self.input, output_tokens: estimate, ..Usage::default() },
-            // An answer with text cannot have cost zero tokens.
-            Some(reported) if !reported.exact || (reported.output_tokens == 0 && bytes > 0) => {
+            // So much text cannot have cost so few tokens.
+            Some(reported)
+                if !reported.exact
+                    || reported.output_tokens.saturating_mul(TOKEN_BYTES) < bytes =>
+            {
                 let input_tokens =
                     if reported.input_tokens == 0 { self.input } else { reported.input_tokens };
                 let output_tokens = reported.output_tokens.max(estimate);
@@ -165,8 +212,52 @@ mod tests {
         assert_eq!(used(early), (25, 10, false), "said at the start, then cut off");
         let zeros = Usage { exact: true, ..Usage::default() };
         assert_eq!(used(zeros), (7, 10, false), "a server that does not count");
+        let mut made_up = Meter::new(7, &Answer::default(), 0);
+        made_up.begin(false);
+        made_up.said(4000);
+        made_up.reported(Usage { input_tokens: 7, output_tokens: 2, exact: true, ..zeros });
+        let total = made_up.total();
+        assert_eq!((total.output_tokens, total.exact), (1000, false), "a token of 2,000 bytes");
         let exact = Usage { exact: true, ..early };
         assert_eq!(used(exact), (25, 1, true));
+    }
+
+    #[test]
+    fn the_answer_that_counts_is_counted_over_attempts() {
+        let tokens = |output_tokens| Usage { output_tokens, ..Usage::default() };
+        let mut meter = Meter::new(7, &Answer::default(), 0);
+        meter.begin(false);
+        meter.reported(tokens(5));
+        meter.said(9);
+        assert_eq!(meter.spoken(), 5, "three tokens in a piece");
+        meter.begin(false);
+        meter.reported(tokens(2));
+        meter.repeated(6);
+        meter.begin(false);
+        assert_eq!(meter.spoken(), 5, "asked once more, nothing was new");
+        for told in 1..=3 {
+            meter.reported(tokens(told));
+        }
+        meter.repeated(6);
+        meter.said(4);
+        assert_eq!(meter.spoken(), 6, "two tokens were said again");
+        meter.voided();
+        assert_eq!(meter.spoken(), 0);
+    }
+
+    #[test]
+    fn an_answer_of_an_earlier_owner_is_counted_once() {
+        let heard = Answer { text: "x".repeat(40), ..Answer::default() };
+        let mut meter = Meter::resumed(7, &heard, 0);
+        meter.begin(true);
+        assert_eq!(meter.spoken(), 10, "estimated");
+        meter.reported(Usage { output_tokens: 15, ..Usage::default() });
+        meter.said(4);
+        assert_eq!(meter.spoken(), 15, "its server counts all of it");
+        let mut meter = Meter::new(7, &heard, 1).without(4);
+        meter.begin(false);
+        meter.said(4);
+        assert_eq!(meter.spoken(), 10 - 4 + 1, "a given text is no part of it");
     }
 
     #[test]

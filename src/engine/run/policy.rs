@@ -4,6 +4,7 @@ use std::time::Duration;
 use crate::domain::event::{ErrorCode, Event, LossReason, Status};
 use crate::domain::generation::Request;
 use crate::domain::id::Seq;
+use crate::domain::source::Source;
 use crate::domain::transcript::{Answer, Transcript};
 use crate::engine::models::{Model, OnLoss};
 use crate::ports::{Continuation, ProviderError};
@@ -35,14 +36,20 @@ pub(in crate::engine) struct Facts {
     /// The model's upstream keeps the answer.
     pub(in crate::engine) kept: bool,
     /// The answer has a format: servers begin their grammar anew in a continuation.
-    pub(super) structured: bool,
+    pub(in crate::engine) structured: bool,
 }
 
 impl Facts {
     /// Of a request whose answer is `kept` or not.
     pub(in crate::engine) fn of(request: &Request, kept: bool) -> Self {
-        Self { kept, structured: request.prompt.parameters.openai.response_format.is_some() }
+        Self { kept, structured: is_structured(request) }
     }
+}
+
+/// Whether a grammar rules the answer. It reads the client's body, so it is asked once.
+pub(super) fn is_structured(request: &Request) -> bool {
+    request.prompt.parameters.openai.response_format.is_some()
+        || request.source.as_ref().is_some_and(Source::has_grammar)
 }
 
 /// Decides how to go on when an attempt with `transcript` was lost for `reason`.
@@ -78,7 +85,8 @@ pub(in crate::engine) fn can_continue(model: &Model, answer: &Answer, facts: Fac
     if facts.kept && model.continuation() == Continuation::ProviderResume {
         return true;
     }
-    let free = !facts.structured || model.recovery.continues_structured;
+    let structured = facts.structured || model.recovery.structured;
+    let free = !structured || model.recovery.continues_structured;
     match model.continuation_without() {
         Continuation::None | Continuation::ProviderResume => false,
         Continuation::Instruct => free && is_plain_text(answer),

@@ -11,13 +11,14 @@ use super::generate::Generation;
 use super::key_limits::bound;
 use super::live::Tail;
 use super::pace::Pace;
+use super::policy;
 use crate::domain::conversation::TurnAsked;
 use crate::domain::entry::Entry;
 use crate::domain::event::Status;
 use crate::domain::generation::{self, BackgroundResponse, Idempotency, NewGeneration, Request};
 use crate::domain::id::{Epoch, GenerationId, Seq, Tenant};
 use crate::domain::picture::PictureId;
-use crate::domain::prompt::{PromptError, estimate_tokens};
+use crate::domain::prompt::PromptError;
 use crate::domain::transcript::Transcript;
 use crate::engine::Engine;
 use crate::engine::access::Caller;
@@ -250,14 +251,13 @@ impl Engine {
         self.inner.fleet.remotes.detach(&at.tenant, at.id);
         self.inner.metrics.started.inc();
         let writer = self.inner.runs.recorder.open(at.clone(), epoch, tail.clone());
-        let said = &transcript.answer;
-        let spoken = (estimate_tokens(&said.text) + estimate_tokens(&said.reasoning))
-            .saturating_sub(row.request.given_tokens());
         let answering = row.place.map(|place| {
             let at = (at.tenant.clone(), place.conversation);
             self.inner.presence.answers(at, row.id, &row.request.model)
         });
+        let structured = policy::is_structured(&row.request);
         let generation = Generation {
+            structured,
             _answering: answering,
             engine: self.clone(),
             at,
@@ -270,7 +270,6 @@ impl Engine {
             background: BackgroundState::stored(kept),
             pace: Pace::new(epoch > Epoch::FIRST),
             taken_over: epoch > Epoch::FIRST,
-            spoken,
         };
         self.inner.tasks.spawn(generation.run(place));
     }

@@ -15,8 +15,6 @@ use crate::ports::ProviderError;
 
 /// The longest pause between two looks at a server that is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// More text than this in one piece of a model is more than one token, in bytes.
-const TOKEN_BYTES: u64 = 16;
 
 /// A server that is away.
 #[derive(Debug, Default)]
@@ -111,22 +109,4 @@ impl Generation {
             () = sleep(pause.min(LONGEST_PAUSE).min(left)) => Unheard::Again,
         }
     }
-}
-
-/// Tokens of the answer after `event`, when there were so many before it: servers send each token
-/// as a piece.
-pub(super) fn spoken(before: u64, event: &Event) -> u64 {
-    let bytes = match event {
-        Event::Delta { text } | Event::Reasoning { text } | Event::Refusal { text } => text.len(),
-        Event::ToolCall(call) => call.arguments.len(),
-        Event::Superseded { .. } => return 0,
-        Event::Started { .. }
-        | Event::Resumed { .. }
-        | Event::Snapshot { .. }
-        | Event::Notice { .. }
-        | Event::Extra(_)
-        | Event::Unknown
-        | Event::Done(_) => return before,
-    };
-    before + (bytes as u64).div_ceil(TOKEN_BYTES).max(1)
 }

@@ -2,6 +2,7 @@
 //! body sent, with few changes; else it is written from the prompt.
 use serde_json::Value;
 
+use super::counts::{self, Refused};
 use super::messages::{Instructions, continued, instructions, merged};
 use super::wire::ChatRequest;
 use crate::domain::prompt::current_reasoning;
@@ -28,6 +29,8 @@ pub(crate) struct Dialect<'a> {
     pub(crate) is_openai: bool,
     /// How it goes on from a text.
     pub(crate) continuation: Continuation,
+    /// Whether it may be asked to count tokens while they come.
+    pub(crate) counts: bool,
     /// The configuration's changes.
     pub(crate) adjust: &'a Adjust,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Body {
     pub(crate) begun: String,
     /// How many choices it asks for.
     pub(crate) choices: u32,
+    /// Whether it asks for counts that the client has not asked for.
+    pub(crate) counts: bool,
     /// The client asked for several choices, and only the first can go on.
     pub(crate) first_only: bool,
 }
@@ -64,6 +69,12 @@ impl Body {
         if let Some(limit) = usual.filter(|_| !LIMITS.iter().any(|name| object.has(name))) {
             object.set(LIMITS[usize::from(!dialect.is_openai)], &limit);
         }
+        let goes_on = dialect.counts && dialect.continuation == Continuation::Prefix;
+        let one = !own || count(&object) == 1;
+        let counts = goes_on && one && LIMITS.iter().any(|name| limit(&object, name).is_some());
+        if counts {
+            counts::ask(&mut object);
+        }
         dialect.adjust.finish(&mut object);
         let spent = count_down(&mut object, attempt.spent);
         let mut choices = if own { count(&object) } else { 1 };
@@ -72,7 +83,7 @@ impl Body {
             object.remove("n");
             choices = 1;
         }
-        Self { object, left_out, spent, begun, choices, first_only }
+        Self { object, left_out, spent, begun, choices, counts, first_only }
     }
 
     /// Tokens that are left of the limit.
@@ -87,6 +98,19 @@ impl Body {
                 self.object.set(name, &(limit + tokens));
             }
         }
+    }
+
+    /// The same without the wish for counts, where a refusal is about that and not about a field
+    /// that can be mended.
+    pub(crate) fn without_counts(&self, refusal: &str) -> Option<Self> {
+        let mends = || self.renamed(refusal).or_else(|| self.without_reasoning(refusal)).is_some();
+        let about = match Refused::of(refusal) {
+            Refused::Named => true,
+            Refused::Perhaps => !mends(),
+            Refused::No => false,
+        };
+        let object = counts::without(&self.object);
+        (self.counts && about).then(|| Self { object, counts: false, ..self.clone() })
     }
 
     /// The same without thinking in its messages, where a refusal names it: Groq and Mistral refuse

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::calls::ChatCalls;
 use super::choices::OtherChoices;
+use super::counts;
 use super::extras::ChatExtras;
 use super::wire::{ChatChoice, ChatChunk, ChatDelta};
 use crate::domain::event::{ErrorCode, FinishReason, Usage};
@@ -15,6 +16,7 @@ use crate::providers::upstream::adjust::ThinkTags;
 use crate::providers::upstream::delta_stream::Fold;
 use crate::providers::upstream::guard::{lost, truncated};
 use crate::providers::upstream::refusal::RefusalBody;
+use crate::providers::upstream::rest::says_something;
 use crate::providers::upstream::text::{ChunkText, TextJoiner};
 use crate::providers::upstream::think_tags::{Thinking, Told};
 
@@ -35,6 +37,8 @@ pub(crate) struct ChatMap {
     held: Option<(FinishReason, Option<String>)>,
     finished: bool,
     told_bad_chunk: bool,
+    /// Whether timings in mid-answer are the client's wish.
+    tells_timings: bool,
     /// The deltas that the consumer has not taken yet.
     out: VecDeque<Delta>,
 }
@@ -64,20 +68,7 @@ impl Fold for ChatMap {
             self.flush();
             return Err(RefusalBody::in_value(&error).in_stream());
         }
-        let extra = self.extras.of_chunk(std::mem::take(&mut chunk.rest));
-        self.extra(extra);
-        let reported = || chunk.choices.iter().flatten().find_map(|c| c.usage.as_deref());
-        if let Some(usage) = chunk.usage.as_deref().or_else(reported) {
-            self.extras.note_usage(usage);
-        }
-        // Before the finish, because the consumer may stop listening there.
-        let in_choice = || chunk.choices.iter().flatten().find_map(ChatChoice::usage);
-        if let Some(usage) =
-            chunk.usage().or_else(in_choice).filter(|usage| self.usage != Some(*usage))
-        {
-            self.usage = Some(usage);
-            self.out.push_back(Delta::Usage(usage));
-        }
+        self.count(&mut chunk);
         for choice in chunk.choices.take().into_iter().flatten() {
             match choice.index() {
                 Some(0) if !self.finished && self.held.is_none() => self.choice(choice)?,
@@ -131,6 +122,38 @@ impl ChatMap {
     pub(crate) fn new(tags: ThinkTags, choices: u32) -> Self {
         let others = OtherChoices::new(tags, choices);
         Self { thinking: Thinking::new(tags), others, ..Self::default() }
+    }
+
+    /// With the timings of each token, where the client has asked for them itself.
+    pub(crate) fn with_timings(mut self, told: bool) -> Self {
+        self.tells_timings = told;
+        self
+    }
+
+    /// Takes the counts and the extras of a chunk, in front of its text.
+    fn count(&mut self, chunk: &mut ChatChunk) {
+        let is_late = self.finished || self.held.is_some() || chunk.is_late();
+        let timings = chunk.timings.take();
+        let timed = timings.as_deref().and_then(counts::in_timings);
+        // The last ones belong to the answer, those before are our wish.
+        let told =
+            timings.filter(|timings| (is_late || self.tells_timings) && says_something(timings));
+        chunk.rest.extend(told.map(|timings| ("timings".to_owned(), timings)));
+        let extra = self.extras.of_chunk(std::mem::take(&mut chunk.rest));
+        self.extra(extra);
+        let reported = || chunk.choices.iter().flatten().find_map(|c| c.usage.as_deref());
+        if let Some(usage) = chunk.usage.as_deref().or_else(reported) {
+            self.extras.note_usage(usage);
+        }
+        // Before the finish, because the consumer may stop listening there.
+        let in_choice = || chunk.choices.iter().flatten().find_map(ChatChoice::usage);
+        let usage = chunk.usage().or_else(in_choice);
+        let usage = usage.map(|usage| Usage { exact: usage.exact && is_late, ..usage });
+        let timed = timed.filter(|_| self.usage.is_none_or(|usage| !usage.exact));
+        if let Some(usage) = usage.or(timed).filter(|usage| self.usage != Some(*usage)) {
+            self.usage = Some(usage);
+            self.out.push_back(Delta::Usage(usage));
+        }
     }
 
     /// Ends the answer though other choices may not be at their ends, which is told.

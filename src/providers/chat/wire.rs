@@ -99,6 +99,8 @@ with_rest! {
     ChatChunk {
         pub(crate) choices: Vec<ChatChoice>,
         pub(crate) usage: Box<RawValue>,
+        /// llama.cpp.
+        pub(crate) timings: Box<RawValue>,
         error: Box<RawValue>,
         detail: Box<RawValue>,
         /// `error` in old vLLM, with `message` and `code` beside it.
@@ -178,6 +180,16 @@ impl ChatChunk {
         usage(self.usage.as_deref()?)
     }
 
+    /// Whether it says nothing before the end of the answer.
+    pub(crate) fn is_late(&self) -> bool {
+        let ends = |choice: &ChatChoice| {
+            let reason = choice.finish_reason.as_ref();
+            reason.is_some_and(|reason| !reason.0.is_empty())
+        };
+        let silent = |choice: &ChatChoice| !choice.delta.as_ref().is_some_and(ChatDelta::speaks);
+        self.choices.iter().flatten().all(|choice| ends(choice) || silent(choice))
+    }
+
     /// The error that takes the chunk's place, in the shape `{"error": …}`.
     pub(crate) fn error(&self) -> Option<Value> {
         if let Some(error) = self.error.as_deref().and_then(meant) {
@@ -222,6 +234,15 @@ impl ChatChoice {
 }
 
 impl ChatDelta {
+    fn speaks(&self) -> bool {
+        let texts = [&self.refusal, &self.reasoning_content, &self.reasoning, &self.thinking];
+        let content = self.content.as_ref();
+        self.tool_calls.is_some()
+            || content
+                .is_some_and(|content| !content.text.0.is_empty() || content.thoughts.is_some())
+            || texts.into_iter().flatten().any(|text| !text.0.is_empty())
+    }
+
     /// The thinking, whatever the server calls it.
     pub(crate) fn take_reasoning(&mut self) -> Option<ChunkText> {
         // Mistral.

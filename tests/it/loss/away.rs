@@ -153,16 +153,38 @@ async fn a_full_window_is_told_from_the_limit_of_the_answer() {
     }
 }
 
-/// vLLM 0.32 begins its grammar anew in a continuation: two beginnings of one object.
+/// vLLM 0.32 begins its grammar anew in a continuation: two beginnings of one object. Its other
+/// names for a grammar, and those of SGLang and llama.cpp, go up as the client wrote them.
 #[tokio::test(flavor = "multi_thread")]
 async fn structured_output_is_said_anew() {
-    let (app, upstream) = app(vec![cut(), whole("{}")], "max_attempts = 2").await;
-    let client = Client::new(app.address);
-    let body = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "hi" }],
-        "response_format": { "type": "json_object" } });
-    let answer: Value = client.post("/v1/chat/completions", &body).await.json().await.unwrap();
-    assert_eq!(answer["choices"][0]["message"]["content"], "{}");
-    assert_eq!(upstream.requests()[1].so_far(), "");
+    let every_other = |_: &Request, n: usize| if n.is_multiple_of(2) { cut() } else { whole("{}") };
+    let (plain, set) = (
+        Upstream::start(Script::with(every_other)).await,
+        Upstream::start(Script::with(every_other)).await,
+    );
+    let models = [
+        prefix(&plain, "max_attempts = 2"),
+        ModelConfig {
+            name: "set".into(),
+            ..prefix(&set, "max_attempts = 2\nset = { guided_json = {} }")
+        },
+    ];
+    let app = TestApp::with(|config| config.models.extend(models)).await;
+    for (model, name, format) in [
+        ("scripted", "response_format", json!({ "type": "json_object" })),
+        ("scripted", "structured_outputs", json!({ "regex": "\\{\\}" })),
+        ("scripted", "grammar", json!("root ::= \"{}\"")),
+        ("set", "temperature", json!(0)),
+    ] {
+        let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
+        body[name] = format;
+        let answer: Value =
+            app.client.post("/v1/chat/completions", &body).await.json().await.unwrap();
+        assert_eq!(answer["choices"][0]["message"]["content"], "{}", "{name}");
+    }
+    let requests = [plain.requests(), set.requests()].concat();
+    assert_eq!(requests.len(), 8);
+    assert!(requests.iter().all(|request| request.so_far().is_empty()), "none is continued");
     app.stop().await;
 }
 

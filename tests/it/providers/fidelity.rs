@@ -13,6 +13,11 @@ fn of(protocol: WireProtocol, body: &str) -> Attempt {
     Attempt { source, ..attempt("hi", "") }
 }
 
+/// A limit is to hold over a loss, so the server is asked to count.
+fn counting() -> Value {
+    json!({ "include_usage": true, "continuous_usage_stats": true })
+}
+
 fn chat(body: &str) -> Attempt {
     of(WireProtocol::OpenaiChat, body)
 }
@@ -56,7 +61,8 @@ async fn what_steers_the_server_stays_here_and_is_told() {
     let (request, notices) = sent(adjust, chat(body)).await;
     let expected = json!({
         "model": "llama", "messages": [{ "role": "user", "content": "q" }], "chat_template": "t",
-        "stream": true, "stream_options": { "include_usage": true }, "max_tokens": 9000, "top_k": 7,
+        "stream": true, "stream_options": counting(), "timings_per_token": true,
+        "max_tokens": 9000, "top_k": 7,
     });
     assert_eq!(request.body, expected);
     let message = "not sent to the model: api_base".into();
@@ -107,7 +113,7 @@ async fn a_continuation_changes_no_more_than_it_must() {
         "messages": [{ "role": "user", "x": 1.0, "content": "q" }, { "role": "assistant",
             "content": "Blue and", "prefix": true, "reasoning_content": "hm", "reasoning": "hm" }],
         "max_tokens": 10, "model": "llama", "stream": true,
-        "stream_options": { "include_usage": true },
+        "stream_options": counting(), "timings_per_token": true,
         "continue_final_message": true, "add_generation_prompt": false,
     });
     assert_eq!(request.body, expected);

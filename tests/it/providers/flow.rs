@@ -66,7 +66,8 @@ async fn the_request() {
             { "role": "assistant", "content": "Once", "prefix": true },
         ],
         "stream": true,
-        "stream_options": { "include_usage": true },
+        "stream_options": { "include_usage": true, "continuous_usage_stats": true },
+        "timings_per_token": true,
         "max_tokens": 11, "temperature": 0.5, "top_p": 0.9, "stop": ["END"], "seed": 7,
         "continue_final_message": true, "add_generation_prompt": false,
     });

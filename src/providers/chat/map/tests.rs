@@ -153,3 +153,35 @@ fn arguments_that_are_an_object_and_thoughts_among_the_parts_are_read() {
     let parts = r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}}]}"#;
     assert_eq!(deltas(parts), [Delta::Reasoning("hm".into()), text("a")]);
 }
+
+/// llama.cpp 11549 adds them to each chunk where `timings_per_token` asks for that.
+#[test]
+fn timings_count_tokens_and_are_told_to_those_who_asked() {
+    let middle =
+        r#"{"choices":[{"delta":{"content":"a"}}],"timings":{"prompt_n":3,"predicted_n":2}}"#;
+    let late = r#"{"choices":[],"timings":{"prompt_n":3,"predicted_n":2}}"#;
+    let told = |told: bool, json: &str| {
+        let mut map = ChatMap::default().with_timings(told);
+        map.chunk(serde_json::from_str(json).unwrap()).unwrap();
+        let is_extra = |delta: &&Delta| matches!(delta, Delta::Extra(_));
+        (map.out.iter().filter(is_extra).count(), map.out)
+    };
+    let counted = Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() };
+    let (extras, out) = told(false, middle);
+    assert_eq!((extras, &out[0], &out[1]), (0, &Delta::Usage(counted), &text("a")));
+    assert_eq!(told(true, middle).0, 1);
+    assert_eq!(told(false, late).0, 1, "the last ones were always told");
+}
+
+#[test]
+fn usage_before_the_end_is_not_the_last() {
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":2}"#;
+    let exact = |choices: &str| {
+        deltas(&format!(r#"{{"choices":{choices},{usage}}}"#))
+            .iter()
+            .any(|delta| matches!(delta, Delta::Usage(usage) if usage.exact))
+    };
+    assert!(!exact(r#"[{"delta":{"content":"a"}}]"#));
+    assert!(exact(r#"[{"delta":{"content":"a"},"finish_reason":"stop"}]"#));
+    assert!(exact("[]"));
+}

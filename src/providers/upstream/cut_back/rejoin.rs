@@ -8,10 +8,8 @@ use futures_util::{StreamExt, stream};
 use super::{Found, Rejoin};
 use crate::domain::event::FinishReason;
 use crate::domain::extra::{Extra, Spot};
+use crate::domain::token_count::TokenCount;
 use crate::ports::{Delta, Deltas, ProviderError};
-
-/// More text than this in one piece of a model is more than one token, in bytes.
-const TOKEN_BYTES: u64 = 16;
 
 /// A continuation that was asked for.
 pub(crate) struct Continued {
@@ -35,6 +33,7 @@ pub(crate) fn rejoined(continued: Continued, again: Option<Again>) -> Deltas {
         again,
         is_open: true,
         held: String::new(),
+        count: TokenCount::default(),
         extras: Vec::new(),
         ready: VecDeque::new(),
         is_over: false,
@@ -48,6 +47,8 @@ struct Joining {
     /// Whether it is still to be seen what is repeated.
     is_open: bool,
     held: String,
+    /// Tokens of the new text.
+    count: TokenCount,
     /// The extras that came with the held text.
     extras: Vec<Extra>,
     ready: VecDeque<Result<Delta, ProviderError>>,
@@ -71,6 +72,7 @@ impl Joining {
             let repeated = self.held.len();
             self.held.clear();
             self.extras.clear();
+            self.count = TokenCount::default();
             self.ready.extend([Ok(Delta::Repeated(repeated)), Ok(Delta::AskedAgain)]);
             match again().await {
                 Ok(continued) => self.continued = continued,
@@ -135,6 +137,7 @@ impl Joining {
         let text = self.held.split_off(new.min(self.held.len()));
         if !self.held.is_empty() {
             self.ready.push_back(Ok(Delta::Repeated(self.held.len())));
+            self.count.repeated();
             // The tokens of what is repeated were told.
             self.extras.retain(|extra| extra.at != Spot::Choice);
         }
@@ -150,14 +153,15 @@ impl Joining {
 
     /// Passes it on, within what is left of the answer's limit: what was said again came on top.
     fn pass(&mut self, item: Result<Delta, ProviderError>) {
-        let tokens = match &item {
-            Ok(Delta::Text(text) | Delta::Reasoning(text) | Delta::Refusal(text)) => {
-                (text.len() as u64).div_ceil(TOKEN_BYTES).max(1)
+        let bytes = match &item {
+            Ok(Delta::Text(text) | Delta::Reasoning(text) | Delta::Refusal(text)) => text.len(),
+            Ok(Delta::ToolCall(call)) => call.arguments.len(),
+            Ok(Delta::Usage(usage)) => {
+                self.count.told(usage.output_tokens);
+                0
             }
-            Ok(Delta::ToolCall(call)) => (call.arguments.len() as u64).div_ceil(TOKEN_BYTES),
             Ok(
                 Delta::Extra(_)
-                | Delta::Usage(_)
                 | Delta::Background(_)
                 | Delta::Forgotten
                 | Delta::Repeated(_)
@@ -167,14 +171,17 @@ impl Joining {
             )
             | Err(_) => 0,
         };
-        if let Some(left) = &mut self.continued.left {
-            if tokens > 0 && *left == 0 {
-                self.is_over = true;
-                let finish = Delta::Finish { reason: FinishReason::Length, raw: None };
-                self.ready.push_back(Ok(finish));
-                return;
-            }
-            *left = left.saturating_sub(tokens);
+        let before = self.count.at_least();
+        self.count.piece(bytes);
+        let is_over = |left| match self.count.exact() {
+            Some(tokens) => tokens > left,
+            None => before >= left,
+        };
+        if bytes > 0 && self.continued.left.is_some_and(is_over) {
+            self.is_over = true;
+            let finish = Delta::Finish { reason: FinishReason::Length, raw: None };
+            self.ready.push_back(Ok(finish));
+            return;
         }
         self.ready.push_back(item);
     }
