@@ -70,9 +70,9 @@ alter table instances add column reads_packed uuid;
 
 -- Makes at most `most` packed requests whole again, and says how many: for an earlier version that is to read them.
 create function unpack_requests(most integer) returns bigint language sql as $$
-    with some as (select id from generations where packed is not null limit most for update skip locked),
+    with chosen as (select id from generations where packed is not null limit most for update skip locked),
     done as (update generations g set request = coalesce(whole(g.tenant, g.packed)::json, g.request), packed = null
-        from some where g.id = some.id returning g.id),
+        from chosen where g.id = chosen.id returning g.id),
     freed as (delete from content_uses u using done where u.generation_id = done.id)
     select count(*) from done
 $$;

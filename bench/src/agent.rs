@@ -18,7 +18,7 @@ const TURNS: usize = 60;
 const SYSTEM: usize = 38_000;
 const TOOLS: usize = 20;
 const TOOL: usize = 1_900;
-/// What a tool answers in each turn; bytes.
+/// The answer of a tool in each turn; bytes.
 const TURN: usize = 7_800;
 /// Words of which all texts are made: as varied as those of a program and its outputs.
 const WORDS: u64 = 4_096;

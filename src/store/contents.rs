@@ -2,14 +2,22 @@
 //! together again, so that whoever reads a row has the whole request.
 mod split;
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
 use sqlx::Row;
 
 use self::split::{Hash, Split, split};
 use super::postgres::PgLog;
 use super::rows::{checked_json, error, json};
-use crate::domain::generation::NewGeneration;
+use crate::domain::generation::{Continues, NewGeneration, OnDisconnect, Request};
+use crate::domain::json::JsonObject;
 use crate::ports::LogError;
+
+/// A packed request of `generations g`, put together.
+pub(super) const WHOLE: &str = "whole(g.tenant, g.packed)";
+/// The same without its prompt, for those who show many.
+pub(super) const LISTED: &str = "left(g.request::text, -1) || ',\"prompt\":{\"messages\":[]}}'";
 
 /// Contents that are looked through at a time.
 const PORTION: i64 = 1000;
@@ -18,10 +26,33 @@ const PORTIONS: u32 = 20;
 
 /// A request as it is stored.
 pub(super) struct StoredRequest {
-    /// For the column `request`: all of it, or what the database looks for.
+    /// For the column `request`: all of it, or what is looked for and listed.
     pub(super) request: String,
     /// The rest, where it is long.
     pub(super) packed: Option<Packed>,
+}
+
+/// The fields of a long request that are looked for and listed. Without a prompt it is unreadable to
+/// an earlier version, and not another request.
+#[derive(Serialize)]
+struct Head<'a> {
+    model: &'a str,
+    metadata: &'a JsonObject,
+    on_disconnect: OnDisconnect,
+    chat: Option<&'a str>,
+    continues: Option<Continues>,
+}
+
+impl<'a> Head<'a> {
+    fn of(request: &'a Request) -> Self {
+        Self {
+            model: &request.model,
+            metadata: &request.metadata,
+            on_disconnect: request.on_disconnect,
+            chat: request.chat.as_deref(),
+            continues: request.continues,
+        }
+    }
 }
 
 /// A long request: columns of a start's statement.
@@ -32,7 +63,7 @@ pub(super) struct Packed {
     /// Those that are not there yet, in order, so that no two starts wait for each other.
     pub(super) hashes: Vec<Hash>,
     pub(super) bodies: Vec<String>,
-    /// What those are made of, a pair each.
+    /// Pairs of a content and a part of it.
     pub(super) wholes: Vec<Hash>,
     pub(super) parts: Vec<Hash>,
 }
@@ -63,11 +94,7 @@ impl PgLog {
             return Ok(StoredRequest { request, packed: None });
         }
         let known: Vec<Vec<u8>> = row.try_get("known").map_err(error)?;
-        let request = json(&json!({
-            "model": new.request.model,
-            "on_disconnect": new.request.on_disconnect,
-            "chat": new.request.chat,
-        }))?;
+        let request = json(&Head::of(&new.request))?;
         Ok(StoredRequest { request, packed: Some(Packed::new(split, &known)) })
     }
 
@@ -79,7 +106,7 @@ impl PgLog {
         for _ in 0..PORTIONS {
             let (looked_at, erased) = self.forget_portion().await?;
             forgotten += erased;
-            // What was erased may have been all that kept its parts.
+            // An erased content may have been the last use of its parts.
             if erased == 0 && looked_at < PORTION.unsigned_abs() {
                 break;
             }
@@ -142,7 +169,7 @@ impl Packed {
     /// The columns of what is not `known`.
     fn new(split: Split, known: &[Vec<u8>]) -> Self {
         let Split { packed, used, contents } = split;
-        let known: std::collections::BTreeSet<&[u8]> = known.iter().map(Vec::as_slice).collect();
+        let known: BTreeSet<&[u8]> = known.iter().map(Vec::as_slice).collect();
         let mut columns = Self {
             text: packed,
             used,

@@ -2,6 +2,7 @@
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
+use super::contents::{LISTED, WHOLE};
 use super::postgres::PgLog;
 use super::rows::{self, GENERATION, answered, error};
 use super::starts::insert_generation;
@@ -121,8 +122,10 @@ impl Generations for PgLog {
 
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
         answered(async {
+            // A page of long requests is megabytes, and none of it is shown.
+            let columns = GENERATION.replace(WHOLE, LISTED);
             let sql = format!(
-                "select {GENERATION} from generations g where g.tenant = $1 \
+                "select {columns} from generations g where g.tenant = $1 \
                  and ($2::text is null or g.status = $2) and ($3::uuid is null or g.id < $3) \
                  and ($5::uuid is null or g.conversation_id = $5) order by g.id desc limit $4"
             );

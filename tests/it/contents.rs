@@ -1,5 +1,5 @@
-//! What agents send again and again is stored once for a tenant, comes back as it came, and goes with
-//! the last generation that uses it.
+//! Texts that agents send again and again are stored once for a tenant. They come back as they came, and
+//! go with their last generation.
 mod race;
 mod versions;
 
@@ -31,7 +31,7 @@ pub(crate) fn file(seed: usize, bytes: usize) -> String {
 
 /// The body of an agent's turn: its tools, its system text, and everything so far.
 pub(crate) fn body(turns: usize) -> String {
-    let tool = |n| {
+    let tool = |n: usize| {
         json!({ "type": "function", "function": { "name": format!("tool_{n}"),
             "description": file(1000 + n, 800), "parameters": { "type": "object", "properties": {
                 "path": { "type": "string", "description": file(2000 + n, 300) } } } } })
@@ -208,9 +208,18 @@ async fn long_and_many_messages_are_stored_as_they_came() {
         let made = app.database.number("select count(*) from contents").await - before;
         assert!(contents.contains(&made), "{made} contents");
     }
-    // What is short has no content, and is stored as before.
+    // A short request has no content, and is stored as before.
     app.client.start_prompt("/demo tokens=1 tps=0").await;
     let whole = "select count(*) from generations where packed is null";
+    assert_eq!(app.database.number(whole).await, 1);
+    // A list shows the notes of a long one as they came.
+    let noted = format!(
+        "{{\"prompt\":\"/demo tokens=1 tps=0 {}\",\"metadata\":{{\"b\":1.50,\"a\":[]}}}}",
+        "x".repeat(9000)
+    );
+    assert_eq!(post(&app, None, "/v1/generations", &noted).await.status, 201);
+    let listed = app.client.get("/v1/generations?limit=1").await.text().await.unwrap();
+    assert!(listed.contains(r#""metadata":{"b":1.50,"a":[]}"#), "{listed}");
     assert_eq!(app.database.number(whole).await, 1);
     app.stop().await;
 }

@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// What is too old goes. Returns when to come again.
+    /// Erases events, prompts and answers that are too old. Returns when to come again.
     async fn keep_house(&self) -> Duration {
         let (upkeep, limits) = (&self.inner.log.upkeep, &self.inner.limits);
         if let Err(error) = upkeep.retain(limits.retention_days).await {

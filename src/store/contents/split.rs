@@ -19,7 +19,7 @@ const TEXT: usize = 4096;
 const STRING: usize = 1024;
 /// A run of elements that weighs so much is closed; bytes.
 const RUN: usize = 2048;
-/// What a reference adds to the weight of its run: with its row it takes about as much; bytes.
+/// The weight of a reference in its run: with its row it takes about as much; bytes.
 const REFERENCE: usize = 256;
 /// Contents of a list that become one content.
 const GROUP: usize = 8;

@@ -48,8 +48,8 @@ async fn starts_beside_erasures_of_their_contents_lose_nothing() {
         let mut connection = bench.database.connect().await;
         let mut gone = BTreeSet::new();
         while !ended.load(Ordering::Relaxed) {
-            let erase = "with some as (select id from generations for update skip locked) \
-                delete from generations g using some where g.id = some.id returning g.id";
+            let erase = "with chosen as (select id from generations for update skip locked) \
+                delete from generations g using chosen where g.id = chosen.id returning g.id";
             let ids: Vec<uuid::Uuid> =
                 sqlx::query_scalar(erase).fetch_all(&mut connection).await.unwrap();
             gone.extend(ids.into_iter().map(GenerationId));

@@ -1,4 +1,4 @@
-//! What is cut is the same text again, and a list that grows adds little.
+//! A text that was cut is the same again, and a list that grows adds little.
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
