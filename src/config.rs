@@ -116,7 +116,7 @@ impl std::fmt::Debug for ProviderEnvironment {
 pub struct ConfigError(pub String);
 
 /// The variables that we read; others that begin like ours are misspelt.
-const VARIABLES: [&str; 23] = [
+const VARIABLES: [&str; 24] = [
     "LASTWORD_PUBLIC_URL",
     "LASTWORD_DATABASE_WAIT_S",
     "LASTWORD_API_KEY",
@@ -139,6 +139,7 @@ const VARIABLES: [&str; 23] = [
     "LASTWORD_TLS_KEY",
     "LASTWORD_H2C",
     "LASTWORD_RETENTION_DAYS",
+    "LASTWORD_PROMPT_RETENTION_DAYS",
     "LASTWORD_NO_DETECT",
 ];
 
@@ -196,7 +197,11 @@ impl Config {
             limits.heartbeat = seconds(at_least("heartbeat_s", heartbeat, 0.1)?);
         }
         if let Some(days) = flags.retention_days.or(file.retention_days) {
-            limits.retention_days = retention(days)?;
+            limits.retention_days = retention("retention_days", days)?;
+        }
+        if let Some(days) = flags.prompt_retention_days.or(file.prompt_retention_days) {
+            let days = retention("prompt_retention_days", days)?;
+            limits.prompt_retention_days = Some(days);
         }
         let notify = flags.notify.map_or(file.notify.unwrap_or(true), Switch::is_on);
         let (notify, nats) = signals::merge(flags.signals.or(file.signals), notify, file.nats)?;
@@ -251,10 +256,10 @@ fn at_least(name: &str, value: f64, least: f64) -> Result<f64, ConfigError> {
     }
 }
 
-fn retention(days: u32) -> Result<u32, ConfigError> {
+fn retention(name: &str, days: u32) -> Result<u32, ConfigError> {
     match days {
         1..=36_500 => Ok(days),
-        _ => Err(ConfigError(format!("retention_days is {days}, and may be 1 to 36500"))),
+        _ => Err(ConfigError(format!("{name} is {days}, and may be 1 to 36500"))),
     }
 }
 

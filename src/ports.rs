@@ -36,4 +36,4 @@ pub use provider::{Attempt, Continuation, Delta, Deltas, Provider, ProviderError
 pub use request_reads::{Attachment, ReadEnd, RequestReads, Sought};
 pub use signals::{Received, Signal, Signals, Silence, To, received};
 pub use storage::Storage;
-pub use upkeep::{Condition, Holder, HolderKind, Pool, Upkeep};
+pub use upkeep::{Condition, Holder, HolderKind, MOST_ERASED, Pool, Upkeep};

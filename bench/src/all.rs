@@ -59,6 +59,7 @@ fn parts(args: &Args) -> Vec<Part> {
         Scenario::Active,
         Scenario::Resume,
         Scenario::Start,
+        Scenario::Agent,
         Scenario::Short,
         Scenario::Fanout,
         Scenario::Resumable,

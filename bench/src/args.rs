@@ -18,8 +18,10 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   multiplex           one socket next to as many SSE streams
   websocket           one socket for each reader, next to one SSE stream for each
   resume, start       time to come back, and to come up
+  agent               turns of an agent that sends its whole history: bytes stored, and its starts; beside
+                      the build of --before, where it is given
   short               short answers, so many of which begin each second
-  builds              this build next to another one (--other FILE), in turn: 1 to 100 generations, 100 and
+  builds              this build next to another one (--before FILE), in turn: 1 to 100 generations, 100 and
                       1,000 streams through the gateway, the time to first token; is not in all
   smoke               each way of an event once, for a minute: whether everything comes, and no times
   growth              a small load on a log of many events, next to an empty one
@@ -37,7 +39,7 @@ options
   --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1; of
                       fleet 3)
   --binary FILE       the server (lastword, beside this program)
-  --other FILE        the server of another build (builds)
+  --before FILE       another build of the server, to be put beside it (agent, builds)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
@@ -62,6 +64,8 @@ pub(crate) enum Scenario {
     Active,
     /// Readers that come back.
     Resume,
+    /// Starts that repeat all that was said before.
+    Agent,
     /// Starts and endings, one after the other.
     Short,
     /// From exec to the first answer.
@@ -97,7 +101,7 @@ impl Scenario {
     }
 
     /// Its name, and the parts that matter: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 22] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 23] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -110,6 +114,7 @@ impl Scenario {
         ("active", Self::Active, [1000, 1, 50, 10]),
         ("resume", Self::Resume, [20, 100, 50, 10]),
         ("start", Self::Start, [1, 1, 50, 10]),
+        ("agent", Self::Agent, [1, 1, 50, 4]),
         ("short", Self::Short, [500, 1, 100, 8]),
         ("curves", Self::Curves, [2000, 1000, 50, 5]),
         ("websocket", Self::Websocket, [1000, 1, 50, 6]),
@@ -138,8 +143,8 @@ pub(crate) struct Args {
     /// Whether rounds were requested, also for scenarios that run once without.
     pub(crate) medians: bool,
     pub(crate) binary: PathBuf,
-    /// The server of another build.
-    pub(crate) other: Option<PathBuf>,
+    /// Another build of the server.
+    pub(crate) before: Option<PathBuf>,
     pub(crate) dir: PathBuf,
     pub(crate) database_url: Option<String>,
 }
@@ -162,7 +167,7 @@ impl Args {
             rounds: 5,
             medians: false,
             binary: beside.with_file_name("lastword"),
-            other: None,
+            before: None,
             dir: std::env::temp_dir(),
             database_url: None,
         }
@@ -178,7 +183,7 @@ impl Args {
                 "--seconds" => args.seconds = positive(&value)?,
                 "--rounds" => (args.rounds, args.medians) = (positive(&value)?, true),
                 "--binary" => args.binary = value.into(),
-                "--other" => args.other = Some(value.into()),
+                "--before" => args.before = Some(value.into()),
                 "--dir" => args.dir = value.into(),
                 "--database-url" => args.database_url = Some(value),
                 _ => return Err(format!("unknown option {option}\n{USAGE}")),

@@ -30,7 +30,7 @@ const KINDS: [&str; 2] = ["this build", "the other"];
 
 /// Measures the loads up to `args.generations`.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let other = args.other.clone().ok_or("--other FILE is the server of the other build")?;
+    let other = args.before.clone().ok_or("--before FILE is the server of the other build")?;
     let upstream = Upstream::start()?;
     let ours = Server::start(args, Some(upstream.address)).await?;
     let theirs = Args { binary: other, ..args.clone() };

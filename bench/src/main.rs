@@ -4,6 +4,7 @@
 //! and socket. Starts are spread over a second and a warm-up second follows; both are outside the
 //! measured window. Where there is a peer, it gets the same load from the same client, in turn with
 //! ours. CPU is that of all processes that serve.
+mod agent;
 mod all;
 mod args;
 mod builds;
@@ -116,6 +117,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::DurableStreams => peers::durable_streams(args).await,
         Scenario::Active => running::run(args).await,
         Scenario::Resume => resume::run(args).await,
+        Scenario::Agent => agent::run(args).await,
         Scenario::Short => short::run(args).await,
         Scenario::Start => startup::run(args).await,
         Scenario::Curves => curves::run(args).await,

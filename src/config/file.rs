@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) database_wait_s: Option<f64>,
     pub(super) shutdown_grace_s: Option<f64>,
     pub(super) retention_days: Option<u32>,
+    pub(super) prompt_retention_days: Option<u32>,
     pub(super) notify: Option<bool>,
     pub(super) signals: Option<String>,
     pub(super) nats: FileNats,

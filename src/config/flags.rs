@@ -149,6 +149,10 @@ pub struct ServeFlags {
     /// Days that events are kept; the final text stays [default: 7].
     #[arg(long, env = "LASTWORD_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
+    /// Days that prompts and answers are kept, also those of conversations that nobody goes on with
+    /// [default: until a client erases them].
+    #[arg(long, env = "LASTWORD_PROMPT_RETENTION_DAYS", value_name = "DAYS")]
+    pub prompt_retention_days: Option<u32>,
     /// Whether instances wake each other by NOTIFY; without, they poll: slower, and as correct
     /// [default: on].
     #[arg(long, env = "LASTWORD_NOTIFY", value_name = "WORD")]

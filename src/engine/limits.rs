@@ -49,6 +49,8 @@ pub struct Limits {
     pub lease: Duration,
     /// Days that events are kept.
     pub retention_days: u32,
+    /// Days that prompts and answers are kept; `None` keeps them until a client erases them.
+    pub prompt_retention_days: Option<u32>,
     /// How long a client may take nothing of what is sent to it.
     pub stuck: Duration,
     /// The limits of one WebSocket.
@@ -113,6 +115,7 @@ impl Default for Limits {
             poll_with_hints: Duration::from_secs(2),
             lease: Duration::from_secs(10),
             retention_days: 7,
+            prompt_retention_days: None,
             stuck: Duration::from_secs(30),
             socket: SocketLimits::default(),
             spans: None,

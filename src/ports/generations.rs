@@ -27,7 +27,7 @@ pub trait Generations: Send + Sync + 'static {
     /// The newest generation of a chat, by the name that its client gave it.
     async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError>;
 
-    /// The tenant's generations, newest first.
+    /// The tenant's generations, newest first. A long request may come without its prompt.
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError>;
 
     /// Erases an ended generation with all its events, and its message: what was said below that

@@ -6,6 +6,9 @@ use async_trait::async_trait;
 use super::log::LogError;
 use crate::domain::id::InstanceId;
 
+/// Generations, and conversations, that one call of [`Upkeep::erase_old`] erases: a second's work.
+pub const MOST_ERASED: u32 = 100;
+
 /// The upkeep of the log: compaction, retention, and figures about the database.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
@@ -20,6 +23,11 @@ pub trait Upkeep: Send + Sync + 'static {
     /// Makes room for the days ahead and drops the events of generations begun more than `days`
     /// days ago; returns how many days' tables were dropped.
     async fn retain(&self, days: u32) -> Result<u64, LogError>;
+
+    /// Erases prompts and answers of more than `days` days ago: ended generations outside of
+    /// conversations, and conversations that were last changed before. At most [`MOST_ERASED`] of
+    /// each; returns how many.
+    async fn erase_old(&self, days: u32) -> Result<u64, LogError>;
 
     /// Bytes of all events with their indexes.
     async fn bytes(&self) -> Result<i64, LogError>;

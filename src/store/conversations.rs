@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::conversation_rows::CONVERSATION;
 use super::postgres::PgLog;
+use super::retention::untouched_since;
 use super::rows::{answered, checked_json, error};
 use super::turns::{insert_messages, move_leaf};
 use crate::domain::conversation::{
@@ -43,7 +44,11 @@ impl Conversations for PgConversations {
     }
 
     async fn erase(&self, at: &ConversationAt) -> Result<Erased, LogError> {
-        answered(self.remove(at)).await
+        let erased = answered(self.remove(at, None)).await?;
+        if erased == Erased::Gone {
+            self.log.forget_now().await;
+        }
+        Ok(erased)
     }
 
     async fn branch(
@@ -288,16 +293,25 @@ impl PgConversations {
         }
     }
 
-    /// Locks the conversation first, as every start in it does: nothing can begin to run in it.
-    async fn remove(&self, at: &ConversationAt) -> Result<Erased, LogError> {
+    /// Locks the conversation first, as every start in it does: nothing can begin to run in it. One
+    /// that was touched in the last `days` is as if it were not there.
+    pub(super) async fn remove(
+        &self,
+        at: &ConversationAt,
+        days: Option<i32>,
+    ) -> Result<Erased, LogError> {
         let mut transaction = self.log.workers.begin().await.map_err(error)?;
-        let found =
-            sqlx::query("select from conversations where id = $1 and tenant = $2 for update")
-                .bind(at.id.0)
-                .bind(at.tenant.as_str())
-                .fetch_optional(&mut *transaction)
-                .await
-                .map_err(error)?;
+        let found = sqlx::query(concat!(
+            "select from conversations where id = $1 and tenant = $2 and (",
+            untouched_since!("$3"),
+            ") is not false for update"
+        ))
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .bind(days)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(error)?;
         if found.is_none() {
             return Ok(Erased::Absent);
         }

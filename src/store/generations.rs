@@ -2,6 +2,7 @@
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
+use super::contents::{LISTED, WHOLE};
 use super::postgres::PgLog;
 use super::rows::{self, GENERATION, answered, error};
 use super::starts::insert_generation;
@@ -15,21 +16,25 @@ impl Generations for PgLog {
     // The rows behind `conflict do nothing` tell a repeat from a reused key.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
         answered(async {
+            let process = self.process;
             let inserted = match new.key {
                 Some((_, Some(_))) => {
                     if let Some(known) = self.repeat_of(new).await? {
                         return Ok(known);
                     }
+                    let stored = self.stored_request(new).await?;
                     let mut transaction = self.workers.begin().await.map_err(error)?;
                     if !super::keys::has_room(&mut transaction, new).await? {
                         return Ok(Created::KeyBusy);
                     }
-                    let inserted = insert_generation(&mut *transaction, new, self.process).await?;
+                    let inserted =
+                        insert_generation(&mut *transaction, new, &stored, process).await?;
                     transaction.commit().await.map_err(error)?;
                     inserted
                 }
                 Some((_, None)) | None => {
-                    insert_generation(&self.workers, new, self.process).await?
+                    let stored = self.stored_request(new).await?;
+                    insert_generation(&self.workers, new, &stored, process).await?
                 }
             };
             let at = Address { tenant: new.tenant.clone(), id: new.id };
@@ -117,8 +122,10 @@ impl Generations for PgLog {
 
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
         answered(async {
+            // A page of long requests is megabytes, and none of it is shown.
+            let columns = GENERATION.replace(WHOLE, LISTED);
             let sql = format!(
-                "select {GENERATION} from generations g where g.tenant = $1 \
+                "select {columns} from generations g where g.tenant = $1 \
                  and ($2::text is null or g.status = $2) and ($3::uuid is null or g.id < $3) \
                  and ($5::uuid is null or g.conversation_id = $5) order by g.id desc limit $4"
             );
@@ -137,45 +144,11 @@ impl Generations for PgLog {
     }
 
     async fn delete(&self, at: &Address) -> Result<Deleted, LogError> {
-        answered(async {
-            let mut transaction = self.workers.begin().await.map_err(error)?;
-            let conversation = turns::lock_conversation(&mut transaction, at).await?;
-            let ended: Option<bool> = sqlx::query_scalar(
-                "select done is not null from generations where id = $1 and tenant = $2 for update",
-            )
-            .bind(at.id.0)
-            .bind(at.tenant.as_str())
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(error)?;
-            match ended {
-                None => return Ok(Deleted::Absent),
-                Some(false) => return Ok(Deleted::Running),
-                Some(true) => {}
-            }
-            if let Some(conversation) = conversation {
-                turns::take_out(&mut transaction, at, conversation).await?;
-            }
-            compact::fold_all_of(&mut transaction, &[at.id.0]).await?;
-            let statements = [
-                "delete from doubled where generation_id in \
-                 (select id from generations where id = $1 and tenant = $2)",
-                "delete from segments where generation_id in \
-                 (select id from generations where id = $1 and tenant = $2)",
-                "delete from generations where id = $1 and tenant = $2",
-            ];
-            for statement in statements {
-                sqlx::query(statement)
-                    .bind(at.id.0)
-                    .bind(at.tenant.as_str())
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(error)?;
-            }
-            transaction.commit().await.map_err(error)?;
-            Ok(Deleted::Gone)
-        })
-        .await
+        let deleted = answered(self.erase(at)).await?;
+        if deleted == Deleted::Gone {
+            self.forget_now().await;
+        }
+        Ok(deleted)
     }
 
     async fn request_cancel(&self, at: &Address) -> Result<Option<InstanceId>, LogError> {
@@ -202,5 +175,45 @@ impl PgLog {
     async fn repeat_of(&self, new: &NewGeneration) -> Result<Option<Created>, LogError> {
         let Some(key) = &new.idempotency else { return Ok(None) };
         self.repeated(&new.tenant, key).await
+    }
+
+    /// Erases an ended generation; the contents that nothing else uses stay for the next look.
+    pub(super) async fn erase(&self, at: &Address) -> Result<Deleted, LogError> {
+        let mut transaction = self.workers.begin().await.map_err(error)?;
+        let conversation = turns::lock_conversation(&mut transaction, at).await?;
+        let ended: Option<bool> = sqlx::query_scalar(
+            "select done is not null from generations where id = $1 and tenant = $2 for update",
+        )
+        .bind(at.id.0)
+        .bind(at.tenant.as_str())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(error)?;
+        match ended {
+            None => return Ok(Deleted::Absent),
+            Some(false) => return Ok(Deleted::Running),
+            Some(true) => {}
+        }
+        if let Some(conversation) = conversation {
+            turns::take_out(&mut transaction, at, conversation).await?;
+        }
+        compact::fold_all_of(&mut transaction, &[at.id.0]).await?;
+        let statements = [
+            "delete from doubled where generation_id in \
+             (select id from generations where id = $1 and tenant = $2)",
+            "delete from segments where generation_id in \
+             (select id from generations where id = $1 and tenant = $2)",
+            "delete from generations where id = $1 and tenant = $2",
+        ];
+        for statement in statements {
+            sqlx::query(statement)
+                .bind(at.id.0)
+                .bind(at.tenant.as_str())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
+        Ok(Deleted::Gone)
     }
 }

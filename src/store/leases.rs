@@ -93,12 +93,13 @@ impl PgLog {
     /// Sets the end of the lease, by the database's clock.
     async fn renew(&self, owner: InstanceId, lease: Duration) -> Result<(), LogError> {
         sqlx::query(
-            "insert into instances (id, lease_until) \
-             values ($1, clock_timestamp() + make_interval(secs => $2)) \
+            "insert into instances (id, lease_until, process, reads_packed) \
+             values ($1, clock_timestamp() + make_interval(secs => $2), $3, $3) \
              on conflict (id) do update set lease_until = excluded.lease_until",
         )
         .bind(owner.0)
         .bind(lease.as_secs_f64())
+        .bind(self.process)
         .execute(&self.upkeep)
         .await
         .map(drop)

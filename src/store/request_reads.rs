@@ -110,8 +110,8 @@ impl PgLog {
         sqlx::query(
             "with cut as (update request_reads r set cut_at = clock_timestamp() \
                from instances i where i.id = $1 and r.reader = i.process and r.cut_at is null) \
-             update instances set leaving = false, process = $2, started_at = clock_timestamp() \
-             where id = $1",
+             update instances set leaving = false, process = $2, reads_packed = $2, \
+               started_at = clock_timestamp() where id = $1",
         )
         .bind(instance)
         .bind(self.process)

@@ -23,7 +23,8 @@ use crate::ports::{Doubled, LogError};
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// The columns that [`generation`] reads, of `generations g`.
-pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, g.request::text as request, \
+pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, \
+    case when g.packed is null then g.request::text else whole(g.tenant, g.packed) end as request, \
     g.provider, g.epoch, g.created_at, g.started_at, g.finished_at, \
     coalesce(g.time_to_first_token_ms, case when g.done is null \
       then extract(epoch from first_content(g.id) - g.created_at) * 1000 end)::float8 as ttft, \
@@ -39,12 +40,13 @@ pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
     let bad = |what: String| LogError::Broken(format!("generation {id}: {what}"));
     let status: String = row.try_get("status").map_err(error)?;
     let status = Status::parse(&status).ok_or_else(|| bad(format!("status {status}")))?;
-    let request: String = row.try_get("request").map_err(error)?;
+    let request: Option<&str> = row.try_get("request").map_err(error)?;
     let mut unreadable = None;
-    let request = match serde_json::from_str(&request) {
-        Ok(request) => request,
-        Err(e) => {
-            unreadable = Some(format!("request: {e}"));
+    let request = match request.map(serde_json::from_str) {
+        Some(Ok(request)) => request,
+        wrong => {
+            let why = wrong.and_then(Result::err).map(|e| e.to_string());
+            unreadable = Some(format!("request: {}", why.as_deref().unwrap_or("a part is gone")));
             Request::unreadable(row.try_get("model").map_err(error)?)
         }
     };

@@ -36,6 +36,8 @@ impl PgConversations {
         let Some(place) = new.place else {
             return Err(LogError::Broken(format!("generation {} has no place", new.id)));
         };
+        // Before the lock, which nobody shall hold for longer.
+        let stored = self.log.stored_request(new).await?;
         let mut transaction = self.log.workers.begin().await.map_err(error)?;
         let leaf: Option<Option<Uuid>> = sqlx::query_scalar(
             "select active_leaf from conversations where id = $1 and tenant = $2 \
@@ -63,7 +65,9 @@ impl PgConversations {
         if !super::keys::has_room(&mut transaction, new).await? {
             return Ok(Begun::Generation(Created::KeyBusy));
         }
-        let Some(first) = insert_generation(&mut *transaction, new, self.log.process).await? else {
+        let process = self.log.process;
+        let first = insert_generation(&mut *transaction, new, &stored, process).await?;
+        let Some(first) = first else {
             // Its key was used elsewhere at this very moment.
             transaction.rollback().await.map_err(error)?;
             return self.repeated_turn(new, turn).await;

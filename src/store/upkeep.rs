@@ -17,6 +17,7 @@ impl Upkeep for PgLog {
         answered(async {
             self.forget_request_reads().await?;
             self.forget_pictures().await?;
+            self.forget_contents().await?;
             let mut connection = self.workers.acquire().await.map_err(error)?;
             let missing = partitions::ensure(&mut connection).await.map_err(error)?;
             segments::forget_doubled(&mut connection, days).await.map_err(error)?;
@@ -33,6 +34,10 @@ impl Upkeep for PgLog {
             Ok(dropped)
         })
         .await
+    }
+
+    async fn erase_old(&self, days: u32) -> Result<u64, LogError> {
+        answered(self.erase_old_ones(days)).await
     }
 
     async fn bytes(&self) -> Result<i64, LogError> {

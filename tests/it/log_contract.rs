@@ -38,7 +38,7 @@ pub(crate) async fn bench() -> Bench {
 }
 
 impl Bench {
-    fn fresh(&self, key: Option<(&str, u8)>) -> NewGeneration {
+    pub(crate) fn fresh(&self, key: Option<(&str, u8)>) -> NewGeneration {
         let message = Message::text(Role::User, "hi");
         NewGeneration {
             key: None,

@@ -24,6 +24,8 @@ mod completions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod contents;
+#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod conversations;

@@ -24,7 +24,7 @@ pub(crate) fn request(line: &str, head: &str, body: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 

@@ -1,4 +1,5 @@
 //! Old days go as whole tables: the answer's text in its row stays, and an erasure removes it.
+use lastword::config::{Cli, Command, Config};
 use lastword::ports::Upkeep;
 use lastword::store::{Durability, connect};
 use reqwest::StatusCode;
@@ -6,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::client::{PATIENCE, assert_whole};
 use crate::database::TestDatabase;
+use crate::eventually::eventually;
 use crate::harness::TestApp;
 
 /// Makes today's events ones of a day long gone, and drops that day. Whoever reads the default
@@ -54,4 +56,70 @@ async fn a_day_that_is_dropped_leaves_answers_and_nothing_that_could_not_be_eras
     assert_eq!(app.database.number("select count(*) from events").await, 0);
     assert_eq!(app.database.number("select count(*) from generations").await, 0);
     app.stop().await;
+}
+
+/// Generations and conversations of long ago, each with a word of what it is as its model.
+const LONG_AGO: &str = "insert into conversations (id, tenant, updated_at) values \
+      ('01800000-0000-7000-8000-00000000000a', 'default', '2022-04-06'), \
+      ('01800000-0000-7000-8000-00000000000b', 'default', now()), \
+      ('01800000-0000-7000-8000-00000000000c', 'default', '2022-04-06'); \
+    insert into messages (id, tenant, conversation_id, role, text) \
+      select gen_random_uuid(), tenant, id, 'user', 'hi' from conversations; \
+    insert into generations (id, tenant, status, model, provider, request, owner, done, conversation_id, packed) \
+      select ('01800000-0000-7000-8000-00000000000' || n)::uuid, 'default', status, word, 'demo', '{}', \
+        gen_random_uuid(), done::json, conversation::uuid, null \
+      from (values (1, 'completed', 'alone', '{}', null), \
+        (2, 'failed', 'alone', '{}', null), \
+        (3, 'running', 'runs', null, null), \
+        (4, 'completed', 'left', '{}', '01800000-0000-7000-8000-00000000000a'), \
+        (5, 'completed', 'spoken', '{}', '01800000-0000-7000-8000-00000000000b'), \
+        (6, 'completed', 'busy', '{}', '01800000-0000-7000-8000-00000000000c'), \
+        (7, 'running', 'busy', null, '01800000-0000-7000-8000-00000000000c')) \
+        as rows (n, status, word, done, conversation); \
+    insert into instances (id, lease_until) select distinct owner, now() + interval '1 hour' \
+      from generations where status = 'running'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_and_answers_go_after_their_own_time() {
+    let database = TestDatabase::create().await;
+    let log = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
+    sqlx::raw_sql(LONG_AGO).execute(&mut database.connect().await).await.unwrap();
+    log.close().await;
+    let words = async || -> Vec<String> {
+        let words = "select model from generations where id < '01900000-0000-7000-8000-000000000000' order by id";
+        sqlx::query_scalar(words).fetch_all(&mut database.connect().await).await.unwrap()
+    };
+    // Nothing goes unless it is asked for.
+    let log = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
+    while log.retain(7).await.is_err() {}
+    log.close().await;
+    assert_eq!(words().await.len(), 7);
+    let mut config = crate::harness::config(&database);
+    config.limits.prompt_retention_days = Some(30);
+    let app = TestApp::on(database.clone(), config).await;
+    let id = app.client.start_prompt("/demo tokens=5 tps=0").await;
+    app.client.all(&id, 0).await;
+    eventually("what is old goes", async || words().await.len() == 4).await;
+    assert_eq!(words().await, ["runs", "spoken", "busy", "busy"]);
+    assert_eq!(database.number("select count(*) from conversations").await, 2);
+    assert_eq!(database.number("select count(*) from messages").await, 2);
+    assert_eq!(app.client.view(&id).await["status"], "completed");
+    let over = "delete from generations where model <> 'demo'";
+    sqlx::raw_sql(over).execute(&mut database.connect().await).await.unwrap();
+    app.stop().await;
+}
+
+#[test]
+fn days_are_read_and_checked() {
+    let of = |words: &[&str]| {
+        let words = ["lastword", "serve", "--data-dir", "x"].iter().chain(words).copied();
+        let Command::Serve(flags) = Cli::of_words(words).unwrap().command else {
+            panic!("not `serve`")
+        };
+        Config::load(*flags).map(|config| config.limits.prompt_retention_days)
+    };
+    assert_eq!(of(&[]).unwrap(), None);
+    assert_eq!(of(&["--prompt-retention-days", "30"]).unwrap(), Some(30));
+    let refused = of(&["--prompt-retention-days", "0"]).unwrap_err().to_string();
+    assert!(refused.contains("prompt_retention_days is 0"), "{refused}");
 }

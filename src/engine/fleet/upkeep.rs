@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::recover::ROUND;
 use crate::engine::Engine;
-use crate::ports::LogError;
+use crate::ports::{LogError, MOST_ERASED};
 
 /// Between two looks at the days' tables.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
@@ -99,11 +99,30 @@ impl Engine {
             };
             self.take_over_orphans(sight.is_clear(lease, Instant::now())).await;
             if Instant::now() >= housekeeping {
-                housekeeping = Instant::now() + HOUSEKEEPING;
-                if let Err(error) = inner.log.upkeep.retain(inner.limits.retention_days).await {
-                    tracing::warn!(%error, "retention");
-                    housekeeping = Instant::now() + AGAIN;
-                }
+                housekeeping = Instant::now() + self.keep_house().await;
+            }
+        }
+    }
+
+    /// Erases events, prompts and answers that are too old. Returns when to come again.
+    async fn keep_house(&self) -> Duration {
+        let (upkeep, limits) = (&self.inner.log.upkeep, &self.inner.limits);
+        if let Err(error) = upkeep.retain(limits.retention_days).await {
+            tracing::warn!(%error, "retention");
+            return AGAIN;
+        }
+        let Some(days) = limits.prompt_retention_days else { return HOUSEKEEPING };
+        // The lease waits for it.
+        match timeout(limits.lease / 2, upkeep.erase_old(days)).await {
+            Ok(Ok(erased)) if erased >= u64::from(MOST_ERASED) => Duration::ZERO,
+            Ok(Ok(_)) => HOUSEKEEPING,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "retention of prompts");
+                AGAIN
+            }
+            Err(_) => {
+                tracing::warn!("retention of prompts: the log does not answer in time");
+                AGAIN
             }
         }
     }
