@@ -1,6 +1,6 @@
 // @ts-check
 /** An answer on the page: thinking, text, tool calls, void text, and the ending. */
-import { copy, h, icon, iconButton } from './dom.js';
+import { copyBy, h, icon, iconButton } from './dom.js';
 import { Markdown } from './markdown.js';
 import { api } from './store.js';
 
@@ -71,7 +71,7 @@ export class AnswerView {
     this.facts = h('p', { class: 'facts' });
     this.switcher = h('span', { class: 'switcher' });
     this.tools = h('div', { class: 'actions' },
-      iconButton('copy', 'Copy answer', (event) => this.copy(/** @type {HTMLElement} */ (event.currentTarget))),
+      iconButton('copy', 'Copy answer', (event) => copyBy(event, this.answer.said.text)),
       actions && iconButton('again', 'Answer again', () => this.again()),
       this.switcher);
     this.foot = h('footer', null, this.tools, this.facts);
@@ -246,13 +246,6 @@ export class AnswerView {
     this.answer.view = await api.generation(this.id).catch(() => null);
     this.asked = Boolean(this.answer.view);
     this.facts.textContent = this.summary();
-  }
-
-  /** @param {HTMLElement} button */
-  async copy(button) {
-    const done = await copy(this.answer.said.text);
-    button.classList.toggle('did', done);
-    setTimeout(() => button.classList.remove('did'), 1200);
   }
 }
 

@@ -21,10 +21,12 @@ export class Composer {
     this.area = byId('prompt', HTMLTextAreaElement);
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
-    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem, blind: () => this.blind });
+    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem, blind: () => this.blind, room: () => this.room });
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
+    /** The most of its pictures, as a model is told them, once the server said so. */
+    this.room = Infinity;
     /** The text that was typed while the scripts still loaded. */
     this.early = this.area.value;
     conversation.options = () => this.options();
@@ -45,6 +47,7 @@ export class Composer {
   async models() {
     const { data, limits } = await api.models().catch(() => ({ data: [], limits: {} }));
     this.most = limits?.prompt_bytes ?? Infinity;
+    this.room = limits?.media_bytes ?? Infinity;
     const chosen = settings.get().model;
     this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
       const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;

@@ -88,6 +88,22 @@ export async function copy(text) {
   }
 }
 
+/** So long, in ms, a button says that it copied. */
+const SAID = 1200;
+
+/** Copies, and has the button say so: to the eye by its colour, to a screen reader by its name. @param {MouseEvent} event @param {string} text */
+export async function copyBy({ currentTarget }, text) {
+  const button = /** @type {HTMLElement} */ (currentTarget);
+  const name = button.title;
+  const done = await copy(text);
+  button.classList.toggle('did', done);
+  button.setAttribute('aria-label', done ? 'Copied' : 'Not copied: select it and copy');
+  setTimeout(() => {
+    button.classList.remove('did');
+    button.setAttribute('aria-label', name);
+  }, SAID);
+}
+
 /** Gives a file to the reader. @param {string} name @param {string} type @param {string} text */
 export function download(name, type, text) {
   const href = URL.createObjectURL(new Blob([text], { type }));

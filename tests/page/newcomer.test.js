@@ -1,0 +1,111 @@
+/** A newcomer's first hour: a slow server, every kind of failure, and no mouse. What happens is said, and nothing is lost. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Server, openPage } from './harness.js';
+import { servers } from './servers.js';
+
+const QUICK = '/demo tokens=5 tps=0 ttft_ms=0';
+const env = { DATABASE_URL: undefined };
+
+/** Holds requests up until `go` is called. */
+async function slow(page, pattern) {
+  let go = () => {};
+  const held = new Promise((resolve) => (go = () => resolve(undefined)));
+  await page.route(pattern, async (route) => {
+    await held;
+    await route.continue();
+  });
+  return () => go();
+}
+
+test('a slow server: what is awaited is said', async () => {
+  const server = await servers.first();
+  const { id } = await server.post('/v1/conversations', { title: 'A slow one' });
+  const page = await openPage(server);
+  const line = page.locator('#line');
+  // A conversation that the list knows has its name at once.
+  await page.locator('#conversations a', { hasText: 'A slow one' }).waitFor();
+  let go = await slow(page, `**/v1/conversations/${id}**`);
+  await page.locator('#conversations a', { hasText: 'A slow one' }).click();
+  await page.locator('#title', { hasText: /^A slow one$/ }).waitFor();
+  await line.getByText('Opening…').waitFor();
+  go();
+  await line.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+  // A prompt that is on its way.
+  go = await slow(page, '**/v1/generations');
+  await page.ask(QUICK);
+  await line.getByText('Sending…').waitFor();
+  go();
+  await page.whole();
+  await line.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  // By its address, nothing is known yet; and what does not exist does not open for ever.
+  go = await slow(page, `**/v1/conversations/${id}**`);
+  await page.reload();
+  await page.locator('#title', { hasText: /^Opening…$/ }).waitFor();
+  go();
+  await page.locator('#title', { hasText: /^A slow one$/ }).waitFor();
+  await page.goto(`${server.base}/c/0199aaaa-0000-7000-8000-000000000000`);
+  await page.locator('#problem').getByText('does not exist').waitFor();
+  await page.locator('#title', { hasText: /^Conversation$/ }).waitFor();
+  await page.done();
+});
+
+test('a prompt that waits says for what', async () => {
+  const page = await openPage(await servers.first());
+  /** How the server answers now; one that is away has no status. @type {{ status: number, code?: string, detail?: string } | null} */
+  let answer = { status: 429, code: 'rate_limited', detail: 'this key may start 7 generations a minute' };
+  await page.route('**/v1/generations', (route) => {
+    if (!answer) return route.continue();
+    return answer.status ? route.fulfill({ status: answer.status, contentType: 'application/problem+json', body: JSON.stringify(answer) }) : route.abort('connectionrefused');
+  });
+  await page.ask(QUICK);
+  await page.getByText('Queued: this key may start 7 generations a minute.').waitFor();
+  answer = { status: 0 };
+  await page.getByText('Queued: it is sent when the server is back.').waitFor();
+  answer = { status: 409, code: 'conversation_busy', detail: 'a generation of this conversation has not ended' };
+  await page.getByText('Queued: the answer before it comes first.').waitFor();
+  answer = { status: 403, code: 'forbidden', detail: 'this key may only read' };
+  await page.getByText('Not sent: this key may only read').waitFor();
+  answer = null;
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.whole();
+  assert.equal(await page.locator('.queued:not([hidden])').count(), 0);
+  await page.done();
+});
+
+test('what is pressed and fails is said, and works when the server is back', async () => {
+  const server = await Server.start({ env });
+  for (let n = 0; n < 42; n += 1) await server.post('/v1/conversations', { title: `number ${n}` });
+  const page = await openPage(server);
+  const said = page.locator('#problem').getByText('The server cannot be reached.');
+  const once = async (/** @type {string} */ pattern, /** @type {() => Promise<any>} */ press) => {
+    await page.route(pattern, (route) => route.abort('connectionrefused'));
+    await press();
+    await said.waitFor();
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.locator('#problem').getByRole('button', { name: 'Dismiss' }).click();
+  };
+  await page.ask(QUICK);
+  await page.whole();
+  await page.getByRole('button', { name: 'Answer again' }).click();
+  await page.getByText('2 / 2').waitFor();
+  await page.whole();
+  await once('**/messages?all=true*', () => page.getByRole('button', { name: 'Previous version' }).click());
+  await page.getByRole('button', { name: 'Previous version' }).click();
+  await page.getByText('1 / 2').waitFor();
+  await once('**/v1/conversations?*cursor*', () => page.locator('#older').click());
+  await page.locator('#older').click();
+  await page.locator('#conversations a').nth(42).waitFor();
+  // A part of the page that has not been loaded yet.
+  await page.route('**/dialogs.js*', (route) => route.abort('connectionrefused'));
+  await page.reload();
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await page.locator('#problem').getByText('This needs the server, which cannot be reached.').waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await page.getByRole('dialog', { name: 'Settings' }).waitFor();
+  await page.done();
+  await server.kill();
+});
