@@ -227,8 +227,8 @@ export class AnswerView {
     if (!done && !tokens.count) return 'Waiting for the first word…';
     // A card above says how it ended.
     const parts = done && !this.card ? [ENDINGS[done.status] ?? done.status] : [];
-    // A reader by a link is not told.
-    if (tokens.count && (!done || this.mayAsk)) parts.push(this.amount());
+    // A reader by a link is not told, and a guess waits until its log was asked for.
+    if (tokens.count && (!done || (this.mayAsk && (tokens.exact || this.answer.pieces || view)))) parts.push(this.amount());
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : 0;

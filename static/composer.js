@@ -160,6 +160,7 @@ export class Composer {
     const bytes = new TextEncoder().encode(parts.join('\n')).length;
     // This is known before a conversation is opened for it, and the text stays where it can be cut.
     if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);
+    byId('problem').replaceChildren();
     const keptFiles = drafts.files(this.conversation.id);
     this.conversation.send(text, this.options(), undefined, files);
     this.area.value = '';

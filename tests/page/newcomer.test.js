@@ -20,14 +20,15 @@ async function slow(page, pattern) {
 
 test('a slow server: what is awaited is said', async () => {
   const server = await servers.first();
-  const { id } = await server.post('/v1/conversations', { title: 'A slow one' });
+  const title = `A slow one ${Date.now()}`;
+  const { id } = await server.post('/v1/conversations', { title });
   const page = await openPage(server);
   const line = page.locator('#line');
   // A conversation that the list knows has its name at once.
-  await page.locator('#conversations a', { hasText: 'A slow one' }).waitFor();
+  await page.locator('#conversations a', { hasText: title }).waitFor();
   let go = await slow(page, `**/v1/conversations/${id}**`);
-  await page.locator('#conversations a', { hasText: 'A slow one' }).click();
-  await page.locator('#title', { hasText: /^A slow one$/ }).waitFor();
+  await page.locator('#conversations a', { hasText: title }).click();
+  await page.locator('#title', { hasText: new RegExp(`^${title}$`) }).waitFor();
   await line.getByText('Opening…').waitFor();
   go();
   await line.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
@@ -44,7 +45,7 @@ test('a slow server: what is awaited is said', async () => {
   await page.reload();
   await page.locator('#title', { hasText: /^Opening…$/ }).waitFor();
   go();
-  await page.locator('#title', { hasText: /^A slow one$/ }).waitFor();
+  await page.locator('#title', { hasText: new RegExp(`^${title}$`) }).waitFor();
   await page.goto(`${server.base}/c/0199aaaa-0000-7000-8000-000000000000`);
   await page.locator('#problem').getByText('does not exist').waitFor();
   await page.locator('#title', { hasText: /^Conversation$/ }).waitFor();
@@ -54,13 +55,13 @@ test('a slow server: what is awaited is said', async () => {
 test('a prompt that waits says for what', async () => {
   const page = await openPage(await servers.first());
   /** How the server answers now; one that is away has no status. @type {{ status: number, code?: string, detail?: string } | null} */
-  let answer = { status: 429, code: 'rate_limited', detail: 'this key may start 7 generations a minute' };
+  let answer = { status: 503, code: 'overloaded', detail: 'as many answers run as this server makes at a time' };
   await page.route('**/v1/generations', (route) => {
     if (!answer) return route.continue();
     return answer.status ? route.fulfill({ status: answer.status, contentType: 'application/problem+json', body: JSON.stringify(answer) }) : route.abort('connectionrefused');
   });
   await page.ask(QUICK);
-  await page.getByText('Queued: this key may start 7 generations a minute.').waitFor();
+  await page.getByText('Queued: as many answers run as this server makes at a time.').waitFor();
   answer = { status: 0 };
   await page.getByText('Queued: it is sent when the server is back.').waitFor();
   answer = { status: 409, code: 'conversation_busy', detail: 'a generation of this conversation has not ended' };
@@ -71,6 +72,16 @@ test('a prompt that waits says for what', async () => {
   await page.getByRole('button', { name: 'Try again' }).click();
   await page.whole();
   assert.equal(await page.locator('.queued:not([hidden])').count(), 0);
+  await page.done();
+});
+
+test('a refusal goes when it is past', async () => {
+  const page = await openPage(await servers.first());
+  await page.setInputFiles('#file', { name: 'a.pdf', mimeType: '', buffer: Buffer.from('%PDF\0') });
+  await page.locator('#problem').getByText('a.pdf is no text file.').waitFor();
+  await page.ask(QUICK);
+  await page.whole();
+  assert.equal(await page.locator('#problem').innerText(), '');
   await page.done();
 });
 
