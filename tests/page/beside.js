@@ -10,9 +10,9 @@ const figures = ['Chromium', 'Firefox', 'WebKitGTK'].map((name) => {
   const data = readFileSync(join(folder, `${name}.png`)).toString('base64');
   return `<figure><figcaption>${name}</figcaption><img src="data:image/png;base64,${data}"></figure>`;
 });
-const page = await (await browser()).newPage({ viewport: { width: 1260, height: 320 } });
+const page = await (await browser()).newPage({ viewport: { width: 1260, height: 310 } });
 await page.setContent(`<style>body { display: flex; gap: 12px; margin: 12px; background: #fff; font: 14px sans-serif; }
-  figure { flex: 1; margin: 0; } figcaption { margin-bottom: 6px; } img { width: 100%; border: 1px solid #ccc; }</style>${figures.join('')}`);
+  figure { margin: 0; } figcaption { margin-bottom: 6px; } img { height: 252px; border: 1px solid #ccc; }</style>${figures.join('')}`);
 await page.evaluate(() => Promise.all([...document.images].map((image) => image.decode())));
 await page.locator('body').screenshot({ path: into });
 await closeBrowser();

@@ -71,10 +71,11 @@ async function small(page, name) {
     const dark = (node) => (getComputedStyle(node).backgroundColor.match(/[\\d.]+/g) ?? []).slice(0, 3).every((part) => part < 60);
     const box = document.getElementById('composer').getBoundingClientRect();
     return { dark: dark(document.documentElement) && dark(document.getElementById('composer')), select: getComputedStyle(document.getElementById('model')).appearance,
-      wide: document.documentElement.scrollWidth - innerWidth, room: innerHeight - box.bottom };
+      wide: document.documentElement.scrollWidth - innerWidth, room: innerHeight - box.bottom,
+      lines: [...document.querySelectorAll('.count')].map((node) => Math.round(node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight))) };
   })()`);
   assert.ok(seen.room >= 0 && seen.room < 30, JSON.stringify(seen));
-  assert.deepEqual({ ...seen, room: 0 }, { dark: true, select: 'none', wide: 0, room: 0 });
+  assert.deepEqual({ ...seen, room: 0 }, { dark: true, select: 'none', wide: 0, room: 0, lines: [1] });
   await page.value(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))`);
   if (process.env.PICTURES) writeFileSync(`${process.env.PICTURES}/${name}-phone.png`, await page.picture());
   if (name !== 'WebKitGTK') assert.deepEqual(await found(page), []);
