@@ -1,6 +1,6 @@
 // @ts-check
 /** An answer on the page: thinking, text, tool calls, void text, and the ending. */
-import { copyBy, h, icon, iconButton } from './dom.js';
+import { copyBy, h, icon, iconButton, refocus } from './dom.js';
 import { Markdown } from './markdown.js';
 import { api } from './store.js';
 
@@ -192,7 +192,7 @@ export class AnswerView {
     const { done, said, model } = this.answer;
     if (!done || done.status === 'completed' || !said.text || said.refusal || said.tools.some(Boolean)) return;
     if (!this.actions || this.actions.unable.has(model ?? '')) return;
-    this.more ??= h('button', { type: 'button', class: 'button', onclick: () => this.actions?.goOn(this) }, 'Continue');
+    this.more ??= h('button', { type: 'button', class: 'button', onclick: () => (this.actions?.goOn(this), refocus()) }, 'Continue');
     this.card?.append(this.more);
   }
 

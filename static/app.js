@@ -4,7 +4,7 @@ import * as attention from './attention.js';
 import { base } from './base.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
-import { byId, copy, h, late, whenIdle } from './dom.js';
+import { byId, copy, h, late, refocus, whenIdle } from './dom.js';
 import { Outbox } from './outbox.js';
 import { forget, tidy } from './pictures.js';
 import { recent } from './recent.js';
@@ -43,7 +43,7 @@ function announce(text) {
 /** @param {string} text */
 function problem(text) {
   const box = byId('problem');
-  box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => box.replaceChildren() }, 'Dismiss'));
+  box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => (box.replaceChildren(), refocus()) }, 'Dismiss'));
 }
 
 /** Shows the latest change beside the light. @param {string} text */
@@ -130,7 +130,7 @@ async function route() {
   composer.open();
   sidebar.show();
   show();
-  if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
+  refocus();
   await opened;
   if (reading === visit) reading = null;
   show();

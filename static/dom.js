@@ -65,6 +65,11 @@ export function late(path) {
   return import(path).catch(() => import(`${path}?${(failures += 1)}`));
 }
 
+/** What was pressed is gone: the keys go on in the box. On a phone this would bring its keyboard up. */
+export function refocus() {
+  if (matchMedia('(hover: hover)').matches) document.getElementById('prompt')?.focus();
+}
+
 /** When the browser is idle; Safari cannot tell. @param {() => void} work */
 export function whenIdle(work) {
   if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });

@@ -75,6 +75,34 @@ test('a prompt that waits says for what', async () => {
   await page.done();
 });
 
+test('the keys go on in the box where what was pressed is gone, and a phone’s keyboard stays down', async () => {
+  const server = await servers.first();
+  for (const phone of [false, true]) {
+    const page = await openPage(server, phone ? { viewport: { width: 390, height: 760 }, hasTouch: true, isMobile: true } : {});
+    const focused = () => page.evaluate(() => document.activeElement?.id === 'prompt');
+    const press = async (/** @type {import('playwright-core').Locator} */ button) => {
+      await button.focus();
+      await page.keyboard.press('Enter');
+    };
+    await page.ask('/demo tokens=100000 tps=20 ttft_ms=0');
+    await page.grown(20);
+    await page.keyboard.press('Escape');
+    await press(page.getByRole('button', { name: 'Continue', exact: true }));
+    assert.equal(await focused(), !phone, 'Continue');
+    await page.locator('.message.assistant.running').waitFor();
+    await page.grown(40);
+    await page.keyboard.press('Escape');
+    await page.getByText('2 / 2').waitFor();
+    await press(page.getByRole('button', { name: 'Previous version' }));
+    await page.getByText('1 / 2').waitFor();
+    await page.waitForFunction((wanted) => (document.activeElement?.id === 'prompt') === wanted, !phone);
+    await page.setInputFiles('#file', { name: 'a.pdf', mimeType: '', buffer: Buffer.from('%PDF\0') });
+    await press(page.locator('#problem').getByRole('button', { name: 'Dismiss' }));
+    assert.equal(await focused(), !phone, 'Dismiss');
+    await page.done();
+  }
+});
+
 test('a refusal goes when it is past', async () => {
   const page = await openPage(await servers.first());
   await page.setInputFiles('#file', { name: 'a.pdf', mimeType: '', buffer: Buffer.from('%PDF\0') });
