@@ -288,7 +288,8 @@ pub struct Turn {
 /// The most characters of a title that a prompt gives.
 const TITLE: usize = 80;
 
-/// A name for a conversation that begins with `text`: its beginning, cut at a word, or the name of the file that it is.
+/// A name for a conversation that begins with `text`: its beginning, cut at a word, or the name of
+/// the file that it is.
 #[must_use]
 pub fn title_of(text: &str) -> Option<String> {
     let text = file_name(text).unwrap_or(text);
@@ -318,7 +319,7 @@ pub fn title_of(text: &str) -> Option<String> {
     (length > 0).then_some(title)
 }
 
-/// The name of the file that a text begins with, where it stands in a prompt as the page puts it there.
+/// The name of the file that a text begins with, in the form that the page gives it.
 fn file_name(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix("<file name=\"")?.split_once("\">\n")?;
     (!name.trim().is_empty() && !name.contains('\n')).then_some(name)

@@ -290,7 +290,8 @@ fn send(request: &HttpRequest, asset: &Asset, caching: &'static str) -> HttpResp
     response.body(asset.body.clone())
 }
 
-/// The headers that guard an answer. A policy binds documents; on forty other files it would be half of what is sent.
+/// The headers that guard an answer. A policy binds documents only; on the forty other files of
+/// the page it would be most of a head.
 fn guarded(
     mut response: HttpResponseBuilder,
     asset: &Asset,

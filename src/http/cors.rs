@@ -25,7 +25,7 @@ const EXPOSED: [&str; 14] = [
     "stream-cursor",
 ];
 
-/// Wraps the routes, where any origin is listed: its headers are as long as all others of a file together.
+/// Wraps the routes, where any origin is listed: its headers are as long as the rest of a head.
 pub fn cors(origins: &Origins) -> Condition<Cors> {
     let cors = origins.list().iter().fold(Cors::default(), |cors, o| cors.allowed_origin(o));
     let cors = cors

@@ -1,8 +1,8 @@
 //! The page's code as it is sent: comments are a fifth of a first load, and no browser reads them.
 
-/// Code without the lines that only comment. Empty lines stand in their place, so that the line of an error is the line
-/// of the source. A template literal over several lines may hold no line that looks like a comment; a test of the page
-/// compares every file with its source.
+/// Code without the lines that only comment. Empty lines stand in their place, so that the line
+/// of an error is the line of the source. No text of the page's code may have a line that looks
+/// like a comment: `tests/page/weight.test.js` compares every file with its source.
 pub(super) fn without_comments(code: &str) -> String {
     let mut lean = String::with_capacity(code.len());
     let mut inside = false;
@@ -15,7 +15,7 @@ pub(super) fn without_comments(code: &str) -> String {
     lean
 }
 
-/// What a line has beside a comment, and whether a comment is open behind it.
+/// The part of a line that is no comment, and whether a comment is open behind it.
 fn part_of(line: &str, inside: bool) -> (&str, bool) {
     let text = line.trim_start();
     if !inside && text.starts_with("//") {
