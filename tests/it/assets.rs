@@ -56,7 +56,7 @@ fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// What a browser shows as a document runs no code of others, and nobody frames it.
+/// A document runs no code of others, and nobody frames it.
 fn check_document(path: &str, headers: &HeaderMap) {
     assert_eq!(header(headers, "referrer-policy"), "no-referrer", "{path}");
     assert_eq!(header(headers, "cross-origin-opener-policy"), "same-origin", "{path}");
