@@ -17,6 +17,7 @@ pub mod merged;
 pub mod nearest;
 pub mod picture;
 pub mod prompt;
+pub mod rate_limits;
 pub mod room;
 pub mod sealed;
 pub mod share;

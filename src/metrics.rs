@@ -14,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use strum::IntoEnumIterator as _;
 
 use latency_histogram::LatencyHistogram;
 pub use latency_histogram::{Counts, quantile};
@@ -166,9 +167,9 @@ impl Default for Metrics {
 impl Metrics {
     /// Counters begin at zero, so that a rate of the first time is right.
     fn begin_at_zero(&self) {
-        Status::ALL.into_iter().filter(|s| s.is_ended()).for_each(|s| drop(self.ending(s)));
-        ErrorCode::ALL.into_iter().for_each(|code| drop(self.loss(code)));
-        SnapshotReason::ALL.into_iter().for_each(|reason| drop(self.snapshot(reason)));
+        Status::iter().filter(|s| s.is_ended()).for_each(|s| drop(self.ending(s)));
+        ErrorCode::iter().for_each(|code| drop(self.loss(code)));
+        SnapshotReason::iter().for_each(|reason| drop(self.snapshot(reason)));
         drop(self.open_streams(Transport::Sse, "native"));
         drop(self.open_streams(Transport::WebSocket, "native"));
     }

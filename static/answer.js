@@ -8,7 +8,7 @@
  */
 
 /** Notices that are for programs. */
-const FOR_PROGRAMS = new Set(['thinking_signature', 'redacted_thinking']);
+const FOR_PROGRAMS = new Set(['thinking_signature', 'redacted_thinking', 'rate_limits']);
 /** A delta that comes so soon after a connection began, in ms, may have waited for it. */
 const CATCHING_UP = 1000;
 /** A shorter time than this, in ms, gives no pace. */

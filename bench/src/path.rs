@@ -98,16 +98,7 @@ async fn one(path: &Path, base_url: &str, tokens: u64, tps: u64) -> Result<(), F
         Path::Provider(provider) => {
             let messages = vec![Message::text(Role::User, prompt)];
             let prompt = Prompt { messages, parameters: Parameters::default() };
-            let attempt = Attempt {
-                prompt,
-                so_far: String::new(),
-                resume: None,
-                trace: None,
-                source: None,
-                reasoning: String::new(),
-                spent: 0,
-                given: 0,
-            };
+            let attempt = Attempt::fresh(prompt);
             let mut deltas = provider.start(attempt).await.map_err(|e| e.to_string())?;
             let mut texts = 0;
             while let Some(delta) = deltas.next().await {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::ask::Output;
 use super::wrap::Wrap;
 use crate::domain::event::{Done, Event, Status, Usage};
+use crate::domain::rate_limits::RateLimits;
 
 /// How often the spinner turns.
 pub(super) const TURN: Duration = Duration::from_millis(80);
@@ -142,8 +143,11 @@ impl Terminal {
                 }
             }
             Some(Event::Notice { code, message }) => {
-                // These two are for programs.
-                if !matches!(code.as_str(), "thinking_signature" | "redacted_thinking") {
+                // These are for programs.
+                if !matches!(
+                    code.as_str(),
+                    "thinking_signature" | "redacted_thinking" | RateLimits::NOTICE
+                ) {
                     self.note(message);
                 }
                 Ok(())

@@ -2,6 +2,8 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::event::Event;
 use super::id::{Epoch, Seq};
 use super::shared_str::SharedStr;
@@ -177,7 +179,8 @@ pub fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
 }
 
 /// The type of an event, without its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "see Event, whose variants these are")]
 pub enum Kind {
     Started,
@@ -195,20 +198,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
-        Self::Started,
-        Self::Delta,
-        Self::Reasoning,
-        Self::Refusal,
-        Self::ToolCall,
-        Self::Superseded,
-        Self::Resumed,
-        Self::Snapshot,
-        Self::Notice,
-        Self::Extra,
-        Self::Done,
-    ];
-
     /// Whether an owner that took over may begin with it. A newer version may have more ways to
     /// begin.
     fn opens(self) -> bool {
@@ -241,28 +230,14 @@ impl Kind {
     /// The word in `type`; see [`Entry::name`].
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Delta => "delta",
-            Self::Reasoning => "reasoning",
-            Self::Refusal => "refusal",
-            Self::ToolCall => "tool_call",
-            Self::Superseded => "superseded",
-            Self::Resumed => "resumed",
-            Self::Snapshot => "snapshot",
-            Self::Notice => "notice",
-            Self::Extra => "extra",
-            Self::Done => "done",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 
     /// None for what cannot be the name of a type.
     fn parse(word: &str) -> Option<Self> {
-        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         let name = (1..=LONGEST_NAME).contains(&word.len()) && word.bytes().all(is_name);
-        known.or(name.then_some(Self::Unknown))
+        word.parse().ok().or(name.then_some(Self::Unknown))
     }
 }
 

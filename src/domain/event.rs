@@ -3,9 +3,11 @@
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 
 use super::extra::Extra;
 use super::id::{GenerationId, Seq};
+use super::rate_limits::RateLimits;
 
 /// One event of a generation, as it is stored and as every transport carries it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +116,11 @@ pub enum LossReason {
 }
 
 /// Why a reader gets a snapshot in place of the events that it asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, IntoStaticStr, VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum SnapshotReason {
     /// The events after the cursor are no longer retained.
     CursorExpired,
@@ -124,22 +129,29 @@ pub enum SnapshotReason {
 }
 
 impl SnapshotReason {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::CursorExpired, Self::CursorAhead];
-
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CursorExpired => "cursor_expired",
-            Self::CursorAhead => "cursor_ahead",
-        }
+        self.into()
     }
 }
 
 /// A generation's status: three while it goes on, five endings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// Accepted and durable, not yet begun.
     Queued,
@@ -176,34 +188,13 @@ impl Status {
     /// The word on the wire and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Cancelling => "cancelling",
-            Self::Completed => "completed",
-            Self::Incomplete => "incomplete",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
-
-    /// Every status, in the order of a generation's life.
-    pub const ALL: [Self; 8] = [
-        Self::Queued,
-        Self::Running,
-        Self::Cancelling,
-        Self::Completed,
-        Self::Incomplete,
-        Self::Failed,
-        Self::Interrupted,
-        Self::Cancelled,
-    ];
 
     /// The status of that word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+        word.parse().ok()
     }
 }
 
@@ -225,8 +216,9 @@ pub struct Done {
 }
 
 /// Why a model stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FinishReason {
     /// Its natural end or a stop sequence.
     Stop,
@@ -249,19 +241,6 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Stop,
-        Self::ToolCalls,
-        Self::Length,
-        Self::ContentFilter,
-        Self::Refusal,
-        Self::ContextWindow,
-        Self::TimeLimit,
-        Self::Pause,
-        Self::Other,
-    ];
-
     /// The ending that the reason means.
     #[must_use]
     pub fn status(self) -> Status {
@@ -327,11 +306,17 @@ pub struct UpstreamRefusal {
     /// The field that it is about, such as `tools[0].function.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param: Option<Box<str>>,
+    /// What it said of its limits in headers.
+    #[serde(default, skip_serializing_if = "RateLimits::is_empty")]
+    pub rate_limits: RateLimits,
 }
 
 /// Why a generation failed or was interrupted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, IntoStaticStr, VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ErrorCode {
     /// No connection, or it was lost before the first byte.
     UpstreamUnavailable,
@@ -356,34 +341,9 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::UpstreamUnavailable,
-        Self::UpstreamRateLimited,
-        Self::UpstreamRejected,
-        Self::UpstreamTimeout,
-        Self::UpstreamStalled,
-        Self::UpstreamProtocol,
-        Self::UpstreamTruncated,
-        Self::ServerLost,
-        Self::StorageUnavailable,
-        Self::Internal,
-    ];
-
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UpstreamUnavailable => "upstream_unavailable",
-            Self::UpstreamRateLimited => "upstream_rate_limited",
-            Self::UpstreamRejected => "upstream_rejected",
-            Self::UpstreamTimeout => "upstream_timeout",
-            Self::UpstreamStalled => "upstream_stalled",
-            Self::UpstreamProtocol => "upstream_protocol",
-            Self::UpstreamTruncated => "upstream_truncated",
-            Self::ServerLost => "server_lost",
-            Self::StorageUnavailable => "storage_unavailable",
-            Self::Internal => "internal",
-        }
+        self.into()
     }
 }

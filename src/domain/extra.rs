@@ -4,6 +4,7 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use strum::VariantNames;
 
 use super::json::JsonObject;
 use super::source::WireProtocol;
@@ -33,8 +34,9 @@ impl Extra {
 }
 
 /// A place in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Spot {
     /// The chunk itself (`system_fingerprint`, `timings`); of Messages, its last event.
     Chunk,
@@ -58,19 +60,6 @@ pub enum Spot {
 }
 
 impl Spot {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Chunk,
-        Self::Choice,
-        Self::Message,
-        Self::Call,
-        Self::Usage,
-        Self::Block,
-        Self::Citation,
-        Self::Event,
-        Self::OtherChoice,
-    ];
-
     /// Whether it is a part of the answer, and not a word about it.
     #[must_use]
     pub fn is_content(self) -> bool {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr, VariantNames};
 use subtle::ConstantTimeEq;
 
 use super::id::{KeyId, Tenant};
@@ -160,8 +161,11 @@ impl std::hash::Hash for Digest {
 }
 
 /// A permission of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, IntoStaticStr, VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Look at what the tenant has: every GET.
     Read,
@@ -174,27 +178,19 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Metrics, Self::Admin];
-
     /// Its name.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Metrics => "metrics",
-            Self::Admin => "admin",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 impl FromStr for Scope {
     type Err = UnknownScope;
     fn from_str(text: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str);
-            UnknownScope(format!("one of {}.{}", names.join(", "), nearest::hint(text, &names)))
+        Self::iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+            let names = Self::VARIANTS;
+            UnknownScope(format!("one of {}.{}", names.join(", "), nearest::hint(text, names)))
         })
     }
 }

@@ -4,6 +4,7 @@ mod parameters;
 mod parts;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 pub use client_tool::{ClientTool, InputText, arguments_of, function_name, input_of};
 pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
@@ -13,8 +14,9 @@ use super::picture::PictureId;
 use super::transcript::ToolCall;
 
 /// The author of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Instructions of the operator or the application.
     System,
@@ -32,20 +34,13 @@ impl Role {
     /// The word on the wire and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Developer => "developer",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-        }
+        self.into()
     }
 
     /// The role of that word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        let all = [Self::System, Self::Developer, Self::User, Self::Assistant, Self::Tool];
-        all.into_iter().find(|role| role.as_str() == word)
+        word.parse().ok()
     }
 }
 
@@ -374,11 +369,10 @@ mod tests {
         );
         assert!(matches!(Prompt::parse(vec![], plain.clone(), 10), Err(PromptError::Empty { .. })));
         let hot = Parameters { temperature: Some(2.1), ..plain.clone() };
-        assert!(matches!(
-            parse("hi", hot),
-            Err(PromptError::OutOfRange { field: "temperature", .. })
-        ));
+        let error = hot.check_ranges();
+        assert!(matches!(error, Err(PromptError::OutOfRange { field: "temperature", .. })));
+        assert!(parse("hi", hot).is_ok());
         let nan = Parameters { top_p: Some(f64::NAN), ..plain };
-        assert!(parse("hi", nan).is_err());
+        assert!(nan.check_ranges().is_err());
     }
 }

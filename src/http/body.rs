@@ -28,6 +28,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const BYTES_PER_S: usize = 64 * 1024;
 /// A larger body is parsed off the worker, whose streams must not wait for it.
 const AT_ONCE: usize = 256 * 1024;
+/// Some editors and .NET programs put it in front. Python's servers pass over it, and so do we.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The largest body of a start, in bytes.
 pub(super) fn limit(engine: &Engine) -> usize {
@@ -70,7 +72,13 @@ async fn read<T: Send + 'static>(
     parse: impl FnOnce(Bytes) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     check_type(request)?;
-    bytes(request, payload, limit, parse).await
+    bytes(request, payload, limit, |mut body| {
+        if body.starts_with(BOM) {
+            drop(body.split_to(BOM.len()));
+        }
+        parse(body)
+    })
+    .await
 }
 
 /// The same for a body of any type.

@@ -13,6 +13,7 @@ use crate::domain::event::{Done, Event, ToolCallDelta};
 use crate::domain::extra::{Extra, Placed};
 use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
+use crate::domain::rate_limits::RateLimits;
 use crate::domain::transcript::{Answer, ToolCall, Transcript};
 
 /// An event for a protocol that knows nothing of attempts.
@@ -183,6 +184,8 @@ impl Frames {
 #[derive(Debug, Default)]
 pub(super) struct EventReplay {
     transcript: Transcript,
+    /// What the model's server said last of its limits.
+    rate_limits: RateLimits,
 }
 
 impl EventReplay {
@@ -199,6 +202,11 @@ impl EventReplay {
     /// The answer so far.
     pub(super) fn answer(&self) -> &Answer {
         &self.transcript.answer
+    }
+
+    /// What the model's server said of its limits.
+    pub(super) fn rate_limits(&self) -> &RateLimits {
+        &self.rate_limits
     }
 
     /// Tells one event.
@@ -224,6 +232,9 @@ impl EventReplay {
             Event::Superseded { .. } => {
                 dialect.said(&DialectEvent::Void, frames);
                 say(&self.transcript.answer, dialect, frames);
+            }
+            Event::Notice { code, message } if code == RateLimits::NOTICE => {
+                self.rate_limits = RateLimits::in_notice(message);
             }
             // Nothing is void, and what a notice says is not the answer.
             Event::Resumed { .. } | Event::Notice { .. } => dialect.beside(&event, frames),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, MessageBody};
+use actix_web::http::header::HeaderName;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep};
@@ -152,6 +153,14 @@ impl<D: Dialect> Reader<D> {
         while self.step().await {}
         self.over();
         self.replay.done()
+    }
+
+    /// What the model's server said of its limits, for the head of the answer.
+    pub(super) fn rate_limits(&self) -> Vec<(HeaderName, String)> {
+        let named = |(name, value): (&str, &str)| {
+            Some((HeaderName::try_from(name).ok()?, value.to_owned()))
+        };
+        self.replay.rate_limits().iter().filter_map(named).collect()
     }
 
     /// The answer so far.

@@ -163,6 +163,11 @@ impl Problem {
         for (name, value) in &self.headers {
             response.insert_header((name, value.as_str()));
         }
+        if let Some(said) = &self.upstream {
+            for header in said.rate_limits.iter() {
+                response.insert_header(header);
+            }
+        }
         response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §15.5.2: a 401 says how to do better.

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderName};
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::frame::{EVENT_STREAM, KEEP_ALIVE, opening, sse};
 use crate::domain::coalesce::coalesce;
@@ -52,6 +53,20 @@ pub(super) fn streaming(
         response.insert_header(header);
     }
     response.body(body)
+}
+
+/// The response that has an answer in one piece.
+pub(super) fn whole(
+    id: GenerationId,
+    object: &Value,
+    extra: Vec<(HeaderName, String)>,
+) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((GENERATION, id.to_string()));
+    for header in extra {
+        response.insert_header(header);
+    }
+    response.json(object)
 }
 
 /// A session as a body. The first piece goes out at once, so that proxies and `onopen` see it.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use strum::IntoStaticStr;
 
 use crate::domain::event::{
     ErrorCode, Failure, FinishReason, ToolCallDelta, UpstreamRefusal, Usage,
@@ -59,7 +60,8 @@ pub trait Provider: Send + Sync + 'static {
 }
 
 /// How an upstream goes on from a text that it has begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Continuation {
     /// It cannot.
     #[default]
@@ -76,12 +78,7 @@ impl Continuation {
     /// The word in the configuration and on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Instruct => "instruct",
-            Self::Prefix => "prefix",
-            Self::ProviderResume => "provider_resume",
-        }
+        self.into()
     }
 
     /// Whether it can go on at all.
@@ -116,6 +113,23 @@ pub struct Attempt {
     pub spent: u64,
     /// Bytes at the beginning of `so_far` that another generation has said: its limits were others.
     pub given: usize,
+}
+
+impl Attempt {
+    /// A fresh one: nothing of the answer was said yet.
+    #[must_use]
+    pub fn fresh(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            so_far: String::new(),
+            resume: None,
+            trace: None,
+            source: None,
+            reasoning: String::new(),
+            spent: 0,
+            given: 0,
+        }
+    }
 }
 
 /// An answer that its upstream keeps, to be heard on behind what was heard of it.
@@ -179,7 +193,7 @@ pub struct ProviderError {
     /// How long the upstream asks to wait.
     pub retry_after: Option<Duration>,
     /// The upstream's own words, where it refused.
-    pub upstream: Option<UpstreamRefusal>,
+    pub upstream: Option<Box<UpstreamRefusal>>,
 }
 
 impl From<ProviderError> for Failure {
@@ -189,7 +203,7 @@ impl From<ProviderError> for Failure {
             message: without_nul(e.message),
             retryable: e.retryable,
             retry_after_ms: e.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
-            upstream: e.upstream,
+            upstream: e.upstream.map(|said| *said),
         }
     }
 }

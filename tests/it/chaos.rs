@@ -94,7 +94,7 @@ fn log_file(seed: u64, n: usize) -> File {
 }
 
 async fn run(args: Args) -> bool {
-    let Args { time, seed, at_once, isolation, isolated, nats } = args;
+    let Args { time, seed, at_once, isolation, isolated, nats, before } = args;
     println!(
         "chaos: seed {seed}, {time:?}, {INSTANCES} instances, {at_once} generations at a time"
     );
@@ -109,11 +109,13 @@ async fn run(args: Args) -> bool {
     let relays = relays(nats.as_ref()).await;
     let ways: Vec<String> = relays.iter().map(Relay::url).collect();
     println!("hints by {}", if nats.is_some() { "nats" } else { "notify" });
-    let mut fleet = Fleet::with(database, INSTANCES, Some(&file), move |n, command| {
-        let signals = ways.get(n).map_or("notify", String::as_str);
-        command.env("LASTWORD_SIGNALS", signals).stderr(log_file(seed, n));
-    })
-    .await;
+    let builds = before.into_iter().chain([program::path().into()]).collect();
+    let mut fleet =
+        Fleet::of_builds(database, INSTANCES, Some(&file), builds, move |n, command| {
+            let signals = ways.get(n).map_or("notify", String::as_str);
+            command.env("LASTWORD_SIGNALS", signals).stderr(log_file(seed, n));
+        })
+        .await;
     if let Some(level) = isolation {
         isolate(&mut fleet, &level, isolated).await;
     }

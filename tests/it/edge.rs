@@ -119,6 +119,7 @@ async fn encoded_bodies_are_understood_and_others_are_told_what_is() {
         ("deflate", deflate(body)),
         ("zstd", zstd(body)),
         ("identity", body.to_vec()),
+        ("identity", [b"\xEF\xBB\xBF", body].concat()),
     ] {
         let answer = coded(&app, coding, &bytes).await;
         assert_eq!(answer.status, 200, "{coding}: {}", String::from_utf8_lossy(&answer.body));

@@ -1,5 +1,6 @@
 //! Several instances of the real program on one Postgres, behind a dumb balancer. Each has its own
 //! way to the database, its own directory and its own faults.
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::{Instant, interval};
 use crate::balancer::Balancer;
 use crate::client::Client;
 use crate::database::TestDatabase;
-use crate::process::{Server, command};
+use crate::process::{Server, command_of};
+use crate::program;
 use crate::proxy::Proxy;
 
 /// Starts that fail for longer mean that something is wrong with the program.
@@ -42,6 +44,9 @@ pub(crate) struct Member {
     pub(crate) url: String,
     config: Option<PathBuf>,
     change: Change,
+    /// Each start uses the next of these builds.
+    builds: Arc<[PathBuf]>,
+    boots: usize,
 }
 
 impl Fleet {
@@ -60,6 +65,19 @@ impl Fleet {
         config: Option<&Path>,
         change: impl Fn(usize, &mut Command) + Send + Sync + 'static,
     ) -> Self {
+        let builds = vec![program::path().into()];
+        Self::of_builds(database, size, config, builds, change).await
+    }
+
+    /// The same, whose instances start with the first build, and change to the next at each start.
+    pub(crate) async fn of_builds(
+        database: TestDatabase,
+        size: usize,
+        config: Option<&Path>,
+        builds: Vec<PathBuf>,
+        change: impl Fn(usize, &mut Command) + Send + Sync + 'static,
+    ) -> Self {
+        let builds: Arc<[PathBuf]> = builds.into();
         let balancer = Arc::new(Balancer::start(size).await);
         let change: Change = Arc::new(change);
         let mut members = Vec::new();
@@ -74,6 +92,8 @@ impl Fleet {
                 balancer: balancer.clone(),
                 config: config.map(Path::to_owned),
                 change: change.clone(),
+                builds: builds.clone(),
+                boots: 0,
             };
             member.boot().await;
             members.push(member);
@@ -104,6 +124,7 @@ impl Member {
     pub(crate) async fn boot(&mut self) {
         let begun = Instant::now();
         let mut tries = interval(PAUSE);
+        self.boots += 1;
         while self.server.is_none() && begun.elapsed() < IN_VAIN {
             tries.tick().await;
             self.server = Server::try_start(self.command()).await;
@@ -112,7 +133,9 @@ impl Member {
     }
 
     fn command(&self) -> Command {
-        let mut serve = command(self.dir.path());
+        let build = &self.builds[(self.boots - 1) % self.builds.len()];
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut serve = command_of(build, self.dir.path(), any_port);
         serve.args(["--database-url", &self.url]);
         serve.args(["--lease-s", "2", "--heartbeat-s", "1", "--shutdown-grace-s", "30"]);
         if let Some(file) = &self.config {

@@ -281,3 +281,29 @@ async fn a_conversation_keeps_its_parts_and_its_forms() {
     assert_eq!(up["messages"][0]["content"], expected);
     wires.app.stop().await;
 }
+
+/// llama.cpp and vLLM take a temperature of 3 and penalties beyond 2; OpenAI refuses them itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ranges_of_numbers_are_the_servers_own() {
+    let wires = Wires::start().await;
+    let hot = json!({
+        "messages": [{ "role": "user", "content": "hi" }], "temperature": 3.0, "top_p": 1.5,
+        "presence_penalty": 5.0, "frequency_penalty": -3.0, "stop": vec!["x"; 20],
+    });
+    for (model, temperature) in [("chat", 3.0), ("responses", 3.0), ("messages", 1.0)] {
+        let sent = wires.sent("/v1/chat/completions", model, hot.clone()).await;
+        assert_eq!(sent["temperature"], temperature, "{model}: {sent}");
+    }
+    let sent = wires.sent("/v1/chat/completions", "chat", hot.clone()).await;
+    for (name, value) in hot.as_object().unwrap() {
+        assert_eq!(sent[name], *value, "{name}");
+    }
+    let input = json!({ "input": "hi", "temperature": 3.0, "top_p": 1.5 });
+    assert_eq!(wires.sent("/v1/responses", "responses", input).await["temperature"], 3.0);
+    let mut messages = json!({ "messages": hot["messages"], "max_tokens": 9, "temperature": 3.0 });
+    let sent = wires.sent("/v1/messages", "messages", messages.clone()).await;
+    assert_eq!(sent["temperature"], 3.0);
+    messages["temperature"] = json!(-1.0);
+    assert_eq!(wires.sent("/v1/messages", "chat", messages).await["temperature"], -1.0);
+    wires.app.stop().await;
+}

@@ -27,7 +27,12 @@ pub(crate) fn command(dir: &Path) -> Command {
 
 /// The same at an address: that of an earlier one, whose readers come back to it.
 pub(crate) fn command_at(dir: &Path, listen: SocketAddr) -> Command {
-    let mut command = Command::new(crate::program::path());
+    command_of(Path::new(crate::program::path()), dir, listen)
+}
+
+/// The same of any build of the program.
+pub(crate) fn command_of(program: &Path, dir: &Path, listen: SocketAddr) -> Command {
+    let mut command = Command::new(program);
     command.arg("serve").arg("--data-dir").arg(dir).args(["--listen", &listen.to_string()]);
     for name in
         ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "ANTHROPIC_API_KEY"]

@@ -50,16 +50,7 @@ fn patient(upstream: &Upstream) -> OpenAi {
 fn attempt(prompt: &str, so_far: &str) -> Attempt {
     let messages = vec![Message::text(Role::User, prompt)];
     let prompt = Prompt::parse(messages, Parameters::default(), 1 << 20).unwrap();
-    Attempt {
-        prompt,
-        so_far: so_far.into(),
-        resume: None,
-        trace: None,
-        source: None,
-        reasoning: String::new(),
-        spent: 0,
-        given: 0,
-    }
+    Attempt { so_far: so_far.into(), ..Attempt::fresh(prompt) }
 }
 
 /// All deltas, and the loss, if there was one.

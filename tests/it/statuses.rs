@@ -42,6 +42,37 @@ async fn a_refusal_arrives_as_it_was_said() {
     }
 }
 
+/// OpenAI's, Anthropic's and Codex' clients slow down by them, or show them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_says_of_its_limits_arrives_and_its_cookies_do_not() {
+    let limited = |answer: Answer| {
+        let left = answer.header("x-ratelimit-remaining-requests", "59");
+        left.header("anthropic-ratelimit-unified-status", "allowed").header("set-cookie", "a=b")
+    };
+    let refusal = limited(Answer::status(429)).raw(r#"{"error":{"message":"slow down"}}"#);
+    let answers = [(limited(Answer::sse()).text("hi").complete(), 200), (refusal, 429)];
+    for (answer, status) in answers {
+        let (app, _upstream) = TestApp::scripted(answer, |_| {}).await;
+        for path in PATHS {
+            for stream in [false, true] {
+                // The repeat is told from the log.
+                for _ in 0..2 {
+                    let head = format!("Idempotency-Key: {path}{stream}\r\n");
+                    let answer = post(&app, path, stream, &head).await;
+                    let what = format!("{path} {stream}");
+                    assert_eq!(answer.status, status, "{what}");
+                    let left = answer.header("x-ratelimit-remaining-requests");
+                    assert_eq!(left, Some("59"), "{what}");
+                    let allowed = answer.header("anthropic-ratelimit-unified-status");
+                    assert_eq!(allowed, Some("allowed"), "{what}");
+                    assert_eq!(answer.header("set-cookie"), None, "{what}");
+                }
+            }
+        }
+        app.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_window_is_a_400_wherever_it_is_said() {
     let head = r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#;

@@ -155,16 +155,7 @@ async fn every_wire_carries_it() {
     let messages = vec![Message::text(Role::User, "hi")];
     let prompt = Prompt::parse(messages, Parameters::default(), 100).unwrap();
     let trace = Some(PARENT.parse().unwrap());
-    let attempt = Attempt {
-        prompt,
-        so_far: String::new(),
-        resume: None,
-        trace,
-        source: None,
-        reasoning: String::new(),
-        spent: 0,
-        given: 0,
-    };
+    let attempt = Attempt { trace, ..Attempt::fresh(prompt) };
     let anthropic = Anthropic::new(settings.clone()).unwrap();
     let responses = Responses::new(settings).unwrap();
     let providers: [&dyn Provider; 2] = [&anthropic, &responses];

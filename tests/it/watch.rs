@@ -191,19 +191,7 @@ pub(crate) async fn undisturbed(prompt: &str) -> String {
     let fast = format!("{prompt} tps=0 ttft_ms=0");
     let message = Message::text(Role::User, fast);
     let prompt = Prompt::parse(vec![message], Parameters::default(), 10_000).unwrap();
-    let mut deltas = Demo
-        .start(Attempt {
-            prompt,
-            so_far: String::new(),
-            resume: None,
-            trace: None,
-            source: None,
-            reasoning: String::new(),
-            spent: 0,
-            given: 0,
-        })
-        .await
-        .unwrap_or_else(|e| panic!("{e}"));
+    let mut deltas = Demo.start(Attempt::fresh(prompt)).await.unwrap_or_else(|e| panic!("{e}"));
     let mut text = String::new();
     while let Some(delta) = deltas.next().await {
         if let Ok(Delta::Text(more)) = delta {

@@ -1,9 +1,11 @@
 //! The words of events on the wire.
+use strum::IntoEnumIterator as _;
+
 use super::*;
 
 #[test]
 fn a_status_is_its_word() {
-    for status in Status::ALL {
+    for status in Status::iter() {
         assert_eq!(Status::parse(status.as_str()), Some(status));
         assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
     }

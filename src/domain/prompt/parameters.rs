@@ -11,13 +11,13 @@ pub struct Parameters {
     /// At most so many tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
-    /// 0 … 2.
+    /// How freely it chooses; 0 … 2 at most servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// 0 … 1.
+    /// The share of likely tokens that it chooses from; 0 … 1 at most servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Texts that end the answer, at most [`Parameters::MAX_STOPS`].
+    /// Texts that end the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
     /// For upstreams that can repeat an answer.
@@ -98,21 +98,28 @@ pub enum ToolChoice {
 }
 
 impl Parameters {
-    /// More stop texts than any upstream takes are a mistake.
+    /// A native start has at most so many stop texts.
     pub const MAX_STOPS: usize = 16;
 
-    pub(super) fn check(&self) -> Result<(), PromptError> {
+    /// Checks the limits of a native start. A dialect's client is told its server's own limits,
+    /// which differ: OpenAI ends at a temperature of 2, llama.cpp and vLLM do not.
+    ///
+    /// # Errors
+    /// The first value that is out of its range, naming the field.
+    pub fn check_ranges(&self) -> Result<(), PromptError> {
         in_range("temperature", self.temperature, 0.0, 2.0)?;
         in_range("top_p", self.top_p, 0.0, 1.0)?;
-        in_range("presence_penalty", self.openai.presence_penalty, -2.0, 2.0)?;
-        in_range("frequency_penalty", self.openai.frequency_penalty, -2.0, 2.0)?;
-        let tokens = self.max_output_tokens.map(f64::from);
-        in_range("max_output_tokens", tokens, 1.0, f64::from(u32::MAX))?;
         if self.stop.len() > Self::MAX_STOPS {
             #[expect(clippy::cast_precision_loss, reason = "a small constant")]
             let max = Self::MAX_STOPS as f64;
             return Err(PromptError::OutOfRange { field: "stop", min: 0.0, max });
         }
+        Ok(())
+    }
+
+    pub(super) fn check(&self) -> Result<(), PromptError> {
+        let tokens = self.max_output_tokens.map(f64::from);
+        in_range("max_output_tokens", tokens, 1.0, f64::from(u32::MAX))?;
         for (n, stop) in self.stop.iter().enumerate() {
             check_text(|| format!("stop[{n}]"), stop, stop.is_empty())?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use strum::IntoEnumIterator as _;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -134,7 +135,7 @@ impl Caller {
     /// The scopes that it has.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
-        Scope::ALL.into_iter().filter(|scope| self.may(*scope)).collect()
+        Scope::iter().filter(|scope| self.may(*scope)).collect()
     }
 
     /// The limits that it has.

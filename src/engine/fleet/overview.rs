@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use strum::IntoEnumIterator as _;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
@@ -102,7 +103,7 @@ impl Engine {
             let lag = quantile(&before?.lags, &lags, share)?;
             Some(lag.as_secs_f64() * 1000.0)
         };
-        let ends = Status::ALL.into_iter().filter(|status| status.is_ended());
+        let ends = Status::iter().filter(|status| status.is_ended());
         let here = Here {
             running: self.running(),
             readers: metrics.readers(),

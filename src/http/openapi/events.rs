@@ -1,5 +1,6 @@
 //! The events of a generation.
 use serde_json::{Value, json};
+use strum::{IntoEnumIterator as _, VariantNames as _};
 
 use super::operation::reference;
 use super::schemas::{Named, boolean, count, id, object, or_null, status, string, time, words};
@@ -35,8 +36,8 @@ fn extra() -> Value {
     event(
         "extra",
         [
-            ("protocol", words(WireProtocol::ALL.map(WireProtocol::as_str))),
-            ("at", json!({ "type": "string", "enum": Spot::ALL })),
+            ("protocol", words(WireProtocol::VARIANTS)),
+            ("at", words(Spot::VARIANTS)),
             ("data", json!({ "type": "object" })),
         ],
         [("index", count())],
@@ -44,7 +45,7 @@ fn extra() -> Value {
 }
 
 fn done() -> Value {
-    let ended = Status::ALL.into_iter().filter(|status| status.is_ended()).map(Status::as_str);
+    let ended = Status::iter().filter(|status| status.is_ended()).map(Status::as_str);
     let ended: Vec<&str> = ended.collect();
     event(
         "done",
@@ -98,7 +99,7 @@ pub(super) fn schemas() -> Vec<Named> {
             event(
                 "snapshot",
                 [
-                    ("reason", words(SnapshotReason::ALL.map(SnapshotReason::as_str))),
+                    ("reason", words(SnapshotReason::VARIANTS)),
                     ("text", string()),
                     ("reasoning", string()),
                     ("status", status()),
@@ -132,14 +133,14 @@ fn parts() -> Vec<Named> {
         ],
     );
     let failure = object(
-        [
-            ("code", words(ErrorCode::ALL.map(ErrorCode::as_str))),
-            ("message", string()),
-            ("retryable", boolean()),
-        ],
+        [("code", words(ErrorCode::VARIANTS)), ("message", string()), ("retryable", boolean())],
         [("retry_after_ms", count()), ("upstream", reference("UpstreamRefusal"))],
     );
-    let refusal = object([("status", count())], [("code", string()), ("type", string())]);
+    let headers = json!({ "type": "object", "additionalProperties": string() });
+    let refusal = object(
+        [("status", count())],
+        [("code", string()), ("type", string()), ("rate_limits", headers)],
+    );
     let call = object(
         [("id", string()), ("name", string()), ("arguments", string())],
         [("namespace", string()), ("custom", boolean())],
@@ -149,6 +150,6 @@ fn parts() -> Vec<Named> {
         ("Failure".into(), failure),
         ("UpstreamRefusal".into(), refusal),
         ("ToolCall".into(), call),
-        ("FinishReason".into(), json!({ "type": "string", "enum": FinishReason::ALL })),
+        ("FinishReason".into(), words(FinishReason::VARIANTS)),
     ]
 }

@@ -1,5 +1,6 @@
 //! `/v1/generations` and below.
 use serde_json::{Value, json};
+use strum::VariantNames as _;
 
 use super::operation::{Operation, Row};
 use super::schemas::words;
@@ -75,7 +76,7 @@ pub(super) fn operations() -> Vec<Row> {
 
 fn list() -> Operation {
     Operation::new(TAG, "listGenerations", "Generations, newest first")
-        .query("status", words(Status::ALL.map(Status::as_str)), "only these")
+        .query("status", words(Status::VARIANTS), "only these")
         .query(
             "conversation_id",
             json!({ "type": "string", "format": "uuid" }),

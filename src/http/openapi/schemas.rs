@@ -1,5 +1,6 @@
 //! The schemas of what goes in and out. Answers may get more fields; bodies have these only.
 use serde_json::{Map, Value, json};
+use strum::VariantNames as _;
 
 use super::operation::reference;
 use super::{admin, events, talk};
@@ -46,8 +47,8 @@ pub(super) fn closed(mut schema: Value) -> Value {
 }
 
 /// One of these words.
-pub(super) fn words<const N: usize>(words: [&str; N]) -> Value {
-    json!({ "type": "string", "enum": words.as_slice() })
+pub(super) fn words<'a>(words: impl AsRef<[&'a str]>) -> Value {
+    json!({ "type": "string", "enum": words.as_ref() })
 }
 
 pub(super) fn string() -> Value {
@@ -100,7 +101,7 @@ pub(super) fn metadata() -> Value {
 
 /// The status words.
 pub(super) fn status() -> Value {
-    words(Status::ALL.map(Status::as_str))
+    words(Status::VARIANTS)
 }
 
 fn starts() -> Vec<Named> {
@@ -232,7 +233,7 @@ fn access() -> Vec<Named> {
             ("tenant", string()),
             ("key", or_null(string())),
             ("name", or_null(string())),
-            ("scopes", list(words(Scope::ALL.map(Scope::as_str)))),
+            ("scopes", list(words(Scope::VARIANTS))),
             ("limits", limits),
             ("expires_in_s", or_null(count())),
         ],

@@ -62,11 +62,12 @@ pub(super) async fn create(
             Reader::open(&engine, &row, sealing(&engine, &row), Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(&request));
         super::openai::error::held(&engine, &request, &mut reader, (&row, repeatable)).await?;
-        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
+        let limits = reader.rate_limits();
+        return Ok(sse::streaming(row.id, reader.into_body(), limits));
     }
     let mut reader = silent(&engine, &row).await?.answering(repeats::reader(&request));
     if background {
-        return Ok(whole(&row, object(&reader, &row)));
+        return Ok(sse::whole(row.id, &object(&reader, &row), Vec::new()));
     }
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     if let Some(problem) = of_ending(done.as_ref(), repeatable) {
@@ -74,7 +75,7 @@ pub(super) async fn create(
     }
     // With the times of its end.
     let row = engine.generation(&super::openai::at(&row)).await?;
-    Ok(whole(&row, object(&reader, &row)))
+    Ok(sse::whole(row.id, &object(&reader, &row), reader.rate_limits()))
 }
 
 /// A response as it stands, or its events behind `starting_after`.
@@ -86,7 +87,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
             .await;
     }
     let reader = silent(&engine, &row).await?;
-    Ok(whole(&row, object(&reader, &row)))
+    Ok(sse::whole(row.id, &object(&reader, &row), Vec::new()))
 }
 
 /// Ends it; the answer is the response as it then is.
@@ -98,7 +99,7 @@ pub(super) async fn cancel(
     while_allowed(&request, async { Ok(engine.cancel(&at).await?) }).await?;
     let row = engine.generation(&at).await?;
     let reader = silent(&engine, &row).await?;
-    Ok(whole(&row, object(&reader, &row)))
+    Ok(sse::whole(row.id, &object(&reader, &row), Vec::new()))
 }
 
 /// Erases it.
@@ -148,10 +149,4 @@ fn object(reader: &Reader<Responses>, row: &Generation) -> Value {
         object["completed_at"] = row.finished_at.map(time::OffsetDateTime::unix_timestamp).into();
     }
     object
-}
-
-fn whole(row: &Generation, object: Value) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((sse::GENERATION, row.id.to_string()));
-    response.json(object)
 }

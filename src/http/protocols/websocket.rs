@@ -37,11 +37,17 @@ use crate::http::problem::Problem;
 use crate::http::routes::endpoint;
 use asyncapi::asyncapi;
 pub(super) use chat::open as open_chat;
+use connection::Connection;
 use drive::Drive;
 use frames::{CloseCode, PROTOCOL};
 use outbox::Outbox;
 pub(super) use responses::open as open_responses;
 use work::Worker;
+
+/// Enough for one write; what is ready beyond it waits where it is.
+const CHUNK: usize = 32 * 1024;
+/// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
+const TASKS: usize = 16;
 
 /// The native socket; the other two stand beside the routes of their protocols.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
@@ -115,8 +121,27 @@ fn not_ours(request: &HttpRequest) -> Option<Problem> {
 
 /// A socket that speaks another protocol than ours.
 trait Socket: 'static {
+    /// What goes on next: a frame of the client, a task that is done, or a part of an answer.
+    async fn step(&mut self);
+
+    /// Writes the next part of an answer, if one is there already.
+    fn write_ready(&mut self) -> bool;
+
+    fn connection(&mut self) -> &mut Connection;
+
     /// Everything that is ready to go out, when there is something; `None` after the last of it.
-    async fn next(&mut self) -> Option<Bytes>;
+    async fn next(&mut self) -> Option<Bytes> {
+        self.connection().taken();
+        while self.connection().out.len() == 0 {
+            if self.connection().closed {
+                return None;
+            }
+            self.step().await;
+        }
+        let is_room = |connection: &Connection| connection.out.len() < CHUNK && !connection.closed;
+        while is_room(self.connection()) && self.write_ready() {}
+        Some(self.connection().hand_over())
+    }
 }
 
 /// Opens such a socket. A refused client gets a status, as on any route: its libraries show that

@@ -84,7 +84,7 @@ impl<'a> MessagesRequest<'a> {
             messages,
             system,
             // From 0 to 1 there, and newer models refuse both at once.
-            temperature: p.temperature.map(|temperature| temperature.min(1.0)),
+            temperature: p.temperature.map(|temperature| temperature.clamp(0.0, 1.0)),
             top_p: p.top_p.filter(|_| p.temperature.is_none()),
             stop_sequences: &p.stop,
             tools: messages_tools(&p.tools),

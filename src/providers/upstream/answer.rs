@@ -11,6 +11,7 @@ use super::guard::lost;
 use super::json_body::Object;
 use super::refusal::{RefusalBody, one_line, retry_after};
 use crate::domain::event::ErrorCode;
+use crate::domain::rate_limits::RateLimits;
 use crate::ports::ProviderError;
 
 /// Of an error's body, no more is read, in bytes …
@@ -93,12 +94,21 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
     start.is_some_and(|s| s.eq_ignore_ascii_case(WANTED.as_bytes()))
 }
 
+/// What these headers say of limits.
+pub(crate) fn rate_limits(headers: &http::HeaderMap) -> RateLimits {
+    RateLimits::of(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+}
+
 /// A status that is no success.
 async fn refused(response: reqwest::Response) -> ProviderError {
     let status = response.status().as_u16();
     let wait = retry_after(response.headers());
+    let limits = rate_limits(response.headers());
     let said = RefusalBody::in_body(&beginning(response).await);
-    let loss = said.with_status(status);
+    let mut loss = said.with_status(status);
+    if let Some(refusal) = &mut loss.upstream {
+        refusal.rate_limits = limits;
+    }
     ProviderError { retry_after: wait.filter(|_| loss.retryable), ..loss }
 }
 

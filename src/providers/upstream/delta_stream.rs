@@ -53,6 +53,8 @@ pub(crate) struct DeltaStream<F> {
     over: bool,
     fold: F,
     probe: Arc<Probe>,
+    /// What the head of the answer says; it comes first.
+    head: Option<Delta>,
     loss: Option<ProviderError>,
     /// Runs from the finish on.
     patience: Option<Pin<Box<Sleep>>>,
@@ -62,7 +64,16 @@ pub(crate) struct DeltaStream<F> {
 impl<F: Fold> DeltaStream<F> {
     /// The deltas that `fold` makes of `events`, which come through the guard of `probe`.
     pub(crate) fn new(events: Events, fold: F, probe: Arc<Probe>, secrets: Vec<String>) -> Self {
-        Self { events: Some(events), over: false, fold, probe, loss: None, patience: None, secrets }
+        Self {
+            events: Some(events),
+            over: false,
+            fold,
+            head: probe.rate_limits(),
+            probe,
+            loss: None,
+            patience: None,
+            secrets,
+        }
     }
 
     fn take(&mut self, event: &str) {
@@ -100,6 +111,9 @@ impl<F: Fold + Unpin> Stream for DeltaStream<F> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
+            if let Some(head) = this.head.take() {
+                return Poll::Ready(Some(Ok(head)));
+            }
             if let Some(delta) = this.fold.pop() {
                 return Poll::Ready(Some(Ok(delta)));
             }

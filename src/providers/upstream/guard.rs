@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use tokio::time::Instant;
 
 use super::adjust::Dress;
-use super::answer::{expect_stream, no_answer};
+use super::answer::{expect_stream, no_answer, rate_limits};
 use super::events::Events;
 use super::probe::Probe;
 use crate::domain::event::ErrorCode;
@@ -85,6 +85,7 @@ impl Guard {
         let response = sent.map_err(|_| not_begun(self.timeouts.first_byte))?.map_err(no_answer)?;
         self.probe.note_request_id(response.headers());
         self.probe.note_status(response.status().as_u16());
+        self.probe.note_rate_limits(rate_limits(response.headers()));
         let body = expect_stream(response, self.max_event, first_byte).await?;
         Ok(Events::new(body, self, sent_at))
     }

@@ -2,7 +2,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use crate::ports::ProviderError;
+use crate::domain::rate_limits::RateLimits;
+use crate::ports::{Delta, ProviderError};
 
 /// Shared by the guard, which writes, and the stream of deltas, which reads.
 #[derive(Debug)]
@@ -11,6 +12,7 @@ pub(crate) struct Probe {
     done: AtomicBool,
     loss: OnceLock<ProviderError>,
     request_id: OnceLock<String>,
+    rate_limits: OnceLock<RateLimits>,
 }
 
 impl Probe {
@@ -21,6 +23,7 @@ impl Probe {
             done: AtomicBool::new(false),
             loss: OnceLock::new(),
             request_id: OnceLock::new(),
+            rate_limits: OnceLock::new(),
         }
     }
 
@@ -61,6 +64,17 @@ impl Probe {
         if let Some(id) = id.and_then(|id| id.to_str().ok()) {
             let _only_one = self.request_id.set(id.chars().take(MAX_CHARS).collect());
         }
+    }
+
+    /// Keeps what an accepted request's answer says of limits.
+    pub(crate) fn note_rate_limits(&self, limits: RateLimits) {
+        let _only_one = self.rate_limits.set(limits);
+    }
+
+    /// The notice of these limits, if there are any.
+    pub(crate) fn rate_limits(&self) -> Option<Delta> {
+        let limits = self.rate_limits.get().filter(|limits| !limits.is_empty())?;
+        Some(Delta::Notice { code: RateLimits::NOTICE, message: limits.message() })
     }
 
     /// `loss` as it may be told: without `secrets`, with the upstream's id of the request.

@@ -127,10 +127,11 @@ impl RefusalBody {
                 code: Some("context_length_exceeded".into()),
                 kind: Some("invalid_request_error".into()),
                 param: self.param.clone().map(Into::into),
+                ..UpstreamRefusal::default()
             };
             let message = format!("{what}: {}", self.message);
             let loss = lost(ErrorCode::UpstreamRejected, message, false);
-            return ProviderError { upstream: Some(said), ..loss };
+            return ProviderError { upstream: Some(said.into()), ..loss };
         }
         let no_money = status == 402 || self.mentions("insufficient_quota");
         let (code, retryable) = match status {
@@ -149,8 +150,9 @@ impl RefusalBody {
         }
         let (code_said, kind) = (self.code.clone(), self.kind.clone());
         let param = self.param.clone().map(Into::into);
-        let upstream = Some(UpstreamRefusal { status, code: code_said, kind, param });
-        ProviderError { upstream, ..lost(code, message, retryable) }
+        let said =
+            UpstreamRefusal { status, code: code_said, kind, param, ..UpstreamRefusal::default() };
+        ProviderError { upstream: Some(said.into()), ..lost(code, message, retryable) }
     }
 }
 

@@ -41,7 +41,6 @@ fn rows() -> Vec<(Value, u16, &'static str, &'static str)> {
             "unsupported_value",
         ),
         bad(with("system", json!(7)), "invalid_type"),
-        bad(with("temperature", json!(3)), "out_of_range"),
         bad(with("stop_sequences", json!([""])), "prompt_empty"),
         bad(with("tools", json!([{ "description": "d" }])), "missing_field"),
         bad(with("tool_choice", json!({ "type": "tool", "name": "f" })), "unsupported_value"),

@@ -15,7 +15,6 @@ pub(super) fn not_json() -> Vec<(&'static str, Vec<u8>)> {
         bad("invalid UTF-8 in a name", b"{\"\xff\":1}"),
         bad("invalid UTF-8 in metadata", b"{\"prompt\":\"x\",\"metadata\":{\"a\":\"\xc3\"}}"),
         bad("a control character", b"{\"prompt\":\"a\x01\"}"),
-        bad("a BOM", b"\xef\xbb\xbf{\"prompt\":\"hi\"}"),
         bad("a name twice", b"{\"prompt\":\"a\",\"prompt\":\"b\"}"),
         bad("a name twice in a message", b"{\"messages\":[{\"role\":\"user\",\"role\":\"user\"}]}"),
         bad("NaN", b"{\"prompt\":\"a\",\"temperature\":NaN}"),

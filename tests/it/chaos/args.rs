@@ -1,4 +1,6 @@
-//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1 --signals nats`.
+//! `--minutes 10 --seed 7 --at-once 100 --isolation 'repeatable read' --isolated 1 --signals nats
+//! --before FILE`.
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The task of a run.
@@ -15,6 +17,8 @@ pub(crate) struct Args {
     pub(crate) isolated: usize,
     /// Whether hints go by NATS, which then breaks, too.
     pub(crate) nats: bool,
+    /// An older build of the program. All instances begin with it, and each start changes the build.
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Args {
@@ -26,6 +30,7 @@ impl Args {
             isolation: None,
             isolated: super::INSTANCES,
             nats: false,
+            before: None,
         };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -44,8 +49,10 @@ impl Args {
                     "notify" => args.nats = false,
                     _ => return Err(bad(&"nats or notify")),
                 },
+                "--before" => args.before = Some(PathBuf::from(value)),
                 _ => {
-                    let known = "--minutes, --seed, --at-once, --isolation, --isolated, --signals";
+                    let known = "--minutes, --seed, --at-once, --isolation, --isolated, --signals, \
+                                 --before";
                     return Err(format!("unknown: {word}; known: {known}"));
                 }
             }

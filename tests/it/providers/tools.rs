@@ -39,16 +39,7 @@ fn called() -> Attempt {
         ..Parameters::default()
     };
     let prompt = Prompt::parse(messages, parameters, 1000).unwrap();
-    Attempt {
-        prompt,
-        so_far: String::new(),
-        resume: None,
-        trace: None,
-        source: None,
-        reasoning: String::new(),
-        spent: 0,
-        given: 0,
-    }
+    Attempt::fresh(prompt)
 }
 
 #[tokio::test]

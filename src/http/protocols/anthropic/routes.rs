@@ -1,7 +1,7 @@
 //! `/v1/messages`: Anthropic's Messages API, and what it has not: an answer that is read again.
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::content::Told;
 use super::error::of_whole;
@@ -66,7 +66,10 @@ pub(super) async fn create(
     let done = while_allowed(&request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_whole(done.as_ref(), repeatable, tokens) {
         Some(problem) => Err(problem),
-        None => Ok(whole(&row, reader.dialect.object(done.as_ref()), &told)),
+        None => {
+            let object = reader.dialect.object(done.as_ref());
+            Ok(sse::whole(row.id, &object, headers(&reader, &told)))
+        }
     }
 }
 
@@ -104,7 +107,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
     let mut object = reader.dialect.object(reader.replay.done());
     // Anthropic keeps no message, and so has no word for one that is not at its end.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();
-    Ok(whole(&row, object, &Told::default()))
+    Ok(sse::whole(row.id, &object, Vec::new()))
 }
 
 /// Batches are another service than streams.
@@ -164,15 +167,12 @@ async fn streamed(
 }
 
 fn body_of(row: &Generation, reader: Reader<Messages>, told: &Told) -> HttpResponse {
-    let extra = told.header().map(|names| (LEFT_OUT, names)).into_iter().collect();
-    sse::streaming(row.id, reader.into_body(), extra)
+    let headers = headers(&reader, told);
+    sse::streaming(row.id, reader.into_body(), headers)
 }
 
-fn whole(row: &Generation, object: Value, told: &Told) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((sse::GENERATION, row.id.to_string()));
-    if let Some(names) = told.header() {
-        response.insert_header((LEFT_OUT, names));
-    }
-    response.json(object)
+/// What of the request the model is not told, and the limits of the model's server.
+fn headers(reader: &Reader<Messages>, told: &Told) -> Vec<(HeaderName, String)> {
+    let left_out = told.header().map(|names| (LEFT_OUT, names));
+    left_out.into_iter().chain(reader.rate_limits()).collect()
 }

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use strum::VariantNames as _;
 use time::format_description::well_known::Rfc3339;
 
 use super::events::header_cursor;
@@ -213,9 +214,9 @@ pub(super) async fn list(
 }
 
 fn status(word: &str) -> Result<Status, Problem> {
-    let words = Status::ALL.map(Status::as_str);
     Status::parse(word).ok_or_else(|| {
-        let hint = nearest::hint(word, &words);
+        let words = Status::VARIANTS;
+        let hint = nearest::hint(word, words);
         let detail = format!("`status` is one of {}.{hint}", words.join(", "));
         Problem::bad_request("invalid_query", detail).with("field", "status")
     })

@@ -186,6 +186,7 @@ impl StartBody {
             seed: self.seed,
             ..Parameters::default()
         };
+        parameters.check_ranges()?;
         let parse = if asked.is_some() { Prompt::parse_turn } else { Prompt::parse };
         let request = Request {
             model: self.model.unwrap_or_else(|| default.into()),

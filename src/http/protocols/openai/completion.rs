@@ -51,14 +51,18 @@ pub(crate) async fn create<C: Completion>(
         let reader = Reader::open(engine, &row, encoder, Frames::after(None)).await?;
         let mut reader = reader.answering(repeats::reader(request));
         held(engine, request, &mut reader, (&row, repeatable)).await?;
-        return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
+        let limits = reader.rate_limits();
+        return Ok(sse::streaming(row.id, reader.into_body(), limits));
     }
     let reader = Reader::open(engine, &row, C::of(&row, false), Frames::none()).await?;
     let mut reader = reader.answering(repeats::reader(request));
     let done = while_allowed(request, async { Ok(reader.finish().await.cloned()) }).await?;
     match of_ending(done.as_ref(), repeatable) {
         Some(problem) => Err(problem),
-        None => Ok(whole(&row, reader.dialect.object(reader.answer(), done.as_ref()))),
+        None => {
+            let object = reader.dialect.object(reader.answer(), done.as_ref());
+            Ok(sse::whole(row.id, &object, reader.rate_limits()))
+        }
     }
 }
 
@@ -80,7 +84,7 @@ pub(crate) async fn get<C: Completion>(
     let mut object = reader.dialect.object(reader.answer(), reader.replay.done());
     // OpenAI stores nothing that has not completed, and so has no word for it.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();
-    Ok(whole(&row, object))
+    Ok(sse::whole(row.id, &object, Vec::new()))
 }
 
 /// Erases an ended one.
@@ -92,12 +96,6 @@ pub(crate) async fn delete<C: Completion>(
     erase(engine, &at).await?;
     let id = format!("{}{}", C::PREFIX, at.id);
     Ok(HttpResponse::Ok().json(json!({ "id": id, "object": C::ERASED, "deleted": true })))
-}
-
-fn whole(row: &Generation, object: Value) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((sse::GENERATION, row.id.to_string()));
-    response.json(object)
 }
 
 fn includes_usage(row: &Generation) -> bool {

@@ -15,17 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::{Clients, Connection};
 use super::frames::CloseCode;
 use super::inbound::Inbound;
-use super::{Socket, opened};
+use super::{Socket, TASKS, opened};
 use crate::http::problem::Problem;
 use crate::http::{EngineData, caller, trace};
 use crate::ports::Address;
 use frames::{ClientFrame, ServerFrame, parse};
 use work::{Opened, Outcome, Worker};
-
-/// Enough for one write; what is ready beyond it waits where it is.
-const CHUNK: usize = 32 * 1024;
-/// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
-const TASKS: usize = 16;
 
 /// Opens one.
 pub(in crate::http) async fn open(
@@ -72,23 +67,6 @@ impl Chat {
 }
 
 impl Socket for Chat {
-    async fn next(&mut self) -> Option<Bytes> {
-        self.connection.taken();
-        while self.connection.out.len() == 0 {
-            if self.connection.closed {
-                return None;
-            }
-            self.step().await;
-        }
-        while self.connection.out.len() < CHUNK && !self.connection.closed {
-            let Some(Some(parts)) = self.reading.next().now_or_never() else { break };
-            self.told(parts);
-        }
-        Some(self.connection.hand_over())
-    }
-}
-
-impl Chat {
     async fn step(&mut self) {
         let listens = self.tasks.len() < TASKS;
         tokio::select! {
@@ -103,6 +81,18 @@ impl Chat {
         }
     }
 
+    fn write_ready(&mut self) -> bool {
+        let Some(Some(parts)) = self.reading.next().now_or_never() else { return false };
+        self.told(parts);
+        true
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Chat {
     fn heard(&mut self, text: &str) {
         match parse(text) {
             Ok((request, frame)) => self.asked(request, frame),

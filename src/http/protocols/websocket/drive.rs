@@ -21,16 +21,12 @@ use super::reading::{Read, Reading};
 use super::session::{Effect, Session, Slot, refuse};
 use super::wire::{Fault, Message};
 use super::work::{Outcome, Reader, Worker};
+use super::{CHUNK, TASKS};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
 use crate::engine::{Caller, Change, Engine, Item, PollGate};
 use crate::metrics::Counted;
-
-/// Enough for one write; what is ready beyond it waits where it is.
-const CHUNK: usize = 32 * 1024;
-/// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
-const TASKS: usize = 16;
 
 enum Event {
     /// `None` when the client is gone.

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Clients, Connection};
 use super::inbound::Inbound;
-use super::{Socket, opened};
+use super::{Socket, TASKS, opened};
 use crate::http::body::{self, Share};
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_responses::socket::{Before, END, parse_id, refusal};
@@ -31,10 +31,6 @@ use prepared::BackgroundResponse;
 use read_here::ReadHere;
 use work::{Opened, Outcome, Worker};
 
-/// Enough for one write; what is ready beyond it waits where it is.
-const CHUNK: usize = 32 * 1024;
-/// Tasks of one socket at a time. A client that asks for more waits: nothing more is read from it.
-const TASKS: usize = 16;
 /// A larger frame is parsed off the worker, in bytes.
 const AT_ONCE: usize = 256 * 1024;
 
@@ -81,23 +77,6 @@ impl Responses {
 }
 
 impl Socket for Responses {
-    async fn next(&mut self) -> Option<Bytes> {
-        self.connection.taken();
-        while self.connection.out.len() == 0 {
-            if self.connection.closed {
-                return None;
-            }
-            self.step().await;
-        }
-        while self.connection.out.len() < CHUNK && !self.connection.closed {
-            let Some(Some(parts)) = self.reading.next().now_or_never() else { break };
-            self.told(parts);
-        }
-        Some(self.connection.hand_over())
-    }
-}
-
-impl Responses {
     async fn step(&mut self) {
         let listens = self.tasks.len() < TASKS;
         tokio::select! {
@@ -112,6 +91,18 @@ impl Responses {
         }
     }
 
+    fn write_ready(&mut self) -> bool {
+        let Some(Some(parts)) = self.reading.next().now_or_never() else { return false };
+        self.told(parts);
+        true
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Responses {
     async fn heard(&mut self, text: String) {
         let bytes = text.len();
         let parsed = if bytes <= AT_ONCE {
