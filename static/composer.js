@@ -10,6 +10,9 @@ const TYPING_EVERY = 3000;
 /** No key for so long, in ms, is a pause. */
 const TYPING_IDLE = 4000;
 
+/** Models that were not to be had are asked for again after so long, in ms. */
+const AGAIN = 3000;
+
 /** Parameters of a start that settings hold, as numbers. */
 const NUMBERS = ['temperature', 'top_p', 'max_output_tokens', 'seed'];
 
@@ -45,7 +48,11 @@ export class Composer {
   }
 
   async models() {
-    const { data, limits } = await api.models().catch(() => ({ data: [], limits: {} }));
+    clearTimeout(this.later);
+    const { data, limits } = await api.models().catch((error) => {
+      if (error.passing) this.later = setTimeout(() => this.models(), AGAIN);
+      return { data: [], limits: {} };
+    });
     this.most = limits?.prompt_bytes ?? Infinity;
     this.room = limits?.media_bytes ?? Infinity;
     const chosen = settings.get().model;

@@ -32,6 +32,12 @@ test('a slow server: what is awaited is said', async () => {
   await line.getByText('Opening…').waitFor();
   go();
   await line.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+  // Models that were not to be had at first.
+  let asked = 0;
+  await page.route('**/v1/models', (route) => ((asked += 1) === 1 ? route.fulfill({ status: 503, json: {} }) : route.continue()));
+  await page.reload();
+  await page.locator('#model option').first().waitFor({ state: 'attached' });
+  assert.equal(asked, 2);
   // A prompt that is on its way.
   go = await slow(page, '**/v1/generations');
   await page.ask(QUICK);
