@@ -342,7 +342,7 @@ signIn.addEventListener('wanted', async () => {
   outbox.flush();
 });
 
-// What was pressed and did not work is said, whatever it was.
+// A click that failed is told to the person, whatever it was.
 addEventListener('unhandledrejection', (event) => {
   if (!(event.reason instanceof Refused)) return;
   event.preventDefault();

@@ -120,7 +120,7 @@ export class Files {
   /** @param {Event} event @param {DataTransfer | null} data */
   take(event, data) {
     event.preventDefault();
-    // What was dropped is only known until the event is over.
+    // The browser tells folders from files until the event is over.
     const folders = foldersOf(data);
     const files = [...(data?.files ?? [])].filter(({ name }) => !folders.includes(name));
     this.add(files, folders.map((name) => `${name} is a folder: drop the files that are in it.`));

@@ -22,7 +22,7 @@ test('a first load has at most 100 KB', async (t) => {
   await wire.send('Network.enable');
   const files = new Map();
   const ours = new Set();
-  // What the API answers grows with what is stored.
+  // Answers of the API grow with what is stored.
   wire.on('Network.requestWillBeSent', ({ requestId, request }) => new URL(request.url).pathname.startsWith('/v1/') || ours.add(requestId));
   wire.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => files.set(requestId, encodedDataLength));
   await page.goto(`${server.base}/`);
