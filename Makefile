@@ -47,7 +47,7 @@ bare: ## Build without Node's libraries, and try the page in a browser
 	@scripts/setup test
 	scripts/bare
 
-engines: ## Try the page in Firefox and WebKitGTK, each in a window of its own
+engines: ## Try the page in Chromium, Firefox and WebKitGTK, each in a window of its own
 	@scripts/setup engines
 	cargo build --release
 	cd tests/page && SERVER_BINARY=../../target/release/lastword PAGE_TESTS=engines \

@@ -1,6 +1,6 @@
 // @ts-check
 /** An answer on the page: thinking, text, tool calls, void text, and the ending. */
-import { copy, h, icon, iconButton } from './dom.js';
+import { copyBy, h, icon, iconButton, refocus } from './dom.js';
 import { Markdown } from './markdown.js';
 import { api } from './store.js';
 
@@ -71,7 +71,7 @@ export class AnswerView {
     this.facts = h('p', { class: 'facts' });
     this.switcher = h('span', { class: 'switcher' });
     this.tools = h('div', { class: 'actions' },
-      iconButton('copy', 'Copy answer', (event) => this.copy(/** @type {HTMLElement} */ (event.currentTarget))),
+      iconButton('copy', 'Copy answer', (event) => copyBy(event, this.answer.said.text)),
       actions && iconButton('again', 'Answer again', () => this.again()),
       this.switcher);
     this.foot = h('footer', null, this.tools, this.facts);
@@ -192,7 +192,7 @@ export class AnswerView {
     const { done, said, model } = this.answer;
     if (!done || done.status === 'completed' || !said.text || said.refusal || said.tools.some(Boolean)) return;
     if (!this.actions || this.actions.unable.has(model ?? '')) return;
-    this.more ??= h('button', { type: 'button', class: 'button', onclick: () => this.actions?.goOn(this) }, 'Continue');
+    this.more ??= h('button', { type: 'button', class: 'button', onclick: () => (this.actions?.goOn(this), refocus()) }, 'Continue');
     this.card?.append(this.more);
   }
 
@@ -227,8 +227,8 @@ export class AnswerView {
     if (!done && !tokens.count) return 'Waiting for the first word…';
     // A card above says how it ended.
     const parts = done && !this.card ? [ENDINGS[done.status] ?? done.status] : [];
-    // A reader by a link is not told.
-    if (tokens.count && (!done || this.mayAsk)) parts.push(this.amount());
+    // A reader by a link is not told, and a guess waits until its log was asked for.
+    if (tokens.count && (!done || (this.mayAsk && (tokens.exact || this.answer.pieces || view)))) parts.push(this.amount());
     const ttft = view?.time_to_first_token_ms;
     if (Number.isFinite(ttft)) parts.push(`first token ${span(ttft)}`);
     const ms = view?.finished_at ? Date.parse(view.finished_at) - Date.parse(view.started_at) - (ttft ?? 0) : 0;
@@ -246,13 +246,6 @@ export class AnswerView {
     this.answer.view = await api.generation(this.id).catch(() => null);
     this.asked = Boolean(this.answer.view);
     this.facts.textContent = this.summary();
-  }
-
-  /** @param {HTMLElement} button */
-  async copy(button) {
-    const done = await copy(this.answer.said.text);
-    button.classList.toggle('did', done);
-    setTimeout(() => button.classList.remove('did'), 1200);
   }
 }
 

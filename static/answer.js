@@ -128,7 +128,8 @@ export class Answer {
   get tokens() {
     const { output_tokens: used, exact } = this.done?.usage ?? {};
     if (used !== undefined && exact !== false) return { count: used, exact: true };
-    return { count: this.pieces || (used ?? 0), exact: false };
+    // One that was not seen to come has as many pieces as its log has events between the first and the last.
+    return { count: this.pieces || Math.min(used ?? 0, Math.max(0, (this.view?.last_seq ?? Infinity) - 2)), exact: false };
   }
 
   /** @param {Event} event */

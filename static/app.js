@@ -4,12 +4,12 @@ import * as attention from './attention.js';
 import { base } from './base.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
-import { byId, copy, h, late, whenIdle } from './dom.js';
+import { byId, copy, h, late, refocus, whenIdle } from './dom.js';
 import { Outbox } from './outbox.js';
-import { tidy } from './pictures.js';
+import { forget, tidy } from './pictures.js';
 import { recent } from './recent.js';
 import { Sidebar } from './sidebar.js';
-import { api, call, client, newKey, settings, signIn, tabs } from './store.js';
+import { Refused, api, call, client, forgetDrafts, newKey, settings, signIn, tabs } from './store.js';
 import { Stream } from './stream.js';
 import { titled } from './titles.js';
 
@@ -27,8 +27,13 @@ let resumed;
 /** @type {any} */
 let resumedTimer;
 
+/** A part of the page that a click needs. @param {string} path */
+const part = (path) => late(path).catch(() => {
+  throw new Refused(0, { detail: 'This needs the server, which cannot be reached.' }, 0);
+});
+
 /** @returns {Promise<typeof import('./dialogs.js')>} */
-const dialogs = () => late('./dialogs.js');
+const dialogs = () => part('./dialogs.js');
 
 /** Says something to a screen reader, once. @param {string} text */
 function announce(text) {
@@ -38,7 +43,7 @@ function announce(text) {
 /** @param {string} text */
 function problem(text) {
   const box = byId('problem');
-  box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => box.replaceChildren() }, 'Dismiss'));
+  box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => (box.replaceChildren(), refocus()) }, 'Dismiss'));
 }
 
 /** Shows the latest change beside the light. @param {string} text */
@@ -111,18 +116,23 @@ function leave() {
   byId('prompt').focus();
 }
 
+/** The visit whose conversation is being read. @type {object | null} */
+let reading = null;
+
 async function route() {
   const [, kind, id] = location.pathname.slice(base.length).split('/');
   byId('problem').replaceChildren();
   hear({ type: 'presence', participants: [] });
   hear({ type: 'typing', who: [] });
+  const visit = (reading = {});
   const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: text that is typed meanwhile stays.
   composer.open();
   sidebar.show();
   show();
-  if (matchMedia('(hover: hover)').matches) byId('prompt').focus();
+  refocus();
   await opened;
+  if (reading === visit) reading = null;
   show();
 }
 
@@ -138,8 +148,15 @@ let shown = '';
 /** Suggestions before there is a conversation. */
 let hint = '';
 
+/** The name of what is shown; the list knows it before the conversation is read. */
+function nameOf() {
+  const { id, info } = conversation;
+  const listed = info ?? sidebar.shown.find((one) => one.id === id);
+  return id && !listed ? (reading ? 'Opening…' : 'Conversation') : titled(listed?.title);
+}
+
 function show() {
-  const title = titled(conversation.info?.title);
+  const title = nameOf();
   if (byId('title').textContent !== title) byId('title').textContent = title;
   const name = conversation.info ? `${title} · lastword` : 'lastword';
   attention.title(name, Boolean(conversation.running));
@@ -151,7 +168,8 @@ function show() {
       : running ? running.view.summary()
         : cut && conversation.asOf ? `The server cannot be reached. Shown as it was at ${new Date(conversation.asOf).toLocaleTimeString([], { timeStyle: 'short' })}.`
           : cut && conversation.id && !conversation.info ? 'The server cannot be reached. This conversation is shown when it is back.'
-            : conversation.id ? '' : hint;
+            : conversation.entries().some(({ state }) => state === 'sending') ? 'Sending…'
+              : conversation.id ? (reading && !conversation.info ? 'Opening…' : '') : hint;
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
 }
@@ -233,7 +251,7 @@ function face(name) {
 async function inspect() {
   const open = !document.body.classList.contains('inspecting') || !inspector;
   if (open && !inspector) {
-    const { Inspector } = await late('./inspector.js');
+    const { Inspector } = await part('./inspector.js');
     inspector ??= new Inspector(stream, () => inspect());
   }
   document.body.classList.toggle('inspecting', open);
@@ -299,8 +317,12 @@ byId('sign-out').addEventListener('click', async () => {
   }
   await recent.leave();
   await call('DELETE', '/v1/session').catch((error) => problem(error.message));
-  // The content that was shown and kept in memory goes with the page.
-  location.assign('/');
+  // The content that was shown, begun and kept in memory goes with the page, also for who comes back to it.
+  forgetDrafts();
+  await forget();
+  document.body.hidden = true;
+  addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
+  location.replace(`${base}/`);
 });
 
 let asking = false;
@@ -320,6 +342,12 @@ signIn.addEventListener('wanted', async () => {
   outbox.flush();
 });
 
+// A click that failed is told to the person, whatever it was.
+addEventListener('unhandledrejection', (event) => {
+  if (!(event.reason instanceof Refused)) return;
+  event.preventDefault();
+  problem(event.reason.message);
+});
 attention.watch(show);
 document.addEventListener('keydown', key);
 addEventListener('popstate', route);

@@ -10,6 +10,9 @@ const TYPING_EVERY = 3000;
 /** No key for so long, in ms, is a pause. */
 const TYPING_IDLE = 4000;
 
+/** Models that were not to be had are asked for again after so long, in ms. */
+const AGAIN = 3000;
+
 /** Parameters of a start that settings hold, as numbers. */
 const NUMBERS = ['temperature', 'top_p', 'max_output_tokens', 'seed'];
 
@@ -21,10 +24,12 @@ export class Composer {
     this.area = byId('prompt', HTMLTextAreaElement);
     this.button = byId('send', HTMLButtonElement);
     this.model = byId('model', HTMLSelectElement);
-    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem, blind: () => this.blind });
+    this.files = new Files({ changed: () => this.input(), problem: conversation.page.problem, blind: () => this.blind, room: () => this.room });
     this.typed = 0;
     /** The most bytes of a prompt, once the server said so. */
     this.most = Infinity;
+    /** The most of its pictures, as a model is told them, once the server said so. */
+    this.room = Infinity;
     /** The text that was typed while the scripts still loaded. */
     this.early = this.area.value;
     conversation.options = () => this.options();
@@ -43,8 +48,13 @@ export class Composer {
   }
 
   async models() {
-    const { data, limits } = await api.models().catch(() => ({ data: [], limits: {} }));
+    clearTimeout(this.later);
+    const { data, limits } = await api.models().catch((error) => {
+      if (error.passing) this.later = setTimeout(() => this.models(), AGAIN);
+      return { data: [], limits: {} };
+    });
     this.most = limits?.prompt_bytes ?? Infinity;
+    this.room = limits?.media_bytes ?? Infinity;
     const chosen = settings.get().model;
     this.model.replaceChildren(...data.map((/** @type {any} */ model) => {
       const name = model.provider === 'demo' ? `${model.id} (no AI)` : model.id;
@@ -157,6 +167,7 @@ export class Composer {
     const bytes = new TextEncoder().encode(parts.join('\n')).length;
     // This is known before a conversation is opened for it, and the text stays where it can be cut.
     if (bytes > this.most) return this.conversation.page.problem(`Not sent: the prompt has ${bytes.toLocaleString('en')} bytes; the limit is ${this.most.toLocaleString('en')}.`);
+    byId('problem').replaceChildren();
     const keptFiles = drafts.files(this.conversation.id);
     this.conversation.send(text, this.options(), undefined, files);
     this.area.value = '';

@@ -10,7 +10,7 @@
  */
 import { Answer, isSaid } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
-import { byId, whenIdle } from './dom.js';
+import { byId, refocus, whenIdle } from './dom.js';
 import { contentOf } from './files.js';
 import { Scroller } from './scroller.js';
 import { PromptView, switcher } from './prompt-view.js';
@@ -289,7 +289,7 @@ export class Conversation {
     await api.change(/** @type {string} */ (this.id), { active_leaf: leaf });
     await this.load();
     tell(this.id);
-    byId('prompt').focus();
+    refocus();
   }
 
   // ---- on the page ------------------------------------------------------------------------

@@ -65,6 +65,11 @@ export function late(path) {
   return import(path).catch(() => import(`${path}?${(failures += 1)}`));
 }
 
+/** What was pressed is gone: the keys go on in the box. On a phone this would bring its keyboard up. */
+export function refocus() {
+  if (matchMedia('(hover: hover)').matches) document.getElementById('prompt')?.focus();
+}
+
 /** When the browser is idle; Safari cannot tell. @param {() => void} work */
 export function whenIdle(work) {
   if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });
@@ -86,6 +91,22 @@ export async function copy(text) {
     area.remove();
     return copied;
   }
+}
+
+/** So long, in ms, a button says that it copied. */
+const SAID = 1200;
+
+/** Copies, and has the button say so: to the eye by its colour, to a screen reader by its name. @param {MouseEvent} event @param {string} text */
+export async function copyBy({ currentTarget }, text) {
+  const button = /** @type {HTMLElement} */ (currentTarget);
+  const name = button.title;
+  const done = await copy(text);
+  button.classList.toggle('did', done);
+  button.setAttribute('aria-label', done ? 'Copied' : 'Not copied: select it and copy');
+  setTimeout(() => {
+    button.classList.remove('did');
+    button.setAttribute('aria-label', name);
+  }, SAID);
 }
 
 /** Gives a file to the reader. @param {string} name @param {string} type @param {string} text */

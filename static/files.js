@@ -3,7 +3,7 @@
  * Files beside a prompt: texts and pictures. Each is a part of the message, behind the text and in the order in which it
  * was added.
  *
- * @typedef {{ name: string, text?: string, picture?: string, waiting?: boolean, key?: string }} TextFile a text, or a picture:
+ * @typedef {{ name: string, text?: string, picture?: string, waiting?: boolean, bytes?: number, key?: string }} TextFile a text, or a picture:
  *   its id, or its key in this browser while it waits to be sent
  * @typedef {{ type: 'text', text: string } | { type: 'image', picture: string, waiting?: boolean, name?: string }} Part
  */
@@ -63,7 +63,10 @@ function one({ name, text = '' }) {
 /** Reads a file; throws the message for one that cannot be sent. @param {File} file @param {string} blind the model, if it cannot see @returns {Promise<TextFile>} */
 async function read(file, blind) {
   const name = file.name.replace(/"/g, "'").replace(/\p{C}/gu, ' ').slice(-LONGEST_NAME) || 'file';
-  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 16).arrayBuffer()));
+  const first = await file.slice(0, 16).arrayBuffer().catch(() => null);
+  // It was moved meanwhile, or is a folder in a browser that does not say so.
+  if (!first) throw new Error(`${name} cannot be read.`);
+  const head = String.fromCharCode(...new Uint8Array(first));
   const picture = kind(head);
   if (picture === 'other') throw new Error(`${name} is a picture that cannot be sent: PNG, JPEG, WebP and GIF can.`);
   if (picture && blind) throw new Error(`${name} is a picture, and the model ${blind} cannot see pictures.`);
@@ -86,9 +89,15 @@ async function read(file, blind) {
 /** @param {string} name */
 const tooLarge = (name) => `${name} is too large: the files of a prompt have ${MOST.toLocaleString('en')} characters at most.`;
 
+/** The size of pictures as a model is told them, in bytes. @param {TextFile[]} files */
+const encoded = (files) => files.reduce((sum, { bytes = 0 }) => sum + Math.ceil(bytes / 3) * 4 + (bytes && 30), 0);
+
+/** The names of the folders among what was dropped. @param {DataTransfer | null} data */
+const foldersOf = (data) => [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry?.isDirectory).map((entry) => entry?.name);
+
 /** The files that will go with the prompt that is being written. */
 export class Files {
-  /** @param {{ changed: () => void, problem: (text: string) => void, blind: () => string }} page `blind`: the model, if it cannot see */
+  /** @param {{ changed: () => void, problem: (text: string) => void, blind: () => string, room: () => number }} page `blind`: the model, if it cannot see; `room`: for the pictures of a prompt, in bytes as a model is told them */
   constructor(page) {
     this.page = page;
     this.list = byId('files');
@@ -111,23 +120,27 @@ export class Files {
   /** @param {Event} event @param {DataTransfer | null} data */
   take(event, data) {
     event.preventDefault();
-    this.add(data?.files ?? null);
+    // The browser tells folders from files until the event is over.
+    const folders = foldersOf(data);
+    const files = [...(data?.files ?? [])].filter(({ name }) => !folders.includes(name));
+    this.add(files, folders.map((name) => `${name} is a folder: drop the files that are in it.`));
   }
 
-  /** Adds the files that can be sent, and gives the reason for the first other one. @param {FileList | null} given */
-  async add(given) {
-    let refused = '';
+  /** Adds the files that can be sent, and gives the reason for the first other one. @param {Iterable<File> | null} given @param {string[]} [refused] reasons for what is no file */
+  async add(given, refused = []) {
     for (const file of given ?? []) {
       try {
         const one = await read(file, this.page.blind());
         const all = [...this.files, one].reduce((sum, { text = '' }) => sum + text.length, 0);
         if (all > MOST) throw new Error(tooLarge(one.name));
+        if (encoded([...this.files, one]) > this.page.room()) throw new Error(`${one.name} is too much: the pictures of a prompt have ${Math.floor(this.page.room() / 4 * 3 / 1024 / 1024)} MB at most together.`);
         this.files = [...this.files, one];
       } catch (error) {
-        refused ||= error instanceof Error ? error.message : String(error);
+        refused.push(error instanceof Error ? error.message : String(error));
       }
     }
-    if (refused) this.page.problem(refused);
+    const [reason, ...more] = refused;
+    if (reason) this.page.problem(`${reason}${more.length ? ` ${more.length} more cannot be sent either.` : ''}`);
     this.set(this.files);
     this.page.changed();
   }

@@ -184,7 +184,7 @@ export class Outbox {
       this.refused(entry, error);
       return;
     }
-    this.change(entry.key, later ? { state: 'queued', why: error.message } : { state: 'failed', why: error.message, code: error.code });
+    this.change(entry.key, later ? { state: 'queued', why: error.message, code: error.code } : { state: 'failed', why: error.message, code: error.code });
     if (!later) return;
     const wait = Math.max(error.wait, LATER[Math.min(this.tries++, LATER.length - 1)]);
     this.timer = setTimeout(() => this.flush(), wait * (0.5 + Math.random() / 2));

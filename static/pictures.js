@@ -13,8 +13,8 @@ import { Refused, keptNames, Kept, newKey, sendPicture } from './store.js';
 const MOST = 10 * 1024 * 1024;
 /** How pictures begin that models see: PNG, JPEG, GIF and WebP. */
 const SEEN = /^(?:\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF[^]{4}WEBP)/;
-/** The same for others: AVIF, HEIC, TIFF and BMP. */
-const OTHER = /^(?:[^]{4}ftyp(?:avif|heic|heix|mif1)|II\*\0|MM\0\*|BM[^]{8}\0)/;
+/** The same for others: AVIF and HEIC with their sequences, JPEG XL, TIFF, BMP and icons. */
+const OTHER = /^(?:[^]{4}ftyp(?:avi[fs]|he[iv][cmsx]|mif1|msf1)|\xff\x0a|\0\0\0\x0cJXL |II\*\0|MM\0\*|BM[^]{8}\0|\0\0\x01\0[^]\0)/;
 /** Bytes that no prompt names are dropped after so long, in ms: another tab may just have taken them. */
 const OLD = 86_400_000;
 const STORE = 'bytes';
@@ -72,7 +72,7 @@ export async function take(name, file) {
   const blob = new Blob([await file.arrayBuffer()]);
   chosen.set(picture, blob);
   await within((store) => store.put({ blob, at: Date.now() }, picture));
-  return { name, picture, waiting: true };
+  return { name, picture, waiting: true, bytes: blob.size };
 }
 
 /** Gives the server the pictures that wait; the files with their names there. @param {TextFile[]} files @returns {Promise<TextFile[]>} */
@@ -103,9 +103,17 @@ export function small({ picture = '', waiting }, words) {
     return h('a', { class: 'picture', href: image.src, target: '_blank', rel: 'noopener' }, image);
   }
   bytesOf(picture).then((blob) => {
-    if (blob) image.src = URL.createObjectURL(blob);
+    if (!blob) return;
+    image.src = URL.createObjectURL(blob);
+    image.onload = () => URL.revokeObjectURL(image.src);
   });
   return h('span', { class: 'picture' }, image);
+}
+
+/** Somebody signs out: whoever comes next finds no picture. */
+export async function forget() {
+  chosen.clear();
+  await within((store) => store.clear());
 }
 
 /** Drops old bytes that no draft and no waiting prompt names. */

@@ -1,6 +1,6 @@
 // @ts-check
 /** A prompt on the page, its state on the way, and its other versions. */
-import { copy, h, iconButton } from './dom.js';
+import { copyBy, h, iconButton } from './dom.js';
 import { folded, split } from './files.js';
 import { composing, fit } from './grow.js';
 
@@ -29,6 +29,17 @@ export function bubble(text, files) {
 /** Refusals that another try cannot change. @type {Record<string, string>} */
 const FINAL = { prompt_too_long: '', pictures_not_supported: '', unsupported_picture: '', broken_picture: '', picture_lost: '', not_found: 'This conversation was deleted, or is not yours.' };
 
+/** Why a prompt waits, in words for people; for other reasons, the server's. @type {Record<string, string>} */
+const WAITS = {
+  conversation_busy: 'the answer before it comes first', unreachable: 'it is sent when the server is back', unauthenticated: 'it is sent when you are signed in',
+};
+
+/** @param {Entry} entry */
+function waits({ why, code }) {
+  if (!why) return '';
+  return navigator.onLine ? `: ${WAITS[code ?? ''] ?? why.replace(/\.$/, '')}.` : ': you are offline.';
+}
+
 export class PromptView {
   /** @param {string} id @param {any} content @param {import('./conversation.js').Conversation} conversation */
   constructor(id, content, conversation) {
@@ -49,7 +60,7 @@ export class PromptView {
     this.actions = h('div', { class: 'actions' },
       this.switcher,
       iconButton('edit', 'Edit and send again', () => this.edit(), { class: 'icon-button edit' }),
-      iconButton('copy', 'Copy prompt', () => copy(this.text)));
+      iconButton('copy', 'Copy prompt', (event) => copyBy(event, this.text)));
     this.foot = h('footer', null, this.actions);
     this.element = h('article', { class: 'message user', 'data-id': id }, h('h2', { class: 'sr-only' }, 'You'), this.bubble, this.state, this.foot);
   }
@@ -74,7 +85,7 @@ export class PromptView {
       const final = FINAL[entry.code ?? ''];
       this.state.replaceChildren(`Not sent: ${final || entry.why || ''} `, final === undefined ? again : '', ' ', drop);
     } else {
-      this.state.replaceChildren(entry.why && !navigator.onLine ? 'Queued: you are offline ' : 'Queued ', drop);
+      this.state.replaceChildren(`Queued${waits(entry)} `, drop);
     }
   }
 

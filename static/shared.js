@@ -11,6 +11,7 @@ import { Scroller } from './scroller.js';
 import { Refused, call, drafts } from './store.js';
 import { arrange } from './stretches.js';
 import { Stream } from './stream.js';
+import { titled } from './titles.js';
 
 /** A server that cannot be reached is asked again after so many ms. */
 const AGAIN = 3000;
@@ -75,7 +76,7 @@ function shown(message, place) {
 /** Shows the content of the link; returns whether there is an answer to follow. */
 async function load() {
   const shared = await call('GET', address);
-  title = shared.title || 'A shared conversation';
+  title = shared.title ? titled(shared.title) : 'A shared conversation';
   messages = shared.messages.map(shown);
   arrange(list, messages);
   byId('problem').replaceChildren();

@@ -133,6 +133,11 @@ export const drafts = {
   files: (conversation) => new Kept(`files.${conversation ?? 'new'}`, []),
 };
 
+/** Somebody signs out: whoever comes next finds no text that was begun. */
+export function forgetDrafts() {
+  for (const name of ['draft.', 'files.'].flatMap(keptNames)) new Kept(name, null).set(null);
+}
+
 /** Our name for the others of a conversation: the same in all tabs of this browser. */
 export function client() {
   const kept = new Kept('client', null);

@@ -1,5 +1,6 @@
 //! Why there is no private PostgreSQL, in words that say what to do.
 use std::io;
+use std::io::ErrorKind::{AlreadyExists, NotADirectory};
 use std::path::{Path, PathBuf};
 
 /// Why the private PostgreSQL could not be started.
@@ -15,8 +16,15 @@ pub enum EmbeddedError {
     )]
     NoBinaries,
     /// The directory that was asked for does not have them.
-    #[error("{} does not hold the programs `postgres` and `initdb`", .0.display())]
+    #[error(
+        "{} does not hold the programs `postgres` and `initdb`. They come with the package \
+         `postgresql` (Debian, Ubuntu, Homebrew) or `postgresql-server` (Fedora, RHEL), on Debian \
+         in /usr/lib/postgresql/VERSION/bin", .0.display()
+    )]
     NotBinaries(PathBuf),
+    /// A file stands where a directory is wanted.
+    #[error("{} is a file. Choose another --data-dir: the data needs a directory", .0.display())]
+    NotADirectory(PathBuf),
     /// The installed server is older than 14, or does not tell its version.
     #[error("the PostgreSQL in {} is version {found}; lastword needs 14 or later", dir.display())]
     Unsuitable {
@@ -143,6 +151,11 @@ pub(super) trait OnPath<T> {
 
 impl<T> OnPath<T> for io::Result<T> {
     fn on(self, what: &str, path: &Path) -> Result<T, EmbeddedError> {
-        self.map_err(|e| EmbeddedError::io(format!("{what} {}", path.display()), e))
+        self.map_err(|e| match path.ancestors().find(|above| above.is_file()) {
+            Some(file) if matches!(e.kind(), AlreadyExists | NotADirectory) => {
+                EmbeddedError::NotADirectory(file.to_owned())
+            }
+            _ => EmbeddedError::io(format!("{what} {}", path.display()), e),
+        })
     }
 }

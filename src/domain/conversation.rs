@@ -288,9 +288,11 @@ pub struct Turn {
 /// The most characters of a title that a prompt gives.
 const TITLE: usize = 80;
 
-/// A name for a conversation that begins with `text`: its beginning, cut at a word.
+/// A name for a conversation that begins with `text`: its beginning, cut at a word, or the name of
+/// the file that it is.
 #[must_use]
 pub fn title_of(text: &str) -> Option<String> {
+    let text = file_name(text).unwrap_or(text);
     let mut title = String::new();
     let mut length = 0;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty())
@@ -317,6 +319,12 @@ pub fn title_of(text: &str) -> Option<String> {
     (length > 0).then_some(title)
 }
 
+/// The name of the file that a text begins with, in the form that the page gives it.
+fn file_name(text: &str) -> Option<&str> {
+    let (name, _) = text.strip_prefix("<file name=\"")?.split_once("\">\n")?;
+    (!name.trim().is_empty() && !name.contains('\n')).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,6 +341,11 @@ mod tests {
         let exact = "a".repeat(39) + " " + &"b".repeat(40);
         assert_eq!(title(&exact), exact);
         assert!(title(&(exact + " c")).chars().count() <= 80);
+        assert_eq!(title("<file name=\"a plan.txt\">\none two\n</file>"), "a plan.txt");
+        let name = "n".repeat(96) + ".rs";
+        let long = title(&format!("<file name=\"{name}\">\nfn main() {{}}\n</file>"));
+        assert_eq!(long, "n".repeat(79) + "…");
+        assert_eq!(title("<file name=\"\">\nx\n</file>"), "<file name=\"\"> x </file>");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 use super::protocols::native::shares::UNLISTED;
-use super::{accept, public, welcome};
+use super::{accept, lean, public, welcome};
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
@@ -41,6 +41,10 @@ const SHELL_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'se
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// The type of the file that makes the page installable.
 const MANIFEST: &str = "application/manifest+json";
+/// The type of a drawing, which may hold code where it is opened by itself.
+const PICTURE: &str = "image/svg+xml";
+/// The type of a page.
+const PAGE_KIND: &str = "text/html; charset=utf-8";
 /// Elsewhere the browser asks each time, and gets a 304 while nothing has changed.
 const ASK: &str = "no-cache";
 
@@ -101,7 +105,12 @@ impl Asset {
 
     /// Whether a compressed form is worth it: fonts and pictures are compressed already.
     fn shrinks(&self) -> bool {
-        self.kind.starts_with("text/") || self.kind == "image/svg+xml" || self.kind == MANIFEST
+        self.kind.starts_with("text/") || self.kind == PICTURE || self.kind == MANIFEST
+    }
+
+    /// Whether a browser shows it as a document, which has a policy of its own.
+    fn is_document(&self) -> bool {
+        self.kind == PAGE_KIND || self.kind == PICTURE
     }
 }
 
@@ -125,7 +134,11 @@ pub(super) async fn index(request: HttpRequest) -> Result<HttpResponse, Problem>
 /// `/worker.js`: what opens the page without the server. From the root, as it speaks for the root.
 pub(super) async fn worker(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let asset = find("worker.js").ok_or_else(nothing_here)?;
-    Ok(send(&request, &asset, ASK))
+    let mut response = send(&request, &asset, ASK);
+    // A worker is bound by its own policy, as a document is.
+    let policy = HeaderValue::from_static(POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
 }
 
 /// `/shared/{token}`: a page of its own, which asks for nothing but what is shared.
@@ -195,7 +208,14 @@ fn find(path: &str) -> Option<Arc<Asset>> {
 
 fn read(path: &str) -> Option<Asset> {
     let kind = kind(path)?;
-    Some(Asset::new(Files::get(path)?.data.into_owned(), kind))
+    let body = Files::get(path)?.data.into_owned();
+    // The comments of a library name its licence.
+    let ours = path.ends_with(".js") || path.ends_with(".css");
+    if !ours || path.starts_with("vendor/") {
+        return Some(Asset::new(body, kind));
+    }
+    let body = lean::without_comments(&String::from_utf8_lossy(&body));
+    Some(Asset::new(body.into_bytes(), kind))
 }
 
 /// The type of a file that is for browsers; nothing else is served.
@@ -204,7 +224,7 @@ fn kind(path: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1 {
         "js" => Some("text/javascript; charset=utf-8"),
         "css" => Some("text/css; charset=utf-8"),
-        "svg" => Some("image/svg+xml"),
+        "svg" => Some(PICTURE),
         "png" => Some("image/png"),
         "woff2" => Some("font/woff2"),
         "webmanifest" => Some(MANIFEST),
@@ -240,7 +260,7 @@ fn page(name: &str, base: &str) -> Option<Arc<Asset>> {
             html.push('\n');
         }
     }
-    Some(Arc::new(Asset::new(html.into_bytes(), "text/html; charset=utf-8")))
+    Some(Arc::new(Asset::new(html.into_bytes(), PAGE_KIND)))
 }
 
 /// Digits of a tag: 64 bits tell files apart.
@@ -259,9 +279,9 @@ fn send(request: &HttpRequest, asset: &Asset, caching: &'static str) -> HttpResp
     let tag = format!("\"{}{}\"", asset.tag, if squeeze { "-gz" } else { "" });
     let known = request.headers().get_all(header::IF_NONE_MATCH);
     if known.filter_map(|v| v.to_str().ok()).any(|v| v.contains(&tag)) {
-        return guarded(HttpResponse::NotModified(), caching, &tag).finish();
+        return guarded(HttpResponse::NotModified(), asset, caching, &tag).finish();
     }
-    let mut response = guarded(HttpResponse::Ok(), caching, &tag);
+    let mut response = guarded(HttpResponse::Ok(), asset, caching, &tag);
     response.content_type(asset.kind);
     if squeeze {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));
@@ -270,20 +290,27 @@ fn send(request: &HttpRequest, asset: &Asset, caching: &'static str) -> HttpResp
     response.body(asset.body.clone())
 }
 
-/// The headers that every answer here has.
+/// The headers that guard an answer. A policy binds documents only; on the forty other files of
+/// the page it would be most of a head.
 fn guarded(
     mut response: HttpResponseBuilder,
+    asset: &Asset,
     caching: &'static str,
     tag: &str,
 ) -> HttpResponseBuilder {
     response
         .insert_header((header::CACHE_CONTROL, caching))
         .insert_header((header::ETAG, tag))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"));
+    if !asset.is_document() {
+        response.insert_header((header::VARY, "accept-encoding"));
+        return response;
+    }
+    response
         .insert_header((header::VARY, "accept, accept-encoding"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"));
+        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"));
     response
 }

@@ -1,5 +1,6 @@
 //! CORS for the listed origins, and for no other: what an unlisted page asks gets no header at all.
 use actix_cors::Cors;
+use actix_web::middleware::Condition;
 
 use super::auth::Origins;
 
@@ -24,10 +25,11 @@ const EXPOSED: [&str; 14] = [
     "stream-cursor",
 ];
 
-/// Wraps the routes.
-pub fn cors(origins: &Origins) -> Cors {
+/// Wraps the routes, where any origin is listed: its headers are as long as the rest of a head.
+pub fn cors(origins: &Origins) -> Condition<Cors> {
     let cors = origins.list().iter().fold(Cors::default(), |cors, o| cors.allowed_origin(o));
-    cors.allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
+    let cors = cors
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
         // The headers that were asked for, named again: SDKs have their own, and new ones.
         .allow_any_header()
         .expose_headers(EXPOSED)
@@ -35,5 +37,6 @@ pub fn cors(origins: &Origins) -> Cors {
         .allow_private_network_access()
         // A page on a sibling host sends our session along: SameSite counts sites, not origins.
         .supports_credentials()
-        .max_age(REMEMBERED)
+        .max_age(REMEMBERED);
+    Condition::new(!origins.list().is_empty(), cors)
 }

@@ -96,6 +96,17 @@ async fn what_cannot_start_says_why() {
     let (code, words) = refused(unknown).await;
     assert!(code == Some(2) && words.contains("--lease-s"), "{words}");
 
+    let file = other.path().join("notes.txt");
+    std::fs::write(&file, "words").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let (code, words) = refused(command(&path)).await;
+        assert!(code == Some(2) && words.contains("notes.txt is a file. Choose"), "{words}");
+    }
+    let mut elsewhere = command(other.path());
+    elsewhere.arg("--postgres-bin").arg(other.path());
+    let (code, words) = refused(elsewhere).await;
+    assert!(code == Some(2) && words.contains("package `postgresql`"), "{words}");
+
     let mut unreachable = command(other.path());
     unreachable.arg("--database-url=postgres://nobody:geheim@127.0.0.1:9/x");
     let (code, words) = refused(unreachable).await;

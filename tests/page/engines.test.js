@@ -1,13 +1,14 @@
-/** The page in the engines that are not Chromium's, each in a window: `PAGE_TESTS=engines node --test run.js`. */
+/** The page in three engines, each in a window: `PAGE_TESTS=engines node --test run.js`. */
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { found } from './axe.js';
+import { chromium } from './engines/chromium.js';
 import { display } from './engines/display.js';
 import { FIREFOX, firefox } from './engines/firefox.js';
 import { DRIVER, webkit } from './engines/webkit.js';
-import { PATIENCE, Server, words } from './harness.js';
+import { CHROMIUM, PATIENCE, Server, words } from './harness.js';
 
 const ENTER = '\uE007';
 const ESCAPE = '\uE00C';
@@ -31,6 +32,55 @@ const said = (page) => page.value(TEXT).then(words);
 async function ask(page, prompt) {
   await until(page, `document.getElementById('model')?.options.length > 0 && (document.getElementById('prompt').focus(), true)`);
   await page.type(prompt + ENTER);
+}
+
+/** Another answer, and the way back to the first. */
+async function branch(page) {
+  const last = `[...document.querySelectorAll('.message.assistant')].at(-1)`;
+  const press = (/** @type {string} */ label) => until(page, `(${last}.querySelector('[aria-label="${label}"]:not(:disabled)')?.click(), ${last}.querySelector('[aria-label="${label}"]') !== null)`);
+  const stopped = await page.value(`${last}.dataset.id`);
+  await press('Answer again');
+  await until(page, `${last}.dataset.id !== '${stopped}' && ${TEXT}.length > 30`);
+  await page.type(ESCAPE);
+  await until(page, `${last}.querySelector('.count')?.textContent === '2 / 2' && ${WHOLE}`);
+  await press('Previous version');
+  await until(page, `${last}.dataset.id === '${stopped}'`);
+}
+
+/** Files are taken and refused by their bytes. */
+async function files(page) {
+  const given = { 'plan.txt': [112, 108, 97, 110], 'IMG_1.jpg': [0, 0, 0, 24, ...[...'ftypheic'].map((c) => c.charCodeAt(0)), 0, 0, 0, 0], 'logo.png': [...'<svg onload=x()>'].map((c) => c.charCodeAt(0)) };
+  await page.value(`(() => {
+    const data = new DataTransfer();
+    for (const [name, bytes] of Object.entries(${JSON.stringify(given)})) data.items.add(new File([new Uint8Array(bytes)], name));
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+  })()`);
+  await until(page, `document.getElementById('problem').textContent.startsWith('IMG_1.jpg is a picture that cannot be sent')`);
+  assert.deepEqual(await until(page, `[...document.querySelectorAll('#files .file-name')].map((node) => node.textContent)`), ['plan.txt', 'logo.png']);
+  assert.equal(await page.value(`document.querySelectorAll('#files img').length`), 0, 'a drawing is no picture');
+  await until(page, `(document.querySelector('#files button')?.click(), document.querySelectorAll('#files li').length === 0)`);
+}
+
+/** As wide as a phone, and at night. @param {any} page @param {string} name */
+async function small(page, name) {
+  await page.size(390, 760);
+  // The list slides away.
+  await until(page, `innerWidth < 500 && getComputedStyle(document.querySelector('.sidebar')).visibility === 'hidden'`);
+  await page.value(`(document.documentElement.style.colorScheme = 'dark', 0)`);
+  const seen = await page.value(`(() => {
+    const dark = (node) => (getComputedStyle(node).backgroundColor.match(/[\\d.]+/g) ?? []).slice(0, 3).every((part) => part < 60);
+    const box = document.getElementById('composer').getBoundingClientRect();
+    return { dark: dark(document.documentElement) && dark(document.getElementById('composer')), select: getComputedStyle(document.getElementById('model')).appearance,
+      wide: document.documentElement.scrollWidth - innerWidth, room: innerHeight - box.bottom,
+      lines: [...document.querySelectorAll('.count')].map((node) => Math.round(node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight))) };
+  })()`);
+  assert.ok(seen.room >= 0 && seen.room < 30, JSON.stringify(seen));
+  assert.deepEqual({ ...seen, room: 0 }, { dark: true, select: 'none', wide: 0, room: 0, lines: [1] });
+  await page.value(`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))`);
+  if (process.env.PICTURES) writeFileSync(`${process.env.PICTURES}/${name}-phone.png`, await page.picture());
+  if (name !== 'WebKitGTK') assert.deepEqual(await found(page), []);
+  await page.value(`(document.documentElement.style.colorScheme = '', 0)`);
+  await page.size(1260, 790);
 }
 
 /** The actions of people, in one engine. @param {any} page @param {{ server: Server }} place @param {string} name */
@@ -81,8 +131,11 @@ async function everyday(page, place, name) {
   assert.equal(room, 24);
 
   if (process.env.PICTURES) writeFileSync(`${process.env.PICTURES}/${name}.png`, await page.picture());
-  // Its own engine finds what Chromium's does not.
-  if (name === 'Firefox') assert.deepEqual(await found(page), []);
+  // Each engine finds what the others do not.
+  if (name !== 'WebKitGTK') assert.deepEqual(await found(page), []);
+  await branch(page);
+  await files(page);
+  await small(page, name);
 
   const conversation = await page.value(`location.pathname.split('/')[2]`);
   await ask(page, '/demo tokens=200 tps=40 seed=5');
@@ -93,7 +146,7 @@ async function everyday(page, place, name) {
   assert.equal(await page.value(`document.querySelectorAll('dialog, .sidebar, #composer').length`), 0);
 }
 
-for (const [name, program, start] of /** @type {const} */ ([['Firefox', FIREFOX, firefox], ['WebKitGTK', DRIVER, webkit]])) {
+for (const [name, program, start] of /** @type {const} */ ([['Chromium', CHROMIUM, chromium], ['Firefox', FIREFOX, firefox], ['WebKitGTK', DRIVER, webkit]])) {
   test(`send, reload, kill, grow, stop and share in ${name}`, async () => {
     assert.ok(existsSync(program), `${program} is missing: scripts/setup engines installs it`);
     const screen = await display();

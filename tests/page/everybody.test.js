@@ -229,6 +229,8 @@ test('an answer of 20,000 tokens', async (t) => {
   // Opened again, most of it has never been laid out: its end and its beginning are where they should be all the same.
   await page.reload();
   await page.whole();
+  // It is shown in pieces: one that still came would move the end.
+  await page.waitForFunction((count) => document.querySelectorAll('.text .group > *').length >= count, blocks);
   const box = page.locator('#scroller');
   const place = () => box.evaluate((node) => [node.scrollTop, node.scrollHeight - node.clientHeight - node.scrollTop]);
   await page.waitForFunction(() => {

@@ -30,6 +30,8 @@ test('what waited for the page says nothing about the pace', async () => {
   await watch(page);
   await page.reload();
   const id = await page.whole();
+  // It may have ended while the page was loaded: then the facts are for one who looks.
+  await page.locator('.message.assistant').hover();
   await page.locator('.facts', { hasText: 'tok/s' }).waitFor();
   const lines = await page.evaluate(() => window.lines);
   const paces = lines.map(told).filter(({ pace }) => pace !== null);
@@ -44,7 +46,8 @@ test('what waited for the page says nothing about the pace', async () => {
 });
 
 test('a guess is called one, and is no more than what was counted', async () => {
-  const server = await Server.start({ env: { DATABASE_URL: undefined } });
+  // A lease that lasts: an answer that another owner takes over is counted anew.
+  const server = await Server.start({ env: { DATABASE_URL: undefined, LASTWORD_LEASE_S: '30' } });
   const page = await openPage(server);
   await page.ask('/demo tokens=2000 tps=40');
   await page.grown(200);
@@ -57,6 +60,12 @@ test('a guess is called one, and is no more than what was counted', async () => 
   assert.deepEqual([stopped.about, stopped.tokens], [true, counted]);
   assert.deepEqual(told(await page.locator('.note').innerText()).tokens, counted, 'the receipt says the same');
   assert.ok(!(await page.locator('.facts').innerText()).includes('Stopped'), 'said once');
+  // The same after a reload, for a reader who looks.
+  await page.reload();
+  await page.locator('.message.assistant').hover();
+  await page.locator('.facts', { hasText: 'first token' }).waitFor();
+  const again = told(await page.locator('.facts').innerText());
+  assert.deepEqual([again.about, again.tokens], [true, counted]);
   await page.done();
   await server.kill();
 });

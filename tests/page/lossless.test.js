@@ -60,8 +60,10 @@ for (const transport of ['auto', 'sse']) {
     await offline(true);
     await page.locator('#chip[data-phase="offline"]').waitFor();
     const held = await page.locator('.message.assistant .text').innerText();
+    // It is said for five seconds: one who waits from before cannot miss it.
+    const back = page.getByText(/resumed at \d+/).waitFor();
     await offline(false);
-    await page.getByText(/resumed at \d+/).waitFor();
+    await back;
     await page.grown(held.length + 1);
     await page.keyboard.press('Escape');
     await same(page, server, 0, 'cancelled');
@@ -78,8 +80,9 @@ for (const transport of ['auto', 'sse']) {
     await server.kill();
     await page.locator('#chip[data-phase="waiting"]').waitFor();
     assert.match(await page.locator('#chip').innerText(), /reconnecting/);
+    const back = page.getByText(/resumed at \d+/).waitFor();
     server = await Server.start({ port: server.port });
-    await page.getByText(/resumed at \d+/).waitFor();
+    await back;
     await same(page, server);
     assert.deepEqual(await page.evaluate(() => window.shrunk), []);
     await page.done();

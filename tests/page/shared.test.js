@@ -52,7 +52,7 @@ test('a stranger sees what is shared, and is asked for nothing', async () => {
   assert.equal(await guest.locator('dialog').count(), 0, 'no dialogue');
   for (const part of ['.sidebar', '#composer', '#inspect', '#conversations']) assert.equal(await guest.locator(part).filter({ visible: true }).count(), 0, part);
   assert.ok(!(await guest.locator('body').innerText()).includes('signed out'));
-  assert.match(await guest.title(), /lastword/);
+  assert.equal(await guest.title(), 'Demo: 400 tokens, Markdown · lastword');
   assert.match(await guest.locator('#about').innerText(), /with demo\. You can read it/);
   // Longer than the window: it begins at its beginning.
   const box = guest.locator('#scroller');

@@ -58,8 +58,10 @@ test('a reload while the server is dead: the shell opens, a prompt waits, the an
   await page.getByText(/Queued|Waiting/).first().waitFor();
   await page.reload();
   await page.locator('.message.user').waitFor();
+  // It is said for five seconds: one who waits from before cannot miss it.
+  const back = page.locator('#chip-text', { hasText: 'back online' }).waitFor();
   server = await Server.start({ env, port: server.port, dir: server.dir });
-  await page.locator('#chip-text', { hasText: 'back online' }).waitFor();
+  await back;
   await page.whole();
   await page.locator('#model option').first().waitFor({ state: 'attached' });
   const { data } = await server.get('/v1/conversations');

@@ -1,4 +1,4 @@
-/** A model of the kind that everybody serves: the chat completions of OpenAI, word by word. It cannot go on from a text. */
+/** A model of the kind that everybody serves: the chat completions of OpenAI, word by word. */
 import { createServer } from 'node:http';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,8 +7,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 export class Upstream {
   static async start() {
     const upstream = new Upstream();
-    /** The prompts that it got, one for each request. */
+    /** The last messages that it got, one for each request, and all of them. */
     upstream.asked = [];
+    upstream.told = [];
     /** Requests that are refused for good, from now on. */
     upstream.refuses = 0;
     upstream.server = createServer((request, response) => upstream.answer(request, response).catch(() => response.destroy()));
@@ -16,11 +17,11 @@ export class Upstream {
     return upstream;
   }
 
-  /** A configuration that offers it as `script`. @param {string} folder @returns {Record<string, string>} for a server */
-  env(folder) {
+  /** A configuration that offers it as `script`. @param {string} folder @param {string} [continuation] whether it goes on from a text @returns {Record<string, string>} for a server */
+  env(folder, continuation = 'none') {
     const path = join(folder, 'lastword.toml');
     const { port } = this.server.address();
-    writeFileSync(path, `default_model = "script"\n[[models]]\nname = "script"\nprovider = "openai"\nbase_url = "http://127.0.0.1:${port}/v1"\ncontinuation = "none"\non_loss = "restart"\n`);
+    writeFileSync(path, `default_model = "script"\n[[models]]\nname = "script"\nprovider = "openai"\nbase_url = "http://127.0.0.1:${port}/v1"\ncontinuation = "${continuation}"\non_loss = "restart"\n`);
     return { LASTWORD_CONFIG: path };
   }
 
@@ -29,6 +30,7 @@ export class Upstream {
     for await (const piece of request) body += piece;
     const { messages } = JSON.parse(body);
     this.asked.push(messages.at(-1).content);
+    this.told.push(messages);
     if (this.refuses > 0) {
       this.refuses -= 1;
       response.writeHead(400, { 'content-type': 'application/json' });

@@ -275,11 +275,13 @@ fn service() -> Vec<Named> {
         [("type", json!({ "const": "error" })), ("error", refusal), ("request_id", string())],
         [],
     );
+    let bytes = json!({ "type": "integer", "minimum": 0 });
+    let limits_of_prompts = object([("prompt_bytes", bytes.clone()), ("media_bytes", bytes)], []);
     let models = object(
         [
             ("object", json!({ "const": "list" })),
             ("data", list(reference("Model"))),
-            ("limits", object([("prompt_bytes", json!({ "type": "integer", "minimum": 1 }))], [])),
+            ("limits", limits_of_prompts),
         ],
         [],
     );

@@ -50,6 +50,7 @@ export async function firefox(display) {
     },
     /** A picture of the window, as PNG. @returns {Promise<Buffer>} */
     picture: async () => Buffer.from((await call('browsingContext.captureScreenshot', { context })).data, 'base64'),
+    size: (/** @type {number} */ width, /** @type {number} */ height) => call('browsingContext.setViewport', { context, viewport: { width, height } }),
     /** Types, as fingers do. @param {string} text one character for each key */
     type: (text) => call('input.performActions', { context, actions: [{ type: 'key', id: 'keys', actions: [...text].flatMap((value) => [{ type: 'keyDown', value }, { type: 'keyUp', value }]) }] }),
     end: async () => {

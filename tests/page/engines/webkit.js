@@ -51,6 +51,7 @@ export async function webkit(display) {
       return text === null ? undefined : JSON.parse(text);
     },
     picture: async () => Buffer.from(await send('GET', `/session/${sessionId}/screenshot`), 'base64'),
+    size: (/** @type {number} */ width, /** @type {number} */ height) => call('/window/rect', { width, height }),
     type: (/** @type {string} */ text) => call('/actions', { actions: [{ type: 'key', id: 'keys', actions: [...text].flatMap((value) => [{ type: 'keyDown', value }, { type: 'keyUp', value }]) }] }),
     end: async () => {
       await send('DELETE', `/session/${sessionId}`).catch(() => {});

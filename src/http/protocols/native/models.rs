@@ -14,7 +14,8 @@ pub(super) async fn list(engine: EngineData, request: HttpRequest) -> HttpRespon
     let models = engine.models();
     let data: Vec<Value> = models.iter().map(|model| one(model, models.default_name())).collect();
     // Ours: a client can refuse a prompt that is too long before it opens anything for it.
-    let limits = json!({ "prompt_bytes": engine.limits().prompt_bytes });
+    let limits = engine.limits();
+    let limits = json!({ "prompt_bytes": limits.prompt_bytes, "media_bytes": limits.media_bytes });
     HttpResponse::Ok().json(json!({ "object": "list", "data": data, "limits": limits }))
 }
 
