@@ -20,7 +20,7 @@ def errors_have_their_class():
         lambda: client.responses.create(model="demo", input="x", conversation="c"),
     )
     assert error.param == "conversation", error
-    error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, temperature=9))
+    error = raises(openai.BadRequestError, lambda: chat(model="demo", messages=ask, temperature="hot"))
     assert error.param == "temperature", error
     stranger = OpenAI(base_url=BASE, api_key="lw_" + "0" * 43, max_retries=0)
     error = raises(openai.AuthenticationError, lambda: stranger.responses.retrieve("resp_1"))
