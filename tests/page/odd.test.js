@@ -150,6 +150,7 @@ test('two tabs with one draft: what one sends, the other still has until it is t
 
 test('an answer about a picture goes on, and the model sees the picture again', async () => {
   const { upstream, server, end } = await seeing();
+  upstream.stalls = 1;
   const page = await openPage(server);
   await page.setInputFiles('#file', { name: 'a.gif', mimeType: 'image/gif', buffer: GIF });
   await page.locator('#files .picture').waitFor();

@@ -12,6 +12,8 @@ export class Upstream {
     upstream.told = [];
     /** Requests that are refused for good, from now on. */
     upstream.refuses = 0;
+    /** So many requests are answered to the middle, until their reader hangs up. */
+    upstream.stalls = 0;
     upstream.server = createServer((request, response) => upstream.answer(request, response).catch(() => response.destroy()));
     await new Promise((resolve) => upstream.server.listen(0, '127.0.0.1', resolve));
     return upstream;
@@ -41,6 +43,7 @@ export class Upstream {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     for (let i = 0; i < 60 && !response.destroyed; i += 1) {
       say({ role: 'assistant', content: `try${number}word${i} ` });
+      if (i === 20 && number <= this.stalls) await new Promise((resolve) => response.on('close', resolve));
       await pause(30);
     }
     say({}, 'stop');
