@@ -306,7 +306,7 @@ pub struct UpstreamRefusal {
     /// The field that it is about, such as `tools[0].function.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param: Option<Box<str>>,
-    /// What it said of its limits in headers.
+    /// Its headers about rate limits.
     #[serde(default, skip_serializing_if = "RateLimits::is_empty")]
     pub rate_limits: RateLimits,
 }

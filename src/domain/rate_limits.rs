@@ -1,4 +1,4 @@
-//! What a model's server says of its rate limits: headers that clients slow down by.
+//! The headers by which a model's server tells its rate limits. Clients slow down by them.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -184,7 +184,7 @@ impl Frames {
 #[derive(Debug, Default)]
 pub(super) struct EventReplay {
     transcript: Transcript,
-    /// What the model's server said last of its limits.
+    /// The rate limits that the model's server told last.
     rate_limits: RateLimits,
 }
 
@@ -204,7 +204,7 @@ impl EventReplay {
         &self.transcript.answer
     }
 
-    /// What the model's server said of its limits.
+    /// The rate limits that the model's server told last.
     pub(super) fn rate_limits(&self) -> &RateLimits {
         &self.rate_limits
     }

@@ -162,7 +162,7 @@ impl<D: Dialect> Reader<D> {
         self.replay.done()
     }
 
-    /// What the model's server said of its limits, for the head of the answer.
+    /// The rate limits that the model's server told, for the head of the answer.
     pub(super) fn rate_limits(&self) -> Vec<(HeaderName, String)> {
         let named = |(name, value): (&str, &str)| {
             Some((HeaderName::try_from(name).ok()?, value.to_owned()))

@@ -32,8 +32,8 @@ pub(super) struct StoredRequest {
     pub(super) packed: Option<Packed>,
 }
 
-/// The fields of a long request that are looked for and listed. Without a prompt it is unreadable to
-/// an earlier version, and not another request.
+/// The fields of a long request that are looked for and listed. Without a prompt it is unreadable
+/// to an earlier version, and not another request.
 #[derive(Serialize)]
 struct Head<'a> {
     model: &'a str,

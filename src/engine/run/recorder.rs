@@ -257,7 +257,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::ending::ended;
-    use super::lane::PERIOD_OF_FEW;
+    use super::lane::PERIOD;
     use super::*;
     use crate::domain::event::Status;
     use crate::domain::id::Tenant;
@@ -304,10 +304,7 @@ mod tests {
         say(&mut first);
         first.flush().await;
         let paced = begun.elapsed();
-        assert!(
-            (PERIOD_OF_FEW..2 * PERIOD_OF_FEW).contains(&paced),
-            "only the first word hurries: {paced:?}"
-        );
+        assert!((PERIOD..2 * PERIOD).contains(&paced), "only the first word hurries: {paced:?}");
         say(&mut first);
         let mut second = writer(&recorder, 2);
         say(&mut second);
@@ -317,7 +314,7 @@ mod tests {
         say(&mut second);
         first.flush().await;
         let again = begun.elapsed() - paced;
-        assert!((PERIOD_OF_FEW..2 * PERIOD_OF_FEW).contains(&again), "{again:?}");
+        assert!((PERIOD..2 * PERIOD).contains(&again), "{again:?}");
         let paced = begun.elapsed();
         say(&mut second);
         let outcome =

@@ -121,7 +121,7 @@ fn not_ours(request: &HttpRequest) -> Option<Problem> {
 
 /// A socket that speaks another protocol than ours.
 trait Socket: 'static {
-    /// What goes on next: a frame of the client, a task that is done, or a part of an answer.
+    /// Waits for a frame of the client, a task that is done, or a part of an answer, and takes it.
     async fn step(&mut self);
 
     /// Writes the next part of an answer, if one is there already.

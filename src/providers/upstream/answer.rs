@@ -94,7 +94,7 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
     start.is_some_and(|s| s.eq_ignore_ascii_case(WANTED.as_bytes()))
 }
 
-/// What these headers say of limits.
+/// The rate limits in these headers.
 pub(crate) fn rate_limits(headers: &http::HeaderMap) -> RateLimits {
     RateLimits::of(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }

@@ -53,7 +53,7 @@ pub(crate) struct DeltaStream<F> {
     over: bool,
     fold: F,
     probe: Arc<Probe>,
-    /// What the head of the answer says; it comes first.
+    /// The notice made from the answer's head; it comes first.
     head: Option<Delta>,
     loss: Option<ProviderError>,
     /// Runs from the finish on.

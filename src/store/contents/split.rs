@@ -1,4 +1,5 @@
-//! A long JSON text is cut into contents: long strings, runs of elements, and what is made of these.
+//! A long JSON text is cut into contents: long strings, runs of elements, and what is made of
+//! these.
 //!
 //! The cuts depend on the text in front of them only, up to the bracket that opens their list. A
 //! list that grows at its end keeps its contents, all but the last.

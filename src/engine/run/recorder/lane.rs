@@ -23,12 +23,7 @@ const BATCH: usize = 2048;
 /// figures are the CPU of the server and of Postgres together, then the median time until an event
 /// is read. Never waiting: 24.6 and 36.5 µs, 3.0 and 1.9 ms. With 1 ms: 21.6 and 29.0 µs, 4.4 and
 /// 2.7 ms. With 2 ms: 20.8 and 25.7 µs, 5.2 and 3.3 ms.
-const PERIOD: Duration = Duration::from_millis(2);
-/// The same after a commit of few submissions: there a commit is most of what an event costs. The
-/// median time until an event is read may grow by a third at most; with 3.5 ms it did.
-pub(super) const PERIOD_OF_FEW: Duration = Duration::from_millis(3);
-/// Fewer submissions than these are few.
-const FEW: usize = 32;
+pub(super) const PERIOD: Duration = Duration::from_millis(2);
 /// Pauses between attempts to reach the database.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),
@@ -101,7 +96,7 @@ impl Lane {
             {
                 waiting.push(more);
             }
-            next = begun + if waiting.len() < FEW { PERIOD_OF_FEW } else { PERIOD };
+            next = begun + PERIOD;
             if taken == 0 || self.commit(std::mem::take(&mut waiting)).await.is_err() {
                 return;
             }

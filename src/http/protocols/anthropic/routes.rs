@@ -171,7 +171,7 @@ fn body_of(row: &Generation, reader: Reader<Messages>, told: &Told) -> HttpRespo
     sse::streaming(row.id, reader.into_body(), headers)
 }
 
-/// What of the request the model is not told, and the limits of the model's server.
+/// The names of fields that the model is not told, and the limits of its server.
 fn headers(reader: &Reader<Messages>, told: &Told) -> Vec<(HeaderName, String)> {
     let left_out = told.header().map(|names| (LEFT_OUT, names));
     left_out.into_iter().chain(reader.rate_limits()).collect()
