@@ -6,6 +6,7 @@ mod retries;
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -74,6 +75,9 @@ impl Misbehaving {
     }
 }
 
+/// The longest time between two lines of a client: some load hundreds of modules first.
+const STEP: Duration = PATIENCE.saturating_mul(3);
+
 /// Runs a client's script to its end; each command that it prints is done to the pair.
 async fn run(pair: &mut Pair, mut command: Command) {
     command.env("BASE", pair.base()).env("KILLS", "1").env("MODELS", "1");
@@ -81,8 +85,7 @@ async fn run(pair: &mut Pair, mut command: Command) {
     let mut child = command.kill_on_drop(true).spawn().unwrap();
     let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.expect("it goes on").unwrap()
-    {
+    while let Some(line) = timeout(STEP, lines.next_line()).await.expect("it goes on").unwrap() {
         match line.split_once(' ') {
             Some(("kill", id)) => pair.kill_owner(id).await,
             _ if line == "heal" => pair.heal().await,
