@@ -19,7 +19,7 @@ impl Events for PgLog {
     }
 
     // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
-    // that holds the first.
+    // that holds the first. The journal is not looked at for a page that is in segments.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
         answered(async {
             let found = sqlx::query(
@@ -31,7 +31,9 @@ impl Events for PgLog {
                    union all \
                    select u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
                    from waiting j, unpacked(j.ids, j.lines) u \
-                   where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4) \
+                   where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4 \
+                     and coalesce((select b.last from segments b where b.generation_id = $1 \
+                       and b.seq <= $3 + $4 order by b.seq desc limit 1), 0) < $3 + $4) \
                  select seq, epoch, lines, (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
                  from page \
                  where exists (select from generations where id = $1 and tenant = $2) order by seq",

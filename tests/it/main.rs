@@ -65,6 +65,7 @@ mod fence;
 mod first_run;
 #[cfg(test)]
 mod fleet;
+mod flushes;
 #[cfg(test)]
 mod hand_over;
 #[cfg(test)]
