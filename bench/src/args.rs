@@ -23,6 +23,8 @@ const USAGE: &str = "usage: bench SCENARIO [options]
   short               short answers, so many of which begin each second
   builds              this build next to another one (--before FILE), in turn: 1 to 100 generations, 100 and
                       1,000 streams through the gateway, the time to first token; is not in all
+  storm               all readers of running answers come back within a second, each 1,000 events behind;
+                      beside the build of --before, where it is given; is not in all
   smoke               each way of an event once, for a minute: whether everything comes, and no times
   growth              a small load on a log of many events, next to an empty one
   curves              latency and CPU over generations and over readers
@@ -39,7 +41,7 @@ options
   --rounds N          rounds of each kind in turn, whose median counts (5; of durable and gateway 1; of
                       fleet 3)
   --binary FILE       the server (lastword, beside this program)
-  --before FILE       another build of the server, to be put beside it (agent, builds)
+  --before FILE       another build of the server, to be put beside it (agent, builds, storm)
   --dir DIR           where its data goes; a real disk, not a tmpfs (the temporary directory)
   --database-url URL  use this PostgreSQL instead of a private one";
 
@@ -78,6 +80,8 @@ pub(crate) enum Scenario {
     Growth,
     /// Beside another build of the server; only by name.
     Builds,
+    /// Readers of many answers that come back within a second; only by name.
+    Storm,
     /// Whether everything comes, for CI; only by name.
     Smoke,
     /// Beside a log that keeps nothing, and a process that only sends.
@@ -101,7 +105,7 @@ impl Scenario {
     }
 
     /// Its name, and the parts that matter: generations, readers, tokens per second, seconds.
-    const ALL: [(&'static str, Self, [u64; 4]); 23] = [
+    const ALL: [(&'static str, Self, [u64; 4]); 24] = [
         ("all", Self::All, [1000, 1, 50, 10]),
         ("durable", Self::Durable, [1000, 1, 50, 10]),
         ("gateway", Self::Gateway, [1000, 1, 50, 10]),
@@ -121,6 +125,7 @@ impl Scenario {
         ("growth", Self::Growth, [200, 1, 50, 6]),
         ("price", Self::Price, [1000, 1, 50, 6]),
         ("builds", Self::Builds, [1000, 1, 50, 6]),
+        ("storm", Self::Storm, [500, 10, 40, 6]),
         ("smoke", Self::Smoke, [20, 10, 50, 4]),
         ("fleet", Self::Fleet, [50, 1, 20, 6]),
         ("wakeup", Self::Wakeup, [1000, 1, 50, 10]),

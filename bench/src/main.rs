@@ -33,6 +33,7 @@ mod socket;
 mod sockets;
 mod sse;
 mod startup;
+mod storm;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -125,6 +126,7 @@ async fn figures(args: &Args) -> Result<Vec<figure::Figure>, Failure> {
         Scenario::Fleet => fleet::run(args).await,
         Scenario::Growth => growth::run(args).await,
         Scenario::Price => price::run(args).await,
+        Scenario::Storm => storm::run(args).await,
         Scenario::Builds => builds::run(args).await,
         Scenario::Durable | Scenario::Gateway | Scenario::Sockets | Scenario::Multiplex => {
             rounds::figures(args).await

@@ -121,8 +121,18 @@ async fn at_once(
     Ok(Figure::new(name, begun.elapsed().as_secs_f64(), "s").at_most(0.5))
 }
 
-/// Reads until so many events are there; their number.
+/// Reads until so many events are there.
 pub(crate) async fn read_events(
+    stream: TcpStream,
+    request: &[u8],
+    count: u64,
+) -> Result<(), Failure> {
+    let seen = count_events(stream, request, count).await?;
+    if seen >= count { Ok(()) } else { Err(format!("{seen} of {count} events came")) }
+}
+
+/// Reads until so many events are there, or the body ends; their number.
+pub(crate) async fn count_events(
     stream: TcpStream,
     request: &[u8],
     count: u64,
@@ -136,7 +146,7 @@ pub(crate) async fn read_events(
         seen += lines.filter(|line| line.starts_with(b"id: ")).count() as u64;
         body.drain(..whole);
     }
-    if seen >= count { Ok(seen) } else { Err(format!("{seen} of {count} events came")) }
+    Ok(seen)
 }
 
 /// All of a long answer, several at a time: the time, and the server's memory.

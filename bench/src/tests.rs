@@ -30,7 +30,7 @@ fn what_is_asked_for_by_name_runs_once_unless_rounds_are_asked_for() {
     assert!(args.medians && args.rounds == 3);
     let args = parse("growth --events 1000").unwrap();
     assert_eq!((args.events, args.generations, args.rounds), (1000, 200, 5));
-    for name in ["price", "websocket", "growth", "fleet", "builds", "smoke"] {
+    for name in ["price", "websocket", "growth", "fleet", "builds", "storm", "smoke"] {
         assert!(parse(name).is_ok() && parse("").unwrap_err().contains(name), "{name}");
     }
 }

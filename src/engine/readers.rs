@@ -2,6 +2,7 @@
 pub(super) mod closing;
 pub(super) mod following;
 pub(super) mod open;
+pub(super) mod pages;
 pub(super) mod poll_gate;
 pub(super) mod request_reads;
 pub(super) mod session;
@@ -11,6 +12,7 @@ pub(super) mod view;
 use std::sync::atomic::AtomicBool;
 
 use closing::Closing;
+use pages::Pages;
 use request_reads::Ends;
 
 /// State that all readers of this process share.
@@ -21,6 +23,8 @@ pub(super) struct Readers {
     pub(super) closing: Closing,
     /// Ends of readers on their way to the log.
     pub(super) request_reads: request_reads::Queue,
+    /// Pages that readers wait for.
+    pages: Pages,
 }
 
 impl Readers {
@@ -28,6 +32,7 @@ impl Readers {
     pub(super) fn new() -> (Self, Ends) {
         let (request_reads, ends) = request_reads::queue();
         let draining = AtomicBool::new(false);
-        (Self { draining, closing: Closing::default(), request_reads }, ends)
+        let (closing, pages) = (Closing::default(), Pages::default());
+        (Self { draining, closing, request_reads, pages }, ends)
     }
 }

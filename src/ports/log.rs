@@ -36,7 +36,7 @@ pub struct Log {
 }
 
 /// A generation of a tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The owner.
     pub tenant: Tenant,
@@ -54,7 +54,7 @@ pub struct Doubled {
 }
 
 /// Why the log could not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
     /// Somebody else wrote at that place: nothing of this call was written.
     #[error("the log has another entry at that seq")]

@@ -64,7 +64,7 @@ impl Engine {
 fn grown(tail: &Tail, after: Seq, room: usize) -> Signal {
     let entries = match tail.after(after) {
         Behind::Entries(entries) => Carried::all(&entries, room),
-        Behind::Nothing | Behind::Log => Vec::new(),
+        Behind::Nothing | Behind::Log(_) => Vec::new(),
     };
     Signal::Grown { generation: tail.id, entries }
 }

@@ -5,7 +5,6 @@ use crate::domain::event::{Event, SnapshotReason, Status};
 use crate::domain::generation::Generation;
 use crate::domain::id::{Epoch, Seq};
 use crate::domain::transcript::Answer;
-use crate::engine::run::live::Behind;
 use crate::engine::{Engine, EngineError};
 use crate::ports::{Address, LogError};
 
@@ -28,7 +27,6 @@ impl Engine {
     pub async fn open(&self, at: &Address, cursor: Seq) -> Result<Opened, EngineError> {
         if let Some(tail) = self.inner.runs.live.find(&at.tenant, at.id)
             && cursor <= tail.head()
-            && !matches!(tail.after(cursor), Behind::Log)
             && !tail.ended()
         {
             return Ok(self.follow(at, cursor, Vec::new()));

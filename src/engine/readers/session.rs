@@ -10,10 +10,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::following::Following;
 use super::open::{Preface, Read};
+use super::pages::Page;
 use super::poll_gate::Alarm;
 use crate::domain::entry::{Entry, Kind};
+use crate::domain::id::Seq;
 use crate::engine::run::live::Behind;
-use crate::engine::{Engine, EngineError, PAGE};
+use crate::engine::{Engine, EngineError};
 use crate::metrics::{Counted, Transport};
 use crate::ports::{Address, LogError};
 
@@ -64,7 +66,7 @@ enum State {
     First(Vec<Entry>),
     Following,
     /// A page of the log is on its way.
-    Reading(Aside<Result<Vec<Entry>, LogError>>),
+    Reading(Aside<Result<Page, LogError>>),
     /// The log is left alone for a while; true at a shutdown.
     Pausing(Pin<Box<dyn Future<Output = bool> + Send>>),
     Over,
@@ -204,7 +206,9 @@ impl Session {
         if self.following.is_none() {
             self.following = self.engine.tail_of(&self.at);
         }
-        let Some(following) = &mut self.following else { return Poll::Ready(self.catch_up()) };
+        let Some(following) = &mut self.following else {
+            return Poll::Ready(self.catch_up(None));
+        };
         let tail = &following.reading.tail;
         if tail.is_detached() {
             // The log that comes next may have been restored to an older state, and its events
@@ -219,7 +223,7 @@ impl Session {
                 }
                 Poll::Ready(self.take(entries, now))
             }
-            Behind::Log => Poll::Ready(self.catch_up()),
+            Behind::Log(until) => Poll::Ready(self.catch_up(Some(until))),
             // It wakes its readers for a stop and a loss too.
             Behind::Nothing if following.poll_changed(cx).is_ready() => Poll::Ready(Step::Again),
             Behind::Nothing => {
@@ -255,21 +259,19 @@ impl Session {
         Step::Again
     }
 
-    fn catch_up(&mut self) -> Step {
-        let (engine, at, cursor) = (self.engine.clone(), self.at.clone(), self.read.cursor);
-        let page = async move { engine.inner.log.events.read(&at, cursor, PAGE).await };
+    fn catch_up(&mut self, until: Option<Seq>) -> Step {
+        let page = self.engine.clone().page(self.at.clone(), self.read.cursor, until);
         self.state = State::Reading(self.engine.aside(page));
         Step::Again
     }
 
-    fn caught_up(&mut self, page: Result<Vec<Entry>, LogError>) -> Step {
+    fn caught_up(&mut self, page: Result<Page, LogError>) -> Step {
         match page {
             // The tail has moved on, and the log does not have what it left behind: it was erased,
             // or went back in time. The cursor is looked at anew.
-            Ok(entries) if entries.is_empty() && self.following.is_some() => self.pause(),
-            Ok(entries) => {
+            Ok(page) if page.entries.is_empty() && self.following.is_some() => self.pause(),
+            Ok(Page { entries, at_end }) => {
                 self.outage = None;
-                let at_end = entries.len() < PAGE as usize;
                 let step = match entries.is_empty() {
                     true => Step::Again,
                     false => self.take(entries, Instant::now()),

@@ -340,7 +340,7 @@ mod tests {
         match behind {
             Behind::Entries(entries) => Some(entries.iter().map(|e| e.seq.0).collect()),
             Behind::Nothing => Some(vec![]),
-            Behind::Log => None,
+            Behind::Log(_) => None,
         }
     }
 
@@ -355,6 +355,8 @@ mod tests {
         assert_eq!(seqs(tail.after(Seq(3))), None);
         tail.publish(entries(8..=7 + KEPT as u64));
         assert_eq!(seqs(tail.after(Seq(6))), None, "the window has moved on");
+        let middle = Seq(7 + KEPT as u64 / 2);
+        assert!(matches!(tail.after(Seq(6)), Behind::Log(until) if until == middle));
         assert_eq!(seqs(tail.after(Seq(7))).map(|s| s.len()), Some(KEPT));
     }
 

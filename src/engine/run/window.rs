@@ -22,8 +22,9 @@ pub enum Behind {
     Entries(Vec<Entry>),
     /// The reader has all there is.
     Nothing,
-    /// The window has moved on: read the log.
-    Log,
+    /// The window has moved on: read the log, up to this seq. It is in the middle of the window, which
+    /// moves on meanwhile; what is newer is rarely in order in the log yet.
+    Log(Seq),
 }
 
 /// A window on the log.
@@ -80,7 +81,8 @@ impl Window {
     /// The entries behind `cursor`.
     pub(in crate::engine) fn after(&self, cursor: Seq) -> Behind {
         if cursor < self.before {
-            return Behind::Log;
+            let half = self.entries.len().div_ceil(2) as u64;
+            return Behind::Log(Seq(self.before.0 + half));
         }
         let known = usize::try_from(cursor.0 - self.before.0).unwrap_or(usize::MAX);
         if known >= self.entries.len() {
