@@ -2,6 +2,7 @@
 mod body;
 mod call_ids;
 mod extras;
+mod hints;
 mod map;
 mod schema;
 mod source;
@@ -25,7 +26,8 @@ use super::upstream::probe::Probe;
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
-use body::{Body, Hint, Wanted};
+use body::{Body, Wanted};
+use hints::Hint;
 use map::MessagesMap;
 
 /// The path that is added to the base URL.
@@ -97,6 +99,7 @@ impl Anthropic {
             let hint = refusal.and_then(|refused| body.refused(&refused.message));
             let Some(hint) = hint else {
                 if asked.is_ok() {
+                    left.retain(|hint: &Hint| hint.is_of_model());
                     self.refused.lock().append(&mut left);
                 }
                 return asked;

@@ -135,6 +135,9 @@ pub(crate) fn messages_tools(tools: &[Tool]) -> Vec<Value> {
         if let Some(description) = &tool.description {
             value["description"] = description.as_str().into();
         }
+        if tool.strict == Some(true) {
+            value["strict"] = true.into();
+        }
         value
     };
     tools.iter().map(tool).collect()

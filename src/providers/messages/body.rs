@@ -41,7 +41,7 @@ pub(crate) struct Body {
     /// The beginning of the answer that goes up with it.
     pub(crate) begun: String,
     /// Whether it is the client's own.
-    is_own: bool,
+    pub(super) is_own: bool,
 }
 
 impl Body {
@@ -83,84 +83,6 @@ impl Body {
             self.object.set(LIMIT, &(limit + tokens));
         }
     }
-
-    /// The hint that a refusal is about.
-    pub(crate) fn refused(&self, refusal: &str) -> Option<Hint> {
-        let is_about = |hint: &&Hint| hint.is_named(refusal) && self.has(**hint);
-        HINTS.iter().find(is_about).copied()
-    }
-
-    /// Leaves a hint out, and notes its name.
-    pub(crate) fn leave_out(&mut self, hint: Hint) {
-        if !self.has(hint) {
-            return;
-        }
-        match hint {
-            Hint::Effort => {
-                let mut config: Object = self.object.read(CONFIG).unwrap_or_default();
-                config.remove("effort");
-                if config.names().next().is_some() {
-                    self.object.set(CONFIG, &config);
-                } else {
-                    self.object.remove(CONFIG);
-                }
-            }
-            Hint::Temperature | Hint::TopP | Hint::Thinking => {
-                self.object.remove(hint.field());
-            }
-        }
-        self.left_out.push(hint.told().into());
-    }
-
-    fn has(&self, hint: Hint) -> bool {
-        match hint {
-            Hint::Effort => {
-                let config: Object = self.object.read(CONFIG).unwrap_or_default();
-                config.has("effort")
-            }
-            // A client of the same protocol is told of its own fields by the API.
-            Hint::Temperature | Hint::TopP | Hint::Thinking => {
-                !self.is_own && self.object.has(hint.field())
-            }
-        }
-    }
-}
-
-/// A field that a model can do without, and that not every model takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hint {
-    Effort,
-    Temperature,
-    TopP,
-    Thinking,
-}
-
-const HINTS: [Hint; 4] = [Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking];
-const CONFIG: &str = "output_config";
-
-impl Hint {
-    /// The field of the request.
-    fn field(self) -> &'static str {
-        match self {
-            Self::Effort => CONFIG,
-            Self::Temperature => "temperature",
-            Self::TopP => "top_p",
-            Self::Thinking => "thinking",
-        }
-    }
-
-    /// The client's name for it.
-    fn told(self) -> &'static str {
-        match self {
-            Self::Effort | Self::Thinking => "reasoning_effort",
-            Self::Temperature | Self::TopP => self.field(),
-        }
-    }
-
-    fn is_named(self, refusal: &str) -> bool {
-        let other = if self == Self::Effort { "effort" } else { self.field() };
-        refusal.contains(other) || refusal.contains(self.field())
-    }
 }
 
 /// The client's own fields, or those of the prompt; what was left out; whether it is the client's.
@@ -192,8 +114,6 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
         ("presence_penalty", parameters.openai.presence_penalty.is_some()),
         ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
         ("top_p", parameters.top_p.is_some() && parameters.temperature.is_some()),
-        // Its schemas have limits that OpenAI's have not.
-        ("tools.strict", parameters.tools.iter().any(|tool| tool.strict == Some(true))),
         ("response_format", wire::is_without_schema(&parameters.openai)),
         (CACHE, !caches && source.is_some_and(source::marks_cache)),
     ];
@@ -366,13 +286,21 @@ mod tests {
         let marked = r#"{"messages":[{"content":"hi","cache_control":{"type":"ephemeral"}}]}"#;
         let protocol = WireProtocol::OpenaiChat;
         attempt.source = Some(Source { protocol, body: marked.into(), betas: Vec::new() });
-        let told = body(Continuation::None, &attempt).left_out;
-        assert_eq!(told, ["tools.strict", "cache_control"]);
+        let mut asked = body(Continuation::None, &attempt);
+        assert_eq!(
+            (&value(&asked)["tools"][0]["strict"], &*asked.left_out),
+            (&json!(true), &["cache_control".to_owned()][..])
+        );
+        let refused = asked.refused("tools.0.custom: `minimum` is not supported").unwrap();
+        assert!(!refused.is_of_model(), "another schema may be taken");
+        asked.leave_out(refused);
+        assert_eq!(value(&asked)["tools"][0].get("strict"), None);
+        assert_eq!(asked.left_out, ["cache_control", "tools.strict"]);
         let set = vec![("cache_control".into(), json!({ "type": "ephemeral" }))];
         let adjust = Adjust { set, ..Adjust::default() };
         let wanted = Wanted { model: "m", continuation: Continuation::None, adjust: &adjust };
         let set = Body::new(wanted, &attempt);
-        assert_eq!(set.left_out, ["tools.strict"], "the configuration caches");
+        assert!(set.left_out.is_empty(), "the configuration caches");
         assert_eq!(value(&set)["cache_control"]["type"], "ephemeral");
     }
 }

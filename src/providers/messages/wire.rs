@@ -156,8 +156,8 @@ fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
     ((!system.is_empty()).then_some(system), turns)
 }
 
-/// Adds a tool's answer. The answers to the calls of one turn stand together in the next, whatever
-/// a client has between them: a person may speak while tools run.
+/// Adds a tool's answer. The answers to the calls of one turn stand together in the next, although
+/// a person may speak while tools run.
 fn answer<'a>(turns: &mut Vec<Turn<'a>>, message: &'a Message) {
     let id = message.tool_call_id.as_deref().unwrap_or_default();
     let calls = |turn: &Turn<'_>| match &turn.content {

@@ -86,9 +86,9 @@ pub(crate) struct Places<M> {
 }
 
 impl<M: GoesOn> Places<M> {
-    /// In front of the last word. Then in front of the last two, forced: read as a prompt, a text
-    /// can decide a near tie differently, and a model that draws its words may draw another one.
-    /// At last behind the whole text.
+    /// In front of the last word, then in front of the last two, where they are forced. At last
+    /// behind the whole text. A model that draws its words may draw another one, and a near tie can
+    /// fall otherwise where a text is read as a prompt.
     pub(super) fn new(model: M, attempt: Attempt) -> Self {
         let thinks = attempt.so_far.is_empty();
         let text = if thinks { &attempt.reasoning } else { &attempt.so_far };
