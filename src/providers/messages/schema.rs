@@ -16,12 +16,11 @@ pub(super) fn close(schema: &mut Value) {
                 fields.entry("additionalProperties").or_insert(false.into());
             }
             for (name, value) in fields.iter_mut() {
-                match value {
-                    Value::Object(named) if NAMED.contains(&name.as_str()) => {
-                        named.values_mut().for_each(close);
-                    }
-                    _ if PLAIN.contains(&name.as_str()) => {}
-                    _ => close(value),
+                if NAMED.contains(&name.as_str()) {
+                    let named = value.as_object_mut().into_iter();
+                    named.flat_map(|named| named.values_mut()).for_each(close);
+                } else if !PLAIN.contains(&name.as_str()) {
+                    close(value);
                 }
             }
         }

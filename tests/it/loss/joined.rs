@@ -67,8 +67,8 @@ enum Habit {
     Trims,
     /// llama.cpp 11434, `/v1/messages`: it first repeats the text that was sent.
     Echoes,
-    /// llama.cpp 11549 where a near tie falls otherwise behind a text that is read as a prompt: its
-    /// first words are other ones, once (`<li>Froz` went on with `ina`, 1 of 55 cuts).
+    /// llama.cpp 11549: a near tie falls otherwise behind a text that is read as a prompt. Its
+    /// first words are other ones, once (1 of 55 cuts: `<li>Froz` went on with `ina`).
     Strays,
     /// llama.cpp 11549 at a temperature: it says other words, unless a grammar spells them
     /// (`grammar`, GBNF). That begins behind the text that was sent.
@@ -139,8 +139,10 @@ fn server(wire: &'static str, habit: Habit) -> Script {
             let refusal = r#"{"detail":"Unexpected fields in the request: {'grammar'}"}"#;
             return Answer::status(422).raw(refusal);
         }
+        if strays {
+            return ends(wire, says(wire, "🐌 something else"));
+        }
         let said = match habit {
-            _ if strays => "🐌 something else".into(),
             Habit::Exact | Habit::Strays | Habit::Spells | Habit::Refuses | Habit::StraysOn => {
                 rest(&sent)
             }
