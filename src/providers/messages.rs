@@ -85,8 +85,8 @@ impl Anthropic {
         body
     }
 
-    /// Asks, and again without a hint that is refused: not every model takes each. Newer ones refuse
-    /// a temperature ("`temperature` is deprecated for this model", since Claude Opus 4.7).
+    /// Asks, and again without a hint that is refused: not every model takes each. Newer models
+    /// refuse a temperature ("`temperature` is deprecated for this model", since Claude Opus 4.7).
     async fn ask_plainly(
         &self,
         body: &mut Body,
