@@ -10,6 +10,7 @@ mod documents;
 mod extras;
 pub(super) mod map;
 mod messages;
+mod spelled;
 mod streams;
 pub(super) mod tools;
 mod wire;
@@ -34,7 +35,7 @@ use tokio::time::Instant;
 use super::upstream::adjust::ThinkTags;
 use super::upstream::client_calls;
 use super::upstream::cut_back;
-use super::upstream::cut_back::{Asked, GoesOn, is_begun};
+use super::upstream::cut_back::{Again, Asked, GoesOn, is_begun};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::events::Events;
@@ -81,6 +82,8 @@ pub struct OpenAi {
     is_openai: bool,
     /// Whether its server has refused to count tokens while they come.
     counts_refused: Arc<AtomicBool>,
+    /// Whether it has refused a grammar.
+    grammar_refused: Arc<AtomicBool>,
     /// The name under which the answer is kept.
     name: Option<HeaderValue>,
 }
@@ -101,8 +104,14 @@ impl OpenAi {
             .with_org_id("")
             .with_project_id("");
         let is_openai = endpoint.is_openai();
-        let counts_refused = Arc::default();
-        Ok(Self { endpoint: Arc::new(endpoint), config, is_openai, counts_refused, name: None })
+        Ok(Self {
+            endpoint: Arc::new(endpoint),
+            config,
+            is_openai,
+            counts_refused: Arc::default(),
+            grammar_refused: Arc::default(),
+            name: None,
+        })
     }
 
     fn client(&self, sender: Sender) -> async_openai::Client<OpenAIConfig> {
@@ -173,14 +182,18 @@ impl Provider for OpenAi {
 
 #[async_trait]
 impl GoesOn for OpenAi {
-    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
+    async fn ask_on(
+        &self,
+        attempt: &Attempt,
+        again: Again<'_>,
+    ) -> Result<Option<Asked>, ProviderError> {
         let mut body = Body::new(self.dialect(), attempt);
         if body.spent {
             return Ok(None);
         }
         let left = body.left();
-        body.allow(again);
-        let deltas = self.ask_named(&mut body, attempt).await?;
+        body.allow(again.tokens());
+        let deltas = self.ask_forced(&mut body, attempt, again).await?;
         Ok(Some(Asked { deltas, sent: body.begun, left }))
     }
 }
@@ -197,9 +210,36 @@ impl OpenAi {
         }
     }
 
+    fn takes_grammar(&self) -> bool {
+        let refused = self.is_openai || self.grammar_refused.load(Ordering::Relaxed);
+        !refused && !self.endpoint.settings.adjust.drop.iter().any(|name| name == spelled::GRAMMAR)
+    }
+
     fn think_tags(&self) -> ThinkTags {
         let usual = if self.is_openai { ThinkTags::Off } else { ThinkTags::On };
         self.endpoint.settings.adjust.think_tags.unwrap_or(usual)
+    }
+
+    /// Asks, and once more without a grammar where that is refused: its server is not asked for one
+    /// again.
+    async fn ask_forced(
+        &self,
+        body: &mut Body,
+        attempt: &Attempt,
+        again: Again<'_>,
+    ) -> Result<Deltas, ProviderError> {
+        let takes = self.takes_grammar();
+        let forced = again.forced && takes && spelled::force(&mut body.object, again.tail);
+        let asked = self.ask_named(body, attempt).await;
+        if !forced || !asked.as_ref().is_err_and(is_by_field) {
+            return asked;
+        }
+        body.object = spelled::without(std::mem::take(&mut body.object));
+        let asked = self.ask_named(body, attempt).await;
+        if asked.is_ok() {
+            self.grammar_refused.store(true, Ordering::Relaxed);
+        }
+        asked
     }
 
     /// Asks, and once more where only the name of the limit or the thinking is refused: that was
@@ -224,10 +264,7 @@ impl OpenAi {
         attempt: &Attempt,
     ) -> Result<Deltas, ProviderError> {
         let asked = self.ask(body, attempt).await;
-        let by_field = |e: &&ProviderError| {
-            e.upstream.as_ref().is_some_and(|said| matches!(said.status, 400 | 422))
-        };
-        let refused = asked.as_ref().err().filter(by_field);
+        let refused = asked.as_ref().err().filter(|refused| is_by_field(refused));
         let Some(plain) = refused.and_then(|refused| body.without_counts(&refused.message)) else {
             return asked;
         };
@@ -262,6 +299,11 @@ impl OpenAi {
         let deltas = client_calls::named(deltas, &attempt.prompt.parameters);
         Ok(if body.first_only { choices::first_only(deltas) } else { deltas })
     }
+}
+
+/// Whether a refusal may be about a field of the request.
+fn is_by_field(refused: &ProviderError) -> bool {
+    refused.upstream.as_ref().is_some_and(|said| matches!(said.status, 400 | 422))
 }
 
 /// Where the events of an answer are left for whoever asked.

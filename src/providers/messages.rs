@@ -1,7 +1,10 @@
 //! Anthropic's Messages API, and servers that speak it.
 mod body;
+mod call_ids;
 mod extras;
+mod hints;
 mod map;
+mod schema;
 mod source;
 mod wire;
 
@@ -10,10 +13,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use http::HeaderValue;
+use parking_lot::Mutex;
 
 use super::upstream::client_calls;
 use super::upstream::cut_back;
-use super::upstream::cut_back::{Asked, GoesOn};
+use super::upstream::cut_back::{Again, Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::unsent;
@@ -23,6 +27,7 @@ use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Wanted};
+use hints::Hint;
 use map::MessagesMap;
 
 /// The path that is added to the base URL.
@@ -35,6 +40,8 @@ const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 pub struct Anthropic {
     endpoint: Arc<Endpoint>,
     url: String,
+    /// The hints that its model has refused: it is not given them again.
+    refused: Arc<Mutex<Vec<Hint>>>,
 }
 
 impl Anthropic {
@@ -47,7 +54,7 @@ impl Anthropic {
         let endpoint = Endpoint::new(settings, PATH)?;
         let base = &endpoint.settings.base_url;
         let url = format!("{}{PATH}", base.strip_suffix("/v1").unwrap_or(base));
-        Ok(Self { endpoint: Arc::new(endpoint), url })
+        Ok(Self { endpoint: Arc::new(endpoint), url, refused: Arc::default() })
     }
 
     fn request(&self, body: &Body, attempt: &Attempt) -> Option<reqwest::Request> {
@@ -64,31 +71,41 @@ impl Anthropic {
         request.build().ok()
     }
 
-    fn wanted(&self) -> Wanted<'_> {
+    fn body(&self, attempt: &Attempt) -> Body {
         let settings = &self.endpoint.settings;
-        Wanted {
+        let wanted = Wanted {
             model: &settings.upstream_model,
             continuation: settings.continuation,
             adjust: &settings.adjust,
+        };
+        let mut body = Body::new(wanted, attempt);
+        for hint in self.refused.lock().iter() {
+            body.leave_out(*hint);
         }
+        body
     }
 
-    /// Asks, and once more without an effort where that is refused: not every model takes one, and
-    /// it is a hint.
+    /// Asks, and again without a hint that is refused: not every model takes each. Newer models
+    /// refuse a temperature ("`temperature` is deprecated for this model", since Claude Opus 4.7).
     async fn ask_plainly(
         &self,
         body: &mut Body,
         attempt: &Attempt,
     ) -> Result<Deltas, ProviderError> {
-        match self.ask(body, attempt).await {
-            Err(refused) if refused.code == ErrorCode::UpstreamRejected => {
-                let Some(other) = body.without_effort(&refused.message) else {
-                    return Err(refused);
-                };
-                *body = other;
-                self.ask(body, attempt).await
-            }
-            asked => asked,
+        let mut left = Vec::new();
+        loop {
+            let asked = self.ask(body, attempt).await;
+            let refusal = asked.as_ref().err().filter(|e| e.code == ErrorCode::UpstreamRejected);
+            let hint = refusal.and_then(|refused| body.refused(&refused.message));
+            let Some(hint) = hint else {
+                if asked.is_ok() {
+                    left.retain(|hint: &Hint| hint.is_of_model());
+                    self.refused.lock().append(&mut left);
+                }
+                return asked;
+            };
+            body.leave_out(hint);
+            left.push(hint);
         }
     }
 
@@ -126,7 +143,7 @@ impl Provider for Anthropic {
         if self.continuation() == Continuation::Prefix && !attempt.so_far.is_empty() {
             return cut_back::go_on(self, attempt).await;
         }
-        let mut body = Body::new(self.wanted(), &attempt);
+        let mut body = self.body(&attempt);
         if body.spent {
             return Ok(overlap::spent());
         }
@@ -141,13 +158,17 @@ impl Provider for Anthropic {
 
 #[async_trait]
 impl GoesOn for Anthropic {
-    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
-        let mut body = Body::new(self.wanted(), attempt);
+    async fn ask_on(
+        &self,
+        attempt: &Attempt,
+        again: Again<'_>,
+    ) -> Result<Option<Asked>, ProviderError> {
+        let mut body = self.body(attempt);
         if body.spent {
             return Ok(None);
         }
         let left = body.left();
-        body.allow(again);
+        body.allow(again.tokens());
         let deltas = self.ask_plainly(&mut body, attempt).await?;
         Ok(Some(Asked { deltas, sent: body.begun, left }))
     }

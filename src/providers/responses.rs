@@ -18,7 +18,7 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::upstream::cut_back;
-use super::upstream::cut_back::{Asked, GoesOn};
+use super::upstream::cut_back::{Again, Asked, GoesOn};
 use super::upstream::delta_stream::DeltaStream;
 use super::upstream::endpoint::{Endpoint, Settings, SettingsError};
 use super::upstream::guard::{truncated, unsent};
@@ -169,13 +169,17 @@ impl Provider for Responses {
 
 #[async_trait]
 impl GoesOn for Responses {
-    async fn ask_on(&self, attempt: &Attempt, again: u64) -> Result<Option<Asked>, ProviderError> {
+    async fn ask_on(
+        &self,
+        attempt: &Attempt,
+        again: Again<'_>,
+    ) -> Result<Option<Asked>, ProviderError> {
         let mut body = self.body(attempt);
         if body.spent {
             return Ok(None);
         }
         let left = body.left();
-        body.allow(again);
+        body.allow(again.tokens());
         let deltas = self.ask(&body, attempt).await?;
         Ok(Some(Asked { deltas, sent: body.begun, left }))
     }

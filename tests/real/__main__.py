@@ -1,6 +1,7 @@
 """`make real`: drives real model servers through lastword and says what became of the answers. See CONTRIBUTING.md."""
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ import selftest
 import table
 import texts
 
+TRIES = 3
+
 
 def options():
     parser = argparse.ArgumentParser(prog="tests/real", description=__doc__)
@@ -27,6 +30,7 @@ def options():
     say("--minutes", type=float, default=float(env("MINUTES") or 1e9), help="for the losses of a kind at a server, at most")
     say("--only", default="losses,scenarios,away")
     say("--losses", default=",".join(losses.LOSSES), help="which")
+    say("--at-once", type=int, default=int(env("AT_ONCE") or 8), help="answers that are lost together")
     say("--nice", type=int, default=5, help="of a model server")
     say("--threads", type=int, default=1, help="of a model server")
     say("--seed", type=int, default=1)
@@ -35,7 +39,7 @@ def options():
 
 def main():
     args = options()
-    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice)
+    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice, args.at_once)
     results = install.work_dir() / "results" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
     fine = True
     with open(results, "a") as out:
@@ -80,17 +84,24 @@ def undisturbed(rig):
 
 def lose(rig, args, references, note):
     bad = 0
+    references = {name: reference.first(losses.TOKENS) for name, reference in references.items()}
+    marks = itertools.count(1000, args.at_once)
     for loss in args.losses.split(","):
         end = time.monotonic() + 60 * args.minutes
-        for point in losses.points(references, loss, args.points, args.seed):
-            if time.monotonic() > end:
-                print(rig.name, loss, f"the time of {args.minutes} minutes is over", flush=True)
-                break
-            outcome = losses.lose(rig, point, references[point.prompt])
-            note(outcome.row())
-            bad += outcome.verdict in ("fault", "failed")
-            where = f"{point.prompt} {point.at} {'border' if point.border else 'off'}"
-            print(rig.name, loss, where, outcome.verdict, outcome.status, outcome.seconds, outcome.error[:80], flush=True)
+        # Now and then an answer takes another way before it is lost: its point is tried again.
+        left = [(point, TRIES) for point in losses.points(references, loss, args.points, args.seed)]
+        while left and time.monotonic() < end:
+            some, left = left[: args.at_once], left[args.at_once :]
+            outcomes = losses.together(rig, [point for point, _ in some], references, next(marks))
+            for (point, tries), outcome in zip(some, outcomes):
+                if outcome.verdict == "drifted" and tries > 1:
+                    left.append((point, tries - 1))
+                    continue
+                note(outcome.row())
+                bad += outcome.verdict in ("fault", "failed")
+                print(rig.name, loss, outcome.line(), flush=True)
+        if left:
+            print(rig.name, loss, f"the time of {args.minutes} minutes is over", flush=True)
     return not bad
 
 

@@ -29,9 +29,9 @@ class Hold:
 
 
 class Stream:
-    def __init__(self, proxy, handler, answer, upstream):
-        self.random, self.handler, self.answer, self.socket = proxy.random, handler, answer, upstream
-        self.hold, proxy.armed = proxy.armed, None
+    def __init__(self, chance, handler, answer, upstream, hold):
+        self.random, self.handler, self.answer, self.socket = chance, handler, answer, upstream
+        self.hold = hold
         self.sent, self.kept, self.last = 0, "", None
 
     def run(self):

@@ -1,15 +1,18 @@
-"""One answer, lost once at a chosen character, and what became of it."""
+"""Answers, each lost once at a chosen character, and what became of them."""
 
 import random
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 
 import texts
 from held import HOW
 from lastword import Answer
-from seam import judge
+from seam import WINDOW, judge
 
 LOSSES = ["cut", "kill the model server", "kill lastword"]
+TOKENS = 32  # of an undisturbed text: most of a longer one would be paid for and not looked at
+MORE = 8  # tokens that an answer may have above that, so that none is ended before it has all of that text
 
 
 @dataclass
@@ -39,6 +42,10 @@ class Outcome:
     def row(self):
         return asdict(self)
 
+    def line(self):
+        where = f"{self.point.prompt} {self.point.at} {'border' if self.point.border else 'off'}"
+        return f"{where} {self.verdict} {self.status} {self.seconds} {self.error[:80]}"
+
 
 def points(references, loss, number, seed):
     """`number` places, every other at a token border, over the prompts in turn; the same for the same seed. So a run that is
@@ -47,7 +54,8 @@ def points(references, loss, number, seed):
     places = {True: {}, False: {}}
     for name, reference in sorted(references.items()):
         borders = reference.borders()
-        for at in range(2, len(reference.text) - 4):
+        # Behind a point there is all that is compared.
+        for at in range(2, len(reference.text) - (WINDOW if reference.finish == "length" else 4)):
             places[at in borders].setdefault(name, []).append(at)
     chosen = []
     for i in range(number):
@@ -58,59 +66,84 @@ def points(references, loss, number, seed):
     return chosen
 
 
-def lose(rig, point, reference, tries=3):
-    """Runs one point until the answer is lost where it should be: now and then it takes another way before that."""
-    for _ in range(tries):
-        outcome = once(rig, point, reference)
-        if outcome.verdict != "drifted":
-            break
-    return outcome
+class Job(threading.Thread):
+    """One answer: `there` is set once its reader has the text up to the point, or the answer has ended before."""
+
+    def __init__(self, rig, point, reference, mark):
+        super().__init__(daemon=True)
+        self.rig, self.point, self.reference, self.mark = rig, point, reference, mark
+        self.outcome, self.answer = Outcome(rig.name, point, point.loss), Answer()
+        self.hold = rig.proxy.arm(point.at, recut=not point.border, mark=mark)
+        # A character may have several tokens.
+        self.limit = rig.count(reference.text) + MORE
+        self.there, self.began = threading.Event(), time.monotonic()
+
+    def run(self):
+        try:
+            self.read()
+        except (OSError, TimeoutError, RuntimeError) as error:
+            self.outcome.error = f"the harness: {error!r}"
+        finally:
+            self.there.set()
+            self.hold.decided.set()
+
+    def read(self):
+        generation = self.rig.begin(self.reference.prompt, self.mark, max_output_tokens=self.limit)
+        for event in self.rig.lastword.follow(generation):
+            self.answer.apply(event)
+            if not self.there.is_set() and (self.answer.done or len(self.answer.text) >= self.point.at):
+                self.there.set()
+                if self.point.loss == "cut":
+                    self.lose(HOW[self.point.at % len(HOW)])
+        self.outcome.seconds = round(time.monotonic() - self.began, 2)
+
+    def lose(self, how):
+        self.outcome.how = how
+        self.hold.lose(how if how in HOW else "reset")
 
 
-def once(rig, point, reference):
-    outcome = Outcome(rig.name, point, point.loss)
-    began = time.monotonic()
+def together(rig, points, references, first_mark):
+    """The outcomes of several points of one kind of loss: a program is killed under all of them at once."""
     rig.server.wait()
-    hold = rig.proxy.arm(point.at, recut=not point.border)
-    answer, acted = Answer(), False
-    generation = rig.lastword.begin(reference.prompt, max_output_tokens=texts.LIMIT)
-    for event in rig.lastword.follow(generation):
-        answer.apply(event)
-        if not acted and not answer.done and len(answer.text) >= point.at:
-            acted = True
-            outcome.how = act(rig, point, hold)
+    jobs = [Job(rig, p, references[p.prompt], first_mark + i) for i, p in enumerate(points)]
+    for job in jobs:
+        job.start()
+    if points[0].loss != "cut":
+        for job in jobs:
+            job.there.wait(240)
+        kill(rig, jobs, points[0].loss)
+    for job in jobs:
+        job.join()
     rig.server.wait()
-    finish(rig, outcome, answer, reference)
-    outcome.seconds = round(time.monotonic() - began, 2)
-    return outcome
+    for job in jobs:
+        if job.answer.done:
+            finish(rig, job)
+    return [job.outcome for job in jobs]
 
 
-def act(rig, point, hold):
-    if point.loss == "cut":
-        how = HOW[point.at % len(HOW)]
-        hold.lose(how)
-        return how
-    if point.loss == "kill lastword":
-        rig.lastword.process.kill()
-        hold.lose("reset")
-        rig.lastword.process.start()
-    else:
+def kill(rig, jobs, loss):
+    program = rig.lastword.process if loss == "kill lastword" else rig.server
+    if program is rig.server:
         rig.proxy.away()
-        rig.server.kill()
-        hold.lose("reset")
-        rig.server.start(wait=False)
+    program.kill()
+    for job in jobs:
+        job.lose(loss)
+    if program is rig.server:
+        program.start(wait=False)
         rig.proxy.back_when_it_listens()
-    return point.loss
+    else:
+        program.start()
 
 
-def finish(rig, outcome, answer, reference):
+def finish(rig, job):
+    outcome, answer, reference = job.outcome, job.answer, job.reference
     done = answer.done
     outcome.text, outcome.seams = answer.text, answer.seams
     outcome.status = f"{done['status']}/{done.get('finish_reason')}"
     outcome.error = (done.get("error") or {}).get("message", "")
-    outcome.identical = answer.text in [r.text for r in (reference, *reference.others)]
+    outcome.identical = any(r.begins(answer.text) for r in (reference, *reference.others))
     outcome.tokens = rig.count(answer.text)
-    outcome.within_budget = outcome.tokens <= texts.LIMIT
+    outcome.within_budget = outcome.tokens <= job.limit
     if done["status"] not in ("completed", "incomplete"):
         outcome.verdict = "failed"
     elif answer.restarts:

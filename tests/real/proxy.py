@@ -1,6 +1,8 @@
-"""A proxy between lastword and a model server. `arm(at, recut)` is for the next answer (`held.py`); others pass through."""
+"""A proxy between lastword and a model server. `arm(at, recut)` is for the next answer (`held.py`), or for the first one whose
+request has a mark; others pass through."""
 
 import http.client
+import json
 import random
 import socket
 import threading
@@ -14,7 +16,7 @@ class Proxy:
     def __init__(self, upstream, seed=1):
         self.upstream = upstream
         self.random = random.Random(seed)
-        self.armed = None
+        self.armed, self.lock = {}, threading.Lock()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,9 +62,15 @@ class Proxy:
 
         threading.Thread(target=wait, daemon=True).start()
 
-    def arm(self, at, recut):
-        self.armed = Hold(at, recut)
-        return self.armed
+    def arm(self, at, recut, mark=None):
+        with self.lock:
+            self.armed[mark] = hold = Hold(at, recut)
+        return hold
+
+    def take(self, body):
+        """The hold that waits for this request, once."""
+        with self.lock:
+            return self.armed.pop(mark_of(body), None) or self.armed.pop(None, None)
 
     def pass_on(self, handler):
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
@@ -83,7 +91,7 @@ class Proxy:
             handler.send_header("connection", "close")
             handler.end_headers()
             try:
-                Stream(self, handler, answer, upstream).run()
+                Stream(self.random, handler, answer, upstream, self.take(body)).run()
             finally:
                 link.close()
             return None
@@ -95,3 +103,13 @@ class Proxy:
         handler.end_headers()
         handler.wfile.write(data)
         return None
+
+
+def mark_of(body):
+    """The mark of a request: its seed, which has no effect at temperature 0. Messages have none, so it is a stop text there."""
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return None
+    stops = asked.get("stop_sequences")
+    return int(stops[0].strip("⟦⟧")) if stops else asked.get("seed")

@@ -23,6 +23,19 @@ class Reference:
     # Undisturbed, too, and not the same text.
     others: list = field(default_factory=list)
 
+    def first(self, number):
+        """The same as if it had been ended by a limit of so many tokens."""
+        others = [other.first(number) for other in self.others]
+        if len(self.tokens) <= number:
+            return Reference(self.prompt, self.text, self.tokens, self.finish, others)
+        tokens = self.tokens[:number]
+        text = self.text.encode()[: tokens[-1].end].decode(errors="ignore")
+        return Reference(self.prompt, text, tokens, "length", others)
+
+    def begins(self, text):
+        """Whether `text` is all of it; one that was ended by its limit may go on."""
+        return text == self.text or (self.finish == "length" and text.startswith(self.text))
+
     def beside(self, text, at):
         """The undisturbed texts that begin as `text` does up to the character `at`."""
         return [r for r in (self, *self.others) if r.text[:at] == text[:at]]
@@ -36,7 +49,6 @@ class Reference:
             except UnicodeDecodeError:
                 pass
         return found
-
 
     def written(self):
         tokens = [[t.start, t.end, [[o.decode("latin-1"), less] for o, less in t.others]] for t in self.tokens]

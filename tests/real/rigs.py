@@ -23,7 +23,7 @@ class Setting:
     binary: str
     threads: int = 1
     nice: int = 5
-    slots: int = 2
+    slots: int = 8
 
 
 def model(base, **settings):
@@ -39,7 +39,7 @@ class Rig:
         self.name, self.server, self.versions, self.behind = name, server, versions, behind
         self.direct, self.basis = direct or server.port, basis or versions
         self.proxy = Proxy(server.port)
-        settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
+        self.settings = settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
         self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), tempfile.mkdtemp(prefix="lastword-real-"))
 
     def __enter__(self):
@@ -53,6 +53,11 @@ class Rig:
         for process in (self.server, *self.behind):
             process.kill()
         shutil.rmtree(self.lastword.dir, ignore_errors=True)
+
+    def begin(self, prompt, mark, **more):
+        """An answer whose first request the proxy knows by its mark."""
+        stop = {"stop": [f"⟦{mark}⟧"]} if self.settings["provider"] == "anthropic" else {}
+        return self.lastword.begin(prompt, seed=mark, **stop, **more)
 
     def count(self, text):
         """Tokens of a text, as llama.cpp counts them."""

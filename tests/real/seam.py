@@ -1,7 +1,7 @@
 """Whether a continuation joins without a seam.
 
 A joint is *sound* in two cases. The 16 characters on each side are those of the undisturbed text. Or the first character
-that differs begins a token that the undisturbed model held for nearly as likely there (within NEAR nats of its best).
+that differs is in a token that the undisturbed model held for nearly as likely there (within NEAR nats of its best).
 The text around it must then show no mark of a bad joint that the undisturbed text does not show, too.
 
 Temperature 0 does not give the same text when it is read as a prompt and not said token by token: near ties fall otherwise.
@@ -35,8 +35,9 @@ def judge(reference, text, at):
 
 def compare(reference, text, at):
     after, wanted = text[at : at + WINDOW], reference.text[at : at + WINDOW]
-    if reference.finish == "length" and len(after) < WINDOW:
-        wanted = wanted[: len(after)]
+    if reference.finish == "length":
+        # Either may have been ended a token earlier.
+        after, wanted = after[: len(wanted)], wanted[: len(after)]
     if after == wanted:
         return "equal"
     return "near tie" if near_tie(reference, text) and not marked(reference, text, at) else "fault"
@@ -45,11 +46,14 @@ def compare(reference, text, at):
 def near_tie(reference, text):
     have, want = text.encode(), reference.text.encode()
     differs = next((i for i, (a, b) in enumerate(zip(have, want)) if a != b), min(len(have), len(want)))
+    # The other token may begin before the character that differs: `F` and `ro`, or `Fruit`.
     for token in reference.tokens:
-        if token.start <= differs < token.end:
-            rest = have[token.start :]
+        rest = have[token.start :]
+        for other, less in token.others if token.start <= differs else []:
+            reaches = token.start + len(other) > differs and rest.startswith(other)
             # No bytes are the end of the answer.
-            return any(less <= NEAR and (rest.startswith(other) if other else not rest) for other, less in token.others)
+            if less <= NEAR and (reaches if other else not rest):
+                return True
     return differs >= reference.tokens[-1].end and reference.finish == "length"
 
 

@@ -127,13 +127,16 @@ pub(crate) fn choice(choice: &ToolChoice) -> Value {
 pub(crate) fn messages_tools(tools: &[Tool]) -> Vec<Value> {
     let tool = |tool: &Tool| {
         let mut schema = tool.parameters.clone().unwrap_or_else(|| json!({}));
-        // Without a type a schema is refused.
+        // Any other type is refused: none, null, or a list such as `["object", "null"]`.
         if let Some(schema) = schema.as_object_mut() {
-            schema.entry("type").or_insert_with(|| "object".into());
+            schema.insert("type".into(), "object".into());
         }
         let mut value = json!({ "name": tool.name, "input_schema": schema });
         if let Some(description) = &tool.description {
             value["description"] = description.as_str().into();
+        }
+        if tool.strict == Some(true) {
+            value["strict"] = true.into();
         }
         value
     };
@@ -185,6 +188,18 @@ pub(crate) enum TurnBlock<'a> {
     },
 }
 
+impl TurnBlock<'_> {
+    /// Whether it is the call of that id.
+    pub(crate) fn is_call(&self, wanted: &str) -> bool {
+        matches!(self, Self::ToolUse { id, .. } if *id == wanted)
+    }
+
+    /// Whether it is a tool's result.
+    pub(crate) fn is_result(&self) -> bool {
+        matches!(self, Self::ToolResult { .. })
+    }
+}
+
 /// The result of a tool: a text, or with pictures.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -193,16 +208,7 @@ pub(crate) enum ResultContent<'a> {
     Blocks(Vec<TurnBlock<'a>>),
 }
 
-/// The API takes letters, digits, `_` and `-` in the ids of calls.
-fn call_id(id: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-    if id.chars().all(plain) {
-        return id.into();
-    }
-    id.chars().map(|c| if plain(c) { c } else { '_' }).collect::<String>().into()
-}
-
-/// The blocks of a message that is more than text.
+/// The blocks of a message that is more than text; ids of calls as they came.
 pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
     if let Some(id) = &message.tool_call_id {
         let content = if message.is_one_text() {
@@ -210,10 +216,10 @@ pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
         } else {
             ResultContent::Blocks(said(message).collect())
         };
-        return vec![TurnBlock::ToolResult { tool_use_id: call_id(id), content }];
+        return vec![TurnBlock::ToolResult { tool_use_id: id.as_str().into(), content }];
     }
     let calls = message.tool_calls.iter().map(|call| TurnBlock::ToolUse {
-        id: call_id(&call.id),
+        id: call.id.as_str().into(),
         name: call.function_name(),
         input: input(&call.arguments),
     });
@@ -316,18 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_answers_with_a_picture_to_a_call_of_any_id() {
+    fn a_tool_answers_with_a_picture() {
         let mut answer = Message::text(Role::Tool, "shot");
-        answer.tool_call_id = Some("functions.f:0".into());
+        answer.tool_call_id = Some("c1".into());
         answer.images.push(Image { url: "data:image/png;base64,AAAA".into(), detail: None });
         let source = json!({ "type": "base64", "media_type": "image/png", "data": "AAAA" });
         let content =
             json!([{ "type": "text", "text": "shot" }, { "type": "image", "source": source }]);
-        let result =
-            json!({ "type": "tool_result", "tool_use_id": "functions_f_0", "content": content });
+        let result = json!({ "type": "tool_result", "tool_use_id": "c1", "content": content });
         assert_eq!(value(blocks(&answer)), json!([result]));
         let tool =
             Tool { name: "f".into(), description: None, parameters: Some(json!({})), strict: None };
+        assert_eq!(messages_tools(&[tool])[0]["input_schema"], json!({ "type": "object" }));
+        let nullable = Some(json!({ "type": ["object", "null"] }));
+        let tool = Tool { name: "f".into(), description: None, parameters: nullable, strict: None };
         assert_eq!(messages_tools(&[tool])[0]["input_schema"], json!({ "type": "object" }));
     }
 

@@ -4,6 +4,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::source;
+use super::source::CACHE;
+use super::wire;
 use super::wire::MessagesRequest;
 use crate::domain::prompt::current_reasoning;
 use crate::domain::source::WireProtocol;
@@ -38,6 +40,8 @@ pub(crate) struct Body {
     pub(crate) spent: bool,
     /// The beginning of the answer that goes up with it.
     pub(crate) begun: String,
+    /// Whether it is the client's own.
+    pub(super) is_own: bool,
 }
 
 impl Body {
@@ -65,7 +69,7 @@ impl Body {
             object.set(LIMIT, &limit.saturating_sub(attempt.spent).max(1));
         }
         let spent = limit.is_some_and(|limit| limit <= attempt.spent);
-        Self { object, left_out, spent, begun: begun.unwrap_or_default() }
+        Self { object, left_out, spent, begun: begun.unwrap_or_default(), is_own: own }
     }
 
     /// Tokens that are left of the limit.
@@ -78,21 +82,6 @@ impl Body {
         if let Some(limit) = self.left() {
             self.object.set(LIMIT, &(limit + tokens));
         }
-    }
-
-    /// The same without an effort that the model does not have; `None` if that was not refused.
-    pub(crate) fn without_effort(&self, refusal: &str) -> Option<Self> {
-        let mut config: Object = self.object.read("output_config")?;
-        let named = refusal.contains("effort") || refusal.contains("output_config");
-        config.remove("effort").filter(|_| named)?;
-        let mut other = self.clone();
-        if config.names().next().is_some() {
-            other.object.set("output_config", &config);
-        } else {
-            other.object.remove("output_config");
-        }
-        other.left_out.push("reasoning_effort".into());
-        Some(other)
     }
 }
 
@@ -117,6 +106,7 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
     let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
     let mut left_out = told.unwrap_or_default();
     let thought = current_reasoning(&attempt.prompt.messages).iter().any(Option::is_some);
+    let caches = body.has(CACHE) || wanted.adjust.set.iter().any(|(name, _)| name == CACHE);
     let unknown = [
         // Thinking is taken with the API's own signature only.
         ("input.reasoning", thought),
@@ -124,8 +114,11 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
         ("presence_penalty", parameters.openai.presence_penalty.is_some()),
         ("frequency_penalty", parameters.openai.frequency_penalty.is_some()),
         ("top_p", parameters.top_p.is_some() && parameters.temperature.is_some()),
+        ("response_format", wire::is_without_schema(&parameters.openai)),
+        (CACHE, !caches && source.is_some_and(source::marks_cache)),
     ];
-    left_out.extend(unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()));
+    let unknown = unknown.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
+    left_out.extend(unknown.filter(|name| !left_out.contains(name)).collect::<Vec<_>>());
     (body, left_out, false)
 }
 
@@ -180,7 +173,7 @@ fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::prompt::{Message, Parameters, Prompt, Role};
+    use crate::domain::prompt::{Message, Parameters, Prompt, Role, Tool};
     use crate::domain::source::Source;
     use crate::providers::messages::body::*;
 
@@ -265,8 +258,49 @@ mod tests {
         assert_eq!((&sent["temperature"], sent.get("top_p")), (&json!(1.0), None));
         let format = json!({ "type": "json_schema", "schema": {} });
         assert_eq!(sent["output_config"], json!({ "effort": "low", "format": format }));
-        let other = asked.without_effort("output_config.effort: not supported").unwrap();
+        let refused = asked.refused("output_config.effort: not supported").unwrap();
+        let mut other = asked.clone();
+        other.leave_out(refused);
         assert_eq!(value(&other)["output_config"], json!({ "format": format }));
-        assert!(asked.without_effort("no credit").is_none());
+        assert_eq!(other.left_out, ["top_p", "reasoning_effort"]);
+        assert!(asked.refused("no credit").is_none());
+    }
+
+    #[test]
+    fn a_hint_is_mapped_and_what_cannot_be_kept_is_told() {
+        let mut parameters = Parameters::default();
+        let effort = |parameters: &mut Parameters, effort: &str| {
+            parameters.openai.reasoning_effort = Some(effort.into());
+            let messages = vec![Message::text(Role::User, "hi")];
+            value(&body(Continuation::None, &attempt(messages, parameters.clone(), "")))
+        };
+        assert_eq!(effort(&mut parameters, "xhigh")["output_config"], json!({ "effort": "xhigh" }));
+        let none = effort(&mut parameters, "none");
+        assert_eq!(
+            (&none["thinking"]["type"], none.get("output_config")),
+            (&json!("disabled"), None)
+        );
+        let (name, strict) = ("f".into(), Some(true));
+        parameters.tools = vec![Tool { name, description: None, parameters: None, strict }];
+        let mut attempt = attempt(vec![Message::text(Role::User, "hi")], parameters, "");
+        let marked = r#"{"messages":[{"content":"hi","cache_control":{"type":"ephemeral"}}]}"#;
+        let protocol = WireProtocol::OpenaiChat;
+        attempt.source = Some(Source { protocol, body: marked.into(), betas: Vec::new() });
+        let mut asked = body(Continuation::None, &attempt);
+        assert_eq!(
+            (&value(&asked)["tools"][0]["strict"], &*asked.left_out),
+            (&json!(true), &["cache_control".to_owned()][..])
+        );
+        let refused = asked.refused("tools.0.custom: `minimum` is not supported").unwrap();
+        assert!(!refused.is_of_model(), "another schema may be taken");
+        asked.leave_out(refused);
+        assert_eq!(value(&asked)["tools"][0].get("strict"), None);
+        assert_eq!(asked.left_out, ["cache_control", "tools.strict"]);
+        let set = vec![("cache_control".into(), json!({ "type": "ephemeral" }))];
+        let adjust = Adjust { set, ..Adjust::default() };
+        let wanted = Wanted { model: "m", continuation: Continuation::None, adjust: &adjust };
+        let set = Body::new(wanted, &attempt);
+        assert!(set.left_out.is_empty(), "the configuration caches");
+        assert_eq!(value(&set)["cache_control"]["type"], "ephemeral");
     }
 }

@@ -2,10 +2,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::domain::source::WireProtocol;
+use crate::domain::source::{Source, WireProtocol};
 use crate::ports::Attempt;
 use crate::providers::upstream::json_body::Object;
 
+/// The field that marks what is to be cached.
+pub(crate) const CACHE: &str = "cache_control";
 /// The prefix of our signatures, which no vendor can check.
 const OURS: &str = "lastword_";
 
@@ -14,6 +16,17 @@ pub(crate) fn betas(attempt: &Attempt) -> Option<String> {
     let source = attempt.source.as_ref()?;
     let is_own = source.protocol == WireProtocol::AnthropicMessages && !source.betas.is_empty();
     is_own.then(|| source.betas.join(","))
+}
+
+/// Whether a client of another protocol marks what is to be cached, in a part, a message or a tool.
+/// In a text the quotes would be escaped.
+pub(crate) fn marks_cache(source: &Source) -> bool {
+    let mark = format!("\"{CACHE}\"");
+    let is_name = |(at, _): (usize, &str)| {
+        let behind = source.body.get(at + mark.len()..).unwrap_or_default();
+        behind.trim_start().starts_with(':')
+    };
+    source.body.match_indices(mark.as_str()).any(is_name)
 }
 
 /// Takes thinking that was signed here out of the turns of `body`; a turn that is nothing else
@@ -57,7 +70,6 @@ fn is_ours(block: &RawValue) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::domain::prompt::{Parameters, Prompt};
-    use crate::domain::source::Source;
     use crate::providers::messages::source::*;
 
     #[test]
@@ -93,5 +105,15 @@ mod tests {
         let mut object = Object::parse(&body(&all)).unwrap();
         remove_ours(&mut object);
         assert_eq!(serde_json::to_string(&object).unwrap(), body(&left));
+    }
+
+    #[test]
+    fn a_mark_of_what_is_cached_is_told_from_a_text_about_it() {
+        let marks = |body: &str| {
+            let protocol = WireProtocol::OpenaiChat;
+            marks_cache(&Source { protocol, body: body.into(), betas: Vec::new() })
+        };
+        assert!(marks(r#"{"messages":[{"content":[{"cache_control" :{"type":"ephemeral"}}]}]}"#));
+        assert!(!marks(r#"{"messages":["cache_control","say \"cache_control\": x"]}"#));
     }
 }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
+use super::{call_ids, schema};
 use crate::domain::prompt::{Message, OpenAiOnly, Prompt, Role};
 use crate::providers::chat::tools::{TurnBlock, blocks, messages_choice, messages_tools};
 use crate::providers::upstream::rest::{always, says_something, with_rest};
@@ -32,6 +33,8 @@ pub(crate) struct MessagesRequest<'a> {
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +94,9 @@ impl<'a> MessagesRequest<'a> {
             tool_choice: messages_choice(p.tool_choice.as_ref(), p.parallel_tool_calls)
                 .filter(|_| !p.tools.is_empty()),
             output_config: output_config(&p.openai),
+            // Newer models think where they are not told otherwise.
+            thinking: (p.openai.reasoning_effort.as_deref() == Some("none"))
+                .then(|| json!({ "type": "disabled" })),
         }
     }
 }
@@ -101,16 +107,25 @@ fn output_config(openai: &OpenAiOnly) -> Option<Value> {
     let effort = openai.reasoning_effort.as_deref().and_then(|effort| match effort {
         "none" => None,
         "minimal" => Some("low"),
-        "xhigh" => Some("max"),
         other => Some(other),
     });
     config.extend(effort.map(|effort| ("effort".to_owned(), effort.into())));
-    let schema = openai.response_format.as_ref().and_then(|f| f.pointer("/json_schema/schema"));
-    if let Some(schema) = schema {
-        let format = serde_json::json!({ "type": "json_schema", "schema": schema });
+    if let Some(schema) = answer_schema(openai) {
+        let mut schema = schema.clone();
+        schema::close(&mut schema);
+        let format = json!({ "type": "json_schema", "schema": schema });
         config.insert("format".into(), format);
     }
     (!config.is_empty()).then(|| config.into())
+}
+
+fn answer_schema(openai: &OpenAiOnly) -> Option<&Value> {
+    openai.response_format.as_ref()?.pointer("/json_schema/schema")
+}
+
+/// Whether it asks for JSON without saying which: the API has no such form.
+pub(crate) fn is_without_schema(openai: &OpenAiOnly) -> bool {
+    openai.response_format.is_some() && answer_schema(openai).is_none()
 }
 
 /// Instructions stand beside the turns, not among them. Alone they are what there is to answer.
@@ -120,27 +135,44 @@ fn split(messages: &[Message]) -> (Option<String>, Vec<Turn<'_>>) {
     for message in messages.iter().filter(|message| message.tools_item().is_none()) {
         match message.role {
             Role::System | Role::Developer => system.push(&message.content),
-            Role::User => turns.push(Turn::of("user", message)),
             // An empty turn is refused.
-            Role::Assistant if message.is_empty() => {}
+            Role::User | Role::Assistant if message.is_empty() => {}
+            Role::User => turns.push(Turn::of("user", message)),
             Role::Assistant => match turns.last_mut() {
                 Some(last) if last.role == "assistant" => last.join(message),
                 Some(_) | None => turns.push(Turn::of("assistant", message)),
             },
-            // The answers to the calls of one turn have to stand together in the next.
-            Role::Tool => match turns.last_mut() {
-                Some(Turn { role: "user", content: TurnContent::Blocks(there) }) => {
-                    there.extend(blocks(message));
-                }
-                Some(_) | None => turns.push(Turn::of("user", message)),
-            },
+            Role::Tool => answer(&mut turns, message),
         }
     }
+    call_ids::unique(turns.iter_mut().filter_map(|turn| match &mut turn.content {
+        TurnContent::Blocks(blocks) => Some(blocks),
+        TurnContent::Text(_) => None,
+    }));
     let system = system.join("\n\n");
     if turns.is_empty() {
         return (None, vec![Turn::text("user", system.into())]);
     }
     ((!system.is_empty()).then_some(system), turns)
+}
+
+/// Adds a tool's answer. The answers to the calls of one turn stand together in the next, although
+/// a person may speak while tools run.
+fn answer<'a>(turns: &mut Vec<Turn<'a>>, message: &'a Message) {
+    let id = message.tool_call_id.as_deref().unwrap_or_default();
+    let calls = |turn: &Turn<'_>| match &turn.content {
+        TurnContent::Blocks(there) => there.iter().any(|block| block.is_call(id)),
+        TurnContent::Text(_) => false,
+    };
+    let behind = turns.iter().rposition(calls).map_or(turns.len(), |at| at + 1);
+    match turns.get_mut(behind) {
+        Some(Turn { content: TurnContent::Blocks(there), .. })
+            if there.iter().all(TurnBlock::is_result) =>
+        {
+            there.extend(blocks(message));
+        }
+        Some(_) | None => turns.insert(behind, Turn::of("user", message)),
+    }
 }
 
 with_rest! {
@@ -241,15 +273,15 @@ impl MessagesEvent {
     pub(crate) fn error(&self) -> Option<Value> {
         let raw = self.error.as_deref()?;
         let error: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-        Some(serde_json::json!({ "error": error }))
+        Some(json!({ "error": error }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::domain::prompt::Parameters;
+    use crate::domain::transcript::ToolCall;
     use crate::providers::messages::wire::*;
-    use serde_json::json;
 
     fn message(role: Role, content: &str) -> Message {
         Message::text(role, content)
@@ -274,5 +306,69 @@ mod tests {
         let value = serde_json::to_value(request).unwrap();
         assert_eq!(value["messages"], json!([{ "role": "user", "content": "go" }]));
         assert_eq!(value.get("system"), None);
+    }
+    /// llama.cpp and Kimi number calls anew in each turn, and some servers give them no id.
+    #[test]
+    fn each_call_has_an_id_of_its_own_and_its_result_the_same() {
+        let called = |ids: &[&str]| {
+            let calls = ids.iter().map(|id| ToolCall {
+                id: (*id).into(),
+                name: "f".into(),
+                arguments: "{}".into(),
+                ..ToolCall::default()
+            });
+            Message { tool_calls: calls.collect(), ..message(Role::Assistant, "") }
+        };
+        let result = |id: &str, said: &str| Message {
+            tool_call_id: Some(id.into()),
+            ..message(Role::Tool, said)
+        };
+        let messages = vec![
+            message(Role::User, "go"),
+            called(&["f:0", "", ""]),
+            result("", "b"),
+            result("f:0", "a"),
+            result("", "c"),
+            called(&["f:0", "f_0"]),
+            result("f_0", "e"),
+            result("f:0", "d"),
+            message(Role::User, " "),
+        ];
+        let prompt = Prompt { messages, parameters: Parameters::default() };
+        let value = serde_json::to_value(MessagesRequest::new("m", &prompt)).unwrap();
+        let ids = |turn: usize, name: &str| -> Vec<String> {
+            let blocks = value["messages"][turn]["content"].as_array().unwrap();
+            blocks.iter().map(|block| block[name].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(ids(1, "id"), ["f_0", "call", "call_2"]);
+        assert_eq!(ids(2, "tool_use_id"), ["call", "f_0", "call_2"]);
+        assert_eq!(ids(3, "id"), ["f_0_2", "f_0_3"]);
+        assert_eq!(ids(4, "tool_use_id"), ["f_0_3", "f_0_2"]);
+        assert_eq!(value["messages"].as_array().unwrap().len(), 5, "an empty turn is left out");
+    }
+
+    /// Codex takes what a person types while tools run.
+    #[test]
+    fn results_stand_together_right_behind_their_calls() {
+        let call = |id: &str| ToolCall { id: id.into(), name: "f".into(), ..ToolCall::default() };
+        let calls = vec![call("a"), call("b")];
+        let result =
+            |id: &str| Message { tool_call_id: Some(id.into()), ..message(Role::Tool, id) };
+        let messages = vec![
+            message(Role::User, "go"),
+            Message { tool_calls: calls, ..message(Role::Assistant, "") },
+            result("a"),
+            message(Role::User, "wait"),
+            message(Role::Assistant, "ok"),
+            result("b"),
+            result("of no call"),
+        ];
+        let prompt = Prompt { messages, parameters: Parameters::default() };
+        let value = serde_json::to_value(MessagesRequest::new("m", &prompt)).unwrap();
+        let said = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": id });
+        let turns = value["messages"].as_array().unwrap();
+        assert_eq!(turns[2], json!({ "role": "user", "content": [said("a"), said("b")] }));
+        assert_eq!((&turns[3]["content"], &turns[4]["content"]), (&json!("wait"), &json!("ok")));
+        assert_eq!(turns[5]["content"][0]["tool_use_id"], "of_no_call");
     }
 }

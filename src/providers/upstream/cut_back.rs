@@ -9,8 +9,8 @@ mod ask;
 mod fuzz;
 mod rejoin;
 
-pub(crate) use ask::{Asked, GoesOn, go_on, is_begun};
-use rejoin::{Continued, rejoined};
+pub(crate) use ask::{Again, Asked, GoesOn, is_begun};
+pub(crate) use rejoin::go_on;
 
 /// The most of a text that is said again, in characters of its last word.
 const WORD: usize = 48;

@@ -63,6 +63,51 @@ async fn the_request_to_anthropic() {
     assert_eq!(request.body, expected);
 }
 
+/// Models from Claude Opus 4.7 on (2026-04) refuse `temperature` in these words; an effort is only
+/// for some.
+#[tokio::test]
+async fn a_hint_that_the_model_refuses_is_left_out_told_and_not_sent_again() {
+    let refuses = |message: &str| {
+        let error = json!({ "type": "invalid_request_error", "message": message });
+        Answer::status(400).raw(json!({ "type": "error", "error": error }).to_string())
+    };
+    let whole = Answer::whole_message(&["a"]);
+    let script = vec![
+        refuses("`temperature` is deprecated for this model."),
+        refuses("output_config.effort: Input should be 'low', 'medium' or 'high'"),
+        whole.clone(),
+        whole,
+        refuses("messages: text content blocks must be non-empty"),
+    ];
+    let upstream = Upstream::start(script).await;
+    let provider = anthropic(&upstream, Continuation::Instruct);
+    let mut asked = attempt("hi", "");
+    asked.prompt.parameters.temperature = Some(1.3);
+    asked.prompt.parameters.openai.reasoning_effort = Some("xhigh".into());
+    let message = "not sent to the model: temperature, reasoning_effort".to_owned();
+    let told = Delta::Notice { code: "left_out", message };
+    for _ in 0..2 {
+        let (deltas, loss) = drain(provider.start(asked.clone()).await).await;
+        assert_eq!((deltas.first(), loss), (Some(&told), None));
+    }
+    assert!(provider.start(asked).await.is_err(), "a refusal about something else");
+    let effort = json!({ "effort": "xhigh" });
+    let sent: Vec<_> = upstream.requests().into_iter().map(|request| request.body).collect();
+    let sent: Vec<_> =
+        sent.iter().map(|b| (b.get("temperature"), b.get("output_config"))).collect();
+    let (one, none) = (json!(1.0), None);
+    assert_eq!(
+        sent,
+        [
+            (Some(&one), Some(&effort)),
+            (none, Some(&effort)),
+            (none, none),
+            (none, none),
+            (none, none)
+        ]
+    );
+}
+
 #[tokio::test]
 async fn every_stop_reason_has_its_word() {
     let cases = [

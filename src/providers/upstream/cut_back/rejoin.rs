@@ -1,36 +1,32 @@
 //! The deltas of a continuation without what they repeat. Where the model says something else
-//! than before, it is asked once more, behind the whole text.
+//! than before, it is asked again behind another place of the text.
 use std::collections::VecDeque;
 
-use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
-use super::{Found, Rejoin};
+use super::Found;
+use super::ask::{Continued, GoesOn, Places};
 use crate::domain::event::FinishReason;
 use crate::domain::extra::{Extra, Spot};
 use crate::domain::token_count::TokenCount;
-use crate::ports::{Delta, Deltas, ProviderError};
+use crate::ports::{Attempt, Delta, Deltas, ProviderError};
 
-/// A continuation that was asked for.
-pub(crate) struct Continued {
-    /// The model's output.
-    pub(crate) deltas: Deltas,
-    /// The decision so far.
-    pub(crate) rejoin: Rejoin,
-    /// Tokens that the answer may still have.
-    pub(crate) left: Option<u64>,
-    /// Whether it goes on inside the thoughts and not in the text.
-    pub(crate) thinks: bool,
+/// The output of `model` behind the text so far of `attempt`.
+///
+/// # Errors
+/// See [`crate::ports::Provider::start`].
+pub(crate) async fn go_on(model: &impl GoesOn, attempt: Attempt) -> Result<Deltas, ProviderError> {
+    let mut places = Places::new(model.clone(), attempt);
+    let first = places.next().await?;
+    Ok(rejoined(first, places))
 }
 
-/// Asks once more, behind the whole text.
-type Again = Box<dyn FnOnce() -> BoxFuture<'static, Result<Continued, ProviderError>> + Send>;
-
-/// The new deltas of `continued`; `again` asks where the model says something else.
-pub(crate) fn rejoined(continued: Continued, again: Option<Again>) -> Deltas {
+/// The new deltas of `continued`; where the model says something else, it is asked behind the next
+/// of `places`.
+fn rejoined(continued: Continued, places: Places<impl GoesOn>) -> Deltas {
     let joining = Joining {
         continued,
-        again,
+        places,
         is_open: true,
         held: String::new(),
         count: TokenCount::default(),
@@ -41,9 +37,9 @@ pub(crate) fn rejoined(continued: Continued, again: Option<Again>) -> Deltas {
     stream::unfold(joining, Joining::next).boxed()
 }
 
-struct Joining {
+struct Joining<M> {
     continued: Continued,
-    again: Option<Again>,
+    places: Places<M>,
     /// Whether it is still to be seen what is repeated.
     is_open: bool,
     held: String,
@@ -55,7 +51,7 @@ struct Joining {
     is_over: bool,
 }
 
-impl Joining {
+impl<M: GoesOn> Joining<M> {
     async fn next(mut self) -> Option<(Result<Delta, ProviderError>, Self)> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -68,13 +64,12 @@ impl Joining {
             if self.take(item) {
                 continue;
             }
-            let Some(again) = self.again.take() else { continue };
             let repeated = self.held.len();
             self.held.clear();
             self.extras.clear();
             self.count = TokenCount::default();
             self.ready.extend([Ok(Delta::Repeated(repeated)), Ok(Delta::AskedAgain)]);
-            match again().await {
+            match self.places.next().await {
                 Ok(continued) => self.continued = continued,
                 Err(error) => {
                     self.is_over = true;
@@ -129,7 +124,7 @@ impl Joining {
         let new = match self.continued.rejoin.find(&self.held, ended) {
             Found::Open => return true,
             Found::New(new) => new,
-            Found::Other if self.again.is_some() => return false,
+            Found::Other if self.places.is_more() => return false,
             // It has seen all of the text, so it is what follows.
             Found::Other => 0,
         };

@@ -1,0 +1,116 @@
+//! Hints in a request to the Messages API. Not every model takes each, and a model that refuses one
+//! is asked without it.
+use super::body::Body;
+use crate::providers::upstream::json_body::Object;
+
+/// A field that a model can do without, and that not every model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    Effort,
+    Temperature,
+    TopP,
+    Thinking,
+    /// Of tools: a strict schema has narrower limits.
+    Strict,
+}
+
+const HINTS: [Hint; 5] =
+    [Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking, Hint::Strict];
+const CONFIG: &str = "output_config";
+const TOOLS: &str = "tools";
+const STRICT: &str = "strict";
+
+impl Hint {
+    /// The field of the request.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Effort => CONFIG,
+            Self::Temperature => "temperature",
+            Self::TopP => "top_p",
+            Self::Thinking => "thinking",
+            Self::Strict => TOOLS,
+        }
+    }
+
+    /// Whether a refusal is of every request, and not of one schema.
+    pub(crate) fn is_of_model(self) -> bool {
+        match self {
+            Self::Effort | Self::Temperature | Self::TopP | Self::Thinking => true,
+            Self::Strict => false,
+        }
+    }
+
+    /// The client's name for it.
+    fn told(self) -> &'static str {
+        match self {
+            Self::Effort | Self::Thinking => "reasoning_effort",
+            Self::Temperature | Self::TopP => self.field(),
+            Self::Strict => "tools.strict",
+        }
+    }
+
+    fn is_named(self, refusal: &str) -> bool {
+        let other = match self {
+            Self::Effort => "effort",
+            Self::Strict => STRICT,
+            Self::Temperature | Self::TopP | Self::Thinking => self.field(),
+        };
+        refusal.contains(other) || refusal.contains(self.field())
+    }
+}
+
+impl Body {
+    /// The hint that a refusal is about.
+    pub(crate) fn refused(&self, refusal: &str) -> Option<Hint> {
+        let is_about = |hint: &&Hint| hint.is_named(refusal) && self.has(**hint);
+        HINTS.iter().find(is_about).copied()
+    }
+
+    /// Leaves a hint out, and notes its name.
+    pub(crate) fn leave_out(&mut self, hint: Hint) {
+        if !self.has(hint) {
+            return;
+        }
+        match hint {
+            Hint::Effort => {
+                let mut config: Object = self.object.read(CONFIG).unwrap_or_default();
+                config.remove("effort");
+                if config.names().next().is_some() {
+                    self.object.set(CONFIG, &config);
+                } else {
+                    self.object.remove(CONFIG);
+                }
+            }
+            Hint::Strict => {
+                let mut tools = self.tools();
+                tools.iter_mut().for_each(|tool| _ = tool.remove(STRICT));
+                self.object.set(TOOLS, &tools);
+            }
+            Hint::Temperature | Hint::TopP | Hint::Thinking => {
+                self.object.remove(hint.field());
+            }
+        }
+        self.left_out.push(hint.told().into());
+    }
+
+    fn tools(&self) -> Vec<Object> {
+        self.object.read(TOOLS).unwrap_or_default()
+    }
+
+    fn has(&self, hint: Hint) -> bool {
+        match hint {
+            Hint::Effort => {
+                let config: Object = self.object.read(CONFIG).unwrap_or_default();
+                config.has("effort")
+            }
+            Hint::Strict => !self.is_own && self.tools().iter().any(|tool| tool.has(STRICT)),
+            // Thinking that is turned on is the configuration's.
+            Hint::Thinking => {
+                let thinking: Object = self.object.read(hint.field()).unwrap_or_default();
+                !self.is_own && thinking.read("type").is_some_and(|kind: String| kind == "disabled")
+            }
+            // A client of the same protocol is told of its own fields by the API.
+            Hint::Temperature | Hint::TopP => !self.is_own && self.object.has(hint.field()),
+        }
+    }
+}
