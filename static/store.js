@@ -61,7 +61,7 @@ export const api = {
   erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
   messages,
   page: pageOf,
-  share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
+  share: (/** @type {string} */ id, /** @type {boolean} */ later) => call('POST', `/v1/conversations/${id}/shares`, { later_turns: later }),
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
   generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),

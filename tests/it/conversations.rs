@@ -7,6 +7,7 @@ mod crash;
 mod cut;
 mod followed;
 mod items;
+mod later;
 mod list;
 mod opening;
 mod pages;
