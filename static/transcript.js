@@ -50,13 +50,14 @@ export class Transcript {
 
   /** The shown messages, from top to bottom. @returns {(AnswerView | PromptView)[]} */
   shown() {
-    let path = this.conversation.messages;
-    const entries = this.conversation.entries();
-    const running = [...this.conversation.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
+    const { conversation } = this;
+    let path = conversation.messages;
+    const entries = conversation.entries();
+    const running = [...conversation.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
     const live = running.findLast((l) => l.parent === null || path.some((m) => m.id === l.parent));
     const turned = entries.findLast((e) => e.parent !== undefined);
-    if (turned) path = this.conversation.upTo(turned.parent ?? null);
-    else if (live?.parent) path = this.conversation.upTo(live.parent);
+    if (turned) path = conversation.upTo(turned.parent ?? null);
+    else if (live?.parent) path = conversation.upTo(live.parent);
     const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
     // An answer that is gone on from stands there until its text has come again.
     const held = this.views.get(turned?.continues ?? live?.from ?? '');
@@ -119,17 +120,18 @@ export class Transcript {
   draw() {
     this.stale = true;
     if (this.frame) return;
+    const { conversation } = this;
     this.frame = requestAnimationFrame(() => {
       const began = performance.now();
       this.stale = false;
-      for (const live of this.conversation.live.values()) {
+      for (const live of conversation.live.values()) {
         if (live.view.over) continue;
         live.view.render();
-        const heard = this.conversation.aloud && sentences(live);
-        if (heard) this.conversation.page.announce(heard);
+        const heard = conversation.aloud && sentences(live);
+        if (heard) conversation.page.announce(heard);
       }
       this.scroller.follow();
-      this.conversation.page.changed();
+      conversation.page.changed();
       if (performance.now() - began < HEAVY) this.frame = 0;
       else {
         this.frame = -1;

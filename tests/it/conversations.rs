@@ -16,6 +16,7 @@ mod refusals;
 mod shares;
 mod taken;
 mod tenants;
+mod viewers;
 
 use serde_json::{Value, json};
 
