@@ -6,7 +6,7 @@ import { Server, openPage } from './harness.js';
 const GIF = Buffer.from('R0lGODlhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs=', 'base64');
 const FILES = [{ name: 'a.gif', mimeType: 'image/gif', buffer: GIF }, { name: 'b.txt', mimeType: 'text/plain', buffer: Buffer.from('a secret of its own') }];
 
-/** A signed-in page whose way to the next document is held until `go` is called. */
+/** A signed-in page that forgets everything at its sign-out, and then stays until `window.leave` is called. */
 async function signedIn() {
   const server = await Server.start({ keys: [['--name', 'Ada']] });
   const page = await openPage(server, { ready: 'dialog' });
@@ -14,15 +14,18 @@ async function signedIn() {
   await page.keyboard.press('Enter');
   await page.locator('#who-name', { hasText: 'Ada' }).waitFor();
   await page.locator('#model option').first().waitFor({ state: 'attached' });
-  // Whether the built-in model sees does not matter here.
-  await page.evaluate(() => document.querySelector('#model option').removeAttribute('data-blind'));
-  let go;
-  const gate = new Promise((resolve) => (go = resolve));
-  await page.route(`${server.base}/`, async (route) => {
-    await gate;
-    await route.continue();
+  await page.evaluate(() => {
+    // Whether the built-in model sees does not matter here.
+    document.querySelector('#model option').removeAttribute('data-blind');
+    const real = IDBObjectStore.prototype.clear;
+    IDBObjectStore.prototype.clear = function () {
+      const request = real.call(this);
+      const hold = (go) => request.addEventListener('success', () => (window.leave = go));
+      if (this.name === 'bytes') Object.defineProperty(request, 'onsuccess', { set: hold });
+      return request;
+    };
   });
-  return { server, page, go };
+  return { server, page };
 }
 
 /** What is left in this browser: pictures, and the names of texts. */
@@ -37,8 +40,8 @@ const left = (page) => page.evaluate(async () => {
 });
 
 /** The next person comes. */
-async function next({ server, page, go }) {
-  go();
+async function next({ server, page }) {
+  await page.evaluate(() => window.leave());
   await page.getByRole('dialog', { name: 'Sign in' }).waitFor();
   assert.deepEqual(await left(page), [0, []]);
   await page.done();
@@ -57,9 +60,9 @@ test('files that are still being read at the sign-out are kept nowhere', async (
     };
   });
   await page.setInputFiles('#file', FILES);
-  await page.waitForFunction(() => window.finish);
+  await page.waitForFunction(() => Boolean(window.finish));
   await page.getByRole('button', { name: 'Sign out' }).click();
-  await page.waitForFunction(() => document.body.hidden);
+  await page.waitForFunction(() => Boolean(window.leave));
   await page.evaluate(() => window.finish());
   await page.locator('#files li').nth(1).waitFor({ state: 'attached' });
   assert.deepEqual(await left(page), [0, []]);
@@ -95,9 +98,9 @@ test('a prompt whose picture is on its way at the sign-out opens no conversation
   await sending;
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('button', { name: 'Discard and sign out' }).click();
-  await page.waitForFunction(() => document.body.hidden);
+  await page.waitForFunction(() => Boolean(window.leave));
   arrive();
-  await page.waitForFunction(() => window.settled);
+  await page.waitForFunction(() => Boolean(window.settled));
   assert.equal(await page.evaluate(() => window.opened), 0, 'no conversation was opened for it');
   assert.deepEqual(await left(page), [0, []]);
   await next(here);
