@@ -56,7 +56,7 @@ export async function shared(address, later, revoke) {
     input.value = links[chosen] ?? links[0];
     note.textContent = `Whoever has this link can ${BEARERS[chosen]}; not write in it.`;
   };
-  const choice = h('label', { class: 'check' }, box, h('span', null, 'Show later turns, too'));
+  const choice = h('label', { class: 'check' }, box, h('span', null, 'Show later questions and answers, too'));
   const off = h('button', { type: 'button', class: 'link danger', onclick: async () => {
     await revoke();
     note.textContent = 'All links to this conversation are void now.';

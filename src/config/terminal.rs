@@ -1,7 +1,7 @@
-//! What the environment wants of output on a terminal.
+//! Wishes of the environment for output on a terminal.
 use super::variable;
 
-/// What a terminal and the person in front of it want.
+/// Wishes of a terminal and of the person in front of it.
 #[derive(Clone, Copy, Debug)]
 pub struct TerminalWishes {
     /// Colours.

@@ -200,8 +200,8 @@ impl Engine {
         Ok(Messages { running: running.collect(), active_leaf, data, next_cursor })
     }
 
-    /// A link to the active branch as it is now, and to the answer that is being made there; with
-    /// `later_turns` also to what is asked below it afterwards.
+    /// A link to the active branch as it is now, and to the answer that is being made there. With
+    /// `later_turns` it leads also to turns that are asked below it afterwards.
     ///
     /// # Errors
     /// See [`ConverseError`].

@@ -87,8 +87,8 @@ pub trait Conversations: Send + Sync + 'static {
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError>;
 
     /// Stores a link, by the hash of its secret. The link covers the branch up to the active leaf
-    /// and the answer that is being made behind it; with `later_turns` also what is asked below it
-    /// afterwards.
+    /// and the answer that is being made behind it. With `later_turns` it covers turns that are
+    /// asked below it afterwards, too.
     async fn share(
         &self,
         at: &ConversationAt,
@@ -102,12 +102,11 @@ pub trait Conversations: Send + Sync + 'static {
     /// The conversation behind a link.
     async fn shared(&self, token_hash: &[u8]) -> Result<Option<SharedConversation>, LogError>;
 
-    /// What there is to follow at a link; `None` if there is no such link.
+    /// The answer and the end that a link leads to; `None` if there is no such link.
     async fn link(&self, token_hash: &[u8]) -> Result<Option<Link>, LogError>;
 
     /// Those of these links, by their hashes, that lead somewhere. A link that shows later turns
-    /// has a text beside it, which changes with each turn in its conversation and each message that
-    /// is erased there.
+    /// has a text beside it. This text changes with each turn and each erasure in its conversation.
     async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<LinkLeft>, LogError>;
 }
 
@@ -221,7 +220,7 @@ pub struct SharedConversation {
     pub end: Option<BranchEnd>,
 }
 
-/// What there is to follow at a link.
+/// The answer and the end that a link leads to.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// The owner of its conversation.

@@ -93,8 +93,8 @@ impl Pictures for PgPictures {
         .await
     }
 
-    /// The branch is the one that the link shows: up to its last turn, to the answer that was being
-    /// made, or to the leaf of its making.
+    /// The branch is the one that the link shows. It ends with the last turn, with the answer that
+    /// was being made, or with the leaf of its making.
     async fn shared(&self, token_hash: &[u8], id: PictureId) -> Result<Option<Picture>, LogError> {
         answered(async {
             let sql = format!(

@@ -118,7 +118,7 @@ test('later turns appear live behind a link whose maker chose so, and behind no 
   };
   await share();
   const link = page.getByLabel('Link', { exact: true });
-  const box = page.getByLabel('Show later turns, too');
+  const box = page.getByLabel('Show later questions and answers, too');
   const plain = await link.inputValue();
   assert.equal(await box.isChecked(), false);
   await page.getByText('up to here, and follow an answer').waitFor();

@@ -26,7 +26,7 @@ struct Open {
     watched: bool,
 }
 
-/// What the viewers of one link share.
+/// The state that all viewers of one link share.
 #[derive(Default)]
 struct Place {
     /// The link was revoked.

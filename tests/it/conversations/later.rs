@@ -188,7 +188,7 @@ async fn of_several_branches_below_a_link_the_newest_is_shown() {
     assert_eq!(shown().await, ["one", "b"]);
     let second = talk.say(json!({ "prompt": "two", "parent_id": first.id })).await;
     assert_eq!(shown().await, ["one", "a", "two", "c"]);
-    // What its owner looks at changes nothing.
+    // The branch that its owner looks at changes nothing.
     assert_eq!(talk.patch(&json!({ "active_leaf": again.id })).await.0, 200);
     assert_eq!(shown().await, ["one", "a", "two", "c"]);
     talk.say(json!({ "prompt": "two, edited", "parent_id": first.id })).await;
