@@ -7,7 +7,7 @@ use super::answers;
 use super::followed::two;
 use super::shares::{look, share};
 use crate::client::{Client, PATIENCE, Reader};
-use crate::conversation::{Talk, request, told};
+use crate::conversation::{Talk, Turn, request, told};
 use crate::harness::TestApp;
 use crate::upstream::{Answer, Gate, Upstream};
 
@@ -123,22 +123,45 @@ async fn later_turns_come_live_on_every_instance_where_the_maker_chose_so() {
     }
     assert_eq!(names[0], names[1], "the same on every instance");
 
+    unrelated(&apps, &talk, [&plain, &token], &names[0]).await;
+    erased_and_revoked(&apps, &talk, &token, &turn, waiting).await;
+    for app in apps {
+        app.stop().await;
+    }
+}
+
+/// A turn on another branch is shown by neither link.
+async fn unrelated(
+    apps: &[TestApp; 2],
+    talk: &Talk,
+    [plain, token]: [&str; 2],
+    names: &(String, String),
+) {
     talk.say(json!({ "prompt": "an edit of the first", "parent_id": null })).await;
-    for app in &apps {
-        let shown = branch(&talk.at(&app.client), &token).await;
+    for app in apps {
+        let shown = branch(&talk.at(&app.client), token).await;
         assert_eq!(shown.lines, ["hi", "one", "next", "two three"], "an unrelated branch");
-        assert_eq!(shown.turn, names[0].1);
-        let shown = branch(&talk.at(&app.client), &plain).await;
+        assert_eq!(shown.turn, names.1);
+        let shown = branch(&talk.at(&app.client), plain).await;
         assert_eq!((shown.lines, shown.turn), (vec!["hi".into(), "one".into()], String::new()));
         // A name helps nobody whose link does not show later turns.
-        for name in ["", names[0].0.as_str(), names[0].1.as_str()] {
-            let refused = ask(&app.client, &plain, name, 0).await;
+        for name in ["", names.0.as_str(), names.1.as_str()] {
+            let refused = ask(&app.client, plain, name, 0).await;
             assert_eq!(refused.status(), StatusCode::NO_CONTENT, "{name}");
         }
-        let unknown = ask(&app.client, &token, "0123456789abcdef0123456789abcdef", 0).await;
+        let unknown = ask(&app.client, token, "0123456789abcdef0123456789abcdef", 0).await;
         assert_eq!(unknown.status(), StatusCode::NO_CONTENT, "read the branch again");
     }
+}
 
+/// An erased turn goes from the link, and a void link from its viewers, on every instance.
+async fn erased_and_revoked(
+    apps: &[TestApp; 2],
+    talk: &Talk,
+    token: &str,
+    turn: &Turn,
+    waiting: Vec<Reader>,
+) {
     let path = format!("/v1/generations/{}", turn.id);
     let erased = request(&talk.client, Method::DELETE, &path, None).await;
     assert_eq!(erased.status(), StatusCode::NO_CONTENT);
@@ -146,22 +169,19 @@ async fn later_turns_come_live_on_every_instance_where_the_maker_chose_so() {
         let_go(viewer).await;
     }
     let mut waiting = Vec::new();
-    for app in &apps {
-        let shown = branch(&talk.at(&app.client), &token).await;
+    for app in apps {
+        let shown = branch(&talk.at(&app.client), token).await;
         assert_eq!(shown.lines, ["hi", "one", "next"], "what is erased disappears");
-        waiting.push(follow(&app.client, &token, &shown.turn, 0).await);
+        waiting.push(follow(&app.client, token, &shown.turn, 0).await);
     }
     let revoked = request(&talk.client, Method::DELETE, &talk.path("/shares"), None).await;
     assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
     for viewer in waiting {
         let_go(viewer).await;
     }
-    for app in &apps {
-        let void = ask(&app.client, &token, &names[0].1, 0).await;
-        assert_eq!(void.status(), StatusCode::NOT_FOUND);
-    }
     for app in apps {
-        app.stop().await;
+        let void = ask(&app.client, token, "", 0).await;
+        assert_eq!(void.status(), StatusCode::NOT_FOUND);
     }
 }
 
