@@ -19,7 +19,7 @@ use crate::domain::conversation::{Change, Conversation, Message, NewConversation
 use crate::domain::id::{GenerationId, MessageId, Tenant};
 use crate::domain::share::{NoRandomness, ShareToken};
 use crate::ports::{
-    Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, Shared,
+    Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, ShareOutcome,
     SharedConversation,
 };
 
@@ -212,9 +212,9 @@ impl Engine {
     ) -> Result<ShareToken, ConverseError> {
         let token = ShareToken::random()?;
         match self.conversations().share(at, &token.hash(), later_turns).await? {
-            Shared::Made => Ok(token),
-            Shared::Empty => Err(ConverseError::NothingSaid),
-            Shared::NoConversation => Err(ConverseError::NotFound),
+            ShareOutcome::Made => Ok(token),
+            ShareOutcome::Empty => Err(ConverseError::NothingSaid),
+            ShareOutcome::NoConversation => Err(ConverseError::NotFound),
         }
     }
 

@@ -94,7 +94,7 @@ pub trait Conversations: Send + Sync + 'static {
         at: &ConversationAt,
         token_hash: &[u8],
         later_turns: bool,
-    ) -> Result<Shared, LogError>;
+    ) -> Result<ShareOutcome, LogError>;
 
     /// Makes every link to it worthless; false if the tenant has no such conversation.
     async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError>;
@@ -236,7 +236,7 @@ pub type LinkLeft = (Vec<u8>, Option<String>);
 
 /// The result of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shared {
+pub enum ShareOutcome {
     /// The link is there.
     Made,
     /// Nothing is said on the active branch: later turns have no place to begin at.

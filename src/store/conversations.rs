@@ -16,7 +16,7 @@ use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::prompt::{self, Role};
 use crate::ports::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LinkLeft, LogError, Made,
-    Page, Placed, Search, Shared, SharedConversation,
+    Page, Placed, Search, ShareOutcome, SharedConversation,
 };
 
 /// Conversations in the database of the log.
@@ -116,7 +116,7 @@ impl Conversations for PgConversations {
         at: &ConversationAt,
         token_hash: &[u8],
         later_turns: bool,
-    ) -> Result<Shared, LogError> {
+    ) -> Result<ShareOutcome, LogError> {
         answered(self.insert_share(at, token_hash, later_turns)).await
     }
 

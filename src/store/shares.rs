@@ -6,7 +6,7 @@ use super::conversations::PgConversations;
 use super::rows::error;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::share::BranchEnd;
-use crate::ports::{ConversationAt, Link, LinkLeft, LogError, Shared, SharedConversation};
+use crate::ports::{ConversationAt, Link, LinkLeft, LogError, ShareOutcome, SharedConversation};
 
 /// The most messages that a link shows, the newest of the branch: it has no pages.
 const SHOWN: u32 = 10_000;
@@ -48,7 +48,7 @@ impl PgConversations {
         at: &ConversationAt,
         token_hash: &[u8],
         later_turns: bool,
-    ) -> Result<Shared, LogError> {
+    ) -> Result<ShareOutcome, LogError> {
         let mut transaction = self.log.workers.begin().await.map_err(error)?;
         let leaf: Option<Option<Uuid>> = sqlx::query_scalar(
             "select active_leaf from conversations where id = $1 and tenant = $2 \
@@ -60,8 +60,8 @@ impl PgConversations {
         .await
         .map_err(error)?;
         match leaf {
-            None => return Ok(Shared::NoConversation),
-            Some(None) if later_turns => return Ok(Shared::Empty),
+            None => return Ok(ShareOutcome::NoConversation),
+            Some(None) if later_turns => return Ok(ShareOutcome::Empty),
             Some(_) => {}
         }
         // Another answer to the last question is a later turn, too.
@@ -84,7 +84,7 @@ impl PgConversations {
         .await
         .map_err(error)?;
         transaction.commit().await.map_err(error)?;
-        Ok(Shared::Made)
+        Ok(ShareOutcome::Made)
     }
 
     pub(super) async fn delete_shares(&self, at: &ConversationAt) -> Result<bool, LogError> {

@@ -22,13 +22,13 @@ pub(in super::super) struct Links {
 
 #[derive(Default)]
 struct Open {
-    by_hash: HashMap<Vec<u8>, Weak<Place>>,
+    by_hash: HashMap<Vec<u8>, Weak<ViewedLink>>,
     watched: bool,
 }
 
 /// The state that all viewers of one link share.
 #[derive(Default)]
-struct Place {
+struct ViewedLink {
     /// The link was revoked.
     over: CancellationToken,
     turns: Mutex<Turns>,
@@ -43,7 +43,7 @@ struct Turns {
     end: Option<(BranchEnd, CancellationToken)>,
 }
 
-impl Place {
+impl ViewedLink {
     /// The branch ends here now: who sees another end is let go.
     fn ends_at(&self, end: Option<BranchEnd>) -> CancellationToken {
         let mut turns = self.turns.lock();
@@ -63,7 +63,7 @@ impl Place {
 
 /// A viewer's place at a link; its drop gives the place back.
 pub struct Viewing {
-    place: Arc<Place>,
+    place: Arc<ViewedLink>,
     over: CancellationToken,
 }
 
@@ -101,7 +101,7 @@ impl Links {
             Some(place) if Arc::strong_count(&place) > VIEWERS => return None,
             Some(place) => place,
             None => {
-                let place = Arc::new(Place::default());
+                let place = Arc::new(ViewedLink::default());
                 open.by_hash.insert(hash, Arc::downgrade(&place));
                 place
             }

@@ -5,7 +5,7 @@ use lastword::domain::id::{ConversationId, MessageId, Tenant};
 use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Parameters, Prompt, Role};
 use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
-use lastword::ports::{ConversationAt, Made, Page, Search, Shared};
+use lastword::ports::{ConversationAt, Made, Page, Search, ShareOutcome};
 use serde_json::{Map, json};
 
 use crate::conversation::Talk;
@@ -75,7 +75,7 @@ async fn another_tenant_sees_and_changes_nothing() {
     assert!(store.context(&at, leaf, 1000).await.unwrap().is_none());
     for later_turns in [false, true] {
         let shared = store.share(&at, b"hash", later_turns).await.unwrap();
-        assert_eq!(shared, Shared::NoConversation);
+        assert_eq!(shared, ShareOutcome::NoConversation);
     }
     assert!(!store.unshare(&at).await.unwrap());
     let change = Change { title: Some(Some("theirs".into())), ..Change::default() };
