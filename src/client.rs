@@ -11,7 +11,7 @@ mod wrap;
 pub use ask::{Output, ask, tail};
 pub use models::models;
 pub use place::AskIn;
-pub use terminal::warn;
+pub use terminal::{Escapes, warn};
 
 use std::time::Duration;
 

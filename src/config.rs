@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod local;
 mod signals;
+mod terminal;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use flags::{Cli, Command, LogFormat, PlaceFlags, ServeFlags, Switch};
 pub use keys::{KeysCommand, NewKeyFlags};
 pub use local::{LocalKind, LocalServer};
 pub use signals::NatsConfig;
+pub use terminal::{TerminalWishes, terminal};
 
 /// Everything that `serve` needs to know.
 #[derive(Clone, Debug)]

@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use lastword::app::{App, check, keys};
-use lastword::client::{self, AskIn, Client, ClientError, Output, Question, warn};
+use lastword::client::{self, AskIn, Client, ClientError, Escapes, Output, Question, warn};
 use lastword::config::{
     AskFlags, ClientFlags, Command, Config, KeysCommand, PlaceFlags, ServeFlags, TailFlags,
-    command_line, completions,
+    command_line, completions, terminal,
 };
 use lastword::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -88,14 +88,20 @@ async fn models(flags: &ClientFlags) -> Result<u8, ClientError> {
 
 fn connection(flags: &ClientFlags) -> Result<(Client, Output), ClientError> {
     let client = Client::new(&flags.server, flags.key.as_deref())?;
-    Ok((client, Output { json: flags.json, quiet: flags.quiet, reasoning: flags.reasoning }))
+    let ClientFlags { json, quiet, reasoning, .. } = *flags;
+    Ok((client, Output { json, quiet, reasoning, escapes: escapes() }))
+}
+
+fn escapes() -> Escapes {
+    let terminal = terminal();
+    Escapes { colours: terminal.colours, moves: terminal.moves }
 }
 
 fn ended(outcome: Result<u8, ClientError>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            warn(&error.to_string());
+            warn(&error.to_string(), escapes());
             if let Some(hint) = error.hint() {
                 // A closed standard error leaves the exit code.
                 let _ = writeln!(std::io::stderr(), "  {hint}");

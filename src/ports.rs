@@ -20,8 +20,8 @@ mod upkeep;
 
 pub use carried::Carried;
 pub use conversations::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, Made, Page, Placed,
-    Search, SharedConversation,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LinkLeft, Made, Page,
+    Placed, Search, ShareOutcome, SharedConversation,
 };
 pub use events::{Append, Events, LogWriter, RowChange, Tail};
 pub use generations::{Created, Deleted, Filter, Generations};

@@ -39,7 +39,7 @@ const SAME = 1000;
 /** A thought of this length, in ms, is worth a line. */
 const LONG_THOUGHT = 1000;
 
-/** A stored answer that is longer, in characters, is shown in pieces of this length: no task holds the page up. */
+/** A longer stored answer, in characters, is made in pieces of this length: no task holds the page up. */
 const PIECE = 8000;
 
 /** @param {number} n */
@@ -113,7 +113,7 @@ export class AnswerView {
       if (!this.foldChosen && this.fold.open !== open) this.fold.open = open;
       if (this.thinking.textContent !== said.reasoning) this.thinking.textContent = said.reasoning;
     }
-    if (done && !this.markdown.shown && said.text.length > 2 * PIECE) this.piece(PIECE);
+    if (done && !this.markdown.shown && said.text.length > 2 * PIECE) this.pieces();
     else this.markdown.write(said.text, !running);
     this.caret.hidden = !running || Boolean(said.text);
     if (this.version !== this.answer.version || said.refusal !== this.refused || done) this.others();
@@ -137,11 +137,16 @@ export class AnswerView {
     this.heardAt = performance.now();
   }
 
-  /** Shows so many characters of a stored answer, and soon the rest. @param {number} length */
-  piece(length) {
-    const { text } = this.answer.said;
-    this.markdown.write(text.slice(0, length), length >= text.length);
-    if (length < text.length) setTimeout(() => this.piece(length + PIECE));
+  /** Makes a stored answer piece by piece, and shows it when it is whole: each piece on the page would be a layout. */
+  pieces() {
+    this.text.hidden = true;
+    const piece = (/** @type {number} */ length) => {
+      const { text } = this.answer.said;
+      this.markdown.write(text.slice(0, length), length >= text.length);
+      if (length < text.length) setTimeout(() => piece(length + PIECE));
+      else this.text.hidden = false;
+    };
+    piece(PIECE);
   }
 
   /** @param {{ text: string, reason: string }} lost */

@@ -3,18 +3,19 @@
 import * as attention from './attention.js';
 import { base } from './base.js';
 import { Composer } from './composer.js';
+import { Connection } from './connection.js';
 import { Conversation } from './conversation.js';
 import { byId, copy, h, late, refocus, whenIdle } from './dom.js';
 import { Outbox } from './outbox.js';
-import { forget, tidy } from './pictures.js';
+import { tidy } from './pictures.js';
+import { Presence } from './presence.js';
 import { recent } from './recent.js';
+import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
-import { Refused, api, call, client, forgetDrafts, newKey, settings, signIn, tabs } from './store.js';
+import { Refused, api, client, newKey, settings, tabs } from './store.js';
 import { Stream } from './stream.js';
 import { titled } from './titles.js';
 
-/** How long “resumed at …” stays, in ms: long enough to be read. */
-const STAYS = 5000;
 /** The first look is over after so long, in ms: what only a click needs may load. */
 const SETTLED = 1500;
 /** Without frames about the actions of others, as over SSE, the page polls every so many ms. */
@@ -22,11 +23,6 @@ const LOOK = 5000;
 
 /** @type {import('./inspector.js').Inspector | undefined} */
 let inspector;
-/** @type {string | undefined} */
-let resumed;
-/** @type {any} */
-let resumedTimer;
-
 /** A part of the page that a click needs. @param {string} path */
 const part = (path) => late(path).catch(() => {
   throw new Refused(0, { detail: 'This needs the server, which cannot be reached.' }, 0);
@@ -46,29 +42,19 @@ function problem(text) {
   box.replaceChildren(h('span', null, text), h('button', { type: 'button', class: 'link', onclick: () => (box.replaceChildren(), refocus()) }, 'Dismiss'));
 }
 
-/** Shows the latest change beside the light. @param {string} text */
-function tellNews(text) {
-  resumed = text;
-  clearTimeout(resumedTimer);
-  resumedTimer = setTimeout(() => {
-    resumed = undefined;
-    showState();
-  }, STAYS);
-}
-
 const stream = new Stream({
   base: location.origin + base,
   client: client(),
   transport: new URLSearchParams(location.search).get('transport') === 'sse' ? 'sse' : 'auto',
-  onState: () => showState(),
+  onState: () => connection.show(),
   onResume: (generation, seq) => {
     conversation.resumed(generation);
-    tellNews(`resumed at ${seq}`);
+    connection.news(`resumed at ${seq}`);
     inspector?.resumed(seq);
     announce('Back online.');
-    showState();
+    connection.show();
   },
-  onFrame: (frame) => hear(frame),
+  onFrame: (frame) => presence.hear(frame),
   onWire: (wire) => inspector?.add(wire),
 });
 
@@ -99,6 +85,39 @@ const composer = new Composer(conversation, stream);
 
 const sidebar = new Sidebar({ open: (id) => go(id), leave, current: () => conversation.id, problem, announce, dialogs });
 
+const presence = new Presence(conversation, stream);
+
+const connection = new Connection(stream, {
+  announce,
+  back: () => {
+    outbox.flush();
+    conversation.load();
+    sidebar.load();
+    // Opened without the server.
+    if (!composer.known) composer.models();
+    if (recent.reader === null) session.who();
+  },
+  changed: () => {
+    if (stream.state.phase !== 'live') presence.reported = false;
+    show();
+    inspector?.show();
+  },
+});
+
+const session = new Session(outbox, {
+  problem,
+  dialogs,
+  entered: async () => {
+    stream.cut();
+    stream.retry();
+    composer.models();
+    sidebar.load();
+    session.who();
+    await route();
+    outbox.flush();
+  },
+});
+
 // ---- where we are -------------------------------------------------------------------------
 
 /** @param {string | null} id */
@@ -122,8 +141,7 @@ let reading = null;
 async function route() {
   const [, kind, id] = location.pathname.slice(base.length).split('/');
   byId('problem').replaceChildren();
-  hear({ type: 'presence', participants: [] });
-  hear({ type: 'typing', who: [] });
+  presence.clear();
   const visit = (reading = {});
   const opened = kind === 'c' ? conversation.open(id) : conversation.open(null, opening());
   // Before the server answers: text that is typed meanwhile stays.
@@ -172,79 +190,6 @@ function show() {
               : conversation.id ? (reading && !conversation.info ? 'Opening…' : '') : hint;
   if (line !== shown) byId('line').textContent = shown = line;
   if (!inspector && document.body.classList.contains('inspecting')) inspect();
-}
-
-function showState() {
-  const { phase, transport, retryAt } = stream.state;
-  const chip = byId('chip');
-  const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : 0;
-  const texts = {
-    idle: 'ready',
-    live: resumed ?? 'live',
-    connecting: wasCut ? 'reconnecting…' : 'connecting…',
-    waiting: seconds > 1 ? `reconnecting in ${seconds} s` : 'reconnecting…',
-    offline: 'offline',
-    stopped: 'signed out',
-  };
-  if (phase === 'waiting' || phase === 'offline') {
-    if (!wasCut) announce(phase === 'offline' ? 'Offline.' : 'Reconnecting.');
-    wasCut = true;
-  } else if (phase === 'live' && wasCut) {
-    wasCut = false;
-    outbox.flush();
-    conversation.load();
-    sidebar.load();
-    // Opened without the server.
-    if (!composer.known) composer.models();
-    if (recent.reader === null) who();
-    if (!resumed) {
-      announce('Back online.');
-      tellNews('back online');
-    }
-  }
-  if (phase !== 'live') together = false;
-  chip.dataset.phase = phase;
-  const news = resumed && (phase === 'live' || phase === 'idle') ? resumed : '';
-  byId('chip-text').textContent = news || texts[phase];
-  byId('chip-text').classList.toggle('news', Boolean(news));
-  chip.title = `Connection: ${texts[phase]}, by ${transport === 'sse' ? 'SSE' : 'WebSocket'}`;
-  byId('retry').hidden = phase !== 'waiting' || seconds <= 1;
-  clearTimeout(counting);
-  if (phase === 'waiting') counting = setTimeout(showState, 500);
-  if (phase === 'stopped' && stream.state.why === '4501') signIn.dispatchEvent(new Event('wanted'));
-  show();
-  inspector?.show();
-}
-
-/** Whether the server reports the participants, and with them the asking one. */
-let together = false;
-let wasCut = false;
-/** @type {any} */
-let counting;
-
-/** A frame about the conversation: who is there, who types. @param {any} frame */
-function hear(frame) {
-  if (frame.conversation && frame.conversation !== conversation.id) return;
-  if (frame.type === 'typing') {
-    const people = frame.who.filter((/** @type {any} */ who) => who.kind === 'user').map((/** @type {any} */ who) => who.name || 'Somebody');
-    const names = people.length > 2 ? `${people.length} people` : people.join(' and ');
-    byId('typing').textContent = names ? `${names} ${people.length > 1 ? 'are' : 'is'} typing…` : '';
-    const answering = frame.who.some((/** @type {any} */ who) => who.kind === 'model');
-    // Somebody else asked: the list says which answer to follow.
-    if (answering && !conversation.running) conversation.load();
-  } else if (frame.type === 'presence') {
-    together = Boolean(frame.conversation);
-    const others = frame.participants.filter((/** @type {any} */ who) => who.id !== stream.options.client?.id);
-    byId('presence').replaceChildren(...others.slice(0, 5).map((/** @type {any} */ who) => face(who.name || 'Somebody')));
-  }
-}
-
-/** The participants, by letter and colour: of a guest, the letter of the name that tells guests apart. @param {string} name */
-function face(name) {
-  const item = h('li', { title: name, 'aria-label': `${name} is here` }, name.replace(/^Guest (?=.)/, '').slice(0, 1).toUpperCase());
-  const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
-  item.style.setProperty('--hue', String(hue));
-  return item;
 }
 
 /** The protocol inspector, loaded when it is first opened. */
@@ -296,52 +241,6 @@ async function tune() {
   if (client().name !== stream.options.client?.name) stream.introduce(client());
 }
 
-/** The signed-in key, where one is needed. */
-async function who() {
-  // A refusal asks for no sign-in: who wants to see something is asked by then.
-  const answer = await fetch(`${base}/v1/session`).catch(() => null);
-  const me = answer?.ok ? await answer.json() : null;
-  if (me) await recent.enter(me);
-  else if (answer?.status === 401) await recent.leave();
-  byId('who').hidden = !me?.key;
-  byId('who-name').textContent = me?.name ?? '';
-}
-
-byId('sign-out').addEventListener('click', async () => {
-  const waiting = outbox.entries;
-  if (waiting.length) {
-    const { confirm } = await dialogs();
-    const text = `${waiting.length === 1 ? 'One prompt is' : `${waiting.length} prompts are`} not sent yet, and would stay on this device for whoever signs in next.`;
-    if (!(await confirm('Discard what waits, and sign out?', text, 'Discard and sign out'))) return;
-    for (const { key } of waiting) outbox.change(key, null);
-  }
-  await recent.leave();
-  await call('DELETE', '/v1/session').catch((error) => problem(error.message));
-  // The content that was shown, begun and kept in memory goes with the page, also for who comes back to it.
-  forgetDrafts();
-  await forget();
-  document.body.hidden = true;
-  addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
-  location.replace(`${base}/`);
-});
-
-let asking = false;
-signIn.addEventListener('wanted', async () => {
-  recent.leave();
-  if (asking) return;
-  asking = true;
-  const signedIn = await dialogs().then(({ signIn: ask }) => ask());
-  asking = false;
-  if (!signedIn) return;
-  stream.cut();
-  stream.retry();
-  composer.models();
-  sidebar.load();
-  who();
-  await route();
-  outbox.flush();
-});
-
 // A click that failed is told to the person, whatever it was.
 addEventListener('unhandledrejection', (event) => {
   if (!(event.reason instanceof Refused)) return;
@@ -356,7 +255,6 @@ byId('home').addEventListener('click', (event) => {
   go(null);
 });
 byId('new').addEventListener('click', () => go(null));
-byId('retry').addEventListener('click', () => stream.retry());
 byId('inspect').addEventListener('click', inspect);
 byId('tune').addEventListener('click', tune);
 byId('help').addEventListener('click', () => dialogs().then(({ help }) => help()));
@@ -382,7 +280,7 @@ tabs?.addEventListener('message', ({ data }) => {
   if (data.changed === conversation.id) conversation.load();
 });
 setInterval(() => {
-  if (!together && !document.hidden && !conversation.running) conversation.load();
+  if (!presence.reported && !document.hidden && !conversation.running) conversation.load();
 }, LOOK);
 
 // The place and its listeners change together: no key or click can come between.
@@ -395,6 +293,6 @@ outbox.flush();
 setTimeout(() => {
   Promise.all([dialogs(), import('./inspector.js')]).catch(() => {});
   import('./shell.js').then(({ keepShell }) => keepShell()).catch(() => {});
-  if (!asking) who();
+  if (!session.asking) session.who();
   whenIdle(tidy);
 }, SETTLED);

@@ -1,28 +1,20 @@
 // @ts-check
 /**
- * The conversation on the page: the server's messages, the growing answers, the prompts on their way. Elements are kept
- * by the id of their content. So nothing flickers when an answer that was followed becomes a message that is stored.
+ * A conversation: the server's messages, the growing answers, the prompts on their way. The transcript shows them.
  *
  * @typedef {import('./store.js').Message} Message
  * @typedef {import('./outbox.js').Entry} Entry
  * @typedef {{ answer: Answer, view: AnswerView, parent: string | null, from?: string, following?: { close(): void, seq: number }, spoken?: number, spokenAt?: number }} Live
- * @typedef {{ id: string, element: HTMLElement }} View
  */
 import { Answer, isSaid } from './answer.js';
 import { AnswerView, whole } from './answer-view.js';
-import { byId, refocus, whenIdle } from './dom.js';
+import { refocus, whenIdle } from './dom.js';
 import { contentOf } from './files.js';
-import { Scroller } from './scroller.js';
-import { PromptView, switcher } from './prompt-view.js';
+import { PromptView } from './prompt-view.js';
 import { recent } from './recent.js';
 import { sentences } from './sentences.js';
-import { arrange } from './stretches.js';
 import { Refused, api, settings, tell } from './store.js';
-
-/** A frame's work that took longer, in ms, is followed by a rest, so that input is never starved. */
-const HEAVY = 8;
-/** So many messages are shown at once, the newest; the older ones follow so many at a time, when nothing else is to be done. */
-const AT_ONCE = 48;
+import { Transcript } from './transcript.js';
 
 export class Conversation {
   /**
@@ -41,27 +33,18 @@ export class Conversation {
     this.messages = [];
     /** When it was read, in ms since 1970, if the server is away and this browser's copy is shown; else 0. */
     this.asOf = 0;
-    /** So many messages at the beginning are not shown yet. */
-    this.skipped = 0;
     /** @type {Map<string, Live>} */
     this.live = new Map();
-    /** @type {Map<string, AnswerView | PromptView>} */
-    this.views = new Map();
-    this.list = byId('transcript');
-    this.scroller = new Scroller(byId('scroller'), this.list, byId('jump'));
-    this.frame = 0;
-    /** An event came that is not drawn yet. */
-    this.stale = false;
     this.visit = 0;
     this.stopping = false;
     this.aloud = false;
-    this.filling = false;
     /** The key that opens the conversation which is shown before there is one. @type {string | undefined} */
     this.opening = undefined;
     /** Models that are known not to go on from a text. @type {Set<string>} */
     this.unable = new Set();
     /** The fields of a start beside the prompt; the composer knows. @type {() => Record<string, any>} */
     this.options = () => ({});
+    this.transcript = new Transcript(this);
   }
 
   /** The running answer on this branch, if any. @returns {Live | undefined} */
@@ -72,7 +55,7 @@ export class Conversation {
 
   /** The last answer, running or not. @returns {AnswerView | undefined} */
   get lastAnswer() {
-    const last = this.shown().findLast((view) => view instanceof AnswerView);
+    const last = this.transcript.shown().findLast((view) => view instanceof AnswerView);
     return last instanceof AnswerView ? last : undefined;
   }
 
@@ -81,15 +64,14 @@ export class Conversation {
     if (this.id) this.stream.part(this.id);
     for (const live of this.live.values()) live.following?.close();
     this.live.clear();
-    this.views.clear();
-    this.list.replaceChildren();
-    Object.assign(this, { id, opening, info: null, messages: [], skipped: 0, asOf: 0 });
+    this.transcript.clear();
+    Object.assign(this, { id, opening, info: null, messages: [], asOf: 0 });
     this.visit += 1;
-    this.scroller.stick();
+    this.transcript.scroller.stick();
     if (id) this.stream.join(id);
     this.sync();
     if (id) await this.load();
-    this.scroller.stick();
+    this.transcript.scroller.stick();
   }
 
   /** Reads the server's messages; answers that are followed go on undisturbed. */
@@ -106,14 +88,14 @@ export class Conversation {
       // Messages never change: the messages above known ones are known.
       const above = data[0]?.parent_id ? known.findIndex((m) => m.id === data[0].parent_id) : -1;
       if (above >= 0) data = [...known.slice(0, above + 1), ...data];
-      if (!known.length) this.skipped = Math.max(0, data.length - AT_ONCE);
+      if (!known.length) this.transcript.begin(data.length);
       this.take({ ...newest, data });
       while (cursor && above < 0) {
         const older = await api.page(id, cursor);
         if (visit !== this.visit) return;
         data = [...older.data, ...data];
         cursor = older.next_cursor;
-        this.skipped += older.data.length;
+        this.transcript.skipped += older.data.length;
         this.take({ data });
       }
       whenIdle(() => recent.keep(info, data));
@@ -129,9 +111,10 @@ export class Conversation {
   async remember(id, visit) {
     const copy = this.info ? undefined : await recent.find(id);
     if (!copy || visit !== this.visit || this.info) return;
-    Object.assign(this, { info: copy.info, asOf: copy.at, skipped: Math.max(0, copy.messages.length - AT_ONCE) });
+    Object.assign(this, { info: copy.info, asOf: copy.at });
+    this.transcript.begin(copy.messages.length);
     this.take({ data: copy.messages });
-    this.scroller.stick();
+    this.transcript.scroller.stick();
   }
 
   /** @param {{ messages?: Message[], data?: Message[], running?: { generation: string, parent_id: string | null }[] }} branch */
@@ -152,7 +135,7 @@ export class Conversation {
     /** @type {Live} */
     const live = { answer, view, parent, from };
     this.live.set(generation, live);
-    this.views.set(generation, view);
+    this.transcript.views.set(generation, view);
     live.following = this.stream.follow(generation, {
       open: () => answer.connected(fresh),
       event: (event) => {
@@ -164,7 +147,7 @@ export class Conversation {
           view.render();
           this.sync();
         }
-        this.draw();
+        this.transcript.draw();
       },
       end: () => this.ended(generation, live),
       fail: (problem) => {
@@ -190,7 +173,7 @@ export class Conversation {
     else if (status !== 'cancelled') this.page.announce(`${rest}The answer ended early, after ${words}.`);
     // Not with the next frame: a tab in the background has none, and what is stored takes its place before.
     live.view.render();
-    this.draw();
+    this.transcript.draw();
     this.page.ready(live.answer.said.text, generation);
     tell(this.id);
     this.load().then(() => {
@@ -209,10 +192,10 @@ export class Conversation {
       this.page.moved(this.id);
     }
     if (entry.conversation !== this.id) return;
-    const view = this.views.get(entry.key);
+    const view = this.transcript.views.get(entry.key);
     if (view instanceof PromptView && receipt.parent_id) {
-      this.views.delete(entry.key);
-      this.views.set(receipt.parent_id, view);
+      this.transcript.views.delete(entry.key);
+      this.transcript.views.set(receipt.parent_id, view);
       view.files = entry.files ?? [];
       // Stands in until the server's list is read.
       const parent = entry.parent === undefined ? (this.messages.at(-1)?.id ?? null) : entry.parent;
@@ -233,7 +216,7 @@ export class Conversation {
     if (opening && before) options.system = before.options.system;
     this.outbox.add({ conversation: this.id, opening, text, ...(files?.length && { files }), parent, options });
     if (opening) this.page.opening(opening);
-    this.scroller.stick();
+    this.transcript.scroller.stick();
     this.sync();
   }
 
@@ -243,7 +226,7 @@ export class Conversation {
     const parent = message?.parent_id ?? this.live.get(view.id)?.parent;
     if (!parent || !this.id || this.entries().some((e) => e.parent === parent && e.text === undefined)) return;
     this.outbox.add({ conversation: this.id, parent, options: this.options() });
-    this.scroller.stick();
+    this.transcript.scroller.stick();
     this.sync();
   }
 
@@ -253,7 +236,7 @@ export class Conversation {
     const parent = message?.parent_id ?? this.live.get(view.id)?.parent;
     if (!parent || !this.id || this.running || this.entries().some((e) => e.continues === view.id)) return;
     this.outbox.add({ conversation: this.id, parent, continues: view.id, options: {} });
-    this.scroller.stick();
+    this.transcript.scroller.stick();
     this.sync();
   }
 
@@ -275,7 +258,7 @@ export class Conversation {
 
   /** Opens the last prompt for a change. */
   editLast() {
-    const view = this.shown().findLast((v) => v instanceof PromptView && !v.marked);
+    const view = this.transcript.shown().findLast((v) => v instanceof PromptView && !v.marked);
     if (view instanceof PromptView) view.edit();
   }
 
@@ -292,8 +275,6 @@ export class Conversation {
     refocus();
   }
 
-  // ---- on the page ------------------------------------------------------------------------
-
   /** Our prompts on their way to this conversation. */
   entries() {
     const { id, opening } = this;
@@ -305,96 +286,8 @@ export class Conversation {
     return this.messages.slice(0, this.messages.findIndex((m) => m.id === id) + 1);
   }
 
-  /** The shown messages, from top to bottom. @returns {(AnswerView | PromptView)[]} */
-  shown() {
-    let path = this.messages;
-    const entries = this.entries();
-    const running = [...this.live.values()].filter((l) => !path.some((m) => m.id === l.view.id));
-    const live = running.findLast((l) => l.parent === null || path.some((m) => m.id === l.parent));
-    const turned = entries.findLast((e) => e.parent !== undefined);
-    if (turned) path = this.upTo(turned.parent ?? null);
-    else if (live?.parent) path = this.upTo(live.parent);
-    const views = path.slice(Math.min(this.skipped, Math.max(0, path.length - AT_ONCE))).map((m) => this.viewOf(m));
-    // An answer that is gone on from stands there until its text has come again.
-    const held = this.views.get(turned?.continues ?? live?.from ?? '');
-    if (held) views.push(held);
-    else if (live && !turned) views.push(live.view);
-    return [...views, ...entries.filter((e) => e.text !== undefined).map((e) => this.prompt(e.key, contentOf(e.text ?? '', e.files ?? []), e))];
-  }
-
-  /** @param {Message} message @returns {AnswerView | PromptView} */
-  viewOf(message) {
-    if (message.role !== 'assistant') {
-      const view = this.prompt(message.id, message.content);
-      view.parent = message.parent_id;
-      switcher(view.switcher, message, (id) => this.branch(id));
-      return view;
-    }
-    let view = this.views.get(message.id);
-    if (!(view instanceof AnswerView)) {
-      view = new AnswerView(message.id, Answer.of(message), this);
-      view.render();
-      this.views.set(message.id, view);
-    }
-    switcher(view.switcher, message, (id) => this.branch(id));
-    return view;
-  }
-
-  /** @param {string} key @param {any} content @param {Entry} [entry] */
-  prompt(key, content, entry) {
-    let view = this.views.get(key);
-    if (!(view instanceof PromptView)) {
-      view = new PromptView(key, content, this);
-      this.views.set(key, view);
-    }
-    view.mark(entry);
-    return view;
-  }
-
-  /** Puts the shown messages in their places, and does not touch those that are there already. */
+  /** Puts what there is in its place on the page. */
   sync() {
-    const views = this.shown();
-    arrange(this.list, views.map((view) => view.element), this.skipped);
-    if (this.skipped) this.more();
-    document.documentElement.classList.toggle('fresh', !this.id && !views.length);
-    this.draw();
-    this.page.changed();
-  }
-
-  /** Shows some more of the older messages above the shown ones, which stay in place. */
-  more() {
-    if (this.filling) return;
-    this.filling = true;
-    whenIdle(() => {
-      this.filling = false;
-      this.skipped = Math.max(0, Math.min(this.skipped, this.messages.length) - AT_ONCE);
-      this.scroller.keeping(() => this.sync());
-    });
-  }
-
-  /** Draws the growing answers, once per frame. */
-  draw() {
-    this.stale = true;
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      const began = performance.now();
-      this.stale = false;
-      for (const live of this.live.values()) {
-        if (live.view.over) continue;
-        live.view.render();
-        const heard = this.aloud && sentences(live);
-        if (heard) this.page.announce(heard);
-      }
-      this.scroller.follow();
-      this.page.changed();
-      if (performance.now() - began < HEAVY) this.frame = 0;
-      else {
-        this.frame = -1;
-        setTimeout(() => {
-          this.frame = 0;
-          if (this.stale) this.draw();
-        }, HEAVY * 4);
-      }
-    });
+    this.transcript.sync();
   }
 }

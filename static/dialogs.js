@@ -33,18 +33,40 @@ export async function ask(title, value) {
 /** @param {string} title @param {string} text @param {string} action */
 export const confirm = (title, text, action) => dialog(title, [h('p', null, text)], action, { danger: true });
 
-/** @param {string} address @param {() => Promise<any>} revoke */
-export async function shared(address, revoke) {
+/** What bearers of a link may do: without later turns, and with them. */
+const BEARERS = ['read the conversation up to here, and follow an answer that is being made', 'read the conversation up to here, and everything that is asked and answered next'];
+
+/** @param {string} address @param {() => Promise<string>} later makes a link that shows later turns, too @param {() => Promise<any>} revoke */
+export async function shared(address, later, revoke) {
+  const links = [address];
   const input = h('input', { type: 'url', readonly: true, value: address, 'aria-label': 'Link' });
-  const note = h('p', { class: 'quiet', role: 'status' }, 'Whoever has this link can read the conversation up to here, and follow an answer that is being made; not write in it.');
+  const note = h('p', { class: 'quiet', role: 'status' });
+  const box = h('input', { type: 'checkbox', onchange: async () => {
+    try {
+      if (box.checked) links[1] ??= await later();
+      show();
+    } catch (error) {
+      box.checked = false;
+      show();
+      note.textContent = `There is no such link: ${error instanceof Error ? error.message : error}`;
+    }
+  } });
+  const show = () => {
+    const chosen = Number(box.checked);
+    input.value = links[chosen] ?? links[0];
+    note.textContent = `Whoever has this link can ${BEARERS[chosen]}; not write in it.`;
+  };
+  const choice = h('label', { class: 'check' }, box, h('span', null, 'Show later questions and answers, too'));
   const off = h('button', { type: 'button', class: 'link danger', onclick: async () => {
     await revoke();
     note.textContent = 'All links to this conversation are void now.';
+    choice.remove();
     off.remove();
   } }, 'Stop sharing: make all its links void');
+  show();
   queueMicrotask(() => input.select());
-  const wanted = await dialog('A link to read along', [input, note, off], 'Copy link', { cancel: 'Close' });
-  if (wanted) await copy(address);
+  const wanted = await dialog('A link to read along', [input, choice, note, off], 'Copy link', { cancel: 'Close' });
+  if (wanted) await copy(input.value);
 }
 
 /** @param {boolean} again whether a key was refused before @returns {Promise<boolean>} */

@@ -145,7 +145,9 @@ export class Outbox {
     // First, so that no conversation is opened for a picture that is refused.
     if (entry.files?.some(({ waiting }) => waiting)) {
       entry.files = await sent(entry.files);
-      if (this.mine.has(entry.key)) this.change(entry.key, { files: entry.files });
+      // Taken back meanwhile: nothing is opened for it.
+      if (!this.mine.has(entry.key)) return;
+      this.change(entry.key, { files: entry.files });
     }
     if (!entry.conversation) {
       entry.conversation = (await api.create(system ? { system } : {}, entry.opening ?? entry.key)).id;

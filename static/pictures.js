@@ -24,6 +24,8 @@ export const place = { of: (/** @type {string} */ id) => `${base}/v1/pictures/${
 
 /** What was chosen here; a window without storage has nothing else. @type {Map<string, Blob>} */
 const chosen = new Map();
+/** Somebody has signed out: what is still being read is kept nowhere. */
+let over = false;
 /** @type {Promise<IDBDatabase> | undefined} */
 let opened;
 
@@ -71,7 +73,7 @@ export async function take(name, file) {
   // A copy: the file itself may change or go.
   const blob = new Blob([await file.arrayBuffer()]);
   chosen.set(picture, blob);
-  await within((store) => store.put({ blob, at: Date.now() }, picture));
+  if (!over) await within((store) => store.put({ blob, at: Date.now() }, picture));
   return { name, picture, waiting: true, bytes: blob.size };
 }
 
@@ -112,6 +114,7 @@ export function small({ picture = '', waiting }, words) {
 
 /** Somebody signs out: whoever comes next finds no picture. */
 export async function forget() {
+  over = true;
   chosen.clear();
   await within((store) => store.clear());
 }

@@ -197,10 +197,12 @@ export class Sidebar {
   /** @param {Info} info */
   async share(info) {
     const { shared } = await this.page.dialogs();
-    const { token, url } = await api.share(info.id);
-    // The page of the link, on the server's public address if it knows one.
-    const page = url.includes('://') ? url.replace(`/v1/shared/${token}`, `/shared/${token}`) : `${location.origin}${base}/shared/${token}`;
-    await shared(page, () => api.unshare(info.id));
+    const link = async (/** @type {boolean} */ later) => {
+      const { token, url } = await api.share(info.id, later);
+      // The page of the link, on the server's public address if it knows one.
+      return url.includes('://') ? url.replace(`/v1/shared/${token}`, `/shared/${token}`) : `${location.origin}${base}/shared/${token}`;
+    };
+    await shared(await link(false), () => link(true), () => api.unshare(info.id));
   }
 
   /** @param {Info} info */

@@ -55,7 +55,7 @@ async function attempt(stream, follow) {
     limit(PATIENCE);
     const headers = { accept: 'text/event-stream', 'last-event-id': String(follow.seq), ...stream.credentials() };
     const path = stream.options.path?.(follow.id) ?? `/v1/generations/${follow.id}/events`;
-    const url = `${stream.base}${path}?coalesce=true`;
+    const url = `${stream.base}${path}${path.includes('?') ? '&' : '?'}coalesce=true`;
     const response = await fetch(url, { headers, signal, cache: 'no-store' });
     if (response.status === 204) return stream.end(follow);
     if (!response.ok || !response.body) {

@@ -61,7 +61,7 @@ export const api = {
   erase: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}`),
   messages,
   page: pageOf,
-  share: (/** @type {string} */ id) => call('POST', `/v1/conversations/${id}/shares`, {}),
+  share: (/** @type {string} */ id, /** @type {boolean} */ later) => call('POST', `/v1/conversations/${id}/shares`, { later_turns: later }),
   unshare: (/** @type {string} */ id) => call('DELETE', `/v1/conversations/${id}/shares`),
   generation: (/** @type {string} */ id) => call('GET', `/v1/generations/${id}`),
   cancel: (/** @type {string} */ id) => call('POST', `/v1/generations/${id}/cancel`),
@@ -88,6 +88,9 @@ async function messages(id, all) {
   return newest;
 }
 
+/** Somebody has signed out: what still runs on this page keeps nothing any more. */
+let over = false;
+
 /** A value in the browser's storage, which may be full, shut or shared with other tabs. */
 export class Kept {
   /** @param {string} name @param {any} usual */
@@ -108,7 +111,7 @@ export class Kept {
   set(value) {
     try {
       if (value === null || value === undefined) localStorage.removeItem(this.name);
-      else localStorage.setItem(this.name, JSON.stringify(value));
+      else if (!over) localStorage.setItem(this.name, JSON.stringify(value));
     } catch {
       // Private windows and full disks: the page works, it only forgets.
     }
@@ -135,6 +138,7 @@ export const drafts = {
 
 /** Somebody signs out: whoever comes next finds no text that was begun. */
 export function forgetDrafts() {
+  over = true;
   for (const name of ['draft.', 'files.'].flatMap(keptNames)) new Kept(name, null).set(null);
 }
 

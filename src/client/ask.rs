@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::follow::{Following, Opened, Told};
-use super::terminal::{TURN, Terminal};
+use super::terminal::{Escapes, TURN, Terminal};
 use super::{Client, ClientError, Question};
 use crate::domain::event::{Done, Event, Status};
 use crate::domain::id::GenerationId;
@@ -32,6 +32,8 @@ pub struct Output {
     pub quiet: bool,
     /// The thinking, too, on standard error.
     pub reasoning: bool,
+    /// The codes that a terminal may be sent.
+    pub escapes: Escapes,
 }
 
 /// Asks, and shows the answer to its last word. Ctrl-C cancels it; the exit code says how it ended.

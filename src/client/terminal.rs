@@ -19,9 +19,9 @@ const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '�
 /// Standard output and standard error.
 pub(super) struct Terminal {
     output: Output,
-    /// Both are a terminal: there is somebody to wait with.
+    /// Both are a terminal whose lines may change: there is somebody to wait with.
     watched: bool,
-    /// Where lines end between words: standard output is a terminal.
+    /// Where lines end between words: standard output is such a terminal.
     wrap: Option<Wrap>,
     /// Whether the spinner stands there.
     turning: bool,
@@ -42,12 +42,23 @@ pub(super) struct Terminal {
     conversation: Option<String>,
 }
 
-/// A note in a colour, where standard error is a terminal.
-fn coloured(colour: &str, text: &str) -> String {
-    if !io::stderr().is_terminal() {
-        return text.to_owned();
+/// The codes that a terminal may be sent beside text.
+#[derive(Clone, Copy, Debug)]
+pub struct Escapes {
+    /// Colours; on standard error only.
+    pub colours: bool,
+    /// Moves of the cursor: the spinner, and words that go to a new line.
+    pub moves: bool,
+}
+
+impl Escapes {
+    /// A note in a colour, where standard error is a terminal.
+    fn coloured(self, colour: &str, text: &str) -> String {
+        if !self.colours || !io::stderr().is_terminal() {
+            return text.to_owned();
+        }
+        format!("\x1b[{colour}m{text}\x1b[0m")
     }
-    format!("\x1b[{colour}m{text}\x1b[0m")
 }
 
 /// The width of the terminal that is standard output, in columns; it may change at any time.
@@ -61,9 +72,10 @@ const DIM: &str = "2";
 const RED: &str = "31";
 
 /// Says on standard error why there is no answer.
-pub fn warn(text: &str) {
+pub fn warn(text: &str, escapes: Escapes) {
+    let warning = escapes.coloured(RED, &format!("lastword: {text}"));
     // A closed standard error is no fault.
-    let _unseen = writeln!(io::stderr(), "{}", coloured(RED, &format!("lastword: {text}")));
+    let _unseen = writeln!(io::stderr(), "{warning}");
 }
 
 impl Drop for Terminal {
@@ -75,8 +87,9 @@ impl Drop for Terminal {
 
 impl Terminal {
     pub(super) fn new(output: Output, conversation: Option<&str>) -> Self {
-        let watched = io::stdout().is_terminal() && io::stderr().is_terminal();
-        let wrap = (io::stdout().is_terminal() && !output.json).then(Wrap::default);
+        let shown = io::stdout().is_terminal() && output.escapes.moves;
+        let watched = shown && io::stderr().is_terminal();
+        let wrap = (shown && !output.json).then(Wrap::default);
         Self {
             output,
             watched,
@@ -175,7 +188,7 @@ impl Terminal {
         self.first.get_or_insert_with(Instant::now);
         if self.output.reasoning {
             self.clear();
-            let _unseen = write!(io::stderr(), "{}", coloured(DIM, text));
+            let _unseen = write!(io::stderr(), "{}", self.output.escapes.coloured(DIM, text));
         }
     }
 
@@ -229,7 +242,7 @@ impl Terminal {
         self.clear();
         if !self.output.quiet {
             let line = if self.watched && !self.at_line_start { "\n" } else { "" };
-            let note = coloured(DIM, &format!("lastword: {text}"));
+            let note = self.output.escapes.coloured(DIM, &format!("lastword: {text}"));
             let _unseen = writeln!(io::stderr(), "{line}{note}");
             if let Some(wrap) = self.wrap.as_mut().filter(|_| self.watched) {
                 wrap.moved();

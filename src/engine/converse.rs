@@ -5,19 +5,22 @@ mod items;
 mod links;
 mod told;
 mod turn;
+mod viewers;
 
 pub use continued::Continue;
-pub(super) use links::Links;
-pub use links::{VIEWERS, ViewError, Viewed, Viewing};
+pub use links::{ViewError, Viewed};
 use serde::Serialize;
 pub(super) use turn::Turns;
+pub(super) use viewers::Links;
+pub use viewers::{VIEWERS, Viewing};
 
 use super::Engine;
 use crate::domain::conversation::{Change, Conversation, Message, NewConversation, Running};
 use crate::domain::id::{GenerationId, MessageId, Tenant};
 use crate::domain::share::{NoRandomness, ShareToken};
 use crate::ports::{
-    Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, SharedConversation,
+    Changed, ConversationAt, Conversations, Erased, LogError, Made, Page, ShareOutcome,
+    SharedConversation,
 };
 
 /// Why a request about one conversation is refused.
@@ -35,6 +38,9 @@ pub enum ConverseError {
     /// Not a cursor of these messages.
     #[error("`cursor` is the `next_cursor` of an earlier page of the same messages")]
     NoCursor,
+    /// A link to later turns begins at a message.
+    #[error("nothing is said on this branch yet: a link to later turns begins at a message")]
+    NothingSaid,
     /// No link without a secret.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -137,7 +143,7 @@ impl Engine {
     pub async fn erase_conversation(&self, at: &ConversationAt) -> Result<(), ConverseError> {
         match self.conversations().erase(at).await? {
             Erased::Gone => {
-                self.inner.links.look();
+                self.look_at_links();
                 Ok(())
             }
             Erased::Absent => Err(ConverseError::NotFound),
@@ -194,16 +200,22 @@ impl Engine {
         Ok(Messages { running: running.collect(), active_leaf, data, next_cursor })
     }
 
-    /// A link to the active branch as it is now, and to the answer that is being made there.
+    /// A link to the active branch as it is now, and to the answer that is being made there. With
+    /// `later_turns` it leads also to turns that are asked below it afterwards.
     ///
     /// # Errors
     /// See [`ConverseError`].
-    pub async fn share(&self, at: &ConversationAt) -> Result<ShareToken, ConverseError> {
+    pub async fn share(
+        &self,
+        at: &ConversationAt,
+        later_turns: bool,
+    ) -> Result<ShareToken, ConverseError> {
         let token = ShareToken::random()?;
-        if !self.conversations().share(at, &token.hash()).await? {
-            return Err(ConverseError::NotFound);
+        match self.conversations().share(at, &token.hash(), later_turns).await? {
+            ShareOutcome::Made => Ok(token),
+            ShareOutcome::Empty => Err(ConverseError::NothingSaid),
+            ShareOutcome::NoConversation => Err(ConverseError::NotFound),
         }
-        Ok(token)
     }
 
     /// Makes every link to a conversation worthless.
@@ -212,7 +224,7 @@ impl Engine {
     /// See [`ConverseError`].
     pub async fn unshare(&self, at: &ConversationAt) -> Result<(), ConverseError> {
         let there = self.conversations().unshare(at).await?;
-        self.inner.links.look();
+        self.look_at_links();
         if there { Ok(()) } else { Err(ConverseError::NotFound) }
     }
 

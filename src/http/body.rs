@@ -51,6 +51,20 @@ pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     read(request, payload, limit, |bytes| parse(&bytes)).await
 }
 
+/// The same where a request may have no body: it then says what the default says.
+pub(super) async fn json_or_nothing<T: DeserializeOwned + Default + Send + 'static>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<T, Problem> {
+    let kind = check_type(request);
+    bytes(request, payload, limit, |body| match body.is_empty() {
+        true => Ok(T::default()),
+        false => kind.and_then(|()| parse(body.strip_prefix(BOM).unwrap_or(&body))),
+    })
+    .await
+}
+
 /// The same, and the body's text as it came, but for characters that no text can hold.
 pub(super) async fn json_and_text<T: DeserializeOwned + Send + 'static>(
     request: &HttpRequest,

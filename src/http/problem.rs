@@ -237,6 +237,7 @@ impl From<ConverseError> for Problem {
                 Self::new(StatusCode::CONFLICT, "generation_running", detail)
                     .with("generation", generation.to_string())
             }
+            ConverseError::NothingSaid => Self::new(StatusCode::CONFLICT, "nothing_said", detail),
             ConverseError::NoRandomness(_) => {
                 tracing::error!("the system gives no random numbers");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)

@@ -3,13 +3,14 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::generations::Created;
-use super::log::{Address, LogError};
+use super::log::LogError;
 use crate::domain::conversation::{
     Change, Conversation, Message, NewConversation, NewMessage, Running, Turn,
 };
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::prompt;
+use crate::domain::share::BranchEnd;
 
 /// All conversations. Another tenant's rows look to a tenant as if they were not there.
 #[async_trait]
@@ -86,8 +87,14 @@ pub trait Conversations: Send + Sync + 'static {
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError>;
 
     /// Stores a link, by the hash of its secret. The link covers the branch up to the active leaf
-    /// and the answer that is being made behind it. False if the tenant has no such conversation.
-    async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError>;
+    /// and the answer that is being made behind it. With `later_turns` it covers turns that are
+    /// asked below it afterwards, too.
+    async fn share(
+        &self,
+        at: &ConversationAt,
+        token_hash: &[u8],
+        later_turns: bool,
+    ) -> Result<ShareOutcome, LogError>;
 
     /// Makes every link to it worthless; false if the tenant has no such conversation.
     async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError>;
@@ -95,11 +102,12 @@ pub trait Conversations: Send + Sync + 'static {
     /// The conversation behind a link.
     async fn shared(&self, token_hash: &[u8]) -> Result<Option<SharedConversation>, LogError>;
 
-    /// Which answer a link follows.
-    async fn link(&self, token_hash: &[u8]) -> Result<Link, LogError>;
+    /// The answer and the end that a link leads to; `None` if there is no such link.
+    async fn link(&self, token_hash: &[u8]) -> Result<Option<Link>, LogError>;
 
-    /// Those of these links, by their hashes, that lead somewhere.
-    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, LogError>;
+    /// Those of these links, by their hashes, that lead somewhere. A link that shows later turns
+    /// has a text beside it. This text changes with each turn and each erasure in its conversation.
+    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<LinkLeft>, LogError>;
 }
 
 /// A conversation of a tenant.
@@ -208,15 +216,31 @@ pub struct SharedConversation {
     pub messages: Vec<Message>,
     /// Whether that answer is still being made.
     pub answering: bool,
+    /// Where the branch ends now, if the link shows later turns.
+    pub end: Option<BranchEnd>,
 }
 
-/// Which answer a link follows.
+/// The answer and the end that a link leads to.
 #[derive(Clone, Debug)]
-pub enum Link {
-    /// There is no such link.
-    Nowhere,
-    /// None: nothing was being made when it was made.
-    Still,
-    /// This one, which may have ended.
-    Answer(Address),
+pub struct Link {
+    /// The owner of its conversation.
+    pub tenant: Tenant,
+    /// The answer that was being made when the link was made. It may have ended.
+    pub answer: Option<GenerationId>,
+    /// Where the branch ends now, if the link shows later turns.
+    pub end: Option<BranchEnd>,
+}
+
+/// The hash of a link that leads somewhere, and the state of its conversation.
+pub type LinkLeft = (Vec<u8>, Option<String>);
+
+/// The result of sharing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShareOutcome {
+    /// The link is there.
+    Made,
+    /// Nothing is said on the active branch: later turns have no place to begin at.
+    Empty,
+    /// The tenant has none of that id.
+    NoConversation,
 }

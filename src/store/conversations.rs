@@ -15,8 +15,8 @@ use crate::domain::generation::{Idempotency, NewGeneration};
 use crate::domain::id::{ConversationId, GenerationId, MessageId, Tenant};
 use crate::domain::prompt::{self, Role};
 use crate::ports::{
-    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LogError, Made, Page,
-    Placed, Search, SharedConversation,
+    Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LinkLeft, LogError, Made,
+    Page, Placed, Search, ShareOutcome, SharedConversation,
 };
 
 /// Conversations in the database of the log.
@@ -111,8 +111,13 @@ impl Conversations for PgConversations {
         answered(self.store_turn(new, turn)).await
     }
 
-    async fn share(&self, at: &ConversationAt, token_hash: &[u8]) -> Result<bool, LogError> {
-        answered(self.insert_share(at, token_hash)).await
+    async fn share(
+        &self,
+        at: &ConversationAt,
+        token_hash: &[u8],
+        later_turns: bool,
+    ) -> Result<ShareOutcome, LogError> {
+        answered(self.insert_share(at, token_hash, later_turns)).await
     }
 
     async fn unshare(&self, at: &ConversationAt) -> Result<bool, LogError> {
@@ -123,11 +128,11 @@ impl Conversations for PgConversations {
         answered(self.fetch_shared(token_hash)).await
     }
 
-    async fn link(&self, token_hash: &[u8]) -> Result<Link, LogError> {
+    async fn link(&self, token_hash: &[u8]) -> Result<Option<Link>, LogError> {
         answered(self.fetch_link(token_hash)).await
     }
 
-    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, LogError> {
+    async fn links_left(&self, hashes: &[Vec<u8>]) -> Result<Vec<LinkLeft>, LogError> {
         answered(self.fetch_links_left(hashes)).await
     }
 }

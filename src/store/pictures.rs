@@ -1,10 +1,11 @@
 //! Pictures, and who names them.
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::postgres::PgLog;
 use super::rows::{answered, error};
+use super::shares::LATER_TURNS;
 use crate::domain::conversation::NewMessage;
 use crate::domain::generation::NewGeneration;
 use crate::domain::id::{MessageId, Tenant};
@@ -92,32 +93,33 @@ impl Pictures for PgPictures {
         .await
     }
 
-    /// The branch is the one that the link shows: up to the answer that was being made, or to the
-    /// leaf of its making.
+    /// The branch is the one that the link shows. It ends with the last turn, with the answer that
+    /// was being made, or with the leaf of its making.
     async fn shared(&self, token_hash: &[u8], id: PictureId) -> Result<Option<Picture>, LogError> {
         answered(async {
-            let row = sqlx::query(
-                "with recursive up as (\
-                   select m.id, m.parent_id, m.conversation_id, m.tenant, 1 as depth from shares s \
+            let sql = format!(
+                "with recursive {LATER_TURNS}, up as (\
+                   select m.id, m.parent_id, m.conversation_id, m.tenant, 1 as depth from link s \
+                   left join branch_end e on true \
                    left join messages a on a.id = s.generation_id \
                      and a.conversation_id = s.conversation_id and a.tenant = s.tenant \
-                   join messages m on m.id = coalesce(a.id, s.leaf) \
+                   join messages m on m.id = coalesce(e.message, a.id, s.leaf) \
                      and m.conversation_id = s.conversation_id and m.tenant = s.tenant \
-                   where s.token_hash = $1 \
                    union all select m.id, m.parent_id, m.conversation_id, m.tenant, up.depth + 1 \
                    from up join messages m on m.id = up.parent_id \
                      and m.conversation_id = up.conversation_id and m.tenant = up.tenant \
                    where up.depth < $3) \
                  select p.media_type, p.bytes from pictures p where p.hash = $2 and exists \
                    (select from up join picture_uses u on u.message_id = up.id \
-                    where u.hash = p.hash and u.tenant = p.tenant and up.tenant = p.tenant)",
-            )
-            .bind(token_hash)
-            .bind(id.0.as_slice())
-            .bind(SHOWN)
-            .fetch_optional(&self.log.readers)
-            .await
-            .map_err(error)?;
+                    where u.hash = p.hash and u.tenant = p.tenant and up.tenant = p.tenant)"
+            );
+            let row = sqlx::query(AssertSqlSafe(sql))
+                .bind(token_hash)
+                .bind(id.0.as_slice())
+                .bind(SHOWN)
+                .fetch_optional(&self.log.readers)
+                .await
+                .map_err(error)?;
             row.as_ref().map(picture).transpose()
         })
         .await

@@ -7,6 +7,7 @@ mod crash;
 mod cut;
 mod followed;
 mod items;
+mod later;
 mod list;
 mod opening;
 mod pages;
@@ -15,6 +16,7 @@ mod refusals;
 mod shares;
 mod taken;
 mod tenants;
+mod viewers;
 
 use serde_json::{Value, json};
 

@@ -178,7 +178,7 @@ async fn who_is_alone_tells_nobody_anything() {
 }
 
 /// An engine whose reads are counted, with hints.
-async fn counted(database: &TestDatabase) -> (Engine, WrongLog) {
+pub(crate) async fn counted(database: &TestDatabase) -> (Engine, WrongLog) {
     let log = watched_log(&database.url, Mistake::None).await;
     let instance = InstanceId::random();
     let real = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();

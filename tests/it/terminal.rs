@@ -87,3 +87,49 @@ async fn models_are_listed_and_a_shell_completes_their_names() {
     }
     app.stop().await;
 }
+
+/// All that a terminal of 40 columns gets of such a command, and its exit code.
+async fn on_a_terminal(command: &str, environment: &[(&str, &str)]) -> Said {
+    let asks = format!("stty rows 24 cols 40 && {} {command}", crate::program::path());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qefc", &asks, "/dev/null"]);
+    for name in ["LASTWORD_API_KEY", "NO_COLOR"] {
+        terminal.env_remove(name);
+    }
+    terminal.env("TERM", "xterm-256color").envs(environment.iter().copied());
+    let asking = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).output();
+    timeout(PATIENCE, asking).await.expect("it ends").unwrap().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_colours_gets_none_and_a_dumb_terminal_no_codes() {
+    let app = TestApp::start().await;
+    let server = &app.client.base;
+    let asks = format!("ask --server {server} '/demo tokens=60 tps=200 ttft_ms=0 seed=3'");
+    let fails = format!("ask --server {server} --model nobody hi");
+    let colours = |text: &str| text.split("\x1b[").skip(1).any(is_colour);
+    // The codes of a spinner, and of words that move, are no colours.
+    for (environment, coloured, moves) in [
+        (&[] as &[_], true, true),
+        (&[("NO_COLOR", "")], true, true),
+        (&[("NO_COLOR", "1")], false, true),
+        (&[("TERM", "dumb")], false, false),
+        (&[("TERM", "dumb"), ("NO_COLOR", "1")], false, false),
+    ] {
+        let said = on_a_terminal(&asks, environment).await;
+        assert_eq!(said.code, Some(0), "{}", said.out);
+        assert_eq!(colours(&said.out), coloured, "{environment:?}: {:?}", said.out);
+        assert_eq!(said.out.contains("\x1b["), moves, "{environment:?}: {:?}", said.out);
+        assert!(said.out.contains("tokens/s"), "the note is there: {:?}", said.out);
+        let said = on_a_terminal(&fails, environment).await;
+        assert_ne!(said.code, Some(0));
+        assert_eq!(colours(&said.out), coloured, "{environment:?}: {:?}", said.out);
+        assert!(said.out.contains("lastword: "), "{:?}", said.out);
+    }
+    app.stop().await;
+}
+
+/// Whether what stands behind `ESC [` is a colour: numbers, then `m`.
+fn is_colour(code: &str) -> bool {
+    code.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+}

@@ -2,7 +2,7 @@
 import { after, describe } from 'node:test';
 import { servers } from './servers.js';
 
-const ALL = 'stream,markdown,text,shared,writing,files,pictures,odd,newcomer,weight,small,headed,facts,long,attention,lossless,chat,continue,shell,recent,outbox,look,special,everybody,plain,docs,admin,base,together';
+const ALL = 'stream,markdown,text,shared,writing,files,pictures,odd,leaving,newcomer,weight,small,headed,facts,long,attention,lossless,chat,continue,shell,recent,outbox,look,special,everybody,plain,docs,admin,base,together';
 
 after(async () => {
   await servers.end();

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { audit } from './axe.js';
 import { Server, openPage, words } from './harness.js';
+import { servers } from './servers.js';
 
 /** A conversation of a server with keys, by its API. */
 class Owner {
@@ -105,4 +106,68 @@ test('a link that is revoked shows nothing any more, also where it is open', asy
   await owner.call('POST', `/v1/generations/${id}/cancel`);
   await guest.done();
   await owner.server.kill();
+});
+
+test('later turns appear live behind a link whose maker chose so, and behind no other', async () => {
+  const page = await openPage(await servers.first());
+  await page.ask('/demo tokens=30 tps=0 ttft_ms=0 seed=81');
+  await page.whole();
+  const share = async () => {
+    await page.locator('#conversations li').filter({ has: page.locator('[aria-current]') }).getByRole('button').click();
+    await page.getByRole('menuitem', { name: 'Share a read-only link' }).click();
+  };
+  await share();
+  const link = page.getByLabel('Link', { exact: true });
+  const box = page.getByLabel('Show later questions and answers, too');
+  const plain = await link.inputValue();
+  assert.equal(await box.isChecked(), false);
+  await page.getByText('up to here, and follow an answer').waitFor();
+  await box.check();
+  await page.getByText('everything that is asked and answered next').waitFor();
+  const later = await link.inputValue();
+  assert.notEqual(later, plain);
+  await box.uncheck();
+  assert.equal(await link.inputValue(), plain);
+  await box.check();
+  assert.equal(await link.inputValue(), later, 'it is made once');
+  await audit(page, 'share');
+  await page.keyboard.press('Escape');
+
+  // Read on the other instance.
+  const guest = await openPage(await servers.second(), { path: new URL(later).pathname });
+  const other = await openPage(await servers.second(), { path: new URL(plain).pathname });
+  await guest.getByText('What comes later appears here.').waitFor();
+  await guest.locator('#chip[data-phase="live"]').waitFor();
+  await guest.locator('.message.assistant').evaluate((node) => (node.title = 'the same node'));
+  await page.ask('/demo tokens=100000 tps=40 ttft_ms=0 seed=82');
+  await guest.locator('.message.user').nth(1).waitFor();
+  await guest.grown(100);
+  await guest.locator('.message.assistant').nth(1).and(guest.locator('.running')).waitFor();
+  await audit(guest, 'later');
+  await page.keyboard.press('Escape');
+  const id = await page.whole(1);
+  await guest.whole(1);
+  assert.equal(await guest.says(1), await page.says(1));
+  await page.ask('/demo tokens=30 tps=0 ttft_ms=0 seed=83');
+  await page.whole(2);
+  await guest.whole(2);
+  assert.equal(await guest.says(2), await page.says(2));
+  assert.equal(await guest.locator('.message').count(), 6);
+  assert.equal(await guest.locator('.message.assistant[title="the same node"]').count(), 1, 'what stood there was not touched');
+  const html = await guest.content();
+  for (const secret of [id, new URL(page.url()).pathname.split('/')[2]]) assert.ok(!html.includes(secret));
+  await guest.reload();
+  await guest.whole(2);
+  assert.equal(await guest.says(1), await page.says(1));
+  assert.equal(await other.locator('.message').count(), 2);
+  await other.reload();
+  await other.whole();
+  assert.equal(await other.locator('.message').count(), 2, 'as it was');
+  assert.ok(!(await other.locator('#about').innerText()).includes('later'));
+
+  await share();
+  await page.getByRole('button', { name: 'Stop sharing' }).click();
+  await guest.getByText('This link is void').waitFor();
+  assert.equal(await guest.locator('.message').count(), 0);
+  for (const one of [guest, other, page]) await one.done();
 });

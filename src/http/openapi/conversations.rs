@@ -5,6 +5,7 @@ use super::generations::{cursor, flag, most_bytes, page, seq};
 use super::operation::{Operation, Row};
 use crate::http::protocols::native::conversation::MESSAGES;
 use crate::http::protocols::native::conversations::SHORT;
+use crate::http::protocols::native::shares::BODY as LINK_BODY;
 
 const TAG: &str = "conversations";
 const HERE: &str = "the conversation";
@@ -130,8 +131,12 @@ fn links() -> [Operation; 4] {
             "shareConversation",
             "A read-only link to the active branch and the answer that is being made there",
         )
+        .says("With `later_turns` it also shows the turns that are asked below it afterwards.")
         .id(HERE)
-        .answers(201, "shown once", "Share"),
+        .body("NewShare", json!({ "later_turns": true }), LINK_BODY)
+        .body_may_be_absent()
+        .answers(201, "shown once", "Share")
+        .refuses(409, &["nothing_said"]),
         Operation::new(TAG, "revokeShares", "Make every link worthless")
             .id(HERE)
             .empty(204, "done"),
@@ -141,14 +146,15 @@ fn links() -> [Operation; 4] {
             .refuses(500, &["internal"])
             .refuses(503, &["storage_unavailable"]),
         Operation::public(TAG, "followShared", "The answer of a link, live")
-            .says("The events of the answer that was being made when the link was made, without what is not for its bearers: ids, notices' words, usage, errors' words.")
+            .says("The events of the answer that was being made when the link was made, without what is not for its bearers: ids, notices' words, usage, errors' words. With `turn`, of a link that shows later turns, those of the answer that the branch ends with; behind its end the stream waits until the branch has another end.")
             .place("token", "of the link: its own credential")
             .header("Last-Event-ID", seq(), "the cursor; wins over `after`")
             .query("after", seq(), "the cursor: the seq of the last event that was applied")
             .query("lastEventId", seq(), "the header's place in polyfills; wins over `after`")
+            .query("turn", json!({ "type": "string" }), "`turn` of the branch as it was read; ignored where the link shows no later turns")
             .query("coalesce", flag(), "joins neighbouring texts of the backlog")
-            .streams(200, "the events; ends early when the link is revoked")
-            .empty(204, "nothing will come: there is no such answer, or the cursor is at its end")
+            .streams(200, "the events; ends early when the link is revoked, or the branch has another end than `turn`")
+            .empty(204, "nothing will come: there is no such answer, the cursor is at its end, or the branch has another end than `turn`")
             .refuses(400, &["invalid_cursor"])
             .refuses(406, &["not_acceptable"])
             .refuses(429, &["too_many_viewers"])

@@ -116,6 +116,14 @@ impl Operation {
             .refuses(422, &["out_of_range", "invalid_character"])
     }
 
+    /// The same without a body is a request, too.
+    pub(super) fn body_may_be_absent(mut self) -> Self {
+        if let Some(body) = self.object.get_mut("requestBody") {
+            body["required"] = false.into();
+        }
+        self
+    }
+
     /// A body of at most so many bytes that is no JSON.
     pub(super) fn file(mut self, text: &str, bytes: usize) -> Self {
         let schema = json!({ "type": "string", "format": "binary" });

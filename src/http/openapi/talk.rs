@@ -51,12 +51,14 @@ pub(super) fn schemas() -> Vec<Named> {
         ],
         [],
     );
+    let new_share = object([], [("later_turns", json!({ "type": "boolean", "default": false }))]);
     let share = object([("token", string()), ("url", string())], []);
     let mut schemas = vec![
         ("NewConversation".into(), closed(new)),
         ("ConversationChange".into(), closed(change)),
         ("Conversation".into(), conversation),
         ("ConversationList".into(), page("Conversation")),
+        ("NewShare".into(), closed(new_share)),
         ("Share".into(), share),
     ];
     schemas.extend(messages());
@@ -112,7 +114,7 @@ fn messages() -> Vec<Named> {
             ("messages", list(reference("SharedMessage"))),
             ("answering", json!({ "type": "boolean" })),
         ],
-        [],
+        [("turn", string())],
     );
     vec![
         ("Message".into(), message),

@@ -12,7 +12,7 @@ use crate::upstream::{Answer, Gate, Upstream};
 use lastword::engine::Anonymous;
 
 /// Two servers on one database: one open for everybody, and one that requires a key.
-async fn two(upstream: &Upstream) -> [TestApp; 2] {
+pub(super) async fn two(upstream: &Upstream) -> [TestApp; 2] {
     let database = TestDatabase::create().await;
     make_key(&database, &[]).await;
     let mut apps = Vec::new();

@@ -5,19 +5,20 @@ use lastword::domain::id::{ConversationId, MessageId, Tenant};
 use lastword::domain::json::JsonObject;
 use lastword::domain::prompt::{Parameters, Prompt, Role};
 use lastword::engine::{Caller, ConverseError, MessagePage, Start, StartError, Which};
-use lastword::ports::{ConversationAt, Made, Page, Search};
+use lastword::ports::{ConversationAt, Made, Page, Search, ShareOutcome};
 use serde_json::{Map, json};
 
 use crate::conversation::Talk;
 use crate::harness::TestApp;
 use crate::wrong::{Mistake, wrong_log};
 
+const SHORT: &str = "/demo tokens=1 tps=0";
+
 fn page(search: Option<Search>) -> Page {
     Page { before: None, search, limit: 10 }
 }
 
-fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked) -> Start {
-    let text = "/demo tokens=1 tps=0";
+pub(super) fn said(tenant: &Tenant, id: ConversationId, parent: ParentAsked, text: &str) -> Start {
     let turn = TurnAsked {
         conversation: id,
         parent,
@@ -72,7 +73,10 @@ async fn another_tenant_sees_and_changes_nothing() {
     assert!(store.running(&at).await.unwrap().is_empty());
     assert!(store.question(&at, leaf).await.unwrap().is_none());
     assert!(store.context(&at, leaf, 1000).await.unwrap().is_none());
-    assert!(!store.share(&at, b"hash").await.unwrap());
+    for later_turns in [false, true] {
+        let shared = store.share(&at, b"hash", later_turns).await.unwrap();
+        assert_eq!(shared, ShareOutcome::NoConversation);
+    }
     assert!(!store.unshare(&at).await.unwrap());
     let change = Change { title: Some(Some("theirs".into())), ..Change::default() };
     let engine = &app.engine;
@@ -82,7 +86,7 @@ async fn another_tenant_sees_and_changes_nothing() {
     assert!(matches!(engine.erase_conversation(&at).await, Err(ConverseError::NotFound)));
     let page = MessagePage { cursor: None, limit: 10 };
     assert!(matches!(engine.messages(&at, Which::Tree, page).await, Err(ConverseError::NotFound)));
-    let start = engine.start(said(&other, id, ParentAsked::Active)).await;
+    let start = engine.start(said(&other, id, ParentAsked::Active, SHORT)).await;
     assert!(matches!(start, Err(StartError::NoConversation)), "{start:?}");
 
     // Nor can a message of it stand below one's own.
@@ -99,7 +103,7 @@ async fn another_tenant_sees_and_changes_nothing() {
         .unwrap();
     let Made::New(own) = own else { panic!("{own:?}") };
     for foreign in [leaf, question] {
-        let start = engine.start(said(&other, own.id, ParentAsked::Message(foreign))).await;
+        let start = engine.start(said(&other, own.id, ParentAsked::Message(foreign), SHORT)).await;
         assert!(matches!(start, Err(StartError::NoMessage)), "{start:?}");
     }
     assert_eq!((talk.get("").await, talk.get("/messages").await), before);

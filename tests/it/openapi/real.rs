@@ -211,6 +211,11 @@ async fn conversations(s: &mut Samples) {
         s.ask("POST", "/v1/conversations/{id}/shares", &format!("{path}/shares"), None, 201).await;
     let link = share["url"].as_str().unwrap().to_owned();
     s.ask("GET", "/v1/shared/{token}", &link, None, 200).await;
+    let later = Some(json!({ "later_turns": true }));
+    let shares = format!("{path}/shares");
+    let later = s.ask("POST", "/v1/conversations/{id}/shares", &shares, later, 201).await;
+    let later = later["url"].as_str().unwrap().to_owned();
+    s.ask("GET", "/v1/shared/{token}", &later, None, 200).await;
     let followed = format!("{link}/events");
     s.ask("GET", "/v1/shared/{token}/events", &followed, None, 204).await;
     s.ask("DELETE", "/v1/conversations/{id}/shares", &format!("{path}/shares"), None, 204).await;

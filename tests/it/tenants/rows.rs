@@ -126,7 +126,10 @@ pub(super) const ROWS: &[Row] = &[
         "GET /v1/conversations/{id}/messages",
         &[("", "", 404), ("?all=true", "", 404), ("?leaf={message}", "", 404)],
     ),
-    alike("POST /v1/conversations/{id}/shares", PLAIN),
+    alike(
+        "POST /v1/conversations/{id}/shares",
+        &[("", "", 404), ("", r#"{"later_turns":true}"#, 404)],
+    ),
     alike("DELETE /v1/conversations/{id}/shares", PLAIN),
     nothing("POST /v1/pictures", "what is sent is the caller's"),
     alike("GET /v1/pictures/{picture}", PLAIN),

@@ -49,6 +49,7 @@ pub(super) async fn change(
         ConverseError::NotFound
         | ConverseError::Running(_)
         | ConverseError::NoCursor
+        | ConverseError::NothingSaid
         | ConverseError::NoRandomness(_)
         | ConverseError::Log(_) => e.into(),
     };

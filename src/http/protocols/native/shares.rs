@@ -1,9 +1,10 @@
 //! Read-only links to a conversation; [`follow`] streams the answer of one.
 mod follow;
+mod waiting;
 
 use actix_web::http::header::{self, HeaderName};
-use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -14,15 +15,30 @@ use crate::domain::share::ShareToken;
 use crate::domain::transcript::ToolCall;
 use crate::engine::ViewError;
 use crate::http::problem::Problem;
-use crate::http::{EngineData, conversation_at, public};
+use crate::http::{EngineData, body, conversation_at, public};
 pub(super) use follow::follow;
+
+/// The longest body of `POST /v1/conversations/{id}/shares`, in bytes: it says one word.
+pub(crate) const BODY: usize = 4096;
+
+/// `POST /v1/conversations/{id}/shares`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLink {
+    /// Whether the link shows what is asked later, too.
+    #[serde(default)]
+    later_turns: bool,
+}
 
 /// Makes a link to the active branch as it is now, and to the answer that is being made there.
 pub(super) async fn create(
     engine: EngineData,
     request: HttpRequest,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let token = engine.share(&conversation_at(&request)?).await?;
+    let at = conversation_at(&request)?;
+    let new: NewLink = body::json_or_nothing(&request, payload, BODY).await?;
+    let token = engine.share(&at, new.later_turns).await?;
     let token = token.as_str();
     // The link is for people who know no other address of ours.
     let url = public::of(&request).outside(&format!("/v1/shared/{token}"));
@@ -63,21 +79,33 @@ struct SharedMessage {
     created_at: OffsetDateTime,
 }
 
+/// `GET /v1/shared/{token}`.
+#[derive(Serialize)]
+struct Branch {
+    title: Option<String>,
+    messages: Vec<SharedMessage>,
+    answering: bool,
+    /// The name of the branch's end, of a link that shows later turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<String>,
+}
+
 /// The conversation behind a link, for its bearer.
 pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
     let shared = engine.shared(&token).await?;
     let shared = shared.ok_or_else(nowhere)?;
-    let messages: Vec<SharedMessage> = shared.messages.into_iter().filter_map(shown).collect();
+    let turn = shared.end.map(|end| end.name(&token.hash(), shared.answering));
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header(UNLISTED)
-        .json(json!({
-            "title": shared.title,
-            "messages": messages,
-            "answering": shared.answering,
-        })))
+        .json(Branch {
+            title: shared.title,
+            messages: shared.messages.into_iter().filter_map(shown).collect(),
+            answering: shared.answering,
+            turn,
+        }))
 }
 
 pub(super) fn nowhere() -> Problem {

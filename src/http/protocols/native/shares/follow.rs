@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::waiting::Waiting;
 use super::{UNLISTED, nowhere};
 use crate::domain::coalesce::coalesce;
 use crate::domain::entry::{Entry, Kind};
@@ -28,33 +30,49 @@ use crate::metrics::Transport;
 /// When a viewer that found no place may ask again, in seconds.
 const AGAIN: u32 = 10;
 
-/// Streams the answer behind the cursor; 204 when nothing will come.
+/// The query's names beside those of a generation's events.
+#[derive(Debug, Deserialize)]
+struct Query {
+    turn: Option<String>,
+}
+
+/// Streams the answer behind the cursor, or waits for the next one where the link shows later
+/// turns; 204 when nothing will come.
 pub(in crate::http) async fn follow(
     engine: EngineData,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (cursor, shape) = events::wanted(&request)?;
     let token = ShareToken::shown(request.match_info().get("token").unwrap_or_default());
-    let viewed = engine.view_shared(&token, cursor).await.map_err(refused)?;
-    let Viewed::Events(session, viewing) = viewed else {
-        return Ok(HttpResponse::NoContent().insert_header(UNLISTED).finish());
+    let query = web::Query::<Query>::from_query(request.query_string())
+        .map_err(|e| Problem::bad_request("invalid_query", e.to_string()))?;
+    let viewed = engine.view_shared(&token, cursor, query.turn.as_deref()).await;
+    let (session, viewing) = match viewed.map_err(refused)? {
+        Viewed::Events(session, viewing) => (session, viewing),
+        Viewed::Waiting(viewing) => return Ok(streaming(Waiting::new(&engine, viewing))),
+        Viewed::Complete => {
+            return Ok(HttpResponse::NoContent().insert_header(UNLISTED).finish());
+        }
     };
-    let body = Followed {
+    Ok(streaming(Followed {
         session: session.counted_as(Transport::Sse, "shared"),
         over: PollGate::new(Box::pin(viewing.over())),
         viewing,
         old: Alarm::at(Instant::now() + engine.connection_age()),
         shape,
         opened: false,
-    };
-    Ok(HttpResponse::Ok()
+    }))
+}
+
+fn streaming(body: impl MessageBody + 'static) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, EVENT_STREAM))
         .insert_header((header::CACHE_CONTROL, "no-store, no-transform"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header(UNLISTED)
-        .body(body))
+        .body(body)
 }
 
 fn refused(error: ViewError) -> Problem {
