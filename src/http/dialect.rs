@@ -74,7 +74,7 @@ pub(super) struct Frames {
     pub(super) backlog: bool,
     /// Nothing more may follow.
     pub(super) over: bool,
-    /// What comes before `out`: large frames, which readers share, and what was before them.
+    /// The pieces before `out`: large frames, which readers share, and small ones between them.
     cut: VecDeque<Bytes>,
     out: BytesMut,
 }

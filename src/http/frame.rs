@@ -40,14 +40,14 @@ pub fn sse(entries: &[Entry]) -> Bytes {
     bytes.freeze()
 }
 
-/// What comes before the JSON of an entry.
+/// The lines before the JSON of an entry.
 fn begin(bytes: &mut BytesMut, entry: &Entry) {
     bytes.put_slice(b"event: ");
     bytes.put_slice(entry.name().as_bytes());
     bytes.put_slice(b"\ndata: ");
 }
 
-/// What comes behind it.
+/// The lines behind it.
 fn end(bytes: &mut BytesMut, entry: &Entry) {
     bytes.put_slice(b"\nid: ");
     bytes.put_slice(decimal(entry.seq.0, &mut [0; 20]).as_bytes());

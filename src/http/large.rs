@@ -1,5 +1,5 @@
-//! Bytes of megabytes on their way to clients: those who are sent the same at one time share them,
-//! and each connection takes them in parts.
+//! Answers of megabytes on their way to clients. Clients that are sent the same one at a time share
+//! its bytes, and each connection takes them in parts.
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};

@@ -200,7 +200,7 @@ async fn fold(
         }
         if let Some(events) = row.try_get::<Option<i32>, _>("long").map_err(error)? {
             folded.events += u64::from(events.unsigned_abs());
-            // What comes behind it does not go on where the others are.
+            // The events behind it do not go on where the others are.
             segments.cut();
             continue;
         }

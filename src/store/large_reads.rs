@@ -43,7 +43,7 @@ enum Held<T, W> {
 
 /// A part of a row that may be large.
 pub(super) trait Shared: Clone {
-    /// What finds it again for as long as somebody has it.
+    /// A way back to it for as long as somebody has it.
     type Weak;
 
     /// None of a small one.

@@ -42,7 +42,7 @@ pub struct PgLog {
     pub(super) append_cache: AppendCache,
     /// Events that are shared while they are read.
     pub(super) large_events: LargeReads<Entry>,
-    /// What is beside answers, in the rows of generations; the same.
+    /// Extras in the rows of generations; the same.
     pub(super) large_extras: LargeReads<Placed>,
     pub(super) unreadable: Arc<Unreadable>,
     /// Whether a session was last seen to keep PostgreSQL from cleaning up.

@@ -1,5 +1,5 @@
-//! Events of 15.5 MB, as pictures and sounds are: their memory does not grow with their readers, and
-//! their bytes are the same for all of them.
+//! Events of 15.5 MB, such as pictures and sounds. Their memory does not grow with their readers, and
+//! all readers get the same bytes.
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -18,7 +18,7 @@ use crate::upstream::{Answer, Gate, Upstream};
 /// Within the usual limit of an event, which is 16 MiB.
 const BYTES: usize = 15_500_000;
 const READERS: usize = 20;
-/// What the process may take beyond what it had, MiB. It took 80 for an event that comes in, 65 for
+/// The memory that the process may take beyond its memory at rest, MiB. It took 80 for an event that comes in, 65 for
 /// one that is replayed, and 150 for objects. It was 590, 600 and 470 when each reader had copies.
 const MORE: u64 = 250;
 

@@ -23,7 +23,7 @@ thread_local! {
 /// The rest of an answer.
 pub(super) struct Streaming {
     body: BoxBody,
-    /// What the body has given and the connection has not taken: a large piece goes out in parts.
+    /// The rest of the body's last piece: a large one goes out in parts.
     given: Bytes,
     upgraded: bool,
     /// Without a buffer while nothing waits.
