@@ -89,7 +89,7 @@ impl Generations for PgLog {
             return Ok(None);
         };
         if let Some(result) = generation.result.as_mut().filter(|_| long) {
-            result.answer.extras = self.long_extras(at).await?;
+            result.answer.extras = self.long_extras(at, generation.epoch).await?;
         }
         Ok(Some(generation))
     }

@@ -23,8 +23,9 @@ const AT_ONCE: usize = 1;
 /// A shorter text beside others is kept with them; bytes.
 const SHORT: usize = 256 * 1024;
 
-/// A generation, and the seq that a row of its log begins with.
-type Place = (Uuid, i64);
+/// A generation, the seq that a row of its log begins with, and the epoch that wrote it: a log that
+/// was restored has other epochs.
+type Place = (Uuid, i64, i32);
 
 /// The large values that readers of this process have. Cheap to clone.
 #[derive(Clone)]
@@ -152,8 +153,8 @@ impl PgLog {
             return rows::unpack(row, id, after, limit, page);
         }
         let first: i64 = row.try_get("seq").map_err(error)?;
-        let entries =
-            self.large_events.get((id.0, first), answered(self.long_row(id, first))).await?;
+        let place = (id.0, first, row.try_get("epoch").map_err(error)?);
+        let entries = self.large_events.get(place, answered(self.long_row(id, first))).await?;
         if entries.is_empty() {
             return Err(LogError::Unavailable("a row of the log was just folded".into()));
         }
@@ -182,7 +183,11 @@ impl PgLog {
     }
 
     /// The extras of a generation that has a megabyte of them.
-    pub(super) async fn long_extras(&self, at: &Address) -> Result<Vec<Placed>, LogError> {
+    pub(super) async fn long_extras(
+        &self,
+        at: &Address,
+        epoch: Epoch,
+    ) -> Result<Vec<Placed>, LogError> {
         let read = async {
             let sql = "select extras::text from generations where id = $1 and tenant = $2";
             let row = sqlx::query(sql)
@@ -196,7 +201,7 @@ impl PgLog {
             let extras = extras.map(rows::placed).transpose();
             Ok(extras.map_err(|e| LogError::Broken(format!("extras: {e}")))?.unwrap_or_default())
         };
-        self.large_extras.get((at.id.0, 0), answered(read)).await
+        self.large_extras.get((at.id.0, 0, epoch.0), answered(read)).await
     }
 }
 
@@ -220,7 +225,7 @@ mod tests {
             tokio::task::yield_now().await;
             Ok(row())
         };
-        let one = (Uuid::nil(), 1);
+        let one = (Uuid::nil(), 1, 1);
         let some = (0..20).map(|_| reads.get(one, read()));
         let all: Vec<Vec<Entry>> =
             futures_util::future::join_all(some).await.into_iter().map(Result::unwrap).collect();
@@ -233,7 +238,7 @@ mod tests {
         drop(all);
         assert_eq!(reads.get(one, read()).await.unwrap(), row());
         assert_eq!(made.load(Ordering::Relaxed), 2);
-        let other = reads.get((Uuid::nil(), 9), read()).await.unwrap();
+        let other = reads.get((Uuid::nil(), 1, 9), read()).await.unwrap();
         assert_eq!(reads.rows.lock().len(), 1, "the first is forgotten");
         drop(other);
     }
@@ -242,7 +247,7 @@ mod tests {
     async fn a_row_without_a_large_entry_is_not_kept() {
         let reads = LargeReads::default();
         let some = async { Ok(row().drain(..1).collect()) };
-        assert_eq!(reads.get((Uuid::nil(), 1), some).await.unwrap().len(), 1);
+        assert_eq!(reads.get((Uuid::nil(), 1, 1), some).await.unwrap().len(), 1);
         assert!(reads.rows.lock().is_empty());
     }
 
@@ -250,10 +255,10 @@ mod tests {
     async fn a_row_that_could_not_be_read_is_read_again() {
         let reads = LargeReads::default();
         let lost = async { Err(LogError::Unavailable("no".into())) };
-        assert!(reads.get((Uuid::nil(), 1), lost).await.is_err());
-        let gone = reads.get((Uuid::nil(), 1), async { Ok(Vec::new()) }).await.unwrap();
+        assert!(reads.get((Uuid::nil(), 1, 1), lost).await.is_err());
+        let gone = reads.get((Uuid::nil(), 1, 1), async { Ok(Vec::new()) }).await.unwrap();
         assert!(gone.is_empty());
-        let there = reads.get((Uuid::nil(), 1), async { Ok(row()) }).await.unwrap();
+        let there = reads.get((Uuid::nil(), 1, 1), async { Ok(row()) }).await.unwrap();
         assert_eq!(there, row());
     }
 }
