@@ -51,7 +51,7 @@ impl Events for PgLog {
         .await?;
         let mut page = Vec::new();
         for row in &found {
-            self.unpack(row, at.id, after, limit, &mut page).await?;
+            self.unpack(row, at.id, (after, limit), &mut page).await?;
         }
         Ok(page)
     }
@@ -98,7 +98,7 @@ impl Events for PgLog {
             for row in &found {
                 let id = GenerationId(row.try_get("id").map_err(error)?);
                 let after = rows::seq(row.try_get("after").map_err(error)?);
-                self.unpack(row, id, after, limit, pages.entry(id).or_default()).await?;
+                self.unpack(row, id, (after, limit), pages.entry(id).or_default()).await?;
             }
             pages.retain(|_, page| !page.is_empty());
             Ok(pages)

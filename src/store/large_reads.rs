@@ -145,8 +145,7 @@ impl PgLog {
         &self,
         row: &PgRow,
         id: GenerationId,
-        after: Seq,
-        limit: u32,
+        (after, limit): (Seq, u32),
         page: &mut Vec<Entry>,
     ) -> Result<(), LogError> {
         if row.try_get::<Option<&str>, _>("lines").map_err(error)?.is_some() {
