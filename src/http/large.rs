@@ -40,14 +40,14 @@ impl Sent {
             known.insert(hash, Arc::downgrade(&shared));
             shared
         });
-        Bytes::from_owner(Shared(shared))
+        Bytes::from_owner(SentBytes(shared))
     }
 }
 
 /// Bytes as an owner of themselves.
-struct Shared(Arc<Bytes>);
+struct SentBytes(Arc<Bytes>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SentBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }

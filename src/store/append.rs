@@ -78,8 +78,8 @@ fn is_long(entry: &Entry) -> bool {
     entry.json().len() > pieces::LONG
 }
 
-/// The same for a batch with an entry of megabytes, whose lines go in pieces. No copy is kept for the
-/// fold: the database folds such a row itself.
+/// The same for a batch with an entry of megabytes, whose lines go in pieces. No copy is kept for
+/// the fold: the database folds such a row itself.
 async fn flush_long(
     connection: &mut PgConnection,
     lane: &mut LanePosition,

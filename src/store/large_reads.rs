@@ -23,19 +23,19 @@ const AT_ONCE: usize = 1;
 /// A shorter text beside others is kept with them; bytes.
 const SHORT: usize = 256 * 1024;
 
-/// A generation, the seq that a row of its log begins with, and the epoch that wrote it: a log that
+/// A generation, the seq that a row of its log begins with, and the epoch that wrote it. A log that
 /// was restored has other epochs.
 type Place = (Uuid, i64, i32);
 
 /// The large values that readers of this process have. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct LargeReads<T: Shared> {
+pub(super) struct LargeReads<T: Sharable> {
     rows: Arc<Mutex<HashMap<Place, Arc<Values<T>>>>>,
     reading: Arc<Semaphore>,
 }
 
 /// The values of a row, while it is read and as long as somebody has them.
-type Values<T> = tokio::sync::Mutex<Vec<Held<T, <T as Shared>::Weak>>>;
+type Values<T> = tokio::sync::Mutex<Vec<Held<T, <T as Sharable>::Weak>>>;
 
 enum Held<T, W> {
     Small(T),
@@ -43,7 +43,7 @@ enum Held<T, W> {
 }
 
 /// A part of a row that may be large.
-pub(super) trait Shared: Clone {
+pub(super) trait Sharable: Clone {
     /// A way back to it for as long as somebody has it.
     type Weak;
 
@@ -54,7 +54,7 @@ pub(super) trait Shared: Clone {
     fn of(weak: &Self::Weak) -> Option<Self>;
 }
 
-impl Shared for Entry {
+impl Sharable for Entry {
     type Weak = WeakEntry;
 
     fn weak(&self) -> Option<WeakEntry> {
@@ -66,7 +66,7 @@ impl Shared for Entry {
     }
 }
 
-impl Shared for Placed {
+impl Sharable for Placed {
     type Weak = (Self, WeakJson);
 
     fn weak(&self) -> Option<Self::Weak> {
@@ -82,19 +82,19 @@ impl Shared for Placed {
     }
 }
 
-impl<T: Shared> Default for LargeReads<T> {
+impl<T: Sharable> Default for LargeReads<T> {
     fn default() -> Self {
         Self { rows: Arc::default(), reading: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
-impl<T: Shared> fmt::Debug for LargeReads<T> {
+impl<T: Sharable> fmt::Debug for LargeReads<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LargeReads").finish_non_exhaustive()
     }
 }
 
-impl<T: Shared> LargeReads<T> {
+impl<T: Sharable> LargeReads<T> {
     /// The values of the row at `place`: those that somebody has, or what `read` reads. Empty if
     /// the row is no longer there.
     pub(super) async fn get(
@@ -130,7 +130,7 @@ impl<T: Shared> LargeReads<T> {
 }
 
 /// All values of a row, if there are any and somebody has each.
-fn all<T: Shared>(held: &[Held<T, T::Weak>]) -> Option<Vec<T>> {
+fn all<T: Sharable>(held: &[Held<T, T::Weak>]) -> Option<Vec<T>> {
     let get = |held: &Held<T, T::Weak>| match held {
         Held::Small(value) => Some(value.clone()),
         Held::Large(weak) => T::of(weak),
@@ -139,7 +139,8 @@ fn all<T: Shared>(held: &[Held<T, T::Weak>]) -> Option<Vec<T>> {
 }
 
 impl PgLog {
-    /// Adds the at most `limit` events behind `after` of a row of the log, as [`rows::unpack`] does.
+    /// Adds the at most `limit` events behind `after` of a row of the log, as [`rows::unpack`]
+    /// does.
     /// A long row is without its lines, and read by itself.
     pub(super) async fn unpack(
         &self,

@@ -34,8 +34,8 @@ pub(super) fn note(lines: &mut String, epoch: Epoch, entry: &Entry) {
     }
 }
 
-/// The row of the journal that `batch` becomes: for each event its generation, and its line in parts
-/// that copy no long event.
+/// The row of the journal that `batch` becomes: for each event its generation, and its line in
+/// parts that copy no long event.
 pub(super) fn in_parts<'a>(batch: &[&'a Append]) -> (Vec<Uuid>, Vec<Cow<'a, str>>) {
     let (mut ids, mut parts) = (Vec::new(), Vec::new());
     for append in batch {

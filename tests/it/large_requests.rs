@@ -1,13 +1,12 @@
-//! Requests of megabytes: one that is taken over, and many that an instance has left.
+//! Requests of megabytes that an instance has left.
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::client::assert_whole;
 use crate::contents::file;
 use crate::database::TestDatabase;
 use crate::eventually::eventually;
-use crate::large_events::{again, forget_most, most};
+use crate::large_events::{forget_most, most};
 use crate::process::{Server, command};
 
 fn serve(dir: &TempDir, database: &TestDatabase) -> Command {
@@ -50,31 +49,5 @@ async fn requests_that_an_instance_left_are_read_one_by_one() {
     eventually("all are taken over", async || database.number(cancelled).await == 200).await;
     let took = most(&server) - before;
     assert!(took < 100, "{took} MiB");
-    server.kill().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_8_mb_is_started_read_and_taken_over() {
-    let (database, dir) = (TestDatabase::create().await, TempDir::new().unwrap());
-    let server = Server::start(serve(&dir, &database)).await;
-    let before = forget_most(&server);
-    let long = json!({ "messages": [{ "role": "system", "content": file(7, 8_000_000) },
-        { "role": "user", "content": "/demo tokens=300 tps=50 ttft_ms=0 seed=8" }] });
-    let id = server.client.start(&long).await;
-    let took = most(&server) - before;
-    // It is read, checked, cut and sent, and has several forms meanwhile.
-    assert!(took < 200, "{took} MiB to start");
-    let mut seen = server.client.events(&id, 0).await.take(30).await;
-    let server = again(server, || serve(&dir, &database)).await;
-    let before = forget_most(&server);
-    seen.extend(server.client.all(&id, 30).await);
-    let took = most(&server).saturating_sub(before);
-    assert!(took < 200, "{took} MiB to go on");
-    assert_whole(&seen);
-    assert_eq!(seen.last().unwrap().json()["status"], "completed");
-    assert_eq!(server.client.all(&id, 0).await, seen, "and replayed");
-    let uses = "select count(*) from generations where packed is not null \
-                and octet_length(whole(tenant, packed)) > 8000000";
-    assert_eq!(database.number(uses).await, 1);
     server.kill().await;
 }

@@ -8,7 +8,6 @@ use lastword::domain::prompt::{Message, Role};
 use lastword::ports::{Address, Created, LogError};
 
 use super::{LEFT, file, forgotten};
-use crate::eventually::eventually;
 use crate::log_contract::{Bench, bench};
 
 /// Starts of one content.
@@ -108,32 +107,4 @@ async fn a_content_that_a_start_has_just_named_stays() {
     sqlx::raw_sql("rollback").execute(&mut start).await.unwrap();
     look(&bench).await;
     forgotten(&bench.database).await;
-}
-
-/// The other way round: an erasure is about to commit when a start names the content.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_whose_content_was_just_erased_stores_it_when_it_is_tried_again() {
-    let bench = bench().await;
-    let mut new = bench.fresh(None);
-    new.request.prompt.messages = vec![Message::text(Role::User, file(1, 9000))];
-    bench.log.generations.create(&new).await.unwrap();
-    let mut erasure = bench.database.connect().await;
-    let erase = "begin; delete from generations; delete from contents";
-    sqlx::raw_sql(erase).execute(&mut erasure).await.unwrap();
-    let mut again = bench.fresh(None);
-    again.request.prompt.messages.clone_from(&new.request.prompt.messages);
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() \
-                 and wait_event_type = 'Lock' and query like '%content_uses%'";
-    let commit = async {
-        eventually("the start waits", async || bench.database.number(waits).await == 1).await;
-        sqlx::raw_sql("commit").execute(&mut erasure).await.unwrap();
-    };
-    let (created, ()) = tokio::join!(bench.log.generations.create(&again), commit);
-    assert!(matches!(created, Err(LogError::Unavailable(_))), "{created:?}");
-    assert_eq!(bench.database.number("select count(*) from generations").await, 0);
-    let created = bench.log.generations.create(&again).await;
-    assert!(matches!(created, Ok(Created::New(..))), "{created:?}");
-    let at = Address { tenant: Tenant::anonymous(), id: again.id };
-    let row = bench.log.generations.generation(&at).await.unwrap().unwrap();
-    assert_eq!(row.request.prompt.messages, again.request.prompt.messages);
 }
