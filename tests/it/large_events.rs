@@ -17,8 +17,8 @@ use crate::upstream::{Answer, Gate, Upstream};
 /// An event may have 16 MiB. This one shows the same, and takes less of a busy machine.
 const BYTES: usize = 4_000_000;
 const READERS: usize = 20;
-/// The memory that the process may take beyond its memory at rest, MiB. With copies for each reader it
-/// took 108 while the event came.
+/// The memory that the process may take beyond its memory at rest, MiB. With copies for each reader
+/// it took 108 while the event came.
 const MORE: u64 = 90;
 
 /// The picture's address.
