@@ -1,5 +1,5 @@
-//! Events of megabytes, such as pictures and sounds. Their memory does not grow with their readers, and
-//! all readers get the same bytes.
+//! Events of megabytes, such as pictures and sounds. Their memory does not grow with their readers,
+//! and all readers get the same bytes.
 use std::collections::BTreeSet;
 use std::fs;
 
