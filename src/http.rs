@@ -17,6 +17,7 @@ mod dialect_reader;
 mod dialect_tests;
 pub mod frame;
 mod health;
+mod large;
 mod lean;
 mod leaving;
 mod metrics;

@@ -2,11 +2,16 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use strum::{EnumString, IntoStaticStr};
 
 use super::event::Event;
+use super::extra::{Extra, Spot};
 use super::id::{Epoch, Seq};
-use super::shared_str::SharedStr;
+use super::json::JsonObject;
+use super::shared_str::{SharedStr, WeakStr};
+use super::source::WireProtocol;
 
 /// An event with its seq, in the JSON form that every transport carries:
 /// `{"seq":2,"type":"delta","text":"Hel"}`.
@@ -19,6 +24,27 @@ pub struct Entry {
     /// The owner that wrote it; none of what is never stored.
     pub epoch: Option<Epoch>,
     json: SharedStr,
+}
+
+/// An entry of more bytes is large: all who have it share one text.
+pub const LARGE: usize = 256 * 1024;
+
+/// An entry that this does not keep: it can be had again while somebody else has it.
+#[derive(Clone, Debug)]
+pub struct WeakEntry {
+    seq: Seq,
+    kind: Kind,
+    epoch: Option<Epoch>,
+    json: WeakStr,
+}
+
+impl WeakEntry {
+    /// The entry, if it is still there.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Entry> {
+        let json = self.json.upgrade()?;
+        Some(Entry { seq: self.seq, kind: self.kind, epoch: self.epoch, json })
+    }
 }
 
 /// The longest name of an event's type, in bytes.
@@ -43,6 +69,10 @@ impl Entry {
         }
         let json = SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
+            if let Event::Extra(extra) = event {
+                // It may have megabytes, and a space that doubles would take twice as many.
+                scratch.reserve(extra.data.text().len() + 256);
+            }
             scratch.extend_from_slice(b"{\"seq\":");
             scratch.extend_from_slice(decimal(seq.0, &mut [0; 20]).as_bytes());
             let brace = scratch.len();
@@ -52,7 +82,11 @@ impl Entry {
             if let Some(brace) = scratch.get_mut(brace) {
                 *brace = b',';
             }
-            (&*escaped(std::str::from_utf8(scratch).unwrap_or_default())).into()
+            let json = (&*escaped(std::str::from_utf8(scratch).unwrap_or_default())).into();
+            if scratch.capacity() > LARGE {
+                *scratch = Vec::new();
+            }
+            json
         });
         Self { seq, kind: Kind::of(event), epoch: None, json }
     }
@@ -137,11 +171,44 @@ impl Entry {
     /// The stored JSON does not have the fields of its type.
     pub fn decode(&self) -> Result<Event, BadEntry> {
         if self.kind == Kind::Extra {
+            let extra = if self.is_large() {
+                self.shared_extra()
+            } else {
+                serde_json::from_str(&self.json).ok()
+            };
             // Of a protocol or a place that only a newer version knows.
-            let extra = serde_json::from_str(&self.json);
             return Ok(extra.map_or(Event::Unknown, Event::Extra));
         }
         serde_json::from_str(&self.json).map_err(|e| BadEntry { seq: self.seq, why: e.to_string() })
+    }
+
+    /// Whether it is so long that nobody shall have a copy of its own.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.json.len() > LARGE
+    }
+
+    /// A way back to it that does not keep it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakEntry {
+        let json = self.json.downgrade();
+        WeakEntry { seq: self.seq, kind: self.kind, epoch: self.epoch, json }
+    }
+
+    /// The extra in it, whose object stays a part of this entry's text.
+    fn shared_extra(&self) -> Option<Extra> {
+        #[derive(Deserialize)]
+        struct Parts<'a> {
+            protocol: WireProtocol,
+            at: Spot,
+            index: Option<u32>,
+            #[serde(borrow)]
+            data: &'a RawValue,
+        }
+        let Parts { protocol, at, index, data } = serde_json::from_str(&self.json).ok()?;
+        let shared = JsonObject::within(&self.json, data);
+        let data = shared.or_else(|| serde_json::from_str(data.get()).ok())?;
+        Some(Extra { protocol, at, index, data })
     }
 }
 

@@ -1,21 +1,91 @@
 //! JSON of a client's that is given back as it came.
 use std::fmt;
+use std::sync::{Arc, Weak};
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::shared_str::{SharedStr, WeakStr};
+
 /// A JSON object as the client wrote it, without the white space between its parts: numbers keep
-/// their digits, keys their order.
-#[derive(Clone, Serialize)]
-#[serde(transparent)]
-pub struct JsonObject(Box<RawValue>);
+/// their digits, keys their order. Cloning it copies no text: it may have megabytes.
+#[derive(Clone)]
+pub struct JsonObject(Text);
+
+#[derive(Clone)]
+enum Text {
+    /// In a box, so that a long text is not moved.
+    Own(Arc<Box<RawValue>>),
+    /// A part of the entry that it was read from.
+    Part(SharedStr),
+}
+
+/// An object that this does not keep.
+#[derive(Clone, Debug)]
+pub struct WeakJson(WeakText);
+
+#[derive(Clone, Debug)]
+enum WeakText {
+    Own(Weak<Box<RawValue>>),
+    Part(WeakStr),
+}
+
+impl WeakJson {
+    /// The object, if it is still there.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<JsonObject> {
+        Some(JsonObject(match &self.0 {
+            WeakText::Own(raw) => Text::Own(raw.upgrade()?),
+            WeakText::Part(text) => Text::Part(text.upgrade()?),
+        }))
+    }
+}
 
 impl JsonObject {
     /// The text of the object.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.0.get()
+        match &self.0 {
+            Text::Own(raw) => raw.get(),
+            Text::Part(text) => text,
+        }
+    }
+
+    /// The object that `text` is, which is not copied.
+    ///
+    /// # Errors
+    /// It is no JSON, or no object.
+    pub fn of_text(text: String) -> serde_json::Result<Self> {
+        Self::of_raw(RawValue::from_string(text)?)
+    }
+
+    /// The object `raw`, which lies in `whole`: it shares that text.
+    pub(super) fn within(whole: &SharedStr, raw: &RawValue) -> Option<Self> {
+        let object = raw.get().starts_with('{') && compact(raw.get()).is_none();
+        object.then(|| whole.part(raw.get())).flatten().map(|text| Self(Text::Part(text)))
+    }
+
+    fn of_raw<E: de::Error>(raw: Box<RawValue>) -> Result<Self, E> {
+        if !raw.get().starts_with('{') {
+            return Err(E::custom("expected an object"));
+        }
+        // JSON without white space between its parts keeps its allocation.
+        let Some(compact) = compact(raw.get()) else { return Ok(Self::own(raw)) };
+        RawValue::from_string(compact).map(Self::own).map_err(E::custom)
+    }
+
+    /// A way back to it for as long as somebody else has it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakJson {
+        WeakJson(match &self.0 {
+            Text::Own(raw) => WeakText::Own(Arc::downgrade(raw)),
+            Text::Part(text) => WeakText::Part(text.downgrade()),
+        })
+    }
+
+    fn own(raw: Box<RawValue>) -> Self {
+        Self(Text::Own(Arc::new(raw)))
     }
 
     /// The same with its keys in alphabetical order, at every depth, and numbers in one form: what
@@ -26,13 +96,14 @@ impl JsonObject {
         map.sort_keys();
         map.values_mut().for_each(Value::sort_all_objects);
         let text = serde_json::to_string(&map).ok();
-        text.and_then(|text| RawValue::from_string(text).ok()).map_or_else(|| self.clone(), Self)
+        text.and_then(|text| RawValue::from_string(text).ok())
+            .map_or_else(|| self.clone(), Self::own)
     }
 }
 
 impl Default for JsonObject {
     fn default() -> Self {
-        Self(RawValue::from_string("{}".into()).unwrap_or_default())
+        Self::own(RawValue::from_string("{}".into()).unwrap_or_default())
     }
 }
 
@@ -50,15 +121,22 @@ impl PartialEq for JsonObject {
 
 impl Eq for JsonObject {}
 
+impl Serialize for JsonObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Text::Own(raw) => raw.serialize(serializer),
+            Text::Part(text) => {
+                let raw: &RawValue = serde_json::from_str(text).map_err(ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for JsonObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        if !raw.get().starts_with('{') {
-            return Err(de::Error::custom("expected an object"));
-        }
-        // JSON without white space between its parts keeps its allocation.
-        let Some(compact) = compact(raw.get()) else { return Ok(Self(raw)) };
-        RawValue::from_string(compact).map(Self).map_err(de::Error::custom)
+        Self::of_raw(raw)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A piece of a text that is shared.
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A piece of a shared text: cloning it copies nothing. Shorter than 4 GiB.
 #[derive(Clone)]
@@ -24,6 +24,35 @@ impl SharedStr {
             end += piece.to - piece.from;
             *piece = Self { whole: Arc::clone(&whole), from, to: end };
         }
+    }
+
+    /// The piece of this text that `part` is, by its address; `None` if it lies elsewhere.
+    pub(super) fn part(&self, part: &str) -> Option<Self> {
+        let begin = part.as_ptr().addr().checked_sub(self.as_ptr().addr())?;
+        self.get(begin..begin.checked_add(part.len())?)?;
+        let from = self.from + u32::try_from(begin).ok()?;
+        let to = from + u32::try_from(part.len()).ok()?;
+        Some(Self { whole: Arc::clone(&self.whole), from, to })
+    }
+
+    /// A way back to it for as long as somebody else has it.
+    pub(super) fn downgrade(&self) -> WeakStr {
+        WeakStr { whole: Arc::downgrade(&self.whole), from: self.from, to: self.to }
+    }
+}
+
+/// A shared text that this does not keep.
+#[derive(Clone, Debug)]
+pub(super) struct WeakStr {
+    whole: Weak<str>,
+    from: u32,
+    to: u32,
+}
+
+impl WeakStr {
+    pub(super) fn upgrade(&self) -> Option<SharedStr> {
+        let whole = self.whole.upgrade()?;
+        Some(SharedStr { whole, from: self.from, to: self.to })
     }
 }
 

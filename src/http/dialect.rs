@@ -4,10 +4,12 @@
 //! the numbers follow from the log, and every instance makes the same frames with the same
 //! numbers, before and after a crash. To resume is to fold silently up to the cursor.
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
+use super::large::{LARGE, shared};
 use crate::domain::entry::{BadEntry, Entry, escaped};
 use crate::domain::event::{Done, Event, ToolCallDelta};
 use crate::domain::extra::{Extra, Placed};
@@ -72,6 +74,8 @@ pub(super) struct Frames {
     pub(super) backlog: bool,
     /// Nothing more may follow.
     pub(super) over: bool,
+    /// The pieces before `out`: large frames, which readers share, and small ones between them.
+    cut: VecDeque<Bytes>,
     out: BytesMut,
 }
 
@@ -150,6 +154,11 @@ impl Frames {
             self.out.put_slice(text.as_bytes());
         }
         self.out.put_slice(b"\n\n");
+        if self.out.len() - begin > LARGE {
+            // Copied, or the large one would stay for it.
+            self.cut.push_back(Bytes::copy_from_slice(&self.out.split_to(begin)));
+            self.cut.push_back(shared(std::mem::take(&mut self.out).freeze()));
+        }
     }
 
     /// Bytes as they are, at the end.
@@ -161,22 +170,41 @@ impl Frames {
 
     /// Forgets what was made and not yet taken.
     pub(super) fn forget(&mut self) {
+        self.cut.clear();
         self.out.clear();
     }
 
     /// How much was made and not yet taken, in bytes.
     pub(super) fn made(&self) -> usize {
-        self.out.len()
+        self.cut.iter().map(Bytes::len).sum::<usize>() + self.out.len()
     }
 
     /// Forgets what was made behind the first `made` bytes.
     pub(super) fn forget_behind(&mut self, made: usize) {
-        self.out.truncate(made);
+        let mut rest = made;
+        self.cut.retain_mut(|piece| {
+            piece.truncate(rest);
+            rest -= piece.len();
+            !piece.is_empty()
+        });
+        self.out.truncate(rest);
     }
 
-    /// All that is ready.
+    /// The next piece of what is ready: all of it, unless there are large frames. Empty if there is
+    /// nothing.
     pub(super) fn take(&mut self) -> Bytes {
-        self.out.split().freeze()
+        self.cut.pop_front().unwrap_or_else(|| self.out.split().freeze())
+    }
+
+    /// All that is ready in one piece.
+    pub(super) fn take_all(&mut self) -> Bytes {
+        if self.cut.is_empty() {
+            return self.take();
+        }
+        let mut all = BytesMut::with_capacity(self.made());
+        self.cut.drain(..).for_each(|piece| all.put_slice(&piece));
+        all.put_slice(&self.out.split());
+        all.freeze()
     }
 }
 

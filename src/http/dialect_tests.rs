@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::dialect::{Dialect, EventReplay, Frames};
+use super::large::LARGE;
 use super::protocols::openai::completion::Completion;
 use super::protocols::{ai_sdk, openai_chat, openai_completions, openai_responses};
 use crate::domain::entry::Entry;
@@ -359,4 +360,32 @@ fn a_log_that_is_no_longer_there_is_told_by_its_outcome() {
     };
     assert_eq!(texts(&told), texts(&whole));
     assert_eq!(told["usage"], whole["usage"]);
+}
+
+#[test]
+fn large_frames_are_pieces_of_their_own() {
+    let words =
+        ["a".repeat(10), "b".repeat(LARGE + 1), "c".into(), "d".repeat(2 * LARGE), "e".into()];
+    let say = |frames: &mut Frames| words.iter().for_each(|word| frames.frame(None, word));
+    let (mut frames, mut other) = (Frames::after(None), Frames::after(None));
+    say(&mut frames);
+    say(&mut other);
+    let whole: String = words.iter().map(|word| format!("data: \"{word}\"\n\n")).collect();
+    assert_eq!(frames.made(), whole.len());
+    let mut pieces = Vec::new();
+    while let Some(piece) = Some(frames.take()).filter(|piece| !piece.is_empty()) {
+        pieces.push(piece);
+    }
+    assert!(pieces.concat() == whole.as_bytes());
+    assert_eq!(pieces.len(), 5);
+    let same: Vec<bool> =
+        pieces.iter().map(|piece| piece.as_ptr() == other.take().as_ptr()).collect();
+    assert_eq!(same, [false, true, false, true, false], "two readers share the large ones");
+    for made in [0, 5, 30, LARGE + 10, whole.len() - 1, whole.len()] {
+        let mut frames = Frames::after(None);
+        say(&mut frames);
+        frames.forget_behind(made);
+        assert_eq!(frames.made(), made);
+        assert!(frames.take_all() == whole[..made]);
+    }
 }

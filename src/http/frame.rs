@@ -1,10 +1,12 @@
 //! The bytes of an event on SSE. WebSocket carries the same JSON.
 #[cfg(test)]
 mod fuzz;
+mod large;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::domain::entry::{Entry, decimal};
+pub(super) use large::Pieces;
 
 /// The content type of every event stream. Without the charset some clients take Latin-1.
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
@@ -31,16 +33,25 @@ pub fn sse(entries: &[Entry]) -> Bytes {
     let size: usize = entries.iter().map(|entry| entry.json().len() + 64).sum();
     let mut bytes = BytesMut::with_capacity(size);
     for entry in entries {
-        let mut digits = [0; 20];
-        bytes.put_slice(b"event: ");
-        bytes.put_slice(entry.name().as_bytes());
-        bytes.put_slice(b"\ndata: ");
+        begin(&mut bytes, entry);
         bytes.put_slice(entry.json().as_bytes());
-        bytes.put_slice(b"\nid: ");
-        bytes.put_slice(decimal(entry.seq.0, &mut digits).as_bytes());
-        bytes.put_slice(b"\n\n");
+        end(&mut bytes, entry);
     }
     bytes.freeze()
+}
+
+/// The lines before the JSON of an entry.
+fn begin(bytes: &mut BytesMut, entry: &Entry) {
+    bytes.put_slice(b"event: ");
+    bytes.put_slice(entry.name().as_bytes());
+    bytes.put_slice(b"\ndata: ");
+}
+
+/// The lines behind it.
+fn end(bytes: &mut BytesMut, entry: &Entry) {
+    bytes.put_slice(b"\nid: ");
+    bytes.put_slice(decimal(entry.seq.0, &mut [0; 20]).as_bytes());
+    bytes.put_slice(b"\n\n");
 }
 
 #[cfg(test)]

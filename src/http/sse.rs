@@ -9,7 +9,8 @@ use actix_web::http::header::{self, HeaderName};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::frame::{EVENT_STREAM, KEEP_ALIVE, opening, sse};
+use super::frame::{EVENT_STREAM, KEEP_ALIVE, Pieces, opening};
+use super::large;
 use crate::domain::coalesce::coalesce;
 use crate::domain::id::GenerationId;
 use crate::engine::{Item, Session};
@@ -33,7 +34,8 @@ pub(super) fn response(
     extra: Vec<(HeaderName, String)>,
 ) -> HttpResponse {
     let session = session.counted_as(Transport::Sse, "native");
-    streaming(id, Events { session, shape, opened: false }, extra)
+    let events = Events { session, shape, opened: false, pieces: Pieces::default() };
+    streaming(id, events, extra)
 }
 
 /// The response that streams `body`, in whatever dialect.
@@ -66,7 +68,7 @@ pub(super) fn whole(
     for header in extra {
         response.insert_header(header);
     }
-    response.json(object)
+    large::json(response, object)
 }
 
 /// A session as a body. The first piece goes out at once, so that proxies and `onopen` see it.
@@ -74,6 +76,8 @@ struct Events {
     session: Session,
     shape: Shape,
     opened: bool,
+    /// The rest of what was read last.
+    pieces: Pieces,
 }
 
 impl MessageBody for Events {
@@ -90,9 +94,14 @@ impl MessageBody for Events {
         if !std::mem::replace(&mut self.opened, true) {
             return Poll::Ready(Some(Ok(opening())));
         }
+        if let Some(piece) = self.pieces.next() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
         let bytes = match ready!(self.session.poll_next(cx)) {
-            Some(Item::Entries(entries)) if self.shape.coalesce => sse(&coalesce(entries)),
-            Some(Item::Entries(entries)) => sse(&entries),
+            Some(Item::Entries(entries)) if self.shape.coalesce => {
+                self.pieces.first_of(&coalesce(entries))
+            }
+            Some(Item::Entries(entries)) => self.pieces.first_of(&entries),
             Some(Item::Heartbeat) => Bytes::from_static(KEEP_ALIVE),
             None => return Poll::Ready(None),
         };

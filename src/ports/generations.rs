@@ -24,6 +24,9 @@ pub trait Generations: Send + Sync + 'static {
     /// The generation's row; `None` if the tenant has none of that id.
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError>;
 
+    /// The same for whoever does not look beside the answer's text: large extras are left out.
+    async fn standing(&self, at: &Address) -> Result<Option<Generation>, LogError>;
+
     /// The newest generation of a chat, by the name that its client gave it.
     async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError>;
 

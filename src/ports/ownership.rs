@@ -12,8 +12,12 @@ use crate::domain::id::{Epoch, GenerationId, InstanceId};
 /// The owners of running generations: take-overs, cancels on record, and readers elsewhere.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
-    /// Unfinished generations that `orphans` describes, oldest first, at most `limit`.
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError>;
+    /// The unfinished generations that `orphans` describes, oldest first, at most `limit`. Their
+    /// requests may have megabytes each: [`Ownership::orphan`] reads one.
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError>;
+
+    /// One that was among them; `None` if it has ended since, or cannot be read.
+    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError>;
 
     /// Raises the epoch *and* appends the first entry of the new owner, in one transaction; from
     /// then on appends of the old one are refused. A process that claims its own generation has

@@ -6,8 +6,10 @@ use super::append_cache::Flush;
 use super::endings::mark_ended;
 use super::lane::{Admitted, LanePosition};
 use super::lines;
+use super::pieces;
 use super::rows::{error, json, stored};
 use super::turns::tell;
+use crate::domain::entry::Entry;
 use crate::ports::{Append, Doubled, LogError, RowChange};
 
 /// Appends `batch` by a lane; refused as a whole if the lane was closed, or if one of it is not
@@ -18,11 +20,16 @@ pub(super) async fn append(
     batch: &[&Append],
 ) -> Result<(), LogError> {
     let Some(admitted) = lane.admit(batch) else { return Err(LogError::Conflict) };
-    if batch.iter().all(|append| matches!(append.row, RowChange::None)) {
+    let long = batch.iter().flat_map(|append| &append.entries).any(is_long);
+    if !long && batch.iter().all(|append| matches!(append.row, RowChange::None)) {
         return flush(connection, lane, batch, admitted).await;
     }
     let mut transaction = connection.begin().await.map_err(error)?;
-    flush(&mut transaction, lane, batch, admitted).await?;
+    if long {
+        flush_long(&mut transaction, lane, batch, admitted).await?;
+    } else {
+        flush(&mut transaction, lane, batch, admitted).await?;
+    }
     mark_started(&mut transaction, batch).await?;
     mark_kept(&mut transaction, batch).await?;
     let told = mark_ended(&mut transaction, batch, |id| lane.spoke(id)).await?;
@@ -64,6 +71,39 @@ async fn flush(
     let at = query.fetch_optional(connection).await.map_err(error)?;
     lane.note(&admitted, at.ok_or(LogError::Conflict)?);
     lane.append_cache.keep(lane.id, lane.n, flush);
+    Ok(())
+}
+
+fn is_long(entry: &Entry) -> bool {
+    entry.json().len() > pieces::LONG
+}
+
+/// The same for a batch with an entry of megabytes, whose lines go in pieces. No copy is kept for
+/// the fold: the database folds such a row itself.
+async fn flush_long(
+    connection: &mut PgConnection,
+    lane: &mut LanePosition,
+    batch: &[&Append],
+    admitted: Admitted,
+) -> Result<(), LogError> {
+    let (ids, parts) = lines::in_parts(batch);
+    pieces::send(connection, lane.id, &parts).await?;
+    let at = sqlx::query_scalar(
+        "with lane as (select from lanes where id = $1 and open for key share) \
+         insert into journal (lane, n, ids, lines) select $1, $2, $3, take_pieces($1) from lane \
+         where not exists (select from unnest($4::uuid[], $5::integer[]) as f (id, epoch) \
+           left join generations g on g.id = f.id where g.epoch is distinct from f.epoch) \
+         returning at",
+    )
+    .bind(lane.id)
+    .bind(lane.n)
+    .bind(&ids)
+    .bind(&admitted.fresh)
+    .bind(&admitted.epochs)
+    .fetch_optional(connection)
+    .await
+    .map_err(error)?;
+    lane.note(&admitted, at.ok_or(LogError::Conflict)?);
     Ok(())
 }
 

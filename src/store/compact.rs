@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::append_cache::{Flush, Flushes};
 use super::lane::close;
+use super::pieces;
 use super::postgres::PgLog;
-use super::rows::error;
+use super::rows::{error, seq};
 use super::segments::Segments;
-use crate::domain::id::InstanceId;
+use crate::domain::id::{GenerationId, InstanceId};
 use crate::ports::{Doubled, LogError};
 
 /// Lanes of others that are cleared away in one round.
@@ -22,6 +23,9 @@ const ROWS: i64 = 2000;
 /// Rows after which a lane's row says how far it is folded, while a session keeps PostgreSQL from
 /// cleaning up. Readers walk past each version of that row then. They walk past these rows instead.
 const SPARING: i64 = 1000;
+/// A long row becomes segments in the database if its events have so many bytes on average: each is
+/// a segment then.
+const LONG_EVENTS: i64 = 8 * 1024;
 /// Rows after which others have their turn on this thread: some tenths of a millisecond's work.
 const BESIDE: usize = 8;
 
@@ -135,6 +139,33 @@ pub(super) async fn fold_all_of(
     Ok(())
 }
 
+/// Takes at most so many rows of a lane out of the journal. The lane comes first, as whoever clears
+/// it away: else each could wait for the other. Long rows become segments here, one for each event.
+const FOLD: &str = "with own as (select folded from lanes where id = $1 for no key update), \
+     gone as (delete from journal where lane = $1 and n <= next_to_fold($1, $2) \
+         and n > (select folded from own) \
+       returning n, at, n <> all($3) and octet_length(lines) > $5 \
+           and octet_length(lines) > $6 * cardinality(ids)::bigint as long, \
+         case when n <> all($3) then ids end as ids, \
+         case when n <> all($3) then lines end as lines), \
+     noted as (update lanes set folded = greatest(folded, (select max(n) from gone)) \
+       where id = $1 and (select max(n) from gone) >= folded + $4), \
+     judged as materialized (select u.id, u.seq, u.epoch, gone.at, \
+         concat_ws(' ', 0, u.type, u.data) as lines, \
+         u.seq <= coalesce((select s.last from segments s where s.generation_id = u.id \
+           and s.seq <= u.seq order by s.seq desc limit 1), 0) as taken \
+       from gone cross join lateral (select generation_id as id, seq, epoch, type, data \
+         from unpacked(gone.ids, gone.lines)) u where gone.long), \
+     made as (insert into segments (generation_id, seq, last, epoch, at, lines) \
+       select id, seq, seq, epoch, at, lines from judged where not taken returning seq), \
+     aside as (insert into doubled (generation_id, seq, last, epoch, at, lines) \
+       select id, seq, seq, epoch, at, lines from judged where taken \
+       returning generation_id, seq) \
+     select n, at, case when long then cardinality(ids) end as long, \
+       case when not long then ids end as ids, case when not long then lines end as lines, \
+       null::uuid as aside, null::bigint as seq from gone \
+     union all select null, null, null, null, null, generation_id, seq from aside order by n";
+
 /// Folds at most so many rows of a lane, in the transaction of `connection`, which looks up by key.
 /// The lane's row notes how far if there are `note` more by now. Rows of which there are `copies`
 /// are not read.
@@ -146,28 +177,32 @@ async fn fold(
     mut copies: Flushes,
 ) -> Result<Folded, LogError> {
     let copied: Vec<i64> = copies.keys().copied().collect();
-    let gone = sqlx::query(
-        // The lane first, as whoever clears it away: else each could wait for the other.
-        "with own as (select folded from lanes where id = $1 for no key update), \
-         gone as (delete from journal where lane = $1 and n <= next_to_fold($1, $2) \
-             and n > (select folded from own) \
-           returning n, at, case when n <> all($3) then ids end as ids, \
-             case when n <> all($3) then lines end as lines), \
-         noted as (update lanes set folded = greatest(folded, (select max(n) from gone)) \
-           where id = $1 and (select max(n) from gone) >= folded + $4) \
-         select n, at, ids, lines from gone order by n",
-    )
-    .bind(lane)
-    .bind(most)
-    .bind(copied)
-    .bind(note)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error)?;
+    let gone = sqlx::query(FOLD)
+        .bind(lane)
+        .bind(most)
+        .bind(copied)
+        .bind(note)
+        .bind(pieces::LONG_ROW)
+        .bind(LONG_EVENTS)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error)?;
     let mut segments = Segments::default();
+    let mut folded = Folded::default();
     for (n, row) in gone.iter().enumerate() {
         if n % BESIDE == BESIDE - 1 {
             yield_now().await;
+        }
+        if let Some(aside) = row.try_get::<Option<Uuid>, _>("aside").map_err(error)? {
+            let seq = seq(row.try_get("seq").map_err(error)?);
+            folded.doubled.push(Doubled { generation: GenerationId(aside), seq });
+            continue;
+        }
+        if let Some(events) = row.try_get::<Option<i32>, _>("long").map_err(error)? {
+            folded.events += u64::from(events.unsigned_abs());
+            // The events behind it do not go on where the others are.
+            segments.cut();
+            continue;
         }
         let at = row.try_get("at").map_err(error)?;
         let flush = match row.try_get("ids").map_err(error)? {
@@ -179,8 +214,9 @@ async fn fold(
         segments.add(at, &flush)?;
     }
     let (events, doubled) = segments.insert(connection).await?;
-    for one in &doubled {
+    folded.add(Folded { events, doubled });
+    for one in &folded.doubled {
         tracing::error!(generation = %one.generation, seq = one.seq.0, "put aside: the seq is taken");
     }
-    Ok(Folded { events, doubled })
+    Ok(folded)
 }

@@ -1,14 +1,19 @@
 //! How generations ended, in their rows.
+use std::borrow::Cow;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::lane::Spoke;
+use super::pieces;
 use super::rows::{error, json, stored};
 use super::turns::Told;
 use crate::domain::choices::joined;
+use crate::domain::extra::{Extra, Placed};
 use crate::domain::generation::Outcome;
 use crate::domain::id::{ConversationId, GenerationId};
+use crate::domain::json::JsonObject;
 use crate::ports::{Append, LogError, RowChange};
 
 /// Writes the endings in `batch` into their rows, in the transaction of their `done` events, each
@@ -19,11 +24,12 @@ pub(super) async fn mark_ended(
     batch: &[&Append],
     spoke: impl Fn(GenerationId) -> Spoke,
 ) -> Result<Vec<Told>, LogError> {
-    let endings = Endings::of(batch, spoke)?;
+    let mut endings = Endings::of(batch, spoke)?;
     if endings.ids.is_empty() {
         return Ok(Vec::new());
     }
     let wanted = endings.ids.len();
+    let long = std::mem::take(&mut endings.long);
     // All in one statement: whatever else is in the batch waits for them.
     let rows: Vec<(Uuid, Option<Uuid>)> = sqlx::query_as(
         "update generations g set status = e.status, text = e.text, reasoning = e.reasoning, \
@@ -53,16 +59,47 @@ pub(super) async fn mark_ended(
     .bind(endings.known)
     .bind(endings.spoke)
     .bind(endings.extras)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(error)?;
     if rows.len() != wanted {
         return Err(LogError::Conflict);
     }
+    for (id, extras) in long {
+        write_long(connection, id, &extras).await?;
+    }
     let told = |(id, conversation): (Uuid, Option<Uuid>)| {
         conversation.map(|conversation| (ConversationId(conversation), GenerationId(id)))
     };
     Ok(rows.into_iter().filter_map(told).collect())
+}
+
+/// Writes extras of megabytes into the row of `id`.
+async fn write_long(
+    connection: &mut PgConnection,
+    id: Uuid,
+    extras: &[Placed],
+) -> Result<(), LogError> {
+    let mut parts = Vec::with_capacity(3 * extras.len() + 1);
+    for (n, placed) in extras.iter().enumerate() {
+        let extra = Extra { data: JsonObject::default(), ..placed.extra.clone() };
+        let around = json(&Placed { extra, ..placed.clone() })?;
+        // The object is the last field of the last field.
+        let before = around
+            .strip_suffix("{}}}")
+            .ok_or_else(|| LogError::Broken("an extra does not end with its object".into()))?;
+        parts.push(Cow::Owned(format!("{}{before}", if n == 0 { "[" } else { "," })));
+        parts.push(Cow::Borrowed(placed.extra.data.text()));
+        parts.push(Cow::Borrowed("}}"));
+    }
+    parts.push(Cow::Borrowed("]"));
+    pieces::send(connection, id, &parts).await?;
+    sqlx::query("update generations set extras = take_pieces($1)::json where id = $1")
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
 }
 
 /// Endings as the row has them, side by side.
@@ -82,6 +119,8 @@ struct Endings<'a> {
     /// Whether it is known when it spoke: else the log is searched, which takes its time.
     known: Vec<bool>,
     spoke: Vec<Option<OffsetDateTime>>,
+    /// Extras that are written by themselves.
+    long: Vec<(Uuid, Vec<Placed>)>,
 }
 
 impl<'a> Endings<'a> {
@@ -98,8 +137,14 @@ impl<'a> Endings<'a> {
             endings.reasonings.push(&answer.reasoning);
             endings.refusals.push(&answer.refusal);
             endings.tool_calls.push(json(&answer.tool_calls)?);
-            let extras = (!answer.extras.is_empty()).then(|| json(&joined(&answer.extras)));
-            endings.extras.push(extras.transpose()?);
+            let extras = joined(&answer.extras);
+            if answer.extras_bytes() > pieces::LONG {
+                endings.long.push((append.at.id.0, extras));
+                endings.extras.push(None);
+            } else {
+                let extras = (!extras.is_empty()).then(|| json(&extras));
+                endings.extras.push(extras.transpose()?);
+            }
             endings.dones.push(json(done)?);
             endings.attempts.push(i32::try_from(*attempts).unwrap_or(i32::MAX));
             let spoke = spoke(append.at.id);

@@ -6,6 +6,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::lane::PgWriter;
+use super::pieces::LONG_ROW;
 use super::postgres::PgLog;
 use super::rows::{self, answered, error, stored};
 use crate::domain::entry::Entry;
@@ -21,15 +22,17 @@ impl Events for PgLog {
     // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
     // that holds the first. The journal is not looked at for a page that is in segments.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
-        answered(async {
-            let found = sqlx::query(
+        let found = answered(async {
+            sqlx::query(
                 "with page as ( \
-                   select s.seq, s.epoch, s.lines from segments s \
+                   select s.seq, s.epoch, case when octet_length(s.lines) <= $5 then s.lines end as lines \
+                   from segments s \
                    where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
                      from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
                      order by b.seq desc limit 1), 0) \
                    union all \
-                   select u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+                   select u.seq, u.epoch, \
+                     case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
                    from waiting j, unpacked(j.ids, j.lines) u \
                    where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4 \
                      and coalesce((select b.last from segments b where b.generation_id = $1 \
@@ -42,16 +45,17 @@ impl Events for PgLog {
             .bind(at.tenant.as_str())
             .bind(stored(after))
             .bind(i64::from(limit))
+            .bind(LONG_ROW)
             .fetch_all(&self.readers)
             .await
-            .map_err(error)?;
-            let mut page = Vec::new();
-            for row in &found {
-                rows::unpack(row, at.id, after, limit, &mut page)?;
-            }
-            Ok(page)
+            .map_err(error)
         })
-        .await
+        .await?;
+        let mut page = Vec::new();
+        for row in &found {
+            self.unpack(row, at.id, (after, limit), &mut page).await?;
+        }
+        Ok(page)
     }
 
     // One lookup in the primary key for each generation, and one look at the journal for all. For
@@ -69,14 +73,16 @@ impl Events for PgLog {
                      (select min(d.seq) from doubled d where d.generation_id = w.id) as doubled \
                    from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
                    join generations g on g.id = w.id and g.tenant = w.tenant) \
-                 select w.id, w.after, w.doubled, s.seq, s.epoch, s.lines \
+                 select w.id, w.after, w.doubled, s.seq, s.epoch, \
+                   case when octet_length(s.lines) <= $5 then s.lines end as lines \
                  from w cross join lateral (select * from segments s where s.generation_id = w.id \
                    and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
                      where b.generation_id = w.id and b.seq <= w.after + 1 \
                      order by b.seq desc limit 1), 0) \
                    order by s.seq limit $4) s \
                  union all \
-                 select w.id, w.after, w.doubled, u.seq, u.epoch, concat_ws(' ', 0, u.type, u.data) \
+                 select w.id, w.after, w.doubled, u.seq, u.epoch, \
+                   case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
                  from waiting j, unpacked(j.ids, j.lines) u, w \
                  where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
                    and u.seq > w.after and u.seq <= w.after + $4 \
@@ -86,6 +92,7 @@ impl Events for PgLog {
             .bind(&tenants)
             .bind(&after)
             .bind(i64::from(limit))
+            .bind(LONG_ROW)
             .fetch_all(&self.readers)
             .await
             .map_err(error)?;
@@ -93,7 +100,7 @@ impl Events for PgLog {
             for row in &found {
                 let id = GenerationId(row.try_get("id").map_err(error)?);
                 let after = rows::seq(row.try_get("after").map_err(error)?);
-                rows::unpack(row, id, after, limit, pages.entry(id).or_default())?;
+                self.unpack(row, id, (after, limit), pages.entry(id).or_default()).await?;
             }
             pages.retain(|_, page| !page.is_empty());
             Ok(pages)

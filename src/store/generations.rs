@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::contents::{LISTED, WHOLE};
 use super::postgres::PgLog;
-use super::rows::{self, GENERATION, answered, error};
+use super::rows::{self, GENERATION, GENERATION_LIGHT, answered, error};
 use super::starts::insert_generation;
 use super::{compact, turns};
 use crate::domain::generation::{Generation, Idempotency, NewGeneration};
@@ -85,20 +85,17 @@ impl Generations for PgLog {
     }
 
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
-        answered(async {
-            let sql =
-                format!("select {GENERATION} from generations g where g.id = $1 and g.tenant = $2");
-            sqlx::query(AssertSqlSafe(sql))
-                .bind(at.id.0)
-                .bind(at.tenant.as_str())
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(error)?
-                .as_ref()
-                .map(|row| self.generation_in(row))
-                .transpose()
-        })
-        .await
+        let Some((mut generation, long)) = answered(self.light(at)).await? else {
+            return Ok(None);
+        };
+        if let Some(result) = generation.result.as_mut().filter(|_| long) {
+            result.answer.extras = self.long_extras(at, generation.epoch).await?;
+        }
+        Ok(Some(generation))
+    }
+
+    async fn standing(&self, at: &Address) -> Result<Option<Generation>, LogError> {
+        Ok(answered(self.light(at)).await?.map(|(generation, _)| generation))
     }
 
     async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError> {
@@ -171,6 +168,22 @@ impl Generations for PgLog {
 }
 
 impl PgLog {
+    /// The row without large extras, and whether there are any.
+    async fn light(&self, at: &Address) -> Result<Option<(Generation, bool)>, LogError> {
+        let sql = format!(
+            "select {GENERATION_LIGHT} from generations g where g.id = $1 and g.tenant = $2"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(at.id.0)
+            .bind(at.tenant.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(error)?;
+        let Some(row) = row else { return Ok(None) };
+        let long: Option<bool> = sqlx::Row::try_get(&row, "long").map_err(error)?;
+        Ok(Some((self.generation_in(&row)?, long == Some(true))))
+    }
+
     /// The outcome of an earlier start with the same idempotency key.
     async fn repeat_of(&self, new: &NewGeneration) -> Result<Option<Created>, LogError> {
         let Some(key) = &new.idempotency else { return Ok(None) };

@@ -3,12 +3,15 @@
 //! The text format of stored events. A row of the journal has a line per event, `seq epoch type
 //! data`. A segment has `microseconds type data`, counted from its first event. `data` is
 //! [`Entry::data`], JSON without a line break.
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use crate::domain::entry::{BadEntry, Entry, decimal};
 use crate::domain::id::{Epoch, Seq};
-use crate::ports::LogError;
+use crate::ports::{Append, LogError};
 
 /// A line of the journal, taken apart.
 #[derive(Clone, Copy)]
@@ -29,6 +32,22 @@ pub(super) fn note(lines: &mut String, epoch: Epoch, entry: &Entry) {
         lines.push(' ');
         lines.push_str(word);
     }
+}
+
+/// The row of the journal that `batch` becomes: for each event its generation, and its line in
+/// parts that copy no long event.
+pub(super) fn in_parts<'a>(batch: &[&'a Append]) -> (Vec<Uuid>, Vec<Cow<'a, str>>) {
+    let (mut ids, mut parts) = (Vec::new(), Vec::new());
+    for append in batch {
+        for entry in &append.entries {
+            let line = if ids.is_empty() { "" } else { "\n" };
+            let (seq, epoch) = (entry.seq, append.epoch.0.unsigned_abs());
+            parts.push(Cow::Owned(format!("{line}{seq} {epoch} {} ", entry.name())));
+            parts.push(Cow::Borrowed(entry.data()));
+            ids.push(append.at.id.0);
+        }
+    }
+    (ids, parts)
 }
 
 /// The lines of a row of the journal, in the order of its generations.

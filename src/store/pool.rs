@@ -287,7 +287,9 @@ struct PoolPermit {
 
 impl PoolPermit {
     /// Gives a connection back that is in order.
-    fn put(self, opened: Opened) {
+    fn put(self, mut opened: Opened) {
+        // A call with a value of megabytes leaves buffers of its size.
+        opened.connection.shrink_buffers();
         let inner = &self.pool.inner;
         if inner.is_good(&opened) {
             inner.state().idle.push_back(Idle { opened, since: Instant::now() });

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::append_cache::AppendCache;
 use super::conversations::PgConversations;
+use super::large_reads::LargeReads;
 use super::operations::PgOperations;
 use super::pictures::PgPictures;
 use super::pool;
@@ -17,6 +18,8 @@ use super::session_settings::Sessions;
 use super::signals::{Pace, PgSignals};
 use super::supply::Supply;
 use super::unreadable::Unreadable;
+use crate::domain::entry::Entry;
+use crate::domain::extra::Placed;
 use crate::domain::id::InstanceId;
 use crate::ports::{Keys, Log, LogError, Signals, Storage};
 
@@ -37,6 +40,10 @@ pub struct PgLog {
     pub(super) supply: Supply,
     pub(super) probe: Probe,
     pub(super) append_cache: AppendCache,
+    /// Events that are shared while they are read.
+    pub(super) large_events: LargeReads<Entry>,
+    /// Extras in the rows of generations; the same.
+    pub(super) large_extras: LargeReads<Placed>,
     pub(super) unreadable: Arc<Unreadable>,
     /// Whether a session was last seen to keep PostgreSQL from cleaning up.
     pub(super) horizon_held: Arc<AtomicBool>,
@@ -59,6 +66,8 @@ impl PgLog {
             watch,
             probe: Probe::default(),
             append_cache: AppendCache::default(),
+            large_events: LargeReads::default(),
+            large_extras: LargeReads::default(),
             unreadable: Arc::default(),
             horizon_held: Arc::default(),
             process: InstanceId::random().0,

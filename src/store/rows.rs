@@ -14,6 +14,7 @@ use super::lines::entries;
 use crate::domain::conversation::TurnPosition;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, Status, Usage};
+use crate::domain::extra::Placed;
 use crate::domain::generation::{BackgroundResponse, Generation, NewGeneration, Outcome, Request};
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq, Tenant};
 use crate::domain::transcript::{Answer, ToolCall};
@@ -23,16 +24,29 @@ use crate::ports::{Doubled, LogError};
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// The columns that [`generation`] reads, of `generations g`.
-pub(super) const GENERATION: &str = "g.id, g.tenant, g.status, g.model, \
+macro_rules! generation_columns {
+    ($extras:literal) => {
+        concat!(
+            "g.id, g.tenant, g.status, g.model, \
     case when g.packed is null then g.request::text else whole(g.tenant, g.packed) end as request, \
     g.provider, g.epoch, g.created_at, g.started_at, g.finished_at, \
     coalesce(g.time_to_first_token_ms, case when g.done is null \
       then extract(epoch from first_content(g.id) - g.created_at) * 1000 end)::float8 as ttft, \
     coalesce(g.last_seq, last_seq(g.id)) as head, \
     exists (select from segments s where s.generation_id = g.id) as retained, \
-    g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.extras::text as extras, g.done::text as done, \
+    g.text, g.reasoning, g.refusal, g.tool_calls::text as tool_calls, g.done::text as done, \
     g.attempts, g.conversation_id, g.parent_id, g.owner, g.cancel_requested_at is not null as cancel_requested, \
-    g.kept::text as kept";
+    g.kept::text as kept, ",
+            $extras
+        )
+    };
+}
+pub(super) const GENERATION: &str = generation_columns!("g.extras::text as extras");
+/// The same, but extras of more than a megabyte are null: they are read by themselves.
+pub(super) const GENERATION_LIGHT: &str = generation_columns!(
+    "case when octet_length(g.extras::text) <= 1048576 then g.extras::text end as extras, \
+     octet_length(g.extras::text) > 1048576 as long"
+);
 
 /// A generation's row. An unreadable column is left out, and the row says so.
 pub(super) fn generation(row: &PgRow) -> Result<Generation, LogError> {
@@ -162,12 +176,14 @@ fn outcome(
     let calls: Option<String> = row.try_get("tool_calls").map_err(error)?;
     let tool_calls: Vec<ToolCall> =
         calls.and_then(|calls| readable("tool_calls", &calls, unreadable)).unwrap_or_default();
-    let extras: Option<String> = row.try_get("extras").map_err(error)?;
-    let extras: Option<Vec<Box<RawValue>>> =
-        extras.and_then(|extras| readable("extras", &extras, unreadable));
-    // A place that only a newer version knows is passed over, as in the log.
-    let known = |placed: Box<RawValue>| serde_json::from_str(placed.get()).ok();
-    let extras = extras.unwrap_or_default().into_iter().filter_map(known).collect();
+    let extras: Option<&str> = row.try_get("extras").map_err(error)?;
+    let extras = match extras.map(placed).transpose() {
+        Ok(extras) => extras.unwrap_or_default(),
+        Err(e) => {
+            *unreadable = Some(format!("extras: {e}"));
+            Vec::new()
+        }
+    };
     let text = |column| row.try_get::<Option<String>, _>(column).map_err(error);
     let answer = Answer {
         text: text("text")?.unwrap_or_default(),
@@ -179,6 +195,13 @@ fn outcome(
     let attempts: Option<i32> = row.try_get("attempts").map_err(error)?;
     let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
     Ok(Some(Outcome { answer, done, attempts }))
+}
+
+/// The extras in a column.
+pub(super) fn placed(extras: &str) -> serde_json::Result<Vec<Placed>> {
+    let all: Vec<&RawValue> = serde_json::from_str(extras)?;
+    // A place that only a newer version knows is passed over, as in the log.
+    Ok(all.into_iter().filter_map(|placed| serde_json::from_str(placed.get()).ok()).collect())
 }
 
 /// Adds the at most `limit` events behind `after` that the segment in `row` has. Refused if one of
@@ -194,11 +217,21 @@ pub(super) fn unpack(
     let epoch = Epoch(row.try_get("epoch").map_err(error)?);
     let lines = row.try_get("lines").map_err(error)?;
     let within = after.next()..=Seq(after.0.saturating_add(limit.into()));
+    put(row, generation, entries(first, epoch, lines, &within), page)
+}
+
+/// Adds the entries of `row`, which come from elsewhere than its column.
+pub(super) fn put(
+    row: &PgRow,
+    generation: GenerationId,
+    mut entries: impl Iterator<Item = Result<Entry, LogError>>,
+    page: &mut Vec<Entry>,
+) -> Result<(), LogError> {
     let twice = |seq| Err(LogError::Doubled(vec![Doubled { generation, seq }]));
     if let Some(known) = row.try_get::<Option<i64>, _>("doubled").map_err(error)? {
         return twice(seq(known));
     }
-    entries(first, epoch, lines, &within).try_for_each(|entry| {
+    entries.try_for_each(|entry| {
         let entry = entry?;
         if page.last().is_some_and(|last| last.seq >= entry.seq) {
             return twice(entry.seq);

@@ -72,6 +72,12 @@ impl Segments {
         if ids.next().is_none() { Ok(()) } else { Err(mismatch()) }
     }
 
+    /// Ends all that are in the making: what follows begins new ones.
+    pub(super) fn cut(&mut self) {
+        let made = self.made.drain().map(|((id, epoch, _), segment)| (id, epoch, segment));
+        self.astray.extend(made);
+    }
+
     /// How many events they are, and which of them have a seq that another event has: these are put
     /// aside.
     pub(super) async fn insert(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::append::{insert_segment, mark_kept};
 use super::endings::mark_ended;
@@ -18,7 +19,7 @@ use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, Ownership
 
 #[async_trait]
 impl Ownership for PgLog {
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError> {
         answered(async {
             let expired = "not exists (select from instances i \
                            where i.id = g.owner and i.lease_until >= clock_timestamp())";
@@ -29,26 +30,43 @@ impl Ownership for PgLog {
                 }
             };
             let sql = format!(
-                "select {GENERATION} from generations g \
+                "select g.id from generations g \
                  where g.status in ('queued', 'running', 'cancelling') and {condition} \
                  and ($1::uuid is null or g.owner = $1) and g.id <> all($2) order by g.id limit $3"
             );
             let attended: Vec<uuid::Uuid> = attended.iter().map(|id| id.0).collect();
-            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            let ids: Vec<uuid::Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
                 .bind(owner.map(|o| o.0))
                 .bind(&attended)
                 .bind(i64::from(limit))
                 .fetch_all(&self.workers)
                 .await
                 .map_err(error)?;
-            Ok(self.all_readable("generations", &rows, |row| {
+            Ok(ids.into_iter().map(GenerationId).collect())
+        })
+        .await
+    }
+
+    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError> {
+        answered(async {
+            let sql = format!(
+                "select {GENERATION} from generations g \
+                 where g.id = $1 and g.status in ('queued', 'running', 'cancelling')"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(id.0)
+                .fetch_all(&self.workers)
+                .await
+                .map_err(error)?;
+            let read = |row: &PgRow| {
                 Ok(Orphan {
                     row: self.generation_in(row)?,
                     owner: InstanceId(row.try_get("owner").map_err(error)?),
                     cancel_requested: row.try_get("cancel_requested").map_err(error)?,
                     kept: kept(row)?,
                 })
-            }))
+            };
+            Ok(self.all_readable("generations", &rows, read).pop())
         })
         .await
     }

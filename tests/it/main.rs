@@ -87,6 +87,10 @@ mod keys;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod large_events;
+#[cfg(test)]
+mod large_requests;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lifecycle;

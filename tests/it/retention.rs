@@ -94,6 +94,12 @@ async fn prompts_and_answers_go_after_their_own_time() {
     while log.retain(7).await.is_err() {}
     log.close().await;
     assert_eq!(words().await.len(), 7);
+    // One of days that are not over.
+    let recent = "insert into generations (id, tenant, status, model, provider, request, owner, done) \
+        select first_uuid_of_day((now() at time zone 'utc')::date - 20), tenant, status, 'recent', provider, \
+          request, owner, done from generations where model = 'alone' limit 1";
+    sqlx::raw_sql(recent).execute(&mut database.connect().await).await.unwrap();
+    let recent = "select count(*) from generations where model = 'recent'";
     let mut config = crate::harness::config(&database);
     config.limits.prompt_retention_days = Some(30);
     let app = TestApp::on(database.clone(), config).await;
@@ -101,6 +107,7 @@ async fn prompts_and_answers_go_after_their_own_time() {
     app.client.all(&id, 0).await;
     eventually("what is old goes", async || words().await.len() == 4).await;
     assert_eq!(words().await, ["runs", "spoken", "busy", "busy"]);
+    assert_eq!(database.number(recent).await, 1, "its days are not over");
     assert_eq!(database.number("select count(*) from conversations").await, 2);
     assert_eq!(database.number("select count(*) from messages").await, 2);
     assert_eq!(app.client.view(&id).await["status"], "completed");

@@ -107,6 +107,7 @@ async fn an_owner_that_came_back_and_ended_is_no_broken_log() {
     bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
     let listed = bench.log.ownership.orphans(&Orphans::LeaseExpired, 10).await.unwrap();
     assert_eq!(listed.len(), 1);
+    let listed = vec![bench.log.ownership.orphan(listed[0]).await.unwrap().unwrap()];
     // It was only paused, and its last events come before an upkeep has looked at its log.
     append(bench.log.events.writer(bench.owner).as_mut(), &ending(&at, 1, 6)).await.unwrap();
     let watched = watched_log(&bench.database.url, Mistake::None).await;

@@ -163,11 +163,17 @@ impl Events for WrongEvents {
 
 #[async_trait]
 impl Ownership for WrongOwnership {
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<Orphan>, LogError> {
-        if let Some(late) = self.late.lock().unwrap().take() {
-            return Ok(late);
+    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError> {
+        if let Some(late) = &*self.late.lock().unwrap() {
+            return Ok(late.iter().map(|orphan| orphan.row.id).collect());
         }
         self.real.orphans(which, limit).await
+    }
+    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError> {
+        if let Some(late) = self.late.lock().unwrap().take() {
+            return Ok(late.into_iter().find(|orphan| orphan.row.id == id));
+        }
+        self.real.orphan(id).await
     }
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         if self.mistake == Mistake::OldSnapshot {

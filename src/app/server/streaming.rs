@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BoxBody, MessageBody};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::shared::{HandedOff, SharedConnection};
@@ -23,6 +23,8 @@ thread_local! {
 /// The rest of an answer.
 pub(super) struct Streaming {
     body: BoxBody,
+    /// The rest of the body's last piece: a large one goes out in parts.
+    given: Bytes,
     upgraded: bool,
     /// Without a buffer while nothing waits.
     out: BytesMut,
@@ -40,7 +42,8 @@ impl Streaming {
         let told = String::from_utf8_lossy(&head);
         let closes = told.lines().any(|line| line.eq_ignore_ascii_case("connection: close"));
         let keeps_alive = !upgraded && !closes;
-        Self { body, upgraded, out: head, over: false, heard: upgraded, keeps_alive }
+        let given = Bytes::new();
+        Self { body, given, upgraded, out: head, over: false, heard: upgraded, keeps_alive }
     }
 
     /// Whether the client may ask again on this connection.
@@ -83,10 +86,14 @@ impl Streaming {
     /// Asks the body until it has nothing, or enough waits; whether it may have more.
     fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         while !self.over && self.out.len() < ENOUGH {
+            if !self.given.is_empty() {
+                let part = self.given.split_to(self.given.len().min(ENOUGH));
+                self.put(&part);
+                continue;
+            }
             match Pin::new(&mut self.body).poll_next(cx) {
-                // An empty chunk would be the last.
-                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
-                Poll::Ready(Some(Ok(bytes))) => self.put(&bytes),
+                // Put in parts above. An empty chunk would be the last, and is never put.
+                Poll::Ready(Some(Ok(bytes))) => self.given = bytes,
                 Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
                 Poll::Ready(None) => {
                     self.over = true;

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
@@ -47,11 +48,13 @@ impl Engine {
             return;
         }
         let inner = &self.inner;
+        // The lease waits for it; the next look goes on.
+        let until = Instant::now() + inner.limits.lease / 4;
         let unattended = self.unattended();
         let expired = others_too.then_some(Orphans::LeaseExpired);
         for which in expired.into_iter().chain([unattended]) {
             match inner.log.ownership.orphans(&which, ROUND).await {
-                Ok(orphans) => drop(self.adopt_all(orphans).await),
+                Ok(orphans) => drop(self.adopt_all(orphans, until).await),
                 Err(error) => tracing::warn!(%error, "take-over"),
             }
         }
@@ -63,17 +66,21 @@ impl Engine {
         Orphans::Unattended { owner: self.inner.instance, attended }
     }
 
-    pub(super) async fn adopt_all(&self, mut orphans: Vec<Orphan>) -> usize {
+    /// Takes over what it can of `orphans`, and begins none behind `until`. Their requests are in
+    /// memory one by one, as many as are taken over at a time.
+    pub(super) async fn adopt_all(&self, mut orphans: Vec<GenerationId>, until: Instant) -> usize {
         // A lease that expired in an outage is no reason to take a generation from oneself. A start
         // may also have been stored since the query.
         let attended = self.inner.runs.live.attended();
-        orphans.retain(|orphan| !attended.contains(&orphan.row.id));
+        orphans.retain(|orphan| !attended.contains(orphan));
         // Each instance in an order of its own: those who look at once do not all want the same.
         fastrand::shuffle(&mut orphans);
         let orphans = orphans.into_iter();
-        let adopted = stream::iter(orphans).map(|orphan| async move {
-            let id = orphan.row.id;
-            match self.adopt(orphan).await {
+        let adopted = stream::iter(orphans).map(|id| async move {
+            if Instant::now() >= until {
+                return 0;
+            }
+            match self.adopt_one(id).await {
                 Ok(taken) => usize::from(taken),
                 Err(error) => {
                     tracing::warn!(generation = %id, %error, "take-over");
@@ -82,6 +89,13 @@ impl Engine {
             }
         });
         adopted.buffer_unordered(AT_ONCE).fold(0, async |sum, one| sum + one).await
+    }
+
+    async fn adopt_one(&self, id: GenerationId) -> Result<bool, LogError> {
+        match self.inner.log.ownership.orphan(id).await? {
+            Some(orphan) => self.adopt(orphan).await,
+            None => Ok(false),
+        }
     }
 
     /// Takes one over: its first entry by us says how it goes on, and fences the old owner.

@@ -40,13 +40,14 @@ impl Engine {
         let mut taken = 0;
         loop {
             let left = inner.log.ownership.orphans(&self.unattended(), ROUND).await?;
-            let now = self.adopt_all(left).await;
+            let now = self.adopt_all(left, Instant::now() + inner.limits.lease / 4).await;
             taken += now;
             // None left, or none that can be taken: the upkeep goes on trying.
             if now == 0 {
                 inner.runs.recorder.register();
                 return Ok(taken);
             }
+            inner.log.leases.heartbeat(inner.instance, inner.limits.lease).await?;
         }
     }
 

@@ -54,7 +54,7 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn standing(&self, at: &Address) -> Result<Option<(Status, Seq)>, EngineError> {
-        match self.inner.log.generations.generation(at).await {
+        match self.inner.log.generations.standing(at).await {
             Ok(Some(row)) => Ok(Some((row.status, row.last_seq))),
             Ok(None) => Err(EngineError::NotFound),
             Err(LogError::Unavailable(_)) => Ok(None),
@@ -68,7 +68,7 @@ impl Engine {
 
     /// The log's answer to a reader that has read so far.
     pub(super) async fn preface(&self, at: &Address, read: Read) -> Result<Preface, EngineError> {
-        let row = self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)?;
+        let row = self.inner.log.generations.standing(at).await?.ok_or(EngineError::NotFound)?;
         let (ended, cursor) = (row.result.is_some(), read.cursor);
         if cursor <= row.last_seq && row.events_retained && self.is_another(at, read).await? {
             return self.snapshot(at, row, SnapshotReason::CursorAhead).await;

@@ -29,10 +29,14 @@ const LANES: usize = 1;
 const QUEUE: usize = 4096;
 /// Bytes of one generation that are not yet durable: what its upstream may be ahead of the log.
 const WINDOW: u32 = 256 * 1024;
+/// Bytes of all large events that are not yet durable: the others wait, and so do their upstreams.
+/// Larger than any event.
+const LARGE: u32 = 32 * 1024 * 1024;
 
 /// Writes for all generations of this process.
 pub(in crate::engine) struct Recorder {
     lanes: Vec<LaneHandle>,
+    large: Arc<Semaphore>,
     closed: CancellationToken,
     /// Lanes that still write.
     writing: TaskTracker,
@@ -54,8 +58,14 @@ struct Submission {
     append: Append,
     slot: Arc<Slot>,
     /// Released when the entries are durable.
-    _window: OwnedSemaphorePermit,
+    _window: Share,
     durable: Option<oneshot::Sender<()>>,
+}
+
+/// Shares of a generation's window and, for what is larger than that, of what all may take.
+struct Share {
+    _window: OwnedSemaphorePermit,
+    _large: Option<OwnedSemaphorePermit>,
 }
 
 /// A lane's knowledge of a generation.
@@ -92,7 +102,8 @@ impl Recorder {
                 LaneHandle { queue, losses, hurry, register }
             })
             .collect();
-        Self { lanes, closed, writing }
+        let large = Arc::new(Semaphore::new(LARGE as usize));
+        Self { lanes, large, closed, writing }
     }
 
     /// Has the lanes take the right to append, before there is anything to append. Not before this
@@ -124,6 +135,7 @@ impl Recorder {
             slot: Arc::new(slot),
             begun: false,
             window: Arc::new(Semaphore::new(WINDOW as usize)),
+            large: Arc::clone(&self.large),
         }
     }
 
@@ -158,12 +170,14 @@ pub(in crate::engine) struct Writer {
     /// Whether anything was handed in.
     begun: bool,
     window: Arc<Semaphore>,
+    /// That of all generations.
+    large: Arc<Semaphore>,
 }
 
 /// A place in the lane. Waiting for one can be given up; a place that is there is used at once.
 pub(in crate::engine) struct LanePermit {
     queue: mpsc::OwnedPermit<Submission>,
-    window: OwnedSemaphorePermit,
+    share: Share,
 }
 
 /// The recorder is closed: the process stops.
@@ -174,16 +188,27 @@ impl Writer {
     /// A place for `bytes` of entries if there is one at once, as there mostly is.
     pub(super) fn try_permit(&self, bytes: usize) -> Option<LanePermit> {
         let window = Arc::clone(&self.window).try_acquire_many_owned(permits(bytes)).ok()?;
+        let large = match large_permits(bytes) {
+            Some(count) => Some(Arc::clone(&self.large).try_acquire_many_owned(count).ok()?),
+            None => None,
+        };
         let queue = self.lane.queue.clone().try_reserve_owned().ok()?;
-        Some(LanePermit { queue, window })
+        Some(LanePermit { queue, share: Share { _window: window, _large: large } })
     }
 
     /// Waits until `bytes` of entries may be handed in.
     pub(in crate::engine) async fn place(&self, bytes: usize) -> Result<LanePermit, Closed> {
         let window = Arc::clone(&self.window).acquire_many_owned(permits(bytes)).await;
         let window = window.map_err(|_| Closed)?;
+        let large = match large_permits(bytes) {
+            Some(count) => {
+                let large = Arc::clone(&self.large).acquire_many_owned(count).await;
+                Some(large.map_err(|_| Closed)?)
+            }
+            None => None,
+        };
         let queue = self.lane.queue.clone().reserve_owned().await.map_err(|_| Closed)?;
-        Ok(LanePermit { queue, window })
+        Ok(LanePermit { queue, share: Share { _window: window, _large: large } })
     }
 
     /// The seq that the next event will have.
@@ -236,7 +261,7 @@ impl Writer {
         let slot = Arc::clone(&self.slot);
         // The first word is what people wait for most, and an ending has somebody who waits.
         let hurries = !std::mem::replace(&mut self.begun, true) || durable.is_some();
-        place.queue.send(Submission { append, slot, _window: place.window, durable });
+        place.queue.send(Submission { append, slot, _window: place.share, durable });
         if hurries {
             self.lane.hurry.notify_one();
         }
@@ -248,9 +273,16 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(WINDOW).clamp(1, WINDOW)
 }
 
+/// The share that an event of `bytes` takes of what all large ones may; none of a small one.
+fn large_permits(bytes: usize) -> Option<u32> {
+    (bytes > WINDOW as usize).then(|| u32::try_from(bytes).unwrap_or(LARGE).min(LARGE))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use futures_util::FutureExt;
 
     use async_trait::async_trait;
     use tokio::time::Instant;
@@ -288,6 +320,22 @@ mod tests {
     fn say(writer: &mut Writer) {
         let place = writer.try_permit(1).unwrap();
         writer.push(place, &[Event::Delta { text: "x".into() }], RowChange::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_events_of_all_generations_share_a_bound() {
+        let tasks = Tasks::new();
+        let writer_of = || Box::new(Commits(Arc::default())) as Box<dyn LogWriter>;
+        let recorder = Recorder::start(writer_of, &tasks, &Arc::default());
+        let mut writers = [1, 2, 3].map(|n| writer(&recorder, n));
+        let most = LARGE as usize;
+        let place = writers[0].try_permit(most - 1000).unwrap();
+        assert!(writers[1].place(most / 2).now_or_never().is_none(), "it waits");
+        assert!(writers[1].try_permit(WINDOW as usize).is_some(), "a small one does not");
+        writers[0].push(place, &[Event::Delta { text: "x".into() }], RowChange::None);
+        assert!(writers[1].place(most / 2).await.is_ok(), "until the other is durable");
+        assert!(writers[2].place(10 * most).await.is_ok(), "one that is larger than all has all");
+        recorder.close(Duration::from_secs(1)).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::engine::{Engine, Item, Opened, Session};
 use crate::http::frame::EVENT_STREAM;
+use crate::http::large;
 use crate::http::problem::Problem;
 use crate::http::routes::endpoint;
 use crate::http::{EngineData, address, while_allowed};
@@ -198,7 +199,7 @@ fn batch(place: &StreamState, entries: &[Entry]) -> HttpResponse {
     if closed {
         response.insert_header((CLOSED, "true"));
     }
-    response.body(array(entries))
+    response.body(large::body(array(entries)))
 }
 
 /// The answer, or 304 if the client has this very one (RFC 9110 §13.1.2).
@@ -227,7 +228,8 @@ fn ends(place: &StreamState, entries: &[Entry]) -> bool {
 }
 
 fn array(entries: &[Entry]) -> Bytes {
-    let mut bytes = BytesMut::new();
+    let size: usize = entries.iter().map(|entry| entry.json().len() + 1).sum();
+    let mut bytes = BytesMut::with_capacity(size + 1);
     bytes.put_u8(b'[');
     for (n, entry) in entries.iter().enumerate() {
         if n > 0 {
@@ -254,7 +256,7 @@ fn frames(
         let mut session = session?;
         match timeout_at(deadline, session.next()).await {
             Ok(Some(Item::Entries(entries))) => {
-                let bytes = frame(&place, &entries);
+                let bytes = large::shared(frame(&place, &entries));
                 let session = (!ends(&place, &entries)).then_some(session);
                 Some((Ok(bytes), (place, session, None)))
             }

@@ -76,8 +76,11 @@ impl<F: Fold> DeltaStream<F> {
         }
     }
 
-    fn take(&mut self, event: &str) {
-        match serde_json::from_str(event) {
+    fn take(&mut self, event: String) {
+        let chunk = serde_json::from_str(&event);
+        // It may have megabytes, which the chunk has a copy of.
+        drop(event);
+        match chunk {
             Ok(chunk) => {
                 if let Err(loss) = self.fold.chunk(chunk) {
                     self.end_with(loss);
@@ -126,7 +129,7 @@ impl<F: Fold + Unpin> Stream for DeltaStream<F> {
                 continue;
             }
             match (events.poll_next_unpin(cx), &mut this.patience) {
-                (Poll::Ready(Some(event)), _) => this.take(&event),
+                (Poll::Ready(Some(event)), _) => this.take(event),
                 (Poll::Ready(None), _) => this.over = true,
                 (Poll::Pending, Some(patience)) => {
                     ready!(patience.as_mut().poll(cx));

@@ -6,6 +6,8 @@ use bytes::{Buf, Bytes};
 use serde::de::IgnoredAny;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// A longer line is not copied, and its memory not kept for the next one; bytes.
+const LARGE: usize = 256 * 1024;
 
 /// Cuts a byte stream into events, however the bytes were split on their way.
 ///
@@ -123,9 +125,17 @@ impl Framer {
         }
         let mut line = std::mem::take(&mut self.line);
         line.extend_from_slice(piece);
+        if line.len() > LARGE && self.data.is_empty() && line.starts_with(b"data: ") {
+            // The event itself: not copied, and nothing of its size is kept.
+            line.drain(..b"data: ".len());
+            self.data = line;
+            return None;
+        }
         let frame = self.take_line(&line);
-        line.clear();
-        self.line = line;
+        if line.capacity() <= LARGE {
+            line.clear();
+            self.line = line;
+        }
         frame
     }
 

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::escapes::mended_text;
 use crate::domain::extra::{Extra, Spot};
+use crate::domain::json::JsonObject;
 use crate::domain::source::WireProtocol;
 
 /// Fields that nothing here reads, in their order.
@@ -115,7 +116,9 @@ pub(crate) fn extra(protocol: WireProtocol, at: Spot, fields: &Rest) -> Option<E
     if fields.is_empty() {
         return None;
     }
-    let mut text = String::from("{");
+    let long: usize = fields.iter().map(|(name, value)| name.len() + value.get().len() + 8).sum();
+    let mut text = String::with_capacity(long + 2);
+    text.push('{');
     for (name, value) in fields {
         if text.len() > 1 {
             text.push(',');
@@ -125,7 +128,11 @@ pub(crate) fn extra(protocol: WireProtocol, at: Spot, fields: &Rest) -> Option<E
         text.push_str(value.get());
     }
     text.push('}');
-    object(protocol, at, &text)
+    if let Cow::Owned(mended) = mended_text(&text) {
+        text = mended;
+    }
+    let data = JsonObject::of_text(text).ok()?;
+    Some(Extra { protocol, at, index: None, data })
 }
 
 /// An object as an extra; `None` if it is none. Its event was not too large, and so is it not.

@@ -87,6 +87,9 @@ async fn a_large_picture_is_one_event_and_comes_out_whole() {
     assert!(shown == [&picture], "once, and whole");
     assert!(whole["choices"][0]["message"]["images"] == json!([picture]));
     assert_eq!(whole["choices"][0]["message"]["content"], "Here.");
+    pair.forget().await;
+    let kept: Value = serde_json::from_slice(&pair.get(&completion(&live), "").await).unwrap();
+    assert!(kept == whole, "when its events are gone");
     pair.stop().await;
 }
 

@@ -2,13 +2,14 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::http::large;
 use crate::http::problem::Problem;
 use crate::http::{EngineData, address, while_allowed};
 use crate::ports::Deleted;
 
 /// The generation as it stands.
 pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(engine.view(&address(&request)?).await?))
+    Ok(large::json(HttpResponse::Ok(), &engine.view(&address(&request)?).await?))
 }
 
 /// Ends it; the answer is the receipt, or 202 if the truth takes longer than we may wait.

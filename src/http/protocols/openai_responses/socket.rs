@@ -94,7 +94,7 @@ pub(in crate::http) async fn prepare(
     // As with any response, its instructions do not carry over.
     let instructions = usize::from(request.echo.contains_key("instructions"));
     let messages = request.prompt.messages.into_iter().skip(instructions).collect();
-    Ok(Prepared { id, messages, events: frames.take() })
+    Ok(Prepared { id, messages, events: frames.take_all() })
 }
 
 /// Reads a response behind the event of the number `seen`.
