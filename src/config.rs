@@ -394,8 +394,7 @@ mod tests {
     #[test]
     fn senseless_times_are_refused() {
         for args in [["--lease-s", "0"], ["--lease-s", "nan"], ["--heartbeat-s", "-1"]] {
-            let flags = [args[0], &format!("={}", args[1])].concat();
-            assert!(merged(&[&flags], "").is_err(), "{args:?}");
+            assert!(merged(&[&args.join("=")], "").is_err(), "{args:?}");
         }
     }
 }

@@ -22,8 +22,8 @@ pub enum Behind {
     Entries(Vec<Entry>),
     /// The reader has all there is.
     Nothing,
-    /// The window has moved on: read the log, up to this seq. It is in the middle of the window, which
-    /// moves on meanwhile; what is newer is rarely in order in the log yet.
+    /// The window has moved on: read the log, up to this seq. It is in the middle of the window, as
+    /// that moves on meanwhile. Newer events are rarely in segments yet.
     Log(Seq),
 }
 
