@@ -12,12 +12,16 @@ use crate::domain::id::{Epoch, GenerationId, InstanceId};
 /// The owners of running generations: take-overs, cancels on record, and readers elsewhere.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
-    /// The unfinished generations that `orphans` describes, oldest first, at most `limit`. Their
-    /// requests may have megabytes each: [`Ownership::orphan`] reads one.
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError>;
+    /// The unfinished generations that `which` describes, with their epochs, oldest first, at most
+    /// `limit`. Their requests may have megabytes each: [`Ownership::orphan`] reads one.
+    async fn orphans(
+        &self,
+        which: &Orphans,
+        limit: u32,
+    ) -> Result<Vec<(GenerationId, Epoch)>, LogError>;
 
-    /// One that was among them; `None` if it has ended since, or cannot be read.
-    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError>;
+    /// One that was among them; `None` if it has ended or was taken over since, or cannot be read.
+    async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError>;
 
     /// Raises the epoch *and* appends the first entry of the new owner, in one transaction; from
     /// then on appends of the old one are refused. A process that claims its own generation has

@@ -19,7 +19,11 @@ use crate::ports::{Address, Claim, Claimed, LogError, Orphan, Orphans, Ownership
 
 #[async_trait]
 impl Ownership for PgLog {
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError> {
+    async fn orphans(
+        &self,
+        which: &Orphans,
+        limit: u32,
+    ) -> Result<Vec<(GenerationId, Epoch)>, LogError> {
         answered(async {
             let expired = "not exists (select from instances i \
                            where i.id = g.owner and i.lease_until >= clock_timestamp())";
@@ -30,31 +34,32 @@ impl Ownership for PgLog {
                 }
             };
             let sql = format!(
-                "select g.id from generations g \
+                "select g.id, g.epoch from generations g \
                  where g.status in ('queued', 'running', 'cancelling') and {condition} \
                  and ($1::uuid is null or g.owner = $1) and g.id <> all($2) order by g.id limit $3"
             );
             let attended: Vec<uuid::Uuid> = attended.iter().map(|id| id.0).collect();
-            let ids: Vec<uuid::Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            let listed: Vec<(uuid::Uuid, i32)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
                 .bind(owner.map(|o| o.0))
                 .bind(&attended)
                 .bind(i64::from(limit))
                 .fetch_all(&self.workers)
                 .await
                 .map_err(error)?;
-            Ok(ids.into_iter().map(GenerationId).collect())
+            Ok(listed.into_iter().map(|(id, epoch)| (GenerationId(id), Epoch(epoch))).collect())
         })
         .await
     }
 
-    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError> {
+    async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError> {
         answered(async {
             let sql = format!(
                 "select {GENERATION} from generations g \
-                 where g.id = $1 and g.status in ('queued', 'running', 'cancelling')"
+                 where g.id = $1 and g.epoch = $2 and g.status in ('queued', 'running', 'cancelling')"
             );
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(id.0)
+                .bind(listed.0.0)
+                .bind(listed.1.0)
                 .fetch_all(&self.workers)
                 .await
                 .map_err(error)?;

@@ -79,7 +79,8 @@ impl Bench {
     }
 
     async fn orphans(&self, which: &Orphans) -> Vec<GenerationId> {
-        self.log.ownership.orphans(which, 10).await.unwrap()
+        let listed = self.log.ownership.orphans(which, 10).await.unwrap();
+        listed.into_iter().map(|(id, _)| id).collect()
     }
 }
 
@@ -261,7 +262,7 @@ async fn what_nobody_runs_is_found() {
     assert_eq!(bench.orphans(&unattended).await, [mine.id]);
     bench.log.generations.request_cancel(&mine).await.unwrap();
     assert_eq!(bench.log.ownership.cancel_requests(bench.owner).await.unwrap(), [mine.id]);
-    let found = bench.log.ownership.orphan(mine.id).await.unwrap().unwrap();
+    let found = bench.log.ownership.orphan((mine.id, Epoch(1))).await.unwrap().unwrap();
     assert!(found.cancel_requested);
 }
 
@@ -351,10 +352,10 @@ async fn what_an_upstream_keeps_is_told_by_the_owner_alone() {
     writer.append(&[&keeping(&at, 2, "of another owner")]).await.unwrap();
     let mine = Orphans::Unattended { owner: bench.owner, attended: vec![] };
     let orphan = bench.orphans(&mine).await.remove(0);
-    let orphan = bench.log.ownership.orphan(orphan).await.unwrap().unwrap();
+    let orphan = bench.log.ownership.orphan((orphan, Epoch(1))).await.unwrap().unwrap();
     assert_eq!(orphan.kept.unwrap().answer, "resp_1");
     let forgotten = Append { row: RowChange::Background(None), ..deltas(&at, 1, 2..=2) };
     writer.append(&[&keeping(&at, 1, "resp_2"), &forgotten]).await.unwrap();
-    let orphan = bench.log.ownership.orphan(at.id).await.unwrap().unwrap();
+    let orphan = bench.log.ownership.orphan((at.id, Epoch(1))).await.unwrap().unwrap();
     assert_eq!(orphan.kept, None, "in their order");
 }

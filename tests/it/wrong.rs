@@ -163,17 +163,21 @@ impl Events for WrongEvents {
 
 #[async_trait]
 impl Ownership for WrongOwnership {
-    async fn orphans(&self, which: &Orphans, limit: u32) -> Result<Vec<GenerationId>, LogError> {
+    async fn orphans(
+        &self,
+        which: &Orphans,
+        limit: u32,
+    ) -> Result<Vec<(GenerationId, Epoch)>, LogError> {
         if let Some(late) = &*self.late.lock().unwrap() {
-            return Ok(late.iter().map(|orphan| orphan.row.id).collect());
+            return Ok(late.iter().map(|orphan| (orphan.row.id, orphan.row.epoch)).collect());
         }
         self.real.orphans(which, limit).await
     }
-    async fn orphan(&self, id: GenerationId) -> Result<Option<Orphan>, LogError> {
+    async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError> {
         if let Some(late) = self.late.lock().unwrap().take() {
-            return Ok(late.into_iter().find(|orphan| orphan.row.id == id));
+            return Ok(late.into_iter().find(|orphan| orphan.row.id == listed.0));
         }
-        self.real.orphan(id).await
+        self.real.orphan(listed).await
     }
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         if self.mistake == Mistake::OldSnapshot {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
 use crate::domain::generation::{BackgroundResponse, Generation, Outcome};
-use crate::domain::id::{GenerationId, Seq};
+use crate::domain::id::{Epoch, GenerationId, Seq};
 use crate::domain::transcript::Transcript;
 use crate::engine::Engine;
 use crate::engine::models::Model;
@@ -68,22 +68,26 @@ impl Engine {
 
     /// Takes over what it can of `orphans`, and begins none behind `until`. Their requests are in
     /// memory one by one, as many as are taken over at a time.
-    pub(super) async fn adopt_all(&self, mut orphans: Vec<GenerationId>, until: Instant) -> usize {
+    pub(super) async fn adopt_all(
+        &self,
+        mut orphans: Vec<(GenerationId, Epoch)>,
+        until: Instant,
+    ) -> usize {
         // A lease that expired in an outage is no reason to take a generation from oneself. A start
         // may also have been stored since the query.
         let attended = self.inner.runs.live.attended();
-        orphans.retain(|orphan| !attended.contains(orphan));
+        orphans.retain(|(id, _)| !attended.contains(id));
         // Each instance in an order of its own: those who look at once do not all want the same.
         fastrand::shuffle(&mut orphans);
         let orphans = orphans.into_iter();
-        let adopted = stream::iter(orphans).map(|id| async move {
+        let adopted = stream::iter(orphans).map(|listed| async move {
             if Instant::now() >= until {
                 return 0;
             }
-            match self.adopt_one(id).await {
+            match self.adopt_one(listed).await {
                 Ok(taken) => usize::from(taken),
                 Err(error) => {
-                    tracing::warn!(generation = %id, %error, "take-over");
+                    tracing::warn!(generation = %listed.0, %error, "take-over");
                     0
                 }
             }
@@ -91,8 +95,8 @@ impl Engine {
         adopted.buffer_unordered(AT_ONCE).fold(0, async |sum, one| sum + one).await
     }
 
-    async fn adopt_one(&self, id: GenerationId) -> Result<bool, LogError> {
-        match self.inner.log.ownership.orphan(id).await? {
+    async fn adopt_one(&self, listed: (GenerationId, Epoch)) -> Result<bool, LogError> {
+        match self.inner.log.ownership.orphan(listed).await? {
             Some(orphan) => self.adopt(orphan).await,
             None => Ok(false),
         }

@@ -51,6 +51,8 @@ async fn what_is_given_up_is_anybodys_and_not_what_was_lost_or_has_ended() {
     let claimed =
         bench.log.ownership.take_over(&claim(&at, InstanceId::NOBODY, 2, 2)).await.unwrap();
     assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
+    let late = bench.log.ownership.orphan((at.id, Epoch(1))).await.unwrap();
+    assert!(late.is_none(), "whoever listed it before comes too late");
     let told = bench.log.generations.request_cancel(&ended).await.unwrap();
     assert_eq!(told, None, "nobody is to be told of a cancel that comes too late");
 }
