@@ -9,7 +9,7 @@ run: ## Start lastword; ARGS="--listen 127.0.0.1:9000" passes options on
 	cargo run --release -- serve $(ARGS)
 
 test: ## Run all tests; the last line is their sum
-	@scripts/setup test
+	@scripts/setup run
 	@scripts/test
 
 test-nats: ## Run the tests of several instances over a NATS server; ARGS="remote" chooses

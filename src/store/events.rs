@@ -20,23 +20,26 @@ impl Events for PgLog {
     }
 
     // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
-    // that holds the first. The journal is not looked at for a page that is in segments.
+    // that holds the first. The journal is not looked at for a page that is in segments. These may
+    // have a hole in front of a take-over: its entry is a segment at once.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
         let found = answered(async {
             sqlx::query(
-                "with page as ( \
-                   select s.seq, s.epoch, case when octet_length(s.lines) <= $5 then s.lines end as lines \
-                   from segments s \
+                "with folded as materialized ( \
+                   select s.seq, s.last, s.epoch, \
+                     case when octet_length(s.lines) <= $5 then s.lines end as lines from segments s \
                    where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
                      from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
-                     order by b.seq desc limit 1), 0) \
+                     order by b.seq desc limit 1), 0)), \
+                 page as ( \
+                   select seq, epoch, lines from folded \
                    union all \
                    select u.seq, u.epoch, \
                      case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
                    from waiting j, unpacked(j.ids, j.lines) u \
                    where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4 \
-                     and coalesce((select b.last from segments b where b.generation_id = $1 \
-                       and b.seq <= $3 + $4 order by b.seq desc limit 1), 0) < $3 + $4) \
+                     and (select coalesce(sum(greatest(least(last, $3 + $4) - greatest(seq, $3 + 1) + 1, 0)), 0) \
+                       from folded) < $4) \
                  select seq, epoch, lines, (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
                  from page \
                  where exists (select from generations where id = $1 and tenant = $2) order by seq",

@@ -1,7 +1,10 @@
 //! What a flush is in the database, and who looks at it.
-use lastword::domain::id::Seq;
+use std::time::Duration;
 
-use crate::log_contract::{append, bench, deltas};
+use lastword::domain::id::Seq;
+use lastword::ports::Claimed;
+
+use crate::log_contract::{append, bench, claim, deltas};
 
 /// A reader far behind takes many pages, and a storm of them would search the journal as often.
 #[tokio::test]
@@ -53,4 +56,26 @@ async fn a_large_flush_is_compressed_and_read_as_it_was() {
     assert_eq!(before.len(), 500);
     bench.log.upkeep.compact(bench.owner).await.unwrap();
     assert_eq!(bench.log.events.read(&at, Seq::ZERO, 512).await.unwrap(), before);
+}
+
+/// The entry of a take-over is a segment at once. What comes before it may still be in the journal.
+#[tokio::test]
+async fn a_page_with_a_hole_in_its_segments_is_whole() {
+    let bench = bench().await;
+    let at = bench.generation().await;
+    let mut writer = bench.log.events.writer(bench.owner);
+    append(writer.as_mut(), &deltas(&at, 1, 2..=10)).await.unwrap();
+    bench.log.upkeep.compact(bench.owner).await.unwrap();
+    append(writer.as_mut(), &deltas(&at, 1, 11..=20)).await.unwrap();
+    bench.log.leases.heartbeat(bench.owner, Duration::ZERO).await.unwrap();
+    let claimed = bench.log.ownership.take_over(&claim(&at, bench.owner, 2, 21)).await.unwrap();
+    assert_eq!(claimed, Claimed::Ours { cancel_requested: false });
+    for after in 0..21 {
+        for limit in 1..=22 {
+            let page = bench.log.events.read(&at, Seq(after), limit).await.unwrap();
+            let seqs: Vec<u64> = page.iter().map(|entry| entry.seq.0).collect();
+            let last = 21.min(after + u64::from(limit));
+            assert_eq!(seqs, (after + 1..=last).collect::<Vec<_>>(), "{limit} behind {after}");
+        }
+    }
 }

@@ -83,7 +83,7 @@ async fn tools_on_anthropics_wire() {
     assert_eq!(
         body["tools"],
         json!([{ "name": "weather", "description": "Looks out of the window.",
-            "input_schema": { "type": "object" } }])
+            "input_schema": { "type": "object" }, "strict": true }])
     );
     assert_eq!(body["tool_choice"], json!({ "type": "any", "disable_parallel_tool_use": true }));
 }
