@@ -81,7 +81,8 @@ async fn assert_moved(database: &TestDatabase) {
     let same = "select count(*) from (select generation_id, seq, epoch, type, data::text, at from events \
                 intersect select * from expected) same";
     assert_eq!(database.number(same).await, 12_000);
-    assert_eq!(database.number("select count(*) from events").await, 12_000);
+    // Nobody owns these answers: whoever starts goes on with them, behind their events.
+    assert_eq!(database.number("select count(*) from events where seq <= 4").await, 12_000);
     let left = "select count(*) from pg_namespace where nspname in ('lastword_moving', 'earlier')";
     assert_eq!(database.number(left).await, 0);
 }
