@@ -37,19 +37,7 @@ type Measure = fn(&Run) -> f64;
 
 /// Measures this build, and `args.before` beside it.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    if args.database_url.is_some() {
-        return Err("agent measures databases of its own: it goes without --database-url".into());
-    }
-    let before = args.before.iter().map(|binary| Args { binary: binary.clone(), ..args.clone() });
-    let mut servers = Vec::new();
-    for args in std::iter::once(args.clone()).chain(before) {
-        servers.push(Server::start(&args, None).await?);
-    }
-    let measured = measure(args, &servers).await;
-    for server in servers {
-        server.stop(measured.is_err()).await;
-    }
-    measured
+    Server::beside_before(args, async |servers| measure(args, servers).await).await
 }
 
 async fn measure(args: &Args, servers: &[Server]) -> Result<Vec<Figure>, Failure> {

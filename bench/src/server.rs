@@ -104,6 +104,30 @@ impl Server {
         done
     }
 
+    /// One, and one of `args.before` behind it if there is such a build, for as long as `work` takes.
+    pub(crate) async fn beside_before<T>(
+        args: &Args,
+        work: impl AsyncFnOnce(&[Self]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if args.database_url.is_some() {
+            let name = args.scenario.name();
+            return Err(format!(
+                "{name} measures databases of its own: it goes without --database-url"
+            ));
+        }
+        let before =
+            args.before.iter().map(|binary| Args { binary: binary.clone(), ..args.clone() });
+        let mut servers = Vec::new();
+        for args in std::iter::once(args.clone()).chain(before) {
+            servers.push(Self::start(&args, None).await?);
+        }
+        let done = work(&servers).await;
+        for server in servers {
+            server.stop(done.is_err()).await;
+        }
+        done
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

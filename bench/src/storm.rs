@@ -47,16 +47,7 @@ type Measure = fn(&Storm) -> f64;
 
 /// Measures this build, and `args.before` beside it: `args.readers` of each of `args.generations`.
 pub(crate) async fn run(args: &Args) -> Result<Vec<Figure>, Failure> {
-    let before = args.before.iter().map(|binary| Args { binary: binary.clone(), ..args.clone() });
-    let mut servers = Vec::new();
-    for args in std::iter::once(args.clone()).chain(before) {
-        servers.push(Server::start(&args, None).await?);
-    }
-    let measured = measure(args, &servers).await;
-    for server in servers {
-        server.stop(measured.is_err()).await;
-    }
-    measured
+    Server::beside_before(args, async |servers| measure(args, servers).await).await
 }
 
 async fn measure(args: &Args, servers: &[Server]) -> Result<Vec<Figure>, Failure> {
