@@ -1,5 +1,8 @@
 //! Events of megabytes, such as pictures and sounds. Their memory does not grow with their readers,
 //! and all readers get the same bytes.
+mod readers;
+mod taken_over;
+
 use std::collections::BTreeSet;
 use std::fs;
 

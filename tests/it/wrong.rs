@@ -173,6 +173,12 @@ impl Ownership for WrongOwnership {
         }
         self.real.orphans(which, limit).await
     }
+    async fn stored_bytes(
+        &self,
+        generations: &[GenerationId],
+    ) -> Result<HashMap<GenerationId, u64>, LogError> {
+        self.real.stored_bytes(generations).await
+    }
     async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError> {
         if let Some(late) = self.late.lock().unwrap().take() {
             return Ok(late.into_iter().find(|orphan| orphan.row.id == listed.0));
