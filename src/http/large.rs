@@ -20,7 +20,6 @@ use super::frame::Mixed;
 use super::problem::Problem;
 pub(super) use crate::domain::entry::LARGE;
 use crate::domain::entry::escaped;
-use crate::domain::generation::Generation;
 use crate::domain::transcript::Answer;
 
 /// The large bytes that connections of this process are being sent, by their hash. Each worker has
@@ -152,14 +151,6 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// Waits for the turn to put `answer` together in one piece, if it is large.
 pub(super) async fn turn(answer: &Answer) -> Option<SemaphorePermit<'static>> {
     if answer.extras_bytes() > LARGE { TURN.acquire().await.ok() } else { None }
-}
-
-/// The same for the answer of `row`, if it has ended.
-pub(super) async fn turn_of(row: &Generation) -> Option<SemaphorePermit<'static>> {
-    match &row.result {
-        Some(outcome) => turn(&outcome.answer).await,
-        None => None,
-    }
 }
 
 /// The JSON of `value` if it is large, made once for all who are sent it at a time.

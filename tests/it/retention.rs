@@ -122,7 +122,7 @@ async fn contents_go_with_the_prompts_that_are_too_old() {
     let database = TestDatabase::create().await;
     let log = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
     let contents = "insert into contents values (sha256('a'), 'default', 'a'), (sha256('b'), 'default', 'b'); \
-        insert into content_uses select '01800000-0000-7000-8000-000000000001', hash from contents \
+        insert into content_uses select '01800000-0000-7000-8000-000000000001'::uuid, hash from contents \
         union all select '01800000-0000-7000-8000-000000000003', sha256('b')";
     for sql in [LONG_AGO, contents] {
         sqlx::raw_sql(sql).execute(&mut database.connect().await).await.unwrap();

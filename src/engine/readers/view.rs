@@ -10,12 +10,18 @@ use crate::ports::{Address, Deleted, Filter, LogError};
 const LISTED_EXTRAS: usize = 256 * 1024;
 
 impl Engine {
-    /// A generation's row, with what was asked.
+    /// A generation's row, with what was asked. The extras of its answer, which may be large, are in
+    /// it only where they are no longer in its log.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn generation(&self, at: &Address) -> Result<Generation, EngineError> {
-        self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)
+        let generations = &self.inner.log.generations;
+        let row = generations.standing(at).await?.ok_or(EngineError::NotFound)?;
+        if row.events_retained || row.result.is_none() {
+            return Ok(row);
+        }
+        generations.generation(at).await?.ok_or(EngineError::NotFound)
     }
 
     /// The newest generation of a chat, by the name that its client gave it.

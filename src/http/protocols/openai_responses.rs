@@ -75,7 +75,7 @@ pub(super) async fn create(
     }
     // With the times of its end.
     let row = engine.generation(&super::openai::at(&row)).await?;
-    let _turn = large::turn_of(&row).await;
+    let _turn = large::turn(reader.answer()).await;
     Ok(sse::whole(row.id, &object(&reader, &row), reader.rate_limits()))
 }
 
@@ -87,8 +87,8 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         return streamed(&engine, &row, super::openai::frames_after(&row, query.starting_after)?)
             .await;
     }
-    let _turn = large::turn_of(&row).await;
     let reader = silent(&engine, &row).await?;
+    let _turn = large::turn(reader.answer()).await;
     Ok(sse::whole(row.id, &object(&reader, &row), Vec::new()))
 }
 

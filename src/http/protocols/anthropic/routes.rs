@@ -98,7 +98,6 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         let frames = frames_after(&row, query.starting_after)?;
         return streamed(&engine, &row, frames, &Told::default()).await;
     }
-    let _turn = large::turn_of(&row).await;
     let reader = Reader::open(
         &engine,
         &row,
@@ -106,6 +105,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         Frames::none(),
     )
     .await?;
+    let _turn = large::turn(reader.answer()).await;
     let mut object = reader.dialect.object(reader.replay.done());
     // Anthropic keeps no message, and so has no word for one that is not at its end.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();

@@ -81,8 +81,8 @@ pub(crate) async fn get<C: Completion>(
         not_ahead(&reader.frames)?;
         return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
-    let _turn = large::turn_of(&row).await;
     let reader = Reader::open(engine, &row, C::of(&row, false), Frames::none()).await?;
+    let _turn = large::turn(reader.answer()).await;
     let mut object = reader.dialect.object(reader.answer(), reader.replay.done());
     // OpenAI stores nothing that has not completed, and so has no word for it.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();

@@ -172,16 +172,19 @@ impl Completion for Chat {
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
         extend(&mut message, whole.message);
         let mut choice =
-            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
+            json!({ "index": 0, "message": null, "logprobs": null, "finish_reason": finish });
+        // It may have megabytes, which `json!` would copy.
+        choice["message"] = message;
         extend(&mut choice, whole.choice);
         let mut all = vec![choice];
         all.extend(choices::whole(answer, finish.is_some()));
         let mut object = json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": self.model, "choices": all,
+            "model": self.model, "choices": null,
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
             "service_tier": null, "system_fingerprint": FINGERPRINT,
         });
+        object["choices"] = all.into();
         extend(&mut object, whole.chunk);
         object
     }
