@@ -16,22 +16,17 @@ fn serve(dir: &TempDir, database: &TestDatabase) -> Command {
     serve
 }
 
+/// 200 generations whose requests are that of the only one. Their owners are gone, and each is to
+/// be cancelled, so that none runs.
 const LEFT: &str = "create temp table copies as \
       select ('01c0c0de-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id, g.id as of \
-      from generations g, generate_series(1, $MANY) n; \
+      from generations g, generate_series(1, 200) n; \
     insert into generations (id, tenant, status, model, provider, request, packed, owner, cancel_requested_at) \
       select c.id, g.tenant, 'cancelling', g.model, g.provider, g.request, g.packed, gen_random_uuid(), now() \
       from copies c join generations g on g.id = c.of; \
     insert into content_uses select c.id, u.hash from copies c join content_uses u on u.generation_id = c.of; \
     insert into segments select c.id, s.seq, s.last, s.epoch, s.at, s.lines \
       from copies c join segments s on s.generation_id = c.of and s.seq = 1";
-
-/// Adds so many generations whose requests are that of the only one. Their owners are gone, and each
-/// is to be cancelled, so that none runs.
-pub(crate) async fn leave(database: &TestDatabase, many: usize) {
-    let sql = LEFT.replace("$MANY", &many.to_string());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut database.connect().await).await.unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_an_instance_left_are_read_one_by_one() {
@@ -41,12 +36,13 @@ async fn requests_that_an_instance_left_are_read_one_by_one() {
         { "role": "user", "content": "/demo tokens=1 tps=0 ttft_ms=0" }] });
     let id = server.client.start(&long).await;
     server.client.all(&id, 0).await;
+    let mut connection = database.connect().await;
     eventually("it is over", async || {
         database.number("select count(*) from generations where done is not null").await == 1
     })
     .await;
     server.kill().await;
-    leave(&database, 200).await;
+    sqlx::raw_sql(LEFT).execute(&mut connection).await.unwrap();
     let server = Server::start(serve(&dir, &database)).await;
     let before = forget_most(&server);
     let cancelled = "select count(*) from generations where status = 'cancelled'";

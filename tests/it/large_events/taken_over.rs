@@ -1,16 +1,20 @@
 //! Generations with a large request or a large event go on at another instance.
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use super::{BYTES, MORE, forget_most, most, picture, url};
-use crate::client::{assert_whole, text};
+use crate::client::{PATIENCE, assert_whole, text};
 use crate::contents::file;
 use crate::database::TestDatabase;
-use crate::eventually::eventually;
-use crate::large_requests;
+use crate::fence::engine;
+use crate::log_contract::bench;
 use crate::process::{Server, command};
 use crate::upstream::{Answer, Script, Upstream};
+use crate::wrong::{Mistake, watched_log};
 
 fn serve(dir: &TempDir, database: &TestDatabase, upstream: &Upstream) -> Command {
     let file = dir.path().join("lastword.toml");
@@ -68,24 +72,25 @@ async fn a_killed_owner_leaves_a_large_request_and_a_large_event() {
     heir.kill().await;
 }
 
-/// Several large ones are taken over one by one, though eight small ones go at a time.
+/// Large ones are taken over one by one, though eight small ones go at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn take_overs_are_bounded_by_bytes() {
-    let (database, dir) = (TestDatabase::create().await, TempDir::new().unwrap());
-    let upstream = Upstream::start(Answer::sse().text("x").complete()).await;
-    let server = Server::start(serve(&dir, &database, &upstream)).await;
-    let body = json!({ "messages": [{ "role": "system", "content": file(1, 3 * BYTES) },
-        { "role": "user", "content": "say" }] });
-    let id = server.client.start(&body).await;
-    server.client.all(&id, 0).await;
-    let ended = "select count(*) from generations where done is not null";
-    eventually("it is over", async || database.number(ended).await == 1).await;
-    server.kill().await;
-    large_requests::leave(&database, 6).await;
-    let server = Server::start(serve(&dir, &database, &upstream)).await;
-    let cancelled = "select count(*) from generations where status = 'cancelled'";
-    eventually("all are taken over", async || database.number(cancelled).await == 6).await;
-    let took = most(&server);
-    assert!(took < 3 * MORE, "{took} MiB");
-    server.kill().await;
+    let bench = bench().await;
+    for (bytes, alone) in [(1, false), (40 << 20, true)] {
+        for _ in 0..6 {
+            bench.generation().await;
+        }
+        let watched = watched_log(&bench.database.url, Mistake::None).await;
+        watched.weights.told.store(bytes, Ordering::SeqCst);
+        let (heir, instance) = engine(watched.log);
+        // Each is to be cancelled, so that none runs.
+        let left = "update generations set owner = $1, status = 'cancelling', \
+                    cancel_requested_at = now() where done is null";
+        let left = sqlx::query(left).bind(instance.0);
+        left.execute(&mut bench.database.connect().await).await.unwrap();
+        assert_eq!(heir.take_up().await.unwrap(), 6);
+        let most = watched.weights.most.load(Ordering::SeqCst);
+        assert_eq!(most == 1, alone, "{most} at a time, of {bytes} bytes each");
+        heir.drain(PATIENCE, &CancellationToken::new()).await;
+    }
 }
