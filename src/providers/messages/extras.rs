@@ -99,6 +99,6 @@ fn add(fields: &mut Rest, name: &str, value: &Option<String>) {
 }
 
 fn written(fields: &Rest) -> String {
-    let fields = crate::domain::extra::Fields::from_iter(fields.clone());
+    let fields: crate::domain::extra::Fields = fields.iter().cloned().collect();
     serde_json::to_string(&fields).unwrap_or_default()
 }
