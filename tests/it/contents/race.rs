@@ -102,16 +102,17 @@ async fn a_start_whose_content_was_just_erased_is_tried_again() {
     sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let mut again = bench.fresh(None);
     again.request.prompt.messages.clone_from(&new.request.prompt.messages);
-    let (log, late) = (bench.log.clone(), again.clone());
-    let start = tokio::spawn(async move { log.generations.create(&late).await });
     let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
                    and wait_event_type = 'Lock' and query like '%insert into generations%'";
-    eventually("it is stored", async || bench.database.number(waiting).await == 1).await;
-    look_alone(&bench).await;
-    assert_eq!(bench.database.number("select count(*) from contents").await, 0);
-    let go = "select pg_advisory_unlock(29); drop trigger hold on generations";
-    sqlx::raw_sql(go).execute(&mut other).await.unwrap();
-    match start.await.unwrap() {
+    let erased = async {
+        eventually("it is stored", async || bench.database.number(waiting).await == 1).await;
+        look_alone(&bench).await;
+        assert_eq!(bench.database.number("select count(*) from contents").await, 0);
+        let go = "select pg_advisory_unlock(29); drop trigger hold on generations";
+        sqlx::raw_sql(go).execute(&mut other).await.unwrap();
+    };
+    let (started, ()) = tokio::join!(bench.log.generations.create(&again), erased);
+    match started {
         Err(LogError::Unavailable(_)) => {}
         other => panic!("{other:?}"),
     }
