@@ -198,7 +198,8 @@ impl Ownership for WrongOwnership {
         if let Some(late) = self.late.lock().unwrap().take() {
             return Ok(late.into_iter().find(|orphan| orphan.row.id == listed.0));
         }
-        let now = self.weights.now.fetch_add(1, Ordering::SeqCst) + 1;
+        // Claims that nobody listed count, too.
+        let now = self.weights.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         self.weights.most.fetch_max(now, Ordering::SeqCst);
         self.real.orphan(listed).await
     }
