@@ -5,13 +5,13 @@ use crate::domain::transcript::{Answer, Transcript};
 use crate::engine::{Engine, EngineError, PAGE};
 use crate::ports::{Address, Deleted, Filter, LogError};
 
-/// Extras of an answer that a list shows, bytes: pictures and sounds would make its page larger than
-/// memory.
+/// Extras of an answer that a list shows, bytes: pictures and sounds would make its page larger
+/// than memory.
 const LISTED_EXTRAS: usize = 256 * 1024;
 
 impl Engine {
-    /// A generation's row, with what was asked. The extras of its answer, which may be large, are in
-    /// it only where they are no longer in its log.
+    /// A generation's row, with what was asked. The extras of its answer, which may be large, are
+    /// in it only where they are no longer in its log.
     ///
     /// # Errors
     /// See [`EngineError`].
