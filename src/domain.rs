@@ -18,6 +18,7 @@ pub mod nearest;
 pub mod picture;
 pub mod prompt;
 pub mod rate_limits;
+pub mod raw_json;
 pub mod room;
 pub mod sealed;
 pub mod share;

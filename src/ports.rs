@@ -23,7 +23,7 @@ pub use conversations::{
     Begun, Changed, Context, ConversationAt, Conversations, Erased, Link, LinkLeft, Made, Page,
     Placed, Search, ShareOutcome, SharedConversation,
 };
-pub use events::{Append, Events, LogWriter, RowChange, Tail};
+pub use events::{Append, EventPage, Events, LogWriter, PAGE_BYTES, RowChange, Tail};
 pub use generations::{Created, Deleted, Filter, Generations};
 pub use keys::{Found, KeyRow, Keys, NewKey};
 pub use leases::Leases;

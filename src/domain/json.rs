@@ -75,6 +75,14 @@ impl JsonObject {
         RawValue::from_string(compact).map(Self::own).map_err(E::custom)
     }
 
+    /// The text that a part of this object can share.
+    pub(super) fn shared(&self) -> Option<&SharedStr> {
+        match &self.0 {
+            Text::Own(_) => None,
+            Text::Part(text) => Some(text),
+        }
+    }
+
     /// A way back to it for as long as somebody else has it.
     #[must_use]
     pub fn downgrade(&self) -> WeakJson {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use super::large::{LARGE, shared};
+use super::large::{self, LARGE, shared};
 use crate::domain::entry::{BadEntry, Entry, escaped};
 use crate::domain::event::{Done, Event, ToolCallDelta};
 use crate::domain::extra::{Extra, Placed};
@@ -74,7 +74,9 @@ pub(super) struct Frames {
     pub(super) backlog: bool,
     /// Nothing more may follow.
     pub(super) over: bool,
-    /// The pieces before `out`: large frames, which readers share, and small ones between them.
+    /// Frames may be large: each is measured before it is made.
+    pub(super) large: bool,
+    /// The pieces before `out`: the JSON of large frames, which readers share, and what is between.
     cut: VecDeque<Bytes>,
     out: BytesMut,
 }
@@ -145,6 +147,13 @@ impl Frames {
             return;
         }
         self.out.put_slice(b"data: ");
+        if self.large
+            && let Some(made) = large::made(json)
+        {
+            self.cut.push_back(self.out.split().freeze());
+            self.cut.push_back(made);
+            return self.out.put_slice(b"\n\n");
+        }
         let begin = self.out.len();
         let written = serde_json::to_writer((&mut self.out).writer(), json);
         debug_assert!(written.is_ok(), "a frame is made of strings and numbers");
@@ -153,12 +162,12 @@ impl Frames {
             self.out.truncate(begin);
             self.out.put_slice(text.as_bytes());
         }
-        self.out.put_slice(b"\n\n");
         if self.out.len() - begin > LARGE {
             // Copied, or the large one would stay for it.
             self.cut.push_back(Bytes::copy_from_slice(&self.out.split_to(begin)));
             self.cut.push_back(shared(std::mem::take(&mut self.out).freeze()));
         }
+        self.out.put_slice(b"\n\n");
     }
 
     /// Bytes as they are, at the end.
@@ -208,6 +217,14 @@ impl Frames {
     }
 }
 
+/// The JSON of the frames in a piece of [`Frames::take`]: that of a large frame is a piece by
+/// itself.
+pub(super) fn frames_in(piece: &Bytes) -> impl Iterator<Item = &str> {
+    let alone = piece.starts_with(b"{");
+    let lines = std::str::from_utf8(piece).unwrap_or_default().lines();
+    lines.filter_map(move |line| if alone { Some(line) } else { line.strip_prefix("data: ") })
+}
+
 /// The fold that both tells a dialect what was said and knows what of it still counts.
 #[derive(Debug, Default)]
 pub(super) struct EventReplay {
@@ -245,6 +262,8 @@ impl EventReplay {
         frames: &mut Frames,
     ) -> Result<(), BadEntry> {
         let event = entry.decode()?;
+        // The end of an answer may say all of it once more.
+        frames.large |= entry.is_large();
         if let Err(error) = self.transcript.apply(entry.seq, &event)
             && !matches!(event, Event::Snapshot { .. })
         {
@@ -289,6 +308,7 @@ impl EventReplay {
         dialect: &mut impl Dialect,
         frames: &mut Frames,
     ) {
+        frames.large |= outcome.answer.extras_bytes() > LARGE;
         self.all(last, outcome.answer.clone(), dialect, frames);
         dialect.said(&DialectEvent::Done(&outcome.done), frames);
         self.transcript.done = Some(outcome.done.clone());

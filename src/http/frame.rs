@@ -6,7 +6,7 @@ mod large;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::domain::entry::{Entry, decimal};
-pub(super) use large::Pieces;
+pub(super) use large::{Mixed, Pieces};
 
 /// The content type of every event stream. Without the charset some clients take Latin-1.
 pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";

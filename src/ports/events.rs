@@ -8,6 +8,18 @@ use crate::domain::entry::Entry;
 use crate::domain::generation::{BackgroundResponse, Outcome};
 use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 
+/// The bytes of a page, but for the row with which it is full: a slow reader holds it for long.
+pub const PAGE_BYTES: u32 = 1024 * 1024;
+
+/// Some entries behind a cursor.
+#[derive(Clone, Debug, Default)]
+pub struct EventPage {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Whether it is short for its bytes: more entries are there.
+    pub cut: bool,
+}
+
 /// The events of generations: pages of them, and the connections that append.
 #[async_trait]
 pub trait Events: Send + Sync + 'static {
@@ -16,6 +28,12 @@ pub trait Events: Send + Sync + 'static {
 
     /// At most `limit` entries after `after`, oldest first.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError>;
+
+    /// The same for a reader, in memory that has a bound: it ends behind the stored row with which
+    /// it has [`PAGE_BYTES`].
+    async fn page(&self, at: &Address, after: Seq, limit: u32) -> Result<EventPage, LogError> {
+        Ok(EventPage { entries: self.read(at, after, limit).await?, cut: false })
+    }
 
     /// The same for many generations, each behind its own seq, at most `limit` of each; those
     /// without any are missing.

@@ -20,6 +20,15 @@ pub trait Ownership: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(GenerationId, Epoch)>, LogError>;
 
+    /// About how many bytes are stored of each: its request, and its events that are folded. Those
+    /// that are not known are missing.
+    async fn stored_bytes(
+        &self,
+        _generations: &[GenerationId],
+    ) -> Result<HashMap<GenerationId, u64>, LogError> {
+        Ok(HashMap::new())
+    }
+
     /// One that was among them; `None` if it has ended or was taken over since, or cannot be read.
     async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError>;
 

@@ -11,7 +11,7 @@ use super::postgres::PgLog;
 use super::rows::{self, answered, error, stored};
 use crate::domain::entry::Entry;
 use crate::domain::id::{GenerationId, InstanceId, Seq};
-use crate::ports::{Address, Events, LogError, LogWriter};
+use crate::ports::{Address, EventPage, Events, LogError, LogWriter, PAGE_BYTES};
 
 #[async_trait]
 impl Events for PgLog {
@@ -19,46 +19,12 @@ impl Events for PgLog {
         Box::new(PgWriter::new(self.supply.clone(), owner, self.append_cache.clone()))
     }
 
-    // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
-    // that holds the first. The journal is not looked at for a page that is in segments. These may
-    // have a hole in front of a take-over: its entry is a segment at once.
     async fn read(&self, at: &Address, after: Seq, limit: u32) -> Result<Vec<Entry>, LogError> {
-        let found = answered(async {
-            sqlx::query(
-                "with folded as materialized ( \
-                   select s.seq, s.last, s.epoch, \
-                     case when octet_length(s.lines) <= $5 then s.lines end as lines from segments s \
-                   where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
-                     from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
-                     order by b.seq desc limit 1), 0)), \
-                 page as ( \
-                   select seq, epoch, lines from folded \
-                   union all \
-                   select u.seq, u.epoch, \
-                     case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
-                   from waiting j, unpacked(j.ids, j.lines) u \
-                   where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4 \
-                     and (select coalesce(sum(greatest(least(last, $3 + $4) - greatest(seq, $3 + 1) + 1, 0)), 0) \
-                       from folded) < $4) \
-                 select seq, epoch, lines, (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
-                 from page \
-                 where exists (select from generations where id = $1 and tenant = $2) order by seq",
-            )
-            .bind(at.id.0)
-            .bind(at.tenant.as_str())
-            .bind(stored(after))
-            .bind(i64::from(limit))
-            .bind(LONG_ROW)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(error)
-        })
-        .await?;
-        let mut page = Vec::new();
-        for row in &found {
-            self.unpack(row, at.id, (after, limit), &mut page).await?;
-        }
-        Ok(page)
+        Ok(self.some(at, (after, limit), i64::MAX).await?.entries)
+    }
+
+    async fn page(&self, at: &Address, after: Seq, limit: u32) -> Result<EventPage, LogError> {
+        self.some(at, (after, limit), PAGE_BYTES.into()).await
     }
 
     // One lookup in the primary key for each generation, and one look at the journal for all. For
@@ -111,6 +77,62 @@ impl Events for PgLog {
         .await
     }
 }
+
+impl PgLog {
+    // Seqs have no gaps, so the page is what lies between two of them; it begins in the segment
+    // that holds the first. The journal is not looked at for a page that is in segments. These may
+    // have a hole in front of a take-over: its entry is a segment at once.
+    async fn some(
+        &self,
+        at: &Address,
+        (after, limit): (Seq, u32),
+        bytes: i64,
+    ) -> Result<EventPage, LogError> {
+        let found = answered(async {
+            sqlx::query(PAGE)
+                .bind(at.id.0)
+                .bind(at.tenant.as_str())
+                .bind(stored(after))
+                .bind(i64::from(limit))
+                .bind(LONG_ROW)
+                .bind(bytes)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(error)
+        })
+        .await?;
+        let all = found.first().map(|row| row.try_get::<i64, _>("found").map_err(error));
+        let cut = all.transpose()?.is_some_and(|all| usize::try_from(all) != Ok(found.len()));
+        let mut entries = Vec::new();
+        for row in &found {
+            self.unpack(row, at.id, (after, limit), &mut entries).await?;
+        }
+        Ok(EventPage { entries, cut })
+    }
+}
+
+/// At most `$4` events behind `$3`, in rows of which the last has more than `$6` bytes before it.
+const PAGE: &str = "with folded as materialized ( \
+       select s.seq, s.last, s.epoch, octet_length(s.lines) as bytes, \
+         case when octet_length(s.lines) <= $5 then s.lines end as lines from segments s \
+       where s.generation_id = $1 and s.seq <= $3 + $4 and s.seq >= coalesce((select b.seq \
+         from segments b where b.generation_id = $1 and b.seq <= $3 + 1 \
+         order by b.seq desc limit 1), 0)), \
+     page as ( \
+       select seq, epoch, bytes, lines from folded \
+       union all \
+       select u.seq, u.epoch, octet_length(u.data), \
+         case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
+       from waiting j, unpacked(j.ids, j.lines) u \
+       where $1 = any(j.ids) and u.generation_id = $1 and u.seq > $3 and u.seq <= $3 + $4 \
+         and (select coalesce(sum(greatest(least(last, $3 + $4) - greatest(seq, $3 + 1) + 1, 0)), 0) \
+           from folded) < $4), \
+     summed as (select page.*, sum(bytes) over (order by seq) - bytes as ahead, \
+       count(*) over () as found from page) \
+     select seq, epoch, lines, found, \
+       (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
+     from summed where ahead < $6 \
+       and exists (select from generations where id = $1 and tenant = $2) order by seq";
 
 /// The ids and tenants of generations, a column each.
 pub(super) fn columns<'a>(which: impl Iterator<Item = &'a Address>) -> (Vec<Uuid>, Vec<&'a str>) {

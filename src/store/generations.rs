@@ -1,6 +1,7 @@
 //! The rows of generations: starts, cancels, erasures.
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::contents::{LISTED, WHOLE};
 use super::postgres::PgLog;
@@ -65,7 +66,7 @@ impl Generations for PgLog {
     ) -> Result<Option<Created>, LogError> {
         answered(async {
             let sql = format!(
-                "select g.fingerprint, {GENERATION} from generations g \
+                "select g.fingerprint, {GENERATION_LIGHT} from generations g \
                  where g.tenant = $1 and g.idempotency_key = $2"
             );
             let earlier = sqlx::query(AssertSqlSafe(sql))
@@ -75,27 +76,29 @@ impl Generations for PgLog {
                 .await
                 .map_err(error)?;
             let Some(row) = earlier else { return Ok(None) };
-            let fingerprint: Vec<u8> = sqlx::Row::try_get(&row, "fingerprint").map_err(error)?;
+            let fingerprint: Vec<u8> = row.try_get("fingerprint").map_err(error)?;
             if fingerprint != key.fingerprint {
                 return Ok(Some(Created::KeyReused));
             }
-            Ok(Some(Created::Replayed(Box::new(self.generation_in(&row)?))))
+            let (light, long) = self.light_in(&row)?;
+            Ok(Some(Created::Replayed(Box::new(self.with_extras(light, long).await?))))
         })
         .await
     }
 
     async fn generation(&self, at: &Address) -> Result<Option<Generation>, LogError> {
-        let Some((mut generation, long)) = answered(self.light(at)).await? else {
-            return Ok(None);
-        };
-        if let Some(result) = generation.result.as_mut().filter(|_| long) {
-            result.answer.extras = self.long_extras(at, generation.epoch).await?;
+        match answered(self.one(GENERATION_LIGHT, at)).await? {
+            Some(row) => {
+                let (light, long) = self.light_in(&row)?;
+                self.with_extras(light, long).await.map(Some)
+            }
+            None => Ok(None),
         }
-        Ok(Some(generation))
     }
 
     async fn standing(&self, at: &Address) -> Result<Option<Generation>, LogError> {
-        Ok(answered(self.light(at)).await?.map(|(generation, _)| generation))
+        let row = answered(self.one(GENERATION, at)).await?;
+        row.map(|row| self.generation_in(&row)).transpose()
     }
 
     async fn newest_of(&self, tenant: &Tenant, chat: &str) -> Result<Option<Generation>, LogError> {
@@ -120,7 +123,7 @@ impl Generations for PgLog {
     async fn list(&self, tenant: &Tenant, filter: &Filter) -> Result<Vec<Generation>, LogError> {
         answered(async {
             // A page of long requests is megabytes, and none of it is shown.
-            let columns = GENERATION.replace(WHOLE, LISTED);
+            let columns = GENERATION_LIGHT.replace(WHOLE, LISTED);
             let sql = format!(
                 "select {columns} from generations g where g.tenant = $1 \
                  and ($2::text is null or g.status = $2) and ($3::uuid is null or g.id < $3) \
@@ -168,20 +171,30 @@ impl Generations for PgLog {
 }
 
 impl PgLog {
-    /// The row without large extras, and whether there are any.
-    async fn light(&self, at: &Address) -> Result<Option<(Generation, bool)>, LogError> {
-        let sql = format!(
-            "select {GENERATION_LIGHT} from generations g where g.id = $1 and g.tenant = $2"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql))
+    /// The row at `at` with these columns.
+    async fn one(&self, columns: &'static str, at: &Address) -> Result<Option<PgRow>, LogError> {
+        let sql = format!("select {columns} from generations g where g.id = $1 and g.tenant = $2");
+        sqlx::query(AssertSqlSafe(sql))
             .bind(at.id.0)
             .bind(at.tenant.as_str())
             .fetch_optional(&self.readers)
             .await
-            .map_err(error)?;
-        let Some(row) = row else { return Ok(None) };
-        let long: Option<bool> = sqlx::Row::try_get(&row, "long").map_err(error)?;
-        Ok(Some((self.generation_in(&row)?, long == Some(true))))
+            .map_err(error)
+    }
+
+    /// The generation in `row` without large extras, and whether it has some.
+    fn light_in(&self, row: &PgRow) -> Result<(Generation, bool), LogError> {
+        Ok((self.generation_in(row)?, row.try_get("long").map_err(error)?))
+    }
+
+    /// The same with them. All who read them at a time share them.
+    async fn with_extras(&self, light: Generation, long: bool) -> Result<Generation, LogError> {
+        let mut generation = light;
+        let at = Address { tenant: generation.tenant.clone(), id: generation.id };
+        if let Some(result) = generation.result.as_mut().filter(|_| long) {
+            result.answer.extras = self.long_extras(&at, generation.epoch).await?;
+        }
+        Ok(generation)
     }
 
     /// The outcome of an earlier start with the same idempotency key.

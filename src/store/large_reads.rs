@@ -182,7 +182,7 @@ impl PgLog {
         lines::entries(seq(first), epoch, text, &(Seq::ZERO..=Seq(u64::MAX))).collect()
     }
 
-    /// The extras of a generation that has a megabyte of them.
+    /// The extras of a generation that has many bytes of them.
     pub(super) async fn long_extras(
         &self,
         at: &Address,

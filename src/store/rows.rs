@@ -41,11 +41,13 @@ macro_rules! generation_columns {
         )
     };
 }
-pub(super) const GENERATION: &str = generation_columns!("g.extras::text as extras");
-/// The same, but extras of more than a megabyte are null: they are read by themselves.
+/// The columns of a row whose extras nobody asks for.
+pub(super) const GENERATION: &str = generation_columns!("null::text as extras");
+/// The same with extras, unless 256 KiB of them are stored: these are read by themselves. Their
+/// stored size is told without unpacking them, which their length is not.
 pub(super) const GENERATION_LIGHT: &str = generation_columns!(
-    "case when octet_length(g.extras::text) <= 1048576 then g.extras::text end as extras, \
-     octet_length(g.extras::text) > 1048576 as long"
+    "case when pg_column_size(g.extras) <= 262144 then g.extras::text end as extras, \
+     coalesce(pg_column_size(g.extras) > 262144, false) as long"
 );
 
 /// A generation's row. An unreadable column is left out, and the row says so.

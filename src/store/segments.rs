@@ -19,6 +19,9 @@ use crate::ports::{Doubled, LogError};
 /// of them.
 const LONGEST: i64 = 512;
 
+/// Bytes behind which a segment takes no more events: a page has it whole, and is bounded by bytes.
+const FULL: usize = 256 * 1024;
+
 /// Segments in one statement: a millisecond's work, here and in the database, between others'.
 const AT_ONCE: usize = 16;
 
@@ -61,7 +64,12 @@ impl Segments {
             let place = (*id, noted.epoch, noted.seq / LONGEST);
             match self.made.entry(place) {
                 Entry::Occupied(mut made) if made.get().last + 1 == noted.seq => {
-                    made.get_mut().add(at, noted);
+                    if made.get().lines.len() < FULL {
+                        made.get_mut().add(at, noted);
+                    } else {
+                        let full = made.insert(Segment::of(at, noted));
+                        self.astray.push((*id, noted.epoch, full));
+                    }
                 }
                 Entry::Occupied(_) => {
                     self.astray.push((*id, noted.epoch, Segment::of(at, noted)));

@@ -51,6 +51,35 @@ impl Ownership for PgLog {
         .await
     }
 
+    // No value is unpacked for its length.
+    async fn stored_bytes(
+        &self,
+        generations: &[GenerationId],
+    ) -> Result<HashMap<GenerationId, u64>, LogError> {
+        answered(async {
+            let ids: Vec<uuid::Uuid> = generations.iter().map(|id| id.0).collect();
+            let rows: Vec<(uuid::Uuid, i64)> = sqlx::query_as(
+                "select g.id, (pg_column_size(g.request) + coalesce(octet_length(g.packed), 0) \
+                   + coalesce((with recursive used as ( \
+                       select u.hash from content_uses u where u.generation_id = g.id \
+                       union select p.part from used join content_parts p on p.whole = used.hash) \
+                     select sum(octet_length(c.body)) from used join contents c using (hash)), 0) \
+                   + coalesce((select sum(octet_length(s.lines)) from segments s \
+                     where s.generation_id = g.id), 0))::bigint \
+                 from generations g where g.id = any($1)",
+            )
+            .bind(&ids)
+            .fetch_all(&self.workers)
+            .await
+            .map_err(error)?;
+            Ok(rows
+                .into_iter()
+                .map(|(id, bytes)| (GenerationId(id), bytes.unsigned_abs()))
+                .collect())
+        })
+        .await
+    }
+
     async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError> {
         answered(async {
             let sql = format!(

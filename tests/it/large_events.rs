@@ -1,5 +1,8 @@
 //! Events of megabytes, such as pictures and sounds. Their memory does not grow with their readers,
 //! and all readers get the same bytes.
+mod readers;
+mod taken_over;
+
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -118,6 +121,13 @@ async fn the_memory_of_a_large_event_does_not_grow_with_its_readers() {
         assert!(whole.contains(&url), "{path}: the picture is whole");
         assert_eq!(whole.matches("data:image/png").count(), 1);
     }
+    // A list would have some hundred of them.
+    let listed: Value = server.client.get("/v1/generations").await.json().await.unwrap();
+    assert_eq!(
+        (&listed["data"][0]["text"], listed["data"][0].get("extras")),
+        (&json!("Here."), None)
+    );
+    assert!(server.client.view(&id).await["extras"].to_string().contains(&url));
     server.kill().await;
 }
 

@@ -116,6 +116,23 @@ async fn prompts_and_answers_go_after_their_own_time() {
     app.stop().await;
 }
 
+/// What a retention erases takes its contents along, and leaves none to the next look.
+#[tokio::test(flavor = "multi_thread")]
+async fn contents_go_with_the_prompts_that_are_too_old() {
+    let database = TestDatabase::create().await;
+    let log = connect(database.url.parse().unwrap(), Durability::Required).await.unwrap();
+    let contents = "insert into contents values (sha256('a'), 'default', 'a'), (sha256('b'), 'default', 'b'); \
+        insert into content_uses select '01800000-0000-7000-8000-000000000001'::uuid, hash from contents \
+        union all select '01800000-0000-7000-8000-000000000003', sha256('b')";
+    for sql in [LONG_AGO, contents] {
+        sqlx::raw_sql(sql).execute(&mut database.connect().await).await.unwrap();
+    }
+    assert!(log.erase_old(30).await.unwrap() > 0);
+    let left = "select count(*) from contents";
+    assert_eq!(database.number(left).await, 1, "the one that is used elsewhere");
+    log.close().await;
+}
+
 #[test]
 fn days_are_read_and_checked() {
     let of = |words: &[&str]| {

@@ -1,6 +1,6 @@
 //! The mistakes that a durable log invites, kept alive: tests that use them must fail.
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub(crate) struct WrongLog {
     pub(crate) log: Log,
     pub(crate) late: Late,
     pub(crate) reads: Arc<Reads>,
+    pub(crate) weights: Arc<Weights>,
 }
 
 /// Orphans that are found once more, whatever has become of them.
@@ -54,6 +55,16 @@ struct WrongOwnership {
     mistake: Mistake,
     url: String,
     late: Late,
+    weights: Arc<Weights>,
+}
+
+/// The stored size of each orphan, as it is told if it is not zero, and how many are taken over at
+/// a time.
+#[derive(Default)]
+pub(crate) struct Weights {
+    pub(crate) told: AtomicU64,
+    now: AtomicUsize,
+    pub(crate) most: AtomicUsize,
 }
 
 struct WrongWriter {
@@ -173,17 +184,32 @@ impl Ownership for WrongOwnership {
         }
         self.real.orphans(which, limit).await
     }
+    async fn stored_bytes(
+        &self,
+        generations: &[GenerationId],
+    ) -> Result<HashMap<GenerationId, u64>, LogError> {
+        let told = self.weights.told.load(Ordering::SeqCst);
+        if told > 0 {
+            return Ok(generations.iter().map(|id| (*id, told)).collect());
+        }
+        self.real.stored_bytes(generations).await
+    }
     async fn orphan(&self, listed: (GenerationId, Epoch)) -> Result<Option<Orphan>, LogError> {
         if let Some(late) = self.late.lock().unwrap().take() {
             return Ok(late.into_iter().find(|orphan| orphan.row.id == listed.0));
         }
+        // Claims that nobody listed count, too.
+        let now = self.weights.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        self.weights.most.fetch_max(now, Ordering::SeqCst);
         self.real.orphan(listed).await
     }
     async fn take_over(&self, claim: &Claim) -> Result<Claimed, LogError> {
         if self.mistake == Mistake::OldSnapshot {
             return Ok(self.take_over_blindly(claim).await);
         }
-        self.real.take_over(claim).await
+        let claimed = self.real.take_over(claim).await;
+        self.weights.now.fetch_sub(1, Ordering::SeqCst);
+        claimed
     }
     async fn give_up(&self, at: &Address, owner: InstanceId, epoch: Epoch) -> Result<(), LogError> {
         self.real.give_up(at, owner, epoch).await
@@ -222,7 +248,14 @@ pub(crate) async fn watched_log(url: &str, mistake: Mistake) -> WrongLog {
     let (late, reads) = (Late::default(), Arc::<Reads>::default());
     let events = WrongEvents { real: real.events.clone(), mistake, reads: reads.clone() };
     let (url, ownership) = (url.to_owned(), real.ownership.clone());
-    let ownership = WrongOwnership { real: ownership, mistake, url, late: late.clone() };
+    let weights = Arc::<Weights>::default();
+    let ownership = WrongOwnership {
+        real: ownership,
+        mistake,
+        url,
+        late: late.clone(),
+        weights: weights.clone(),
+    };
     let log = Log { events: Arc::new(events), ownership: Arc::new(ownership), ..real };
-    WrongLog { log, late, reads }
+    WrongLog { log, late, reads, weights }
 }

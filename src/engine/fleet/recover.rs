@@ -1,8 +1,9 @@
 //! Generations without an owner are taken over.
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::domain::entry::Entry;
@@ -25,6 +26,9 @@ use crate::ports::{
 pub(super) const ROUND: u32 = 500;
 /// Take-overs at a time, within the pool.
 const AT_ONCE: usize = 8;
+/// The stored size of all that are taken over at a time, KiB: in memory, each takes some times as
+/// much. A larger one goes alone.
+const ROOM: u32 = 16 * 1024;
 
 /// Unfinished generations with events of a type that this version does not know. It learns none
 /// while it runs, so they are looked at once.
@@ -79,8 +83,11 @@ impl Engine {
         orphans.retain(|(id, _)| !attended.contains(id));
         // Each instance in an order of its own: those who look at once do not all want the same.
         fastrand::shuffle(&mut orphans);
-        let orphans = orphans.into_iter();
+        let shares = self.shares(&orphans).await;
+        let (shares, room) = (&shares, &Semaphore::new(ROOM as usize));
         let adopted = stream::iter(orphans).map(|listed| async move {
+            let share = shares.get(&listed.0).copied().unwrap_or(ROOM);
+            let _share = room.acquire_many(share).await;
             if Instant::now() >= until {
                 return 0;
             }
@@ -93,6 +100,20 @@ impl Engine {
             }
         });
         adopted.buffer_unordered(AT_ONCE).fold(0, async |sum, one| sum + one).await
+    }
+
+    /// The share of [`ROOM`] that each takes; without one, a generation takes all.
+    async fn shares(&self, orphans: &[(GenerationId, Epoch)]) -> HashMap<GenerationId, u32> {
+        let ids: Vec<GenerationId> = orphans.iter().map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return HashMap::new();
+        }
+        let stored = self.inner.log.ownership.stored_bytes(&ids).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "take-overs go one by one");
+            HashMap::new()
+        });
+        let share = |bytes: u64| u32::try_from(bytes / 1024).unwrap_or(ROOM).clamp(1, ROOM);
+        stored.into_iter().map(|(id, bytes)| (id, share(bytes))).collect()
     }
 
     async fn adopt_one(&self, listed: (GenerationId, Epoch)) -> Result<bool, LogError> {
@@ -201,7 +222,7 @@ impl Engine {
     /// The owner came back after it had been listed, and wrote the ending: there is nothing to
     /// take.
     async fn has_just_ended(&self, at: &Address) -> Result<(), LogError> {
-        let row = self.inner.log.generations.generation(at).await?;
+        let row = self.inner.log.generations.standing(at).await?;
         if row.is_none_or(|row| row.result.is_some()) {
             return Ok(());
         }

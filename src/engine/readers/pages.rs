@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::domain::entry::Entry;
 use crate::domain::id::Seq;
 use crate::engine::{Engine, PAGE};
-use crate::ports::{Address, LogError};
+use crate::ports::{Address, EventPage, LogError};
 
 /// Events between two places at which pages begin: few are read in vain.
 const STEP: u64 = 64;
@@ -35,7 +35,7 @@ struct Stretch {
     events: u32,
 }
 
-type Read = BoxFuture<'static, Result<Arc<[Entry]>, LogError>>;
+type Read = BoxFuture<'static, Result<Arc<EventPage>, LogError>>;
 
 /// Reads that somebody waits for.
 #[derive(Default)]
@@ -49,19 +49,27 @@ impl Engine {
         cursor: Seq,
         until: Option<Seq>,
     ) -> Result<Page, LogError> {
-        let stretch = Stretch::of(at, cursor, until);
-        let most = stretch.events as usize;
-        let read = self.inner.readers.pages.join(stretch, |stretch| {
-            let engine = self.clone();
-            async move {
-                let Stretch { at, after, events } = stretch;
-                engine.inner.log.events.read(&at, after, events).await.map(Arc::from)
+        let mut stretch = Stretch::of(at, cursor, until);
+        loop {
+            let most = stretch.events as usize;
+            let read = self.inner.readers.pages.join(stretch.clone(), |stretch| {
+                let engine = self.clone();
+                async move {
+                    let Stretch { at, after, events } = stretch;
+                    engine.inner.log.events.page(&at, after, events).await.map(Arc::new)
+                }
+                .boxed()
+            });
+            let page = read.await?;
+            let new = page.entries.iter().filter(|entry| entry.seq > cursor);
+            let entries: Vec<Entry> = new.cloned().collect();
+            // The page is full of what the reader has.
+            if entries.is_empty() && page.cut && stretch.after < cursor {
+                stretch = stretch.behind(cursor);
+                continue;
             }
-            .boxed()
-        });
-        let all = read.await?;
-        let entries = all.iter().filter(|entry| entry.seq > cursor).cloned().collect();
-        Ok(Page { entries, at_end: all.len() < most })
+            return Ok(Page { entries, at_end: !page.cut && page.entries.len() < most });
+        }
     }
 }
 
@@ -74,6 +82,12 @@ impl Stretch {
             u32::try_from(last - after).unwrap_or(PAGE)
         });
         Self { at, after: Seq(after), events: events.map_or(PAGE, |events| events.min(PAGE)) }
+    }
+
+    /// The rest of it behind `cursor`.
+    fn behind(self, cursor: Seq) -> Self {
+        let had = u32::try_from(cursor.0.saturating_sub(self.after.0)).unwrap_or(PAGE);
+        Self { after: cursor, events: self.events.saturating_sub(had).max(1), ..self }
     }
 }
 
@@ -119,6 +133,8 @@ mod tests {
         assert_eq!((of(700, Some(1000)), of(720, Some(1020))), ((640, 320), (704, 256)));
         assert_eq!(of(0, Some(5000)), (0, PAGE));
         assert_eq!((of(70, Some(80)), of(70, Some(70))), ((64, 16), (64, 7)), "what is near");
+        let rest = stretch(70, Some(80)).behind(Seq(70));
+        assert_eq!((rest.after.0, rest.events), (70, 10), "of a page that is full before");
     }
 
     #[tokio::test]
@@ -130,14 +146,14 @@ mod tests {
             reads.join(stretch, |_| {
                 *begun.lock() += 1;
                 let entry = Entry::encode(Seq(1), &Event::Delta { text: "x".into() });
-                async move { Ok(Arc::from([entry])) }.boxed()
+                async move { Ok(Arc::new(EventPage { entries: vec![entry], cut: false })) }.boxed()
             })
         };
         let (one, two) = (join(stretch(3, None)), join(stretch(5, None)));
         let other = join(stretch(5, Some(40)));
-        assert_eq!(one.await.unwrap(), two.await.unwrap());
+        assert!(Arc::ptr_eq(&one.await.unwrap(), &two.await.unwrap()));
         assert_eq!(*begun.lock(), 2, "another stretch is another read");
-        assert_eq!(join(stretch(5, None)).await.unwrap().len(), 1);
+        assert_eq!(join(stretch(5, None)).await.unwrap().entries.len(), 1);
         assert_eq!(*begun.lock(), 3);
         drop(other);
         for n in 0..4 * NOTES as u64 {

@@ -5,13 +5,23 @@ use crate::domain::transcript::{Answer, Transcript};
 use crate::engine::{Engine, EngineError, PAGE};
 use crate::ports::{Address, Deleted, Filter, LogError};
 
+/// Extras of an answer that a list shows, bytes: pictures and sounds would make its page larger
+/// than memory.
+const LISTED_EXTRAS: usize = 256 * 1024;
+
 impl Engine {
-    /// A generation's row, with what was asked.
+    /// A generation's row, with what was asked. The extras of its answer, which may be large, are
+    /// in it only where they are no longer in its log.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn generation(&self, at: &Address) -> Result<Generation, EngineError> {
-        self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)
+        let generations = &self.inner.log.generations;
+        let row = generations.standing(at).await?.ok_or(EngineError::NotFound)?;
+        if row.events_retained || row.result.is_none() {
+            return Ok(row);
+        }
+        generations.generation(at).await?.ok_or(EngineError::NotFound)
     }
 
     /// The newest generation of a chat, by the name that its client gave it.
@@ -71,8 +81,8 @@ impl Engine {
         let broken = |e: &dyn std::fmt::Display| LogError::Broken(e.to_string());
         let mut transcript = Transcript::default();
         while transcript.seq < until {
-            let page = self.inner.log.events.read(at, transcript.seq, PAGE).await;
-            let entries = page.inspect_err(|error| self.note_doubled(error))?;
+            let page = self.inner.log.events.page(at, transcript.seq, PAGE).await;
+            let entries = page.inspect_err(|error| self.note_doubled(error))?.entries;
             if entries.is_empty() {
                 break;
             }
@@ -100,7 +110,11 @@ impl Engine {
         rows.truncate(wanted as usize);
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
-            views.push(self.view_of(row).await?);
+            let mut view = self.view_of(row).await?;
+            if view.answer.extras_bytes() > LISTED_EXTRAS {
+                view.answer.extras = Vec::new();
+            }
+            views.push(view);
         }
         Ok((views, more))
     }

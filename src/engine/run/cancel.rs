@@ -25,7 +25,7 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`].
     pub async fn cancel(&self, at: &Address) -> Result<Receipt, EngineError> {
-        let row = self.inner.log.generations.generation(at).await?.ok_or(EngineError::NotFound)?;
+        let row = self.inner.log.generations.standing(at).await?.ok_or(EngineError::NotFound)?;
         if !row.status.is_ended() {
             // In the log first: whoever owns it, now or after a crash, will see it.
             let owner = self.inner.log.generations.request_cancel(at).await?;
@@ -59,7 +59,7 @@ impl Engine {
                     return;
                 }
             }
-            match self.inner.log.generations.generation(at).await {
+            match self.inner.log.generations.standing(at).await {
                 Ok(None) => return,
                 Ok(Some(row)) if row.status.is_ended() => return,
                 Ok(Some(_)) | Err(LogError::Unavailable(_)) => {

@@ -10,6 +10,8 @@ use crate::ports::{Delta, Deltas, ProviderError};
 
 /// Deltas that are taken together when they are ready together.
 const TOGETHER: usize = 128;
+/// Bytes of extras behind which nothing more is taken along: each may be a picture.
+const TOGETHER_BYTES: usize = 256 * 1024;
 /// The longest text of one event, in bytes: a reader's page of events stays small.
 const EVENT_BYTES: usize = 16 * 1024;
 
@@ -30,7 +32,7 @@ pub(super) fn read_batch(
     finish: &mut Option<(FinishReason, Option<String>)>,
 ) -> DeltaBatch {
     let mut heard = DeltaBatch { events: Vec::new(), kept: None, over: None };
-    let mut next = Some(first);
+    let (mut next, mut beside) = (Some(first), 0);
     while let Some(item) = next {
         match item {
             None => heard.over = Some(Ok(())),
@@ -57,11 +59,13 @@ pub(super) fn read_batch(
                 if extra.at == Spot::OtherChoice {
                     meter.said_beside(choices::said(&extra));
                 }
+                beside += extra.data.text().len();
                 heard.events.push(Event::Extra(extra));
             }
             Some(Ok(Delta::ToolCall(call))) => tool_call(call, meter, &mut heard.events),
         }
-        if heard.over.is_some() || heard.events.len() >= TOGETHER {
+        let full = heard.events.len() >= TOGETHER || beside >= TOGETHER_BYTES;
+        if heard.over.is_some() || full {
             break;
         }
         next = deltas.next().now_or_never();
@@ -135,4 +139,33 @@ pub(in crate::engine) fn size(event: &Event) -> usize {
 
 pub(in crate::engine) fn notice(code: &str, message: &str) -> Event {
     Event::Notice { code: code.into(), message: without_nul(message.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::domain::extra::Extra;
+    use crate::domain::json::JsonObject;
+    use crate::domain::source::WireProtocol;
+    use crate::domain::transcript::Answer;
+
+    #[test]
+    fn large_extras_that_are_ready_together_are_not_taken_together() {
+        let picture = || {
+            let text = format!("{{\"url\":\"{}\"}}", "x".repeat(200_000));
+            let data = JsonObject::of_text(text).unwrap();
+            let (protocol, at) = (WireProtocol::OpenaiChat, Spot::Message);
+            Ok(Delta::Extra(Extra { protocol, at, index: None, data }))
+        };
+        let mut deltas: Deltas = stream::iter((0..9).map(move |_| picture())).boxed();
+        let mut meter = Meter::new(0, &Answer::default(), 1);
+        let mut batches = Vec::new();
+        while let Some(first) = deltas.next().now_or_never().flatten() {
+            let batch = read_batch(Some(first), &mut deltas, &mut meter, &mut None);
+            batches.push(batch.events.len());
+        }
+        assert_eq!(batches, [2, 2, 2, 2, 1]);
+    }
 }

@@ -1,10 +1,59 @@
-//! Large entries on SSE: their bytes are those of the entry, which all its readers share.
+//! Large entries on their way: their bytes are those of the entry, which all its readers share.
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use super::{begin, end, sse};
 use crate::domain::entry::Entry;
+
+/// A part of a large piece, for connections that are watched for progress; bytes.
+const PART: usize = 64 * 1024;
+
+/// Output in pieces that are taken one after the other. Small output lies side by side; what is
+/// large is a piece of its own, which nobody has copied.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Mixed {
+    cut: VecDeque<Bytes>,
+    /// The bytes behind `cut`.
+    pub(in crate::http) out: BytesMut,
+}
+
+impl Mixed {
+    /// Adds the JSON of an entry.
+    pub(in crate::http) fn json(&mut self, entry: &Entry) {
+        if entry.is_large() {
+            self.share(Bytes::from_owner(Json(entry.clone())));
+        } else {
+            self.out.extend_from_slice(entry.json().as_bytes());
+        }
+    }
+
+    /// Adds bytes that are not copied.
+    pub(in crate::http) fn share(&mut self, bytes: Bytes) {
+        if !self.out.is_empty() {
+            self.cut.push_back(std::mem::take(&mut self.out).freeze());
+        }
+        self.cut.push_back(bytes);
+    }
+
+    /// How many bytes were not taken yet.
+    pub(in crate::http) fn len(&self) -> usize {
+        self.cut.iter().map(Bytes::len).sum::<usize>() + self.out.len()
+    }
+
+    /// The next piece, at most a part of a large one; empty if there is none. Leaves no memory
+    /// behind with the last.
+    pub(in crate::http) fn take(&mut self) -> Bytes {
+        let Some(next) = self.cut.front_mut() else {
+            self.cut = VecDeque::new();
+            return std::mem::take(&mut self.out).freeze();
+        };
+        if next.len() > 2 * PART {
+            return next.split_to(PART);
+        }
+        self.cut.pop_front().unwrap_or_default()
+    }
+}
 
 /// The bytes of some entries, in pieces that are taken one after the other.
 #[derive(Default)]
@@ -74,6 +123,28 @@ mod tests {
             }
             assert!(bytes == sse(some));
         }
+    }
+
+    #[test]
+    fn mixed_output_comes_in_order_and_in_parts() {
+        let large = Entry::encode(Seq(1), &Event::Delta { text: "x".repeat(LARGE) });
+        let small = Entry::encode(Seq(2), &Event::Delta { text: "y".into() });
+        let mut mixed = Mixed::default();
+        mixed.out.extend_from_slice(b"a");
+        [&large, &small, &large].iter().for_each(|entry| mixed.json(entry));
+        mixed.out.extend_from_slice(b"z");
+        let whole = format!("a{0}{1}{0}z", large.json(), small.json());
+        assert_eq!(mixed.len(), whole.len());
+        let (mut all, mut parts) = (Vec::new(), 0);
+        while mixed.len() > 0 {
+            let part = mixed.take();
+            assert!(!part.is_empty() && part.len() <= 2 * PART);
+            all.extend_from_slice(&part);
+            parts += 1;
+        }
+        assert!(all == whole.as_bytes());
+        assert!(parts > 2 * LARGE / (2 * PART), "a connection shows its progress: {parts}");
+        assert!(mixed.take().is_empty());
     }
 
     #[test]

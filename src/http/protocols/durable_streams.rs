@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::domain::entry::{Entry, Kind};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
 use crate::engine::{Engine, Item, Opened, Session};
-use crate::http::frame::EVENT_STREAM;
+use crate::http::frame::{EVENT_STREAM, KEEP_ALIVE, Mixed};
 use crate::http::large;
 use crate::http::problem::Problem;
 use crate::http::routes::endpoint;
@@ -199,7 +199,9 @@ fn batch(place: &StreamState, entries: &[Entry]) -> HttpResponse {
     if closed {
         response.insert_header((CLOSED, "true"));
     }
-    response.body(large::body(array(entries)))
+    let mut body = Mixed::default();
+    array(entries, &mut body);
+    response.body(large::mixed(body))
 }
 
 /// The answer, or 304 if the client has this very one (RFC 9110 §13.1.2).
@@ -227,18 +229,18 @@ fn ends(place: &StreamState, entries: &[Entry]) -> bool {
     }
 }
 
-fn array(entries: &[Entry]) -> Bytes {
-    let size: usize = entries.iter().map(|entry| entry.json().len() + 1).sum();
-    let mut bytes = BytesMut::with_capacity(size + 1);
-    bytes.put_u8(b'[');
+/// Writes entries as an array, without copies of large ones.
+fn array(entries: &[Entry], to: &mut Mixed) {
+    let small = entries.iter().filter(|entry| !entry.is_large());
+    to.out.reserve(small.map(|entry| entry.json().len() + 1).sum::<usize>() + 2);
+    to.out.put_u8(b'[');
     for (n, entry) in entries.iter().enumerate() {
         if n > 0 {
-            bytes.put_u8(b',');
+            to.out.put_u8(b',');
         }
-        bytes.put_slice(entry.json().as_bytes());
+        to.json(entry);
     }
-    bytes.put_u8(b']');
-    bytes.freeze()
+    to.out.put_u8(b']');
 }
 
 /// A data event and its control event for each batch. An empty stream gets a control event at once,
@@ -248,28 +250,30 @@ fn frames(
     session: Option<Session>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let deadline = Instant::now() + LIVE;
-    let first = place.is_at_end().then(|| frame(&place, &[]));
-    stream::unfold((place, session, first), move |(place, session, first)| async move {
-        if let Some(first) = first {
-            return Some((Ok(first), (place, session, None)));
-        }
-        let mut session = session?;
-        match timeout_at(deadline, session.next()).await {
-            Ok(Some(Item::Entries(entries))) => {
-                let bytes = large::shared(frame(&place, &entries));
-                let session = (!ends(&place, &entries)).then_some(session);
-                Some((Ok(bytes), (place, session, None)))
+    let first = if place.is_at_end() { frame(&place, &[]) } else { Mixed::default() };
+    stream::unfold((place, session, first), move |(place, mut session, mut ready)| async move {
+        loop {
+            let piece = ready.take();
+            if !piece.is_empty() {
+                return Some((Ok(piece), (place, session, ready)));
             }
-            Ok(Some(Item::Heartbeat)) => {
-                let beat = Bytes::from_static(b": keep-alive\n\n");
-                Some((Ok(beat), (place, Some(session), None)))
+            let mut reading = session.take()?;
+            match timeout_at(deadline, reading.next()).await {
+                Ok(Some(Item::Entries(entries))) => {
+                    ready = frame(&place, &entries);
+                    session = (!ends(&place, &entries)).then_some(reading);
+                }
+                Ok(Some(Item::Heartbeat)) => {
+                    ready.out.put_slice(KEEP_ALIVE);
+                    session = Some(reading);
+                }
+                Ok(None) | Err(_) => return None,
             }
-            Ok(None) | Err(_) => None,
         }
     })
 }
 
-fn frame(place: &StreamState, entries: &[Entry]) -> Bytes {
+fn frame(place: &StreamState, entries: &[Entry]) -> Mixed {
     let next = entries.last().map_or(place.after, |entry| entry.seq);
     let mut control = json!({
         "streamNextOffset": token(next),
@@ -281,12 +285,12 @@ fn frame(place: &StreamState, entries: &[Entry]) -> Bytes {
     if ends(place, entries) {
         control["streamClosed"] = true.into();
     }
-    let mut bytes = BytesMut::new();
+    let mut frame = Mixed::default();
     if !entries.is_empty() {
-        bytes.put_slice(b"event: data\ndata: ");
-        bytes.put_slice(&array(entries));
-        bytes.put_slice(b"\n\n");
+        frame.out.put_slice(b"event: data\ndata: ");
+        array(entries, &mut frame);
+        frame.out.put_slice(b"\n\n");
     }
-    bytes.put_slice(format!("event: control\ndata: {control}\n\n").as_bytes());
-    bytes.freeze()
+    frame.out.put_slice(format!("event: control\ndata: {control}\n\n").as_bytes());
+    frame
 }

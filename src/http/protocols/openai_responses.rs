@@ -28,7 +28,7 @@ use crate::engine::Engine;
 use crate::http::dialect::Frames;
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
-use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
+use crate::http::{EngineData, body, large, repeats, sse, tenant, while_allowed};
 pub(super) use count::{compact, input_tokens};
 use encoder::Responses;
 use object::Head;
@@ -75,6 +75,7 @@ pub(super) async fn create(
     }
     // With the times of its end.
     let row = engine.generation(&super::openai::at(&row)).await?;
+    let _turn = large::turn(reader.answer()).await;
     Ok(sse::whole(row.id, &object(&reader, &row), reader.rate_limits()))
 }
 
@@ -87,6 +88,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
             .await;
     }
     let reader = silent(&engine, &row).await?;
+    let _turn = large::turn(reader.answer()).await;
     Ok(sse::whole(row.id, &object(&reader, &row), Vec::new()))
 }
 

@@ -179,7 +179,7 @@ impl Said {
         delta.extend(self.rest);
         let mut fields = Rest::new();
         if !delta.is_empty() {
-            put(&mut fields, "delta", &Fields(delta));
+            put(&mut fields, "delta", &delta.into_iter().collect::<Fields>());
         }
         fields
     }

@@ -88,7 +88,7 @@ pub(crate) fn of_message(at: Spot, fields: &Rest) -> Option<Extra> {
 /// The fields of a token report beside its counts.
 pub(crate) fn usage(report: &RawValue) -> Option<Extra> {
     let fields: crate::domain::extra::Fields = serde_json::from_str(report.get()).ok()?;
-    let mut fields = fields.0;
+    let mut fields = fields.into_boxes();
     fields.retain(|(name, value)| !COUNTS.contains(&name.as_str()) && says_something(value));
     extra(MESSAGES, Spot::Usage, &fields)
 }
@@ -99,6 +99,6 @@ fn add(fields: &mut Rest, name: &str, value: &Option<String>) {
 }
 
 fn written(fields: &Rest) -> String {
-    let fields = crate::domain::extra::Fields(fields.clone());
+    let fields: crate::domain::extra::Fields = fields.iter().cloned().collect();
     serde_json::to_string(&fields).unwrap_or_default()
 }

@@ -119,7 +119,7 @@ impl ResponsesExtras {
     /// The fields of a call that begins.
     pub(crate) fn call(&self, index: u32, item: Fields, out: &mut VecDeque<Delta>) {
         let fields: Rest = item
-            .0
+            .into_boxes()
             .into_iter()
             .filter(|(name, value)| !OF_CALL.contains(&name.as_str()) && says_something(value))
             .collect();

@@ -8,6 +8,7 @@ use lastword::domain::prompt::{Message, Role};
 use lastword::ports::{Address, Created, LogError};
 
 use super::{LEFT, file, forgotten};
+use crate::eventually::eventually;
 use crate::log_contract::{Bench, bench};
 
 /// Starts of one content.
@@ -76,6 +77,50 @@ async fn starts_beside_erasures_of_their_contents_lose_nothing() {
     forgotten(&bench.database).await;
 }
 
+/// The same where nothing but the contents may stand in its way: it waits for no start, and does not
+/// run into one.
+async fn look_alone(bench: &Bench) {
+    match bench.log.upkeep.retain(7).await {
+        Ok(_) => {}
+        Err(LogError::Unavailable(why)) if why.contains("stay for now") => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A start has seen that a content is there, and an erasure takes it before the start is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_whose_content_was_just_erased_is_tried_again() {
+    let bench = bench().await;
+    let mut new = bench.fresh(None);
+    new.request.prompt.messages = vec![Message::text(Role::User, file(1, 9000))];
+    bench.log.generations.create(&new).await.unwrap();
+    let mut other = bench.database.connect().await;
+    let hold = "create function hold() returns trigger language plpgsql as $$ begin \
+            perform pg_advisory_xact_lock(29); return new; end $$; \
+        create trigger hold before insert on generations for each row execute function hold(); \
+        select pg_advisory_lock(29); delete from generations";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let mut again = bench.fresh(None);
+    again.request.prompt.messages.clone_from(&new.request.prompt.messages);
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and wait_event_type = 'Lock' and query like '%insert into generations%'";
+    let erased = async {
+        eventually("it is stored", async || bench.database.number(waiting).await == 1).await;
+        look_alone(&bench).await;
+        assert_eq!(bench.database.number("select count(*) from contents").await, 0);
+        let go = "select pg_advisory_unlock(29); drop trigger hold on generations";
+        sqlx::raw_sql(go).execute(&mut other).await.unwrap();
+    };
+    let (started, ()) = tokio::join!(bench.log.generations.create(&again), erased);
+    match started {
+        Err(LogError::Unavailable(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    // As the engine does it.
+    assert!(matches!(bench.log.generations.create(&again).await, Ok(Created::New(..))));
+    assert_eq!(bench.database.number("select count(*) from contents").await, 1);
+}
+
 /// Each step by itself: a start has named a content, and an erasure looks at it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_that_a_start_has_just_named_stays() {
@@ -94,10 +139,10 @@ async fn a_content_that_a_start_has_just_named_stays() {
         .execute(&mut other)
         .await
         .unwrap();
-    look(&bench).await;
+    look_alone(&bench).await;
     assert_eq!(bench.database.number("select count(*) from contents").await, 1);
     sqlx::raw_sql("commit").execute(&mut start).await.unwrap();
-    look(&bench).await;
+    look_alone(&bench).await;
     assert_eq!(bench.database.number("select count(*) from contents").await, 1);
     // The same with a start that is not stored in the end.
     sqlx::raw_sql("delete from generations").execute(&mut other).await.unwrap();

@@ -125,6 +125,13 @@ impl Block {
         }
     }
 
+    /// Lets go of what was told and nobody wants again: a vendor's block may have megabytes.
+    pub(super) fn told(&mut self) {
+        if let (Kind::Foreign { block, deltas }, None) = (&mut self.kind, &self.text) {
+            (*block, *deltas) = (Value::Null, Vec::new());
+        }
+    }
+
     /// The block as it starts, empty.
     pub(super) fn empty(&self) -> Value {
         match &self.kind {

@@ -377,6 +377,7 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
         Kind::Foreign { deltas, .. } => deltas.iter().for_each(|d| send_raw(index, d, frames)),
         Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Call(_) => {}
     }
+    block.told();
 }
 
 fn send_raw(index: usize, delta: &Value, frames: &mut Frames) {

@@ -19,7 +19,7 @@ use crate::http::protocols::openai::ids;
 use crate::http::protocols::openai::query::retrieve;
 use crate::http::protocols::openai::{frames_after, not_ahead};
 use crate::http::start::{NotStarted, over_http};
-use crate::http::{EngineData, body, repeats, sse, tenant, while_allowed};
+use crate::http::{EngineData, body, large, repeats, sse, tenant, while_allowed};
 use crate::ports::Address;
 
 /// Names what of the request the model is not told.
@@ -67,6 +67,7 @@ pub(super) async fn create(
     match of_whole(done.as_ref(), repeatable, tokens) {
         Some(problem) => Err(problem),
         None => {
+            let _turn = large::turn(reader.answer()).await;
             let object = reader.dialect.object(done.as_ref());
             Ok(sse::whole(row.id, &object, headers(&reader, &told)))
         }
@@ -104,6 +105,7 @@ pub(super) async fn get(engine: EngineData, request: HttpRequest) -> Result<Http
         Frames::none(),
     )
     .await?;
+    let _turn = large::turn(reader.answer()).await;
     let mut object = reader.dialect.object(reader.replay.done());
     // Anthropic keeps no message, and so has no word for one that is not at its end.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::http::dialect::{Dialect, Frames};
 use crate::http::dialect_reader::Reader;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_chat::request::Asked;
-use crate::http::{repeats, sse, while_allowed};
+use crate::http::{large, repeats, sse, while_allowed};
 
 /// The encoder of a completion, of either kind.
 pub(crate) trait Completion: Dialect + 'static {
@@ -60,6 +60,7 @@ pub(crate) async fn create<C: Completion>(
     match of_ending(done.as_ref(), repeatable) {
         Some(problem) => Err(problem),
         None => {
+            let _turn = large::turn(reader.answer()).await;
             let object = reader.dialect.object(reader.answer(), done.as_ref());
             Ok(sse::whole(row.id, &object, reader.rate_limits()))
         }
@@ -81,6 +82,7 @@ pub(crate) async fn get<C: Completion>(
         return Ok(sse::streaming(row.id, reader.into_body(), Vec::new()));
     }
     let reader = Reader::open(engine, &row, C::of(&row, false), Frames::none()).await?;
+    let _turn = large::turn(reader.answer()).await;
     let mut object = reader.dialect.object(reader.answer(), reader.replay.done());
     // OpenAI stores nothing that has not completed, and so has no word for it.
     object["status"] = serde_json::to_value(row.status).unwrap_or_default();

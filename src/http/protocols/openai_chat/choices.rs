@@ -22,7 +22,7 @@ impl OtherChoices {
     pub(crate) fn piece(&mut self, extra: &Extra) -> Option<Fields> {
         let index = extra.index.filter(|_| extra.at == Spot::OtherChoice)?;
         let mut piece = Fields::of(&extra.data);
-        let delta: Fields = piece.read("delta").unwrap_or_default();
+        let delta = piece.object("delta").unwrap_or_default();
         let known = self.0.insert(index, piece.read::<String>("finish_reason").is_some());
         let delta = if known.is_some() { delta } else { with_role(delta) };
         piece.set("delta".into(), raw(&delta)?);
@@ -76,11 +76,11 @@ fn blank(index: u32) -> Option<Fields> {
         ("logprobs", raw(&Value::Null)?),
         ("finish_reason", raw(&Value::Null)?),
     ];
-    Some(Fields(fields.map(|(name, value)| (name.to_owned(), value)).into()))
+    Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn with_role(delta: Fields) -> Fields {
-    let role = raw(&"assistant").map(|role| ("role".to_owned(), role));
+    let role = raw(&"assistant").map(|role| ("role".to_owned(), role.into()));
     Fields(role.into_iter().chain(delta.0).collect())
 }
 

@@ -1,7 +1,6 @@
 //! The events of a generation as chat completion chunks: a pure fold.
 //! Fields: <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>.
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::calls;
@@ -12,6 +11,7 @@ use super::extras::{Extras, FINGERPRINT, Whole};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
+use crate::domain::raw_json::RawJson;
 use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::completion::Completion;
@@ -55,7 +55,7 @@ struct Chunk<'a, C: Serialize> {
 struct Choice<'a, D: Serialize> {
     index: u32,
     delta: With<'a, D>,
-    logprobs: Option<Box<RawValue>>,
+    logprobs: Option<RawJson>,
     finish_reason: Option<&'static str>,
     #[serde(flatten)]
     more: Fields,
@@ -172,16 +172,19 @@ impl Completion for Chat {
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
         extend(&mut message, whole.message);
         let mut choice =
-            json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish });
+            json!({ "index": 0, "message": null, "logprobs": null, "finish_reason": finish });
+        // It may have megabytes, which `json!` would copy.
+        choice["message"] = message;
         extend(&mut choice, whole.choice);
         let mut all = vec![choice];
         all.extend(choices::whole(answer, finish.is_some()));
         let mut object = json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": self.model, "choices": all,
+            "model": self.model, "choices": null,
             "usage": done.map(|done| usage(&done.usage, whole.usage)),
             "service_tier": null, "system_fingerprint": FINGERPRINT,
         });
+        object["choices"] = all.into();
         extend(&mut object, whole.chunk);
         object
     }

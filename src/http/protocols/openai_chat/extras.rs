@@ -1,10 +1,11 @@
 //! The fields of an upstream of the same protocol beside text, thinking and calls, in their own
 //! form.
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
 use crate::domain::merged::{grow, merge};
+use crate::domain::raw_json::RawJson;
 use crate::domain::source::WireProtocol;
 use crate::domain::transcript::Answer;
 use crate::http::protocols::openai::citations::{in_chat, url_citations};
@@ -35,7 +36,7 @@ impl Extras {
         if extra.protocol != WireProtocol::OpenaiChat {
             let cited = annotations(extra, said).and_then(|all| to_raw_value(&all).ok());
             let fields = cited.map(|all| ("annotations".to_owned(), all));
-            join(&mut self.message, Fields(fields.into_iter().collect()));
+            join(&mut self.message, fields.into_iter().collect());
             return;
         }
         let fields = Fields::of(&extra.data);
@@ -149,8 +150,8 @@ fn join(known: &mut Fields, more: Fields) {
     }
 }
 
-fn both(name: &str, old: &RawValue, new: &RawValue) -> Option<Box<RawValue>> {
+fn both(name: &str, old: &RawJson, new: &RawJson) -> Option<RawJson> {
     let mut all: Value = serde_json::from_str(old.get()).ok()?;
     merge(name, &mut all, serde_json::from_str(new.get()).ok()?);
-    serde_json::value::to_raw_value(&all).ok()
+    to_raw_value(&all).ok().map(RawJson::from)
 }

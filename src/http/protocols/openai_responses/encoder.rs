@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::extras::Extras;
 use super::frames::{
-    At, about, content_done, delta, item, part_done, thoughts_added, thoughts_done,
+    At, ResponseFrame, about, content_done, delta, item, part_done, thoughts_added, thoughts_done,
 };
 use super::item::{Call, Item, ItemKind, Part, State, Text, Thoughts};
 use super::object::Head;
@@ -144,12 +144,12 @@ impl Responses {
     }
 
     fn lifecycle(&self, kind: &str, status: Status, frames: &mut Frames) {
-        let json = self.lifecycle_event(kind, status, frames.number());
-        frames.frame(Some(kind), &json);
+        let frame = self.lifecycle_event(kind, status, frames.number());
+        frames.frame(Some(kind), &frame);
     }
 
-    fn lifecycle_event(&self, kind: &str, status: Status, number: u64) -> Value {
-        json!({ "type": kind, "sequence_number": number, "response": self.object(status) })
+    fn lifecycle_event<'a>(&self, kind: &'a str, status: Status, number: u64) -> ResponseFrame<'a> {
+        ResponseFrame { kind, sequence_number: number, response: self.object(status) }
     }
 
     /// The last event once more, for a reader that has it and comes back all the same.

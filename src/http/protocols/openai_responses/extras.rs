@@ -7,6 +7,7 @@ use super::encoder::{Responses, end, is_text};
 use super::item::{Item, ItemKind, Part, State, Text, Thoughts};
 use crate::domain::event::Usage;
 use crate::domain::extra::{Extra, Fields, Spot};
+use crate::domain::raw_json::RawJson;
 use crate::domain::source::WireProtocol;
 use crate::http::dialect::Frames;
 use crate::http::protocols::openai::citations::url_citations;
@@ -52,7 +53,7 @@ impl Responses {
     pub(super) fn extra(&mut self, extra: &Extra, frames: &mut Frames) {
         if extra.protocol != WireProtocol::OpenaiResponses {
             for citation in url_citations(extra, self.said()) {
-                let citation = to_raw_value(&citation).ok();
+                let citation = to_raw_value(&citation).ok().map(RawJson::from);
                 citation.into_iter().for_each(|citation| self.annotation(citation, frames));
             }
             return;
@@ -82,12 +83,12 @@ impl Responses {
         let kind: String = event.read("type").unwrap_or_default();
         match kind.as_str() {
             "response.output_item.added" => {
-                if let Some(item) = event.read("item") {
+                if let Some(item) = event.object("item") {
                     self.item_added(item, frames);
                 }
             }
             "response.output_item.done" => {
-                let item = event.read("item");
+                let item = event.object("item");
                 item.into_iter().for_each(|item| self.item_done(item, frames));
             }
             "response.content_part.added" | "response.reasoning_summary_part.added" => {
@@ -151,7 +152,7 @@ impl Responses {
     }
 
     /// An annotation of the text so far.
-    pub(super) fn annotation(&mut self, annotation: Box<RawValue>, frames: &mut Frames) {
+    pub(super) fn annotation(&mut self, annotation: RawJson, frames: &mut Frames) {
         let place = self.message_place(&Part::Text(Text::default()), frames);
         let Some(item) = self.items.get_mut(place) else { return };
         let ItemKind::Message(parts) = &mut item.kind else { return };

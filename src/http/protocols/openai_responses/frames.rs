@@ -23,6 +23,25 @@ struct DeltaFrame<'a> {
     logprobs: Option<&'a [Box<RawValue>]>,
 }
 
+/// An item may have megabytes, which `json!` would copy.
+#[derive(Serialize)]
+struct ItemFrame<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    sequence_number: u64,
+    output_index: usize,
+    item: &'a Value,
+}
+
+/// The same for a response as a whole.
+#[derive(Serialize)]
+pub(super) struct ResponseFrame<'a> {
+    #[serde(rename = "type")]
+    pub(super) kind: &'a str,
+    pub(super) sequence_number: u64,
+    pub(super) response: Value,
+}
+
 /// Where in its item a piece of text stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct At {
@@ -71,11 +90,8 @@ pub(super) fn about<const N: usize>(
 
 /// An item's beginning or end, with the item.
 pub(super) fn item(kind: &str, about: &Item, item: &Value, frames: &mut Frames) {
-    let number = frames.number();
-    let json = json!({
-        "type": kind, "sequence_number": number, "output_index": about.index, "item": item,
-    });
-    frames.frame(Some(kind), &json);
+    let (sequence_number, output_index) = (frames.number(), about.index);
+    frames.frame(Some(kind), &ItemFrame { kind, sequence_number, output_index, item });
 }
 
 /// Ends the content of an item.

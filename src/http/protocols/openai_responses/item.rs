@@ -6,6 +6,7 @@ use crate::domain::event::ToolCallDelta;
 use crate::domain::extra::Fields;
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::InputText;
+use crate::domain::raw_json::RawJson;
 use crate::http::protocols::openai::ids::{item_id, short};
 
 /// One output item, as far as it has come.
@@ -75,7 +76,7 @@ pub(super) enum Part {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     pub(super) text: String,
-    pub(super) annotations: Vec<Box<RawValue>>,
+    pub(super) annotations: Vec<RawJson>,
     pub(super) logprobs: Vec<Box<RawValue>>,
 }
 

@@ -16,6 +16,7 @@ use super::connection::{Clients, Connection};
 use super::frames::CloseCode;
 use super::inbound::Inbound;
 use super::{Socket, TASKS, opened};
+use crate::http::dialect::frames_in;
 use crate::http::problem::Problem;
 use crate::http::{EngineData, caller, trace};
 use crate::ports::Address;
@@ -162,8 +163,7 @@ impl Chat {
             self.requests.remove(&request);
             return self.connection.out.frame(&ServerFrame::End { request_id: &request });
         };
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        for data in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        for data in frames_in(&bytes) {
             // The end of the parts says the same.
             let Ok(chunk) = serde_json::from_str::<&RawValue>(data).map_err(drop) else { continue };
             if chunk.get().starts_with('{') {

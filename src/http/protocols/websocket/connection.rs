@@ -13,7 +13,6 @@ use super::rate_limit::{Mistakes, Rate};
 use super::session::{MISSED, code};
 use super::wire::Message;
 use crate::engine::{Caller, Engine};
-use crate::http::large;
 use crate::metrics::Counted;
 
 /// The clients that a connection serves.
@@ -85,7 +84,7 @@ impl Connection {
     /// Everything that is ready to go out.
     pub(super) fn hand_over(&mut self) -> Bytes {
         self.handed = Some(Instant::now());
-        large::shared(self.out.take())
+        self.out.take()
     }
 
     /// Waits for a text, which is read only while the connection `listens`, or for something to do

@@ -26,7 +26,6 @@ use crate::domain::coalesce::coalesce;
 use crate::domain::entry::Kind;
 use crate::domain::id::{ConversationId, GenerationId};
 use crate::engine::{Caller, Change, Engine, Item, PollGate};
-use crate::http::large;
 use crate::metrics::Counted;
 
 enum Event {
@@ -105,7 +104,7 @@ impl Drive {
         }
         self.gather(cx);
         self.stuck_at = Some(now + self.worker.engine.limits().stuck);
-        Poll::Ready(Some(large::shared(self.out.take())))
+        Poll::Ready(Some(self.out.take()))
     }
 
     fn poll_event(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Event> {

@@ -21,6 +21,8 @@ use super::connection::{Clients, Connection};
 use super::inbound::Inbound;
 use super::{Socket, TASKS, opened};
 use crate::http::body::{self, Share};
+use crate::http::dialect::frames_in;
+use crate::http::large;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai_responses::socket::{Before, END, parse_id, refusal};
 use crate::http::{EngineData, caller, trace};
@@ -218,13 +220,16 @@ impl Responses {
     }
 
     fn told(&mut self, (lane, bytes, over): Parts) {
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        for data in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        for data in frames_in(&bytes) {
             let named = lane.as_deref().and_then(|lane| named(lane, data));
             let event = named.as_deref().unwrap_or(data);
-            if let Ok(event) = serde_json::from_str::<&RawValue>(event) {
-                self.connection.out.frame(&event);
+            if serde_json::from_str::<&RawValue>(event).is_err() {
+                continue;
             }
+            self.connection.out.text(match &named {
+                Some(named) => large::shared(Bytes::copy_from_slice(named.as_bytes())),
+                None => bytes.slice_ref(data.as_bytes()),
+            });
         }
         if over {
             self.go_on(lane);
