@@ -8,10 +8,11 @@ use super::calls;
 use super::calls::Calls;
 use super::choices;
 use super::choices::OtherChoices;
-use super::extras::{Extras, FINGERPRINT, Whole};
+use super::extras::{Extras, FINGERPRINT, Whole, details};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
+use crate::domain::reasoning_details::DETAILS;
 use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::completion::Completion;
@@ -120,6 +121,7 @@ impl Dialect for Chat {
                     }
                 }
             },
+            DialectEvent::Sealed(block) => self.extras.sealed(block),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -168,6 +170,10 @@ impl Completion for Chat {
         }
         if !answer.reasoning.is_empty() {
             message["reasoning_content"] = answer.reasoning.as_str().into();
+        }
+        let details = details(answer);
+        if !details.is_empty() {
+            message[DETAILS] = details.into();
         }
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
         extend(&mut message, whole.message);

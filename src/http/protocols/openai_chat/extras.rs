@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
 use crate::domain::merged::{grow, merge};
+use crate::domain::reasoning_details::{DETAILS, detail};
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking;
+use crate::domain::thinking::ThinkingBlock;
 use crate::domain::transcript::Answer;
 use crate::http::protocols::openai::citations::{in_chat, url_citations};
 
@@ -27,9 +30,20 @@ pub(crate) struct Extras {
     pub(crate) message: Fields,
     calls: Vec<(u32, Fields)>,
     pub(crate) usage: Option<Value>,
+    /// Blocks of thinking so far.
+    thoughts: usize,
 }
 
 impl Extras {
+    /// Adds a block of thinking for the client to send back. It is whole although its words were
+    /// told before: clients keep what stands in this field only.
+    pub(crate) fn sealed(&mut self, block: &ThinkingBlock) {
+        let list = to_raw_value(&[detail(block, self.thoughts)]).ok();
+        self.thoughts += 1;
+        let field = list.map(|list| (DETAILS.to_owned(), list));
+        join(&mut self.message, Fields(field.into_iter().collect()));
+    }
+
     /// Adds what is said behind so many characters of the text.
     pub(crate) fn add(&mut self, extra: &Extra, said: usize) {
         if extra.protocol != WireProtocol::OpenaiChat {
@@ -128,6 +142,12 @@ impl Whole {
         let place = self.calls.iter().position(|(known, _)| is(*known));
         place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
     }
+}
+
+/// The blocks of thinking in an answer, for the client to send back.
+pub(super) fn details(answer: &Answer) -> Vec<Value> {
+    let thoughts = thinking::of_answer(answer).into_iter().enumerate();
+    thoughts.map(|(n, thought)| detail(&thought.block, n)).collect()
 }
 
 /// Citations of an upstream of another protocol.
