@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::thinking::ThinkingBlock;
 
-/// The field that is written.
+/// OpenRouter's field.
 pub const DETAILS: &str = "reasoning_details";
-/// The field that is read, too.
+/// LiteLLM's field. Its clients lose the other one in a stream.
 pub const BLOCKS: &str = "thinking_blocks";
 /// The word for thinking of Claude. Others have their own.
 const FORMAT: &str = "anthropic-claude-v1";
@@ -24,8 +24,7 @@ struct Detail {
 }
 
 /// A block as the entry of that number.
-#[must_use]
-pub fn detail(block: &ThinkingBlock, index: usize) -> Value {
+fn detail(block: &ThinkingBlock, index: usize) -> Value {
     match block {
         ThinkingBlock::Thinking { thinking, signature } => json!({
             "type": "reasoning.text", "text": thinking, "signature": signature, "format": FORMAT,
@@ -35,6 +34,20 @@ pub fn detail(block: &ThinkingBlock, index: usize) -> Value {
             "type": "reasoning.encrypted", "data": data, "format": FORMAT, "index": index,
         }),
     }
+}
+
+/// The fields of a message or a delta with these blocks, the first of them of that number. Clients
+/// that join the pieces of a stream need the numbers.
+#[must_use]
+pub fn fields(blocks: &[ThinkingBlock], first: usize) -> [(&'static str, Value); 2] {
+    let numbered = || blocks.iter().zip(first..);
+    let details = numbered().map(|(block, n)| detail(block, n)).collect();
+    let blocks = numbered().map(|(block, n)| {
+        let mut block = json!(block);
+        block["index"] = n.into();
+        block
+    });
+    [(DETAILS, details), (BLOCKS, blocks.collect())]
 }
 
 /// The blocks in the fields of a message.
@@ -117,13 +130,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_pieces_are_one_block() {
         let blocks = [signed("Hm", "c2ln"), ThinkingBlock::RedactedThinking { data: "eA".into() }];
-        let list: Value = blocks.iter().enumerate().map(|(n, b)| detail(b, n)).collect();
+        let [(_, list), (_, blocks_too)] = fields(&blocks, 0);
+        assert_eq!(blocks_too[1], json!({ "type": "redacted_thinking", "data": "eA", "index": 1 }));
         assert_eq!(read(Some(&list), None), Found { blocks: blocks.to_vec(), rest: Vec::new() });
         let piece = |text: &str| json!({ "type": "reasoning.text", "text": text, "index": 0 });
         let end = json!({ "type": "reasoning.text", "signature": "c2ln", "format": FORMAT });
         let pieces = json!([piece("H"), piece("m"), end]);
         assert_eq!(read(Some(&pieces), None).blocks, blocks[..1]);
-        let blocks_too = json!(blocks);
         assert_eq!(read(Some(&list), Some(&blocks_too)).blocks.len(), 2, "once");
         assert_eq!(read(None, Some(&blocks_too)).blocks, blocks);
     }

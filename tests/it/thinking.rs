@@ -194,6 +194,8 @@ async fn a_client_of_chat_completions_sends_claudes_thinking_back() {
     let details =
         [text("Let me see, w\u{e9}ll\n\"so\"", "c2lnbmF0dXJl", 0), hidden, text("Now", "bm93", 2)];
     assert_eq!(streamed, details);
+    let blocks = chunks.iter().filter_map(|c| c.pointer("/choices/0/delta/thinking_blocks"));
+    assert_eq!(blocks.map(|list| list.as_array().unwrap().len()).sum::<usize>(), 3);
     let id = chunks[0]["id"].as_str().unwrap();
     let again = fleet.get(&format!("/v1/chat/completions/{id}?stream=true")).await;
     assert_eq!(frames(&again.body), chunks, "the same frames elsewhere");
@@ -203,14 +205,14 @@ async fn a_client_of_chat_completions_sends_claudes_thinking_back() {
     assert_eq!(message["reasoning_details"], json!(details), "its events are gone");
     assert_eq!(message["reasoning_content"], "Let me see, w\u{e9}ll\n\"so\"Now");
 
-    // OpenRouter's clients send the message as it is; LiteLLM's have a field of their own.
+    // OpenRouter's clients and LiteLLM's have a field each.
     let result = json!({ "role": "tool", "tool_call_id": "toolu_1", "content": "r" });
-    let mut of_litellm = message.clone();
-    of_litellm.as_object_mut().unwrap().remove("reasoning_details");
-    of_litellm["thinking_blocks"] = json!([first(), redacted(), thinking("Now", "bm93")]);
+    let (mut of_openrouter, mut of_litellm) = (message.clone(), message.clone());
+    of_openrouter.as_object_mut().unwrap().remove("thinking_blocks").unwrap();
+    of_litellm.as_object_mut().unwrap().remove("reasoning_details").unwrap();
     let text = json!({ "type": "text", "text": "I look." });
     let turn = json!([first(), redacted(), thinking("Now", "bm93"), text, called()]);
-    for message in [message, &of_litellm] {
+    for message in [message, &of_openrouter, &of_litellm] {
         let next = chat(&[asks(), message.clone(), result.clone()]);
         let answer = fleet.post("/v1/chat/completions", &next).await;
         assert_eq!(answer.json()["choices"][0]["message"]["content"], "done");

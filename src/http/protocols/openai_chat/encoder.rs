@@ -8,11 +8,10 @@ use super::calls;
 use super::calls::Calls;
 use super::choices;
 use super::choices::OtherChoices;
-use super::extras::{Extras, FINGERPRINT, Whole, details};
+use super::extras::{Extras, FINGERPRINT, Whole, thoughts};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
-use crate::domain::reasoning_details::DETAILS;
 use crate::domain::transcript::Answer;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::completion::Completion;
@@ -171,10 +170,7 @@ impl Completion for Chat {
         if !answer.reasoning.is_empty() {
             message["reasoning_content"] = answer.reasoning.as_str().into();
         }
-        let details = details(answer);
-        if !details.is_empty() {
-            message[DETAILS] = details.into();
-        }
+        extend(&mut message, thoughts(answer));
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
         extend(&mut message, whole.message);
         let mut choice =

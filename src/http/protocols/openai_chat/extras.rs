@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
 use crate::domain::merged::{grow, merge};
-use crate::domain::reasoning_details::{DETAILS, detail};
+use crate::domain::reasoning_details;
 use crate::domain::source::WireProtocol;
 use crate::domain::thinking;
 use crate::domain::thinking::ThinkingBlock;
@@ -36,12 +36,14 @@ pub(crate) struct Extras {
 
 impl Extras {
     /// Adds a block of thinking for the client to send back. It is whole although its words were
-    /// told before: clients keep what stands in this field only.
+    /// told before: clients keep what stands in these fields only.
     pub(crate) fn sealed(&mut self, block: &ThinkingBlock) {
-        let list = to_raw_value(&[detail(block, self.thoughts)]).ok();
+        let fields = reasoning_details::fields(std::slice::from_ref(block), self.thoughts);
         self.thoughts += 1;
-        let field = list.map(|list| (DETAILS.to_owned(), list));
-        join(&mut self.message, Fields(field.into_iter().collect()));
+        let raw = fields
+            .iter()
+            .filter_map(|(name, list)| Some(((*name).to_owned(), to_raw_value(list).ok()?)));
+        join(&mut self.message, Fields(raw.collect()));
     }
 
     /// Adds what is said behind so many characters of the text.
@@ -144,10 +146,15 @@ impl Whole {
     }
 }
 
-/// The blocks of thinking in an answer, for the client to send back.
-pub(super) fn details(answer: &Answer) -> Vec<Value> {
-    let thoughts = thinking::of_answer(answer).into_iter().enumerate();
-    thoughts.map(|(n, thought)| detail(&thought.block, n)).collect()
+/// The thinking of an answer for the client to send back, in the fields of its message.
+pub(super) fn thoughts(answer: &Answer) -> Map<String, Value> {
+    let blocks = thinking::of_answer(answer).into_iter().map(|thought| thought.block);
+    let blocks: Vec<ThinkingBlock> = blocks.collect();
+    if blocks.is_empty() {
+        return Map::new();
+    }
+    let fields = reasoning_details::fields(&blocks, 0);
+    fields.into_iter().map(|(name, list)| (name.to_owned(), list)).collect()
 }
 
 /// Citations of an upstream of another protocol.
