@@ -139,7 +139,7 @@ impl Body {
 /// Takes thinking out of a turn; whether there was any.
 fn unseal(turn: &mut Object) -> bool {
     let blocks: Vec<Box<RawValue>> = turn.read("content").unwrap_or_default();
-    let is_thought = |block: &Box<RawValue>| {
+    let is_thought = |block: &RawValue| {
         let block: Value = serde_json::from_str(block.get()).unwrap_or_default();
         matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
     };
