@@ -1,5 +1,5 @@
-//! Thinking that cannot go back as it came: to another vendor's model, or because another vendor has
-//! signed it. And the page of the AI SDK.
+//! Thinking that cannot go back as it came: to another vendor's model, or because another vendor
+//! has signed it. And the page of the AI SDK.
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,8 +51,8 @@ impl Messages {
         }
     }
 
-    /// The vendor's seal of the thinking block that grows, or a block that only it can read. A stored
-    /// answer may have thinking of an earlier attempt before what is signed.
+    /// The vendor's seal of the thinking block that grows, or a block that only it can read. A
+    /// stored answer may have thinking of an earlier attempt before what is signed.
     pub(super) fn sealed(&mut self, block: &ThinkingBlock, frames: &mut Frames) {
         match block {
             ThinkingBlock::Thinking { thinking: text, signature } => {
