@@ -2,9 +2,13 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::reasoning_details;
+use super::reasoning_details::{BLOCKS, DETAILS};
 use super::source::{Source, WireProtocol};
+use super::thinking::CARRIED;
 
 /// Fields of chat completions that every protocol is told, or that are honoured here.
 const CHAT: [&str; 19] = [
@@ -121,7 +125,10 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
             .encrypted_content
             .as_deref()
             .is_some_and(|content| content.get().trim_start_matches('"').starts_with(COMPACTED));
-        let encrypted = item.encrypted_content.is_some_and(|content| content.get() != "null");
+        // Claude's thinking is told by the upstream that cannot take it.
+        let encrypted = item.encrypted_content.is_some_and(|content| {
+            content.get() != "null" && !content.get().trim_start_matches('"').starts_with(CARRIED)
+        });
         let is_lost = |kind: &String| match kind.as_str() {
             "reasoning" => encrypted,
             kind => !ours && RECORDS.contains(&kind),
@@ -131,7 +138,28 @@ pub fn left_out(source: &Source, pass: &[String]) -> Vec<String> {
         }
     }
     nested(&body, &mut names);
+    if let Some(list) = body.get("messages") {
+        thoughts(list, &mut names);
+    }
     names
+}
+
+/// Adds the fields of messages in which some vendor's thinking is that only chat completions have.
+fn thoughts(messages: &RawValue, names: &mut Vec<String>) {
+    #[derive(Deserialize)]
+    struct Thinking {
+        reasoning_details: Option<Value>,
+        thinking_blocks: Option<Value>,
+    }
+    if ![DETAILS, BLOCKS].iter().any(|name| messages.get().contains(name)) {
+        return;
+    }
+    let messages: Vec<Thinking> = serde_json::from_str(messages.get()).unwrap_or_default();
+    for Thinking { reasoning_details: details, thinking_blocks: blocks } in messages {
+        for name in reasoning_details::read(details.as_ref(), blocks.as_ref()).rest {
+            add(names, format!("messages.{name}"));
+        }
+    }
 }
 
 fn typed(list: &RawValue) -> Vec<Typed> {
@@ -189,6 +217,7 @@ mod tests {
             {"type":"compaction","encrypted_content":"x"},
             {"type":"compaction","encrypted_content":"lastword-1.x"},
             {"type":"reasoning","encrypted_content":null},
+            {"type":"reasoning","encrypted_content":"lastword-t1.[]"},
             {"type":"reasoning","encrypted_content":"x"}],"include":[],
             "text":{"verbosity":"low"},"reasoning":{"effort":"low","summary":"auto"}}"#;
         let told = [
@@ -200,5 +229,10 @@ mod tests {
         ];
         assert_eq!(names(WireProtocol::OpenaiResponses, responses), told);
         assert!(names(WireProtocol::AnthropicMessages, r#"{"x":1}"#).is_empty());
+        let thoughts = r#"{"messages":[{"role":"user","content":"reasoning_details"},
+            {"reasoning_details":[{"type":"reasoning.text","text":"a","signature":"b"}]}]}"#;
+        assert!(names(WireProtocol::OpenaiChat, thoughts).is_empty(), "it may be Claude's");
+        let thoughts = thoughts.replace("reasoning.text", "reasoning.encrypted");
+        assert_eq!(names(WireProtocol::OpenaiChat, &thoughts), ["messages.reasoning_details"]);
     }
 }

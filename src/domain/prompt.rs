@@ -11,6 +11,7 @@ pub use parameters::{OpenAiOnly, Parameters, Tool, ToolChoice};
 pub use parts::{Attachment, AttachmentKind, MessagePart, MessageParts, OwnPart, PartPlace};
 
 use super::picture::PictureId;
+use super::thinking::Thought;
 use super::transcript::ToolCall;
 
 /// The author of a message.
@@ -72,6 +73,9 @@ pub struct Message {
     /// The thinking that led to a message of the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
+    /// The same as its vendor has sealed it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thinking: Vec<Thought>,
 }
 
 /// A picture for the model.
@@ -98,6 +102,7 @@ impl Message {
             tool_calls: Vec::new(),
             tool_call_id: None,
             reasoning: String::new(),
+            thinking: Vec::new(),
         }
     }
 
@@ -111,7 +116,8 @@ impl Message {
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(|c| c.name.len() + c.arguments.len()).sum();
-        self.content.len() + self.reasoning.len() + calls
+        let sealed: usize = self.thinking.iter().map(|thought| thought.block.len()).sum();
+        self.content.len() + self.reasoning.len() + sealed + calls
     }
 
     /// The size of its pictures, files and sounds as they are written, in bytes.
@@ -140,7 +146,7 @@ impl Message {
     /// Whether it is thinking that led to nothing.
     #[must_use]
     pub fn is_only_thought(&self) -> bool {
-        !self.reasoning.is_empty() && self.is_empty()
+        (!self.reasoning.is_empty() || !self.thinking.is_empty()) && self.is_empty()
     }
 
     fn more_texts(&self) -> impl Iterator<Item = &String> {
@@ -320,6 +326,14 @@ pub fn current_reasoning(messages: &[Message]) -> Vec<Option<&str>> {
         Some(message.reasoning.as_str()).filter(|text| n >= from && !text.is_empty())
     });
     current.collect()
+}
+
+/// Whether the answer which is under way has thinking that its vendor has sealed: no other vendor
+/// takes it.
+#[must_use]
+pub fn has_sealed_thinking(messages: &[Message]) -> bool {
+    let mut current = messages.iter().rev().take_while(|message| message.role != Role::User);
+    current.any(|message| !message.thinking.is_empty())
 }
 
 /// About what Anthropic counts for a picture of the size to which it shrinks large ones, and for a

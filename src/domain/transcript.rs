@@ -7,6 +7,7 @@ use super::event::{Done, Event, Status, ToolCallDelta};
 use super::extra::{Extra, Placed};
 use super::id::Seq;
 use super::prompt::function_name;
+use super::thinking;
 
 /// A tool call with its fragments joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +75,8 @@ impl Answer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let texts = [&self.text, &self.reasoning, &self.refusal];
-        let said = self.extras.iter().any(|placed| placed.extra.at.is_content());
+        let is_said = |extra: &Extra| extra.at.is_content() && !thinking::is_mark(extra);
+        let said = self.extras.iter().any(|placed| is_said(&placed.extra));
         texts.iter().all(|text| text.is_empty()) && self.tool_calls.is_empty() && !said
     }
 
@@ -168,7 +170,11 @@ impl Transcript {
                 self.attempts = *attempt;
                 self.boundaries.push((seq, self.answer.clone()));
             }
-            Event::Notice { message, .. } => self.noticed += message.len(),
+            Event::Notice { code, message } => {
+                self.noticed += message.len();
+                let begun = self.boundaries.last().map_or(0, |(_, a)| a.reasoning.len());
+                thinking::seal(&mut self.answer, begun, (code, message));
+            }
             Event::Extra(extra) => self.answer.add(extra),
             Event::Snapshot { .. } => {}
             Event::Done(done) => self.done = Some(done.clone()),

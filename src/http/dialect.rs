@@ -16,6 +16,8 @@ use crate::domain::extra::{Extra, Placed};
 use crate::domain::generation::Outcome;
 use crate::domain::id::Seq;
 use crate::domain::rate_limits::RateLimits;
+use crate::domain::thinking;
+use crate::domain::thinking::ThinkingBlock;
 use crate::domain::transcript::{Answer, ToolCall, Transcript};
 
 /// An event for a protocol that knows nothing of attempts.
@@ -32,6 +34,8 @@ pub(super) enum DialectEvent<'a> {
     Call(&'a ToolCallDelta),
     /// A field that only the upstream's own protocol has a place for.
     Extra(&'a Extra),
+    /// Thinking up to here is a block that its vendor has sealed.
+    Sealed(&'a ThinkingBlock),
     /// All that was said is void; what still counts of it is said again.
     Void,
     /// The ending.
@@ -283,8 +287,11 @@ impl EventReplay {
             Event::Notice { code, message } if code == RateLimits::NOTICE => {
                 self.rate_limits = RateLimits::in_notice(message);
             }
-            // Nothing is void, and what a notice says is not the answer.
-            Event::Resumed { .. } | Event::Notice { .. } => dialect.beside(&event, frames),
+            // Nothing is void, and what a notice says is not the answer, unless it seals thinking.
+            Event::Resumed { .. } | Event::Notice { .. } => match self.sealed(&event) {
+                Some(block) => dialect.said(&DialectEvent::Sealed(&block), frames),
+                None => dialect.beside(&event, frames),
+            },
             // A dialect of this version cannot express an event of a newer one.
             Event::Unknown => {}
             Event::Snapshot { text, reasoning, .. } => {
@@ -298,6 +305,14 @@ impl EventReplay {
             Event::Done(done) => dialect.said(&DialectEvent::Done(done), frames),
         }
         Ok(())
+    }
+
+    /// The block that a notice has just ended.
+    fn sealed(&self, event: &Event) -> Option<ThinkingBlock> {
+        let Event::Notice { code, .. } = event else { return None };
+        let answer = &self.transcript.answer;
+        let last = answer.extras.last().filter(|_| thinking::seals(code))?;
+        thinking::block(&last.extra, &answer.reasoning)
     }
 
     /// Tells a generation whose events are no longer there by what it came to.
@@ -330,7 +345,10 @@ fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
     for Placed { after, thought, calls, extra } in &answer.extras {
         let thought = thought.unwrap_or(answer.reasoning.len());
         told.up_to(answer, [thought, *after, *calls], dialect, frames);
-        dialect.said(&DialectEvent::Extra(extra), frames);
+        match thinking::block(extra, answer.reasoning.get(..thought).unwrap_or_default()) {
+            Some(block) => dialect.said(&DialectEvent::Sealed(&block), frames),
+            None => dialect.said(&DialectEvent::Extra(extra), frames),
+        }
     }
     told.up_to(answer, [answer.reasoning.len(), answer.text.len(), 0], dialect, frames);
     if !answer.refusal.is_empty() {

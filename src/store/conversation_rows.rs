@@ -5,11 +5,13 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::conversations::PgConversations;
-use super::rows::{error, readable, unreadable_ending};
+use super::rows::{error, placed, readable, unreadable_ending};
 use crate::domain::conversation::{AnswerDetails, Content, Conversation, MadeParts, Message};
 use crate::domain::event::{Done, Status};
 use crate::domain::id::{ConversationId, GenerationId, MessageId};
 use crate::domain::prompt::{self, Role};
+use crate::domain::thinking;
+use crate::domain::transcript::Answer;
 use crate::ports::LogError;
 
 /// The columns that [`conversation`] reads, of `conversations c`.
@@ -141,6 +143,12 @@ pub(super) fn said(row: &PgRow) -> Result<prompt::Message, LogError> {
     let calls: Option<&str> = row.try_get("tool_calls").map_err(error)?;
     let mut message = prompt::Message::text(role(row)?, text);
     message.tool_calls = calls.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+    let extras: Option<&str> = row.try_get("extras").map_err(error)?;
+    if let Some(extras) = extras.and_then(|extras| placed(extras).ok()) {
+        let reasoning: Option<String> = row.try_get("reasoning").map_err(error)?;
+        let reasoning = reasoning.unwrap_or_default();
+        message.thinking = thinking::of_answer(&Answer { reasoning, extras, ..Answer::default() });
+    }
     Ok(message)
 }
 

@@ -124,6 +124,9 @@ impl PgConversations {
                  or depth = (select min(depth) from up where role = 'user') \
                as kept from up) \
              select m.role, m.text, m.said::text as said, g.tool_calls::text as tool_calls, \
+               case when m.said is null and octet_length(g.extras::text) <= 1048576 \
+                 then g.extras::text end as extras, \
+               case when g.extras is not null then g.reasoning end as reasoning, \
                (select count(*) from chosen where not kept and size > 0) as missing \
              from chosen join messages m on m.id = chosen.id \
              left join generations g on g.id = m.id and g.tenant = m.tenant \

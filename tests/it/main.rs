@@ -192,6 +192,8 @@ mod tenants;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod thinking;
+#[cfg(test)]
 mod timeouts;
 #[cfg(test)]
 mod tls;

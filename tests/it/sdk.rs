@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
+use crate::thinking::claude;
 use crate::upstream::{Answer, Script, Upstream};
 use pair::Pair;
 
@@ -134,6 +135,21 @@ fn agent() -> Script {
             "function": function });
         Answer::sse().delta(&json!({ "tool_calls": [call] })).finish("tool_calls").done()
     })
+}
+
+/// A tool loop with Claude by its clients' own means: it refuses a result whose thinking is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_keeps_claudes_thinking() {
+    let upstream = Upstream::start(claude()).await;
+    let base = upstream.base_url();
+    let toml = format!(
+        "[[models]]\nname = 'claude'\nprovider = 'anthropic'\nbase_url = '{}'\nmax_attempts = 1\n\
+         set = {{ thinking = {{ type = 'enabled', budget_tokens = 2000 }} }}\n",
+        base.trim_end_matches("/v1")
+    );
+    let mut pair = Pair::start(&toml).await;
+    run(&mut pair, python("thinking_python.py")).await;
+    run(&mut pair, node("thinking_node.cjs")).await;
 }
 
 /// openai-agents and the AI SDK as they are without settings: Responses, over a server of chat

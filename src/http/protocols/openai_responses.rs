@@ -144,6 +144,12 @@ async fn unsealed(engine: &Engine, row: &Generation) -> Result<Reader<Responses>
     Reader::open(engine, row, of(row), Frames::none()).await
 }
 
+/// The same with what its items need to be written out.
+async fn written_out(engine: &Engine, row: &Generation) -> Result<Reader<Responses>, Problem> {
+    let dialect = of(row).sealing(Some(Seal::ours(engine, row)));
+    Reader::open(engine, row, dialect, Frames::none()).await
+}
+
 /// The object as the events so far make it, with the time of its end, which no event has.
 fn object(reader: &Reader<Responses>, row: &Generation) -> Value {
     let mut object = reader.dialect.object(row.status);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::counts::{self, Refused};
 use super::messages::{Instructions, continued, instructions, merged};
 use super::wire::ChatRequest;
-use crate::domain::prompt::current_reasoning;
+use crate::domain::prompt::{current_reasoning, has_sealed_thinking};
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
@@ -176,8 +176,10 @@ fn begun(dialect: Dialect<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool)
             let left_out = source.map(|source| dialect.adjust.pass_on(source, &mut body));
             let mut left_out = left_out.unwrap_or_default();
             // OpenAI takes no thinking by this API.
-            let thought = current_reasoning(&attempt.prompt.messages).iter().any(Option::is_some);
-            left_out.extend((thought && dialect.is_openai).then(|| THOUGHT.to_owned()));
+            let messages = &attempt.prompt.messages;
+            let thought = current_reasoning(messages).iter().any(Option::is_some);
+            let lost = has_sealed_thinking(messages) || (thought && dialect.is_openai);
+            left_out.extend(lost.then(|| THOUGHT.to_owned()));
             (body, left_out, false)
         }
     }

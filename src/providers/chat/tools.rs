@@ -9,6 +9,7 @@ use super::documents;
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::{AttachmentKind, Image, Message, MessagePart, Tool, ToolChoice};
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::ThinkingBlock;
 use crate::domain::transcript::ToolCall;
 
 /// The content of a chat message: a text alone, or with pictures.
@@ -186,6 +187,8 @@ pub(crate) enum TurnBlock<'a> {
         tool_use_id: Cow<'a, str>,
         content: ResultContent<'a>,
     },
+    #[serde(untagged)]
+    Thinking(&'a ThinkingBlock),
 }
 
 impl TurnBlock<'_> {
@@ -214,7 +217,7 @@ pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
         let content = if message.is_one_text() {
             ResultContent::Text(&message.content)
         } else {
-            ResultContent::Blocks(said(message).collect())
+            ResultContent::Blocks(said(message))
         };
         return vec![TurnBlock::ToolResult { tool_use_id: id.as_str().into(), content }];
     }
@@ -223,24 +226,42 @@ pub(crate) fn blocks(message: &Message) -> Vec<TurnBlock<'_>> {
         name: call.function_name(),
         input: input(&call.arguments),
     });
-    said(message).chain(calls).collect()
+    said(message).into_iter().chain(calls).collect()
 }
 
-/// The blocks of a message beside its calls.
-fn said(message: &Message) -> impl Iterator<Item = TurnBlock<'_>> {
-    message.parts().into_iter().filter_map(|part| {
-        Some(match part {
-            // The API refuses an empty text.
-            MessagePart::Text(text) if text.trim().is_empty() => return None,
-            MessagePart::Text(text) | MessagePart::Own(_, text) => {
-                TurnBlock::Text { text: text.into() }
-            }
-            MessagePart::Image(image) => TurnBlock::Image { source: source(&image.url) },
-            MessagePart::Attachment(attachment, name) => match documents::source(attachment) {
-                Some(source) => TurnBlock::Document { source, title: attachment.name.as_deref() },
-                None => TurnBlock::Text { text: name.into() },
-            },
-        })
+/// The blocks of a message beside its calls. Thinking stands at its place in the text.
+fn said(message: &Message) -> Vec<TurnBlock<'_>> {
+    let mut all = Vec::new();
+    let mut told = 0;
+    for thought in &message.thinking {
+        let piece = message.content.get(told..thought.after).filter(|_| message.is_one_text());
+        if let Some(piece) = piece {
+            all.extend(block(MessagePart::Text(piece)));
+            told = thought.after;
+        }
+        all.push(TurnBlock::Thinking(&thought.block));
+    }
+    if told > 0 {
+        let rest = message.content.get(told..).unwrap_or_default();
+        all.extend(block(MessagePart::Text(rest)));
+    } else {
+        all.extend(message.parts().into_iter().filter_map(block));
+    }
+    all
+}
+
+fn block(part: MessagePart<'_>) -> Option<TurnBlock<'_>> {
+    Some(match part {
+        // The API refuses an empty text.
+        MessagePart::Text(text) if text.trim().is_empty() => return None,
+        MessagePart::Text(text) | MessagePart::Own(_, text) => {
+            TurnBlock::Text { text: text.into() }
+        }
+        MessagePart::Image(image) => TurnBlock::Image { source: source(&image.url) },
+        MessagePart::Attachment(attachment, name) => match documents::source(attachment) {
+            Some(source) => TurnBlock::Document { source, title: attachment.name.as_deref() },
+            None => TurnBlock::Text { text: name.into() },
+        },
     })
 }
 
@@ -263,6 +284,7 @@ fn input(arguments: &str) -> Cow<'_, RawValue> {
 #[cfg(test)]
 mod tests {
     use crate::domain::prompt::Role;
+    use crate::domain::thinking::Thought;
     use crate::providers::chat::tools::*;
 
     fn value(of: impl Serialize) -> Value {
@@ -319,6 +341,26 @@ mod tests {
             value(blocks(&answer)),
             json!([{ "type": "tool_result", "tool_use_id": "c1", "content": "42" }])
         );
+    }
+
+    #[test]
+    fn thinking_stands_where_it_was_thought() {
+        let thought = |after: usize, thinking: &str| Thought {
+            after,
+            block: ThinkingBlock::Thinking { thinking: thinking.into(), signature: "c2ln".into() },
+        };
+        let block = |thinking: &str| json!({ "type": "thinking", "thinking": thinking, "signature": "c2ln" });
+        let mut message = Message::text(Role::Assistant, "I look");
+        message.tool_calls.push(call());
+        message.thinking = vec![thought(0, "a"), thought(2, "b"), thought(6, "c")];
+        let texts = ["I ", "look"].map(|text| json!({ "type": "text", "text": text }));
+        let [first, second] = texts;
+        let used = json!({ "type": "tool_use", "id": "c1", "name": "f", "input": { "a": 1 } });
+        let all = json!([block("a"), first, block("b"), second, block("c"), used]);
+        assert_eq!(value(blocks(&message)), all);
+        message.thinking = vec![thought(99, "a")];
+        message.content.clear();
+        assert_eq!(value(blocks(&message)), json!([block("a"), used]));
     }
 
     #[test]

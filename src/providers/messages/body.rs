@@ -105,7 +105,9 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
     let mut body = Object::of(&MessagesRequest::new(wanted.model, &attempt.prompt));
     let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
     let mut left_out = told.unwrap_or_default();
-    let thought = current_reasoning(&attempt.prompt.messages).iter().any(Option::is_some);
+    let messages = &attempt.prompt.messages;
+    let mut thoughts = messages.iter().zip(current_reasoning(messages));
+    let thought = thoughts.any(|(said, thought)| thought.is_some() && said.thinking.is_empty());
     let caches = body.has(CACHE) || wanted.adjust.set.iter().any(|(name, _)| name == CACHE);
     let unknown = [
         // Thinking is taken with the API's own signature only.

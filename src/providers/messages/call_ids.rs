@@ -34,7 +34,10 @@ pub(super) fn unique<'a, 'b: 'a>(turns: impl Iterator<Item = &'a mut Vec<TurnBlo
                     let ours = answered(&mut calls, tool_use_id);
                     *tool_use_id = ours.unwrap_or_else(|| plain(tool_use_id)).into();
                 }
-                TurnBlock::Text { .. } | TurnBlock::Image { .. } | TurnBlock::Document { .. } => {}
+                TurnBlock::Text { .. }
+                | TurnBlock::Image { .. }
+                | TurnBlock::Document { .. }
+                | TurnBlock::Thinking(_) => {}
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Hints in a request to the Messages API. Not every model takes each, and a model that refuses one
 //! is asked without it.
+use serde_json::Value;
+use serde_json::value::RawValue;
+
 use super::body::Body;
 use crate::providers::upstream::json_body::Object;
 
@@ -12,13 +15,18 @@ pub(crate) enum Hint {
     Thinking,
     /// Of tools: a strict schema has narrower limits.
     Strict,
+    /// Thinking of earlier turns: another vendor has signed it.
+    Sealed,
 }
 
-const HINTS: [Hint; 5] =
-    [Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking, Hint::Strict];
+const HINTS: [Hint; 6] =
+    [Hint::Sealed, Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking, Hint::Strict];
 const CONFIG: &str = "output_config";
 const TOOLS: &str = "tools";
 const STRICT: &str = "strict";
+const TURNS: &str = "messages";
+/// Words of a refusal that is about thinking: its signature is wrong, or it was changed.
+const SEALED: [&str; 2] = ["`signature`", "cannot be modified"];
 
 impl Hint {
     /// The field of the request.
@@ -29,6 +37,7 @@ impl Hint {
             Self::TopP => "top_p",
             Self::Thinking => "thinking",
             Self::Strict => TOOLS,
+            Self::Sealed => TURNS,
         }
     }
 
@@ -36,7 +45,7 @@ impl Hint {
     pub(crate) fn is_of_model(self) -> bool {
         match self {
             Self::Effort | Self::Temperature | Self::TopP | Self::Thinking => true,
-            Self::Strict => false,
+            Self::Strict | Self::Sealed => false,
         }
     }
 
@@ -46,6 +55,7 @@ impl Hint {
             Self::Effort | Self::Thinking => "reasoning_effort",
             Self::Temperature | Self::TopP => self.field(),
             Self::Strict => "tools.strict",
+            Self::Sealed => "input.reasoning",
         }
     }
 
@@ -53,6 +63,7 @@ impl Hint {
         let other = match self {
             Self::Effort => "effort",
             Self::Strict => STRICT,
+            Self::Sealed => return SEALED.iter().any(|words| refusal.contains(words)),
             Self::Temperature | Self::TopP | Self::Thinking => self.field(),
         };
         refusal.contains(other) || refusal.contains(self.field())
@@ -86,6 +97,11 @@ impl Body {
                 tools.iter_mut().for_each(|tool| _ = tool.remove(STRICT));
                 self.object.set(TOOLS, &tools);
             }
+            Hint::Sealed => {
+                let mut turns = self.turns();
+                turns.iter_mut().for_each(|turn| _ = unseal(turn));
+                self.object.set(TURNS, &turns);
+            }
             Hint::Temperature | Hint::TopP | Hint::Thinking => {
                 self.object.remove(hint.field());
             }
@@ -97,8 +113,13 @@ impl Body {
         self.object.read(TOOLS).unwrap_or_default()
     }
 
+    fn turns(&self) -> Vec<Object> {
+        self.object.read(TURNS).unwrap_or_default()
+    }
+
     fn has(&self, hint: Hint) -> bool {
         match hint {
+            Hint::Sealed => !self.is_own && self.turns().iter_mut().any(unseal),
             Hint::Effort => {
                 let config: Object = self.object.read(CONFIG).unwrap_or_default();
                 config.has("effort")
@@ -113,4 +134,19 @@ impl Body {
             Hint::Temperature | Hint::TopP => !self.is_own && self.object.has(hint.field()),
         }
     }
+}
+
+/// Takes thinking out of a turn; whether there was any.
+fn unseal(turn: &mut Object) -> bool {
+    let blocks: Vec<Box<RawValue>> = turn.read("content").unwrap_or_default();
+    let is_thought = |block: &RawValue| {
+        let block: Value = serde_json::from_str(block.get()).unwrap_or_default();
+        matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
+    };
+    let all = blocks.len();
+    let kept: Vec<Box<RawValue>> = blocks.into_iter().filter(|b| !is_thought(b)).collect();
+    if kept.len() < all {
+        turn.set("content", &kept);
+    }
+    kept.len() < all
 }

@@ -57,7 +57,7 @@ impl<'a> Turn<'a> {
 
     fn of(role: &'static str, message: &'a Message) -> Self {
         let plain = message.is_one_text() && message.tool_calls.is_empty();
-        if plain && message.tool_call_id.is_none() {
+        if plain && message.tool_call_id.is_none() && message.thinking.is_empty() {
             return Self::text(role, message.content.as_str().into());
         }
         Self { role, content: TurnContent::Blocks(blocks(message)) }

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::tools;
 use super::wire::ResponsesRequest;
 use crate::domain::left_out::COMPACTED;
-use crate::domain::prompt::{Parameters, Role};
+use crate::domain::prompt::{Parameters, Role, has_sealed_thinking};
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
@@ -15,6 +15,8 @@ use crate::providers::upstream::json_body::Object;
 use crate::providers::upstream::{overlap, vendor_content};
 
 const LIMIT: &str = "max_output_tokens";
+/// The name by which thinking is told that is not sent.
+const THOUGHT: &str = "input.reasoning";
 
 /// The upstream that a request is written for.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,7 @@ impl Body {
     pub(crate) fn new(wanted: Wanted<'_>, attempt: &Attempt) -> Self {
         let (mut object, mut left_out) = begun(wanted, attempt);
         if wanted.is_openai && drop_unknown(&mut object) {
-            left_out.push("input.reasoning".into());
+            left_out.push(THOUGHT.into());
         }
         object.set("model", &wanted.model);
         object.set("stream", &true);
@@ -105,6 +107,8 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
             let told = source.map(|source| wanted.adjust.pass_on(source, &mut body));
             let mut left_out = told.unwrap_or_default();
             left_out.extend(unknown(&attempt.prompt.parameters));
+            let sealed = has_sealed_thinking(&attempt.prompt.messages);
+            left_out.extend(sealed.then(|| THOUGHT.to_owned()));
             return (body, left_out);
         }
     };
@@ -122,7 +126,10 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>) {
         let messages = messages.get(usize::from(own.has("instructions"))..).unwrap_or_default();
         let lost = vendor_content::encrypted(&own);
         let lost = lost.into_iter().map(|kind| format!("input.{kind}"));
-        let left_out = left_out.into_iter().chain(lost).collect();
+        let mut left_out: Vec<String> = left_out.into_iter().chain(lost).collect();
+        if has_sealed_thinking(messages) && !left_out.iter().any(|name| name == THOUGHT) {
+            left_out.push(THOUGHT.to_owned());
+        }
         own.set("input", &tools::items(messages, tools::Calls::AsTheyWere));
         return (own, left_out);
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::event::{Done, FinishReason, Status, ToolCallDelta};
 use crate::domain::generation::Generation;
 use crate::domain::id::Seq;
+use crate::domain::thinking::ThinkingBlock;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 
 /// The message that an answer goes on in, where it does not begin one of its own.
@@ -65,6 +66,7 @@ impl Dialect for UiMessage {
             DialectEvent::Call(call) => self.call(call, frames),
             // Its protocol has no place for it.
             DialectEvent::Extra(_) => {}
+            DialectEvent::Sealed(block) => self.sealed(block, frames),
             DialectEvent::Void => {
                 self.text = None;
                 self.calls.clear();
@@ -107,6 +109,24 @@ impl UiMessage {
     }
 
     fn text(&mut self, kind: &'static str, text: &str, frames: &mut Frames) {
+        let part = self.part(kind, frames).to_owned();
+        frame(frames, &json!({ "type": format!("{kind}-delta"), "id": part, "delta": text }));
+    }
+
+    /// The end of a block of thinking, with what the AI SDK's own provider for Claude keeps of it.
+    fn sealed(&mut self, block: &ThinkingBlock, frames: &mut Frames) {
+        if let ThinkingBlock::RedactedThinking { .. } = block {
+            self.close_text(frames);
+        }
+        self.part("reasoning", frames);
+        if let Some(Part { id, announced: true, .. }) = self.text.take() {
+            let kept = seal(block);
+            frame(frames, &json!({ "type": "reasoning-end", "id": id, "providerMetadata": kept }));
+        }
+    }
+
+    /// The id of the part of that kind that grows, or of a new one.
+    fn part(&mut self, kind: &'static str, frames: &mut Frames) -> &str {
         if self.text.as_ref().is_some_and(|part| part.kind != kind) {
             self.close_text(frames);
         }
@@ -119,7 +139,7 @@ impl UiMessage {
             part.announced = true;
             frame(frames, &json!({ "type": format!("{kind}-start"), "id": part.id }));
         }
-        frame(frames, &json!({ "type": format!("{kind}-delta"), "id": part.id, "delta": text }));
+        &part.id
     }
 
     fn close_text(&mut self, frames: &mut Frames) {
@@ -207,6 +227,15 @@ impl UiMessage {
         }
         frames.raw(END);
     }
+}
+
+/// A block's seal, under the names of the AI SDK's own provider for Claude.
+fn seal(block: &ThinkingBlock) -> Value {
+    let seal = match block {
+        ThinkingBlock::Thinking { signature, .. } => json!({ "signature": signature }),
+        ThinkingBlock::RedactedThinking { data } => json!({ "redactedData": data }),
+    };
+    json!({ "anthropic": seal })
 }
 
 fn frame(frames: &mut Frames, part: &Value) {

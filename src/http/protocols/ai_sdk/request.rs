@@ -6,6 +6,7 @@ use super::encoder::MESSAGE_ID;
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::json::JsonObject;
 use crate::domain::prompt::{Image, Message, Parameters, Prompt, Role, Tool};
+use crate::domain::thinking::{ThinkingBlock, Thought};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::native::object::Object;
@@ -50,6 +51,7 @@ struct UiPart {
     input: Option<Value>,
     output: Option<Value>,
     error_text: Option<String>,
+    provider_metadata: Option<Value>,
 }
 
 /// A checked name of a chat.
@@ -122,14 +124,29 @@ fn read(n: usize, message: UiMessage, messages: &mut Vec<Message>) -> Result<(),
                 tool(part, &mut said, &mut answers);
             }
             "step-start" => next_step(&mut said, &mut answers, messages),
+            "reasoning" => {
+                let after = said.content.len();
+                let block = sealed(part).map(|block| Thought { after, block });
+                said.thinking.extend(block.filter(|_| said.role == Role::Assistant));
+            }
             // These parts are for the page, not for the model.
-            kind if kind == "reasoning" || kind.starts_with("source-") => {}
+            kind if kind.starts_with("source-") => {}
             kind if kind.starts_with("data-") => {}
             kind => return unsupported(format!("parts of type `{kind}` are not supported")),
         }
     }
     next_step(&mut said, &mut answers, messages);
     Ok(())
+}
+
+/// The thinking of a part, if its vendor has sealed it.
+fn sealed(part: UiPart) -> Option<ThinkingBlock> {
+    let kept = part.provider_metadata?;
+    let seal = |name: &str| kept["anthropic"][name].as_str().map(str::to_owned);
+    let thinking = part.text.unwrap_or_default();
+    let redacted = || seal("redactedData").map(|data| ThinkingBlock::RedactedThinking { data });
+    let signed = seal("signature");
+    signed.map(|signature| ThinkingBlock::Thinking { thinking, signature }).or_else(redacted)
 }
 
 /// A step's words and calls are one message, and the answers to its calls come behind it.

@@ -38,12 +38,14 @@ pub(super) struct Thinking {
     pub(super) signature: Option<String>,
     /// The next delta belongs to another block.
     pub(super) sealed: bool,
+    /// Its size in bytes.
+    pub(super) bytes: usize,
 }
 
 impl Thinking {
     /// One whose text `signer` signs.
     pub(super) fn new(signer: Signer) -> Self {
-        Self { signer, signature: None, sealed: false }
+        Self { signer, signature: None, sealed: false, bytes: 0 }
     }
 
     /// The vendor's signature, or ours.
@@ -95,6 +97,7 @@ impl Block {
             Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => piece,
             Kind::Thinking(thinking) => {
                 thinking.signer.push(piece);
+                thinking.bytes += piece.len();
                 piece
             }
             Kind::Call(call) => piece.get(..call.end.push(piece)).unwrap_or(piece),

@@ -74,25 +74,15 @@ impl Dialect for Messages {
             }
             DialectEvent::Call(call) => self.call(call, frames),
             DialectEvent::Extra(extra) => self.extra(extra, frames),
+            DialectEvent::Sealed(block) => self.sealed(block, frames),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
     }
 
-    /// A vendor's fields beside its thinking, and the border of two attempts: a signature covers
-    /// the thinking of one attempt only.
-    fn beside(&mut self, event: &Event, frames: &mut Frames) {
+    /// The border of two attempts: a signature covers the thinking of one attempt only.
+    fn beside(&mut self, event: &Event, _frames: &mut Frames) {
         match event {
-            Event::Notice { code, message } if code == "thinking_signature" => {
-                let place = self.thinking(frames);
-                if let Some(Kind::Thinking(thinking)) = self.kind(place) {
-                    thinking.signature = Some(message.clone());
-                    thinking.sealed = true;
-                }
-            }
-            Event::Notice { code, message } if code == "redacted_thinking" => {
-                self.add(Kind::Redacted { data: message.clone() }, frames);
-            }
             Event::Resumed { .. } => {
                 let last = self.blocks.last_mut();
                 if let Some(Block { kind: Kind::Thinking(thinking), .. }) = last {

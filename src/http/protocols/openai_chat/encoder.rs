@@ -7,7 +7,7 @@ use super::calls;
 use super::calls::Calls;
 use super::choices;
 use super::choices::OtherChoices;
-use super::extras::{Extras, FINGERPRINT, Whole};
+use super::extras::{Extras, FINGERPRINT, Whole, thoughts};
 use crate::domain::event::{Done, ErrorCode, FinishReason, Status, Usage};
 use crate::domain::extra::Fields;
 use crate::domain::generation::Generation;
@@ -120,6 +120,7 @@ impl Dialect for Chat {
                     }
                 }
             },
+            DialectEvent::Sealed(block) => self.extras.sealed(block),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -169,6 +170,7 @@ impl Completion for Chat {
         if !answer.reasoning.is_empty() {
             message["reasoning_content"] = answer.reasoning.as_str().into();
         }
+        extend(&mut message, thoughts(answer));
         let finish = done.filter(|d| failure(d).is_none()).map(|d| finish_reason(d.finish_reason));
         extend(&mut message, whole.message);
         let mut choice =

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use crate::domain::extra::{Extra, Fields, Placed, Spot};
 use crate::domain::merged::{grow, merge};
 use crate::domain::raw_json::RawJson;
+use crate::domain::reasoning_details;
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking;
+use crate::domain::thinking::ThinkingBlock;
 use crate::domain::transcript::Answer;
 use crate::http::protocols::openai::citations::{in_chat, url_citations};
 
@@ -28,9 +31,22 @@ pub(crate) struct Extras {
     pub(crate) message: Fields,
     calls: Vec<(u32, Fields)>,
     pub(crate) usage: Option<Value>,
+    /// Blocks of thinking so far.
+    thoughts: usize,
 }
 
 impl Extras {
+    /// Adds a block of thinking for the client to send back. It is whole although its words were
+    /// told before: clients keep what stands in these fields only.
+    pub(crate) fn sealed(&mut self, block: &ThinkingBlock) {
+        let fields = reasoning_details::fields(std::slice::from_ref(block), self.thoughts);
+        self.thoughts += 1;
+        let raw = fields
+            .iter()
+            .filter_map(|(name, list)| Some(((*name).to_owned(), to_raw_value(list).ok()?)));
+        join(&mut self.message, Fields(raw.collect()));
+    }
+
     /// Adds what is said behind so many characters of the text.
     pub(crate) fn add(&mut self, extra: &Extra, said: usize) {
         if extra.protocol != WireProtocol::OpenaiChat {
@@ -129,6 +145,17 @@ impl Whole {
         let place = self.calls.iter().position(|(known, _)| is(*known));
         place.map(|place| self.calls.swap_remove(place).1).unwrap_or_default()
     }
+}
+
+/// The thinking of an answer for the client to send back, in the fields of its message.
+pub(super) fn thoughts(answer: &Answer) -> Map<String, Value> {
+    let blocks = thinking::of_answer(answer).into_iter().map(|thought| thought.block);
+    let blocks: Vec<ThinkingBlock> = blocks.collect();
+    if blocks.is_empty() {
+        return Map::new();
+    }
+    let fields = reasoning_details::fields(&blocks, 0);
+    fields.into_iter().map(|(name, list)| (name.to_owned(), list)).collect()
 }
 
 /// Citations of an upstream of another protocol.

@@ -4,7 +4,9 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::prompt::{Message, OpenAiOnly, Parameters, Prompt, Role, arguments_of};
+use crate::domain::reasoning_details;
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::Thought;
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::client_tools::tooling;
@@ -41,6 +43,8 @@ struct WireMessage {
     tool_call_id: Option<String>,
     function_call: Option<Value>,
     audio: Option<Value>,
+    reasoning_details: Option<Value>,
+    thinking_blocks: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,9 +199,13 @@ fn message(n: usize, wire: WireMessage, elsewhere: &mut Elsewhere) -> Result<Mes
         Ok(ToolCall { id: call.id, name, arguments, ..ToolCall::default() })
     };
     let calls = wire.tool_calls.unwrap_or_default().into_iter().enumerate();
+    let (details, blocks) = (wire.reasoning_details.as_ref(), wire.thinking_blocks.as_ref());
+    let found = reasoning_details::read(details, blocks).blocks.into_iter();
+    let found = found.filter(|_| wire.role == Role::Assistant);
     Ok(Message {
         tool_calls: calls.map(call).collect::<Result<_, Problem>>()?,
         tool_call_id: wire.tool_call_id,
+        thinking: found.map(|block| Thought { after: 0, block }).collect(),
         ..said
     })
 }

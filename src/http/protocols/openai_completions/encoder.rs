@@ -73,7 +73,7 @@ impl Dialect for TextCompletion {
             }
             // Thinking is no part of a text; it counts all the same.
             DialectEvent::Reasoning(text) => self.usage.add(text),
-            DialectEvent::Started | DialectEvent::Call(_) => {}
+            DialectEvent::Started | DialectEvent::Call(_) | DialectEvent::Sealed(_) => {}
             DialectEvent::Extra(extra) => match self.others.piece(extra) {
                 Some(piece) => {
                     self.usage.count(choices::said(extra));

@@ -41,6 +41,7 @@ impl Dialect for Responses {
             DialectEvent::Refusal(text) => self.part(Part::Refusal(String::new()), text, frames),
             DialectEvent::Call(call) => self.call(call, frames),
             DialectEvent::Extra(extra) => self.extra(extra, frames),
+            DialectEvent::Sealed(block) => self.sealed(block, frames),
             DialectEvent::Void => self.void(frames),
             DialectEvent::Done(done) => self.done(done, frames),
         }
@@ -77,6 +78,9 @@ impl Responses {
     pub(super) fn message(&self) -> Option<Message> {
         let mut message = Message::text(Role::Assistant, "");
         for item in self.items.iter().filter(|item| item.state != State::Void) {
+            if let ItemKind::Reasoning(thoughts) = &item.kind {
+                message.thinking.extend(thoughts.at(message.content.len()));
+            }
             match &item.kind {
                 ItemKind::Reasoning(thoughts) if item.own.is_none() || thoughts.raw => {
                     message.reasoning.push_str(&thoughts.parts.concat());
@@ -160,16 +164,21 @@ impl Responses {
         frames.data(&self.lifecycle_event(ending(done.status), done.status, number));
     }
 
-    fn reasoning(&mut self, text: &str, frames: &mut Frames) {
+    /// The place of the thinking that grows, or of a new item.
+    pub(super) fn thoughts_place(&mut self, frames: &mut Frames) -> usize {
         let open =
             |item: &&Item| item.state == State::Open && matches!(item.kind, ItemKind::Reasoning(_));
-        let place = match self.items.last().filter(open) {
+        match self.items.last().filter(open) {
             Some(_) => self.items.len() - 1,
             None => {
                 self.close(is_text, State::Completed, frames);
                 self.add(ItemKind::Reasoning(Thoughts::default()), None, frames)
             }
-        };
+        }
+    }
+
+    fn reasoning(&mut self, text: &str, frames: &mut Frames) {
+        let place = self.thoughts_place(frames);
         let next = std::mem::take(&mut self.extras.next_part);
         let Some(item) = self.items.get_mut(place) else { return };
         let ItemKind::Reasoning(thoughts) = &mut item.kind else { return };

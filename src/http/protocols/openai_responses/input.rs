@@ -9,6 +9,7 @@ use crate::domain::left_out::RECORDS;
 use crate::domain::nearest;
 use crate::domain::prompt::{Message, Role, arguments_of};
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::{ThinkingBlock, Thought};
 use crate::domain::transcript::ToolCall;
 use crate::http::problem::Problem;
 use crate::http::protocols::openai::client_tools;
@@ -43,6 +44,9 @@ pub(crate) struct Item {
     /// The thinking in an item that only lastword can read.
     #[serde(skip)]
     pub(super) thought: Option<String>,
+    /// The same in blocks that their vendor has sealed.
+    #[serde(skip)]
+    pub(super) blocks: Vec<ThinkingBlock>,
 }
 
 /// A field's value: Codex sends `"content": null`, which is not a missing field.
@@ -144,7 +148,8 @@ pub(crate) fn item(
             match messages.last_mut().filter(|last| last.is_only_thought()) {
                 Some(last) if role == Role::Assistant => {
                     let reasoning = std::mem::take(&mut last.reasoning);
-                    *last = Message { reasoning, ..said };
+                    let thinking = std::mem::take(&mut last.thinking);
+                    *last = Message { reasoning, thinking, ..said };
                 }
                 Some(_) | None => messages.push(said),
             }
@@ -157,7 +162,11 @@ pub(crate) fn item(
             let said = parts.message(Role::Tool);
             messages.push(Message { tool_call_id: Some(id), ..said });
         }
-        Some("reasoning") => thinking(item.thought(), messages),
+        Some("reasoning") => {
+            let mut item = item;
+            let blocks = std::mem::take(&mut item.blocks);
+            thinking(item.thought(), blocks, messages);
+        }
         Some("additional_tools") => messages.push(added_tools(&field("tools"), &item)?),
         Some(kind) if RECORDS.contains(&kind) => {
             let content = item.encrypted_content.as_deref();
@@ -185,13 +194,19 @@ fn added_tools(field: &str, item: &Item) -> Result<Message, Problem> {
 }
 
 /// Thinking is told with what it led to, which comes behind it.
-fn thinking(text: String, messages: &mut Vec<Message>) {
+fn thinking(text: String, blocks: Vec<ThinkingBlock>, messages: &mut Vec<Message>) {
+    let blocks = blocks.into_iter().map(|block| Thought { after: 0, block });
     match messages.last_mut().filter(|last| last.is_only_thought()) {
-        Some(last) => last.reasoning.push_str(&text),
-        None if text.is_empty() => {}
-        None => {
-            messages.push(Message { reasoning: text, ..Message::text(Role::Assistant, "") });
+        Some(last) => {
+            last.reasoning.push_str(&text);
+            last.thinking.extend(blocks);
         }
+        None if text.is_empty() && blocks.len() == 0 => {}
+        None => messages.push(Message {
+            reasoning: text,
+            thinking: blocks.collect(),
+            ..Message::text(Role::Assistant, "")
+        }),
     }
 }
 

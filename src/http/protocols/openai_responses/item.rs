@@ -7,6 +7,7 @@ use crate::domain::extra::Fields;
 use crate::domain::id::GenerationId;
 use crate::domain::prompt::InputText;
 use crate::domain::raw_json::RawJson;
+use crate::domain::thinking::{ThinkingBlock, Thought};
 use crate::http::protocols::openai::ids::{item_id, short};
 
 /// One output item, as far as it has come.
@@ -48,7 +49,9 @@ pub(super) enum ItemKind {
 pub(super) struct Thoughts {
     pub(super) parts: Vec<String>,
     pub(super) raw: bool,
-    /// All of them, sealed for the client to keep.
+    /// The same in blocks that their vendor has sealed.
+    pub(super) blocks: Vec<ThinkingBlock>,
+    /// All of them, for the client to keep.
     pub(super) sealed: Option<String>,
 }
 
@@ -78,6 +81,13 @@ pub(super) struct Text {
     pub(super) text: String,
     pub(super) annotations: Vec<RawJson>,
     pub(super) logprobs: Vec<Box<RawValue>>,
+}
+
+impl Thoughts {
+    /// The sealed blocks, behind so many bytes of the answer's text.
+    pub(super) fn at(&self, after: usize) -> impl Iterator<Item = Thought> {
+        self.blocks.iter().cloned().map(move |block| Thought { after, block })
+    }
 }
 
 impl Call {
@@ -204,7 +214,7 @@ impl Item {
     fn told(&self) -> Value {
         let status = self.state.as_str();
         match &self.kind {
-            ItemKind::Reasoning(Thoughts { parts, raw, sealed }) => {
+            ItemKind::Reasoning(Thoughts { parts, raw, sealed, .. }) => {
                 let kind = if *raw { "reasoning_text" } else { "summary_text" };
                 let part = |text: &String| json!({ "type": kind, "text": text });
                 let parts: Vec<Value> = parts.iter().map(part).collect();

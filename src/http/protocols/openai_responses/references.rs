@@ -8,6 +8,7 @@ use super::input::{Input, Item};
 use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::nearest;
 use crate::domain::prompt::PromptError;
+use crate::domain::thinking::CARRIED;
 use crate::engine::{Engine, EngineError};
 use crate::http::body;
 use crate::http::problem::Problem;
@@ -99,7 +100,8 @@ impl Outputs<'_> {
 
 /// The thinking of a model whose server says it as it is: it is told as a summary.
 fn thought(item: &Value) -> Option<String> {
-    let is_theirs = item["encrypted_content"].is_string();
+    let content = item["encrypted_content"].as_str();
+    let is_theirs = content.is_some_and(|content| !content.starts_with(CARRIED));
     let parts = item["summary"].as_array().filter(|_| item["type"] == "reasoning" && !is_theirs)?;
     let text: String = parts.iter().filter_map(|part| part["text"].as_str()).collect();
     (!text.is_empty()).then_some(text)
@@ -115,7 +117,7 @@ async fn output(
         Err(EngineError::NotFound) => return Ok(None),
         row => row?,
     };
-    let reader = super::unsealed(engine, &row).await?;
+    let reader = super::written_out(engine, &row).await?;
     let mut object = reader.dialect.object(row.status);
     Ok(match object["output"].take() {
         Value::Array(items) => Some(items),

@@ -6,43 +6,85 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::encoder::Responses;
 use super::input::Input;
 use super::item::{Item, ItemKind, State};
 use crate::domain::extra::Fields;
 use crate::domain::generation::{Generation, Request};
 use crate::domain::id::{GenerationId, Tenant};
 use crate::domain::sealed::{SEALED, SealedFor, SealingKeys};
+use crate::domain::thinking;
+use crate::domain::thinking::{CARRIED, ThinkingBlock};
 use crate::engine::Engine;
+use crate::http::dialect::Frames;
 use crate::http::problem::Problem;
 
 /// The word in `include` that asks for it.
 const ASKED: &str = "reasoning.encrypted_content";
 
-/// Seals the thinking of one response.
+/// Writes the thinking of one response for its client to keep.
 #[derive(Clone, Debug)]
 pub(super) struct Seal {
     keys: SealingKeys,
     made_for: SealedFor,
     generation: GenerationId,
     at: OffsetDateTime,
+    wanted: Wanted,
+}
+
+/// The reader that the thinking is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// A client that has asked for it.
+    Asked,
+    /// A client that lets nothing be stored: it has what its vendor has sealed in any case.
+    Stateless,
+    /// Ourselves: an item that is written out keeps what its vendor has sealed.
+    Ourselves,
 }
 
 impl Seal {
     /// For the response of `row`; `None` if its client did not ask for it.
     pub(super) fn of(engine: &Engine, row: &Generation) -> Option<Self> {
-        let made_for = SealedFor { tenant: row.tenant.clone(), model: row.request.model.clone() };
-        let keys = engine.secrets().sealing_keys();
-        let seal = Self { keys, made_for, generation: row.id, at: row.created_at };
-        is_asked(&row.request).then_some(seal)
+        let asked = is_asked(&row.request).then_some(Wanted::Asked);
+        let stateless = row.request.echo.get("store") == Some(&Value::Bool(false));
+        let wanted = asked.or(stateless.then_some(Wanted::Stateless))?;
+        Some(Self::wanted(engine, row, wanted))
     }
 
-    /// Seals what an item of thinking has come to, where its upstream has not done so itself.
+    /// For an input that names items of `row`.
+    pub(super) fn ours(engine: &Engine, row: &Generation) -> Self {
+        Self::wanted(engine, row, Wanted::Ourselves)
+    }
+
+    fn wanted(engine: &Engine, row: &Generation, wanted: Wanted) -> Self {
+        let made_for = SealedFor { tenant: row.tenant.clone(), model: row.request.model.clone() };
+        let keys = engine.secrets().sealing_keys();
+        Self { keys, made_for, generation: row.id, at: row.created_at, wanted }
+    }
+
+    /// Writes what an item of thinking has come to, where its upstream has not done so itself.
     pub(super) fn close(&self, item: &mut Item, state: State) {
         let theirs = item.own.as_ref().is_some_and(|own| own.has("encrypted_content"));
         let ItemKind::Reasoning(thoughts) = &mut item.kind else { return };
-        if state == State::Completed && !theirs && !thoughts.parts.is_empty() {
+        if state != State::Completed || theirs {
+            return;
+        }
+        if !thoughts.blocks.is_empty() {
+            thoughts.sealed = Some(thinking::carried(&thoughts.blocks));
+        } else if self.wanted == Wanted::Asked && !thoughts.parts.is_empty() {
             let said = (self.generation, self.at, item.index);
             thoughts.sealed = self.keys.seal(&self.made_for, said, &thoughts.parts.join("\n\n"));
+        }
+    }
+}
+
+impl Responses {
+    /// Thinking up to here is a block that its vendor has sealed.
+    pub(super) fn sealed(&mut self, block: &ThinkingBlock, frames: &mut Frames) {
+        let place = self.thoughts_place(frames);
+        if let Some(Item { kind: ItemKind::Reasoning(thoughts), .. }) = self.items.get_mut(place) {
+            thoughts.blocks.push(block.clone());
         }
     }
 }
@@ -58,7 +100,8 @@ fn is_asked(request: &Request) -> bool {
 /// The thinking that a request brought back, by the place of its item in the input.
 pub(super) type Opened = Vec<(usize, String)>;
 
-/// Opens the thinking in `input` that was sealed here.
+/// Opens the thinking in `input` that was written here. The result has the sealed texts, which an
+/// upstream of the same protocol gets in plain words.
 ///
 /// # Errors
 /// 400 `invalid_encrypted_content`, in the same words whatever the reason.
@@ -71,10 +114,15 @@ pub(super) fn opened(
     let Input::List(items) = input else { return Ok(Vec::new()) };
     let mut opened = Vec::new();
     for (n, item) in items.iter_mut().enumerate() {
-        let Some(sealed) = item.encrypted_thought().filter(|content| content.starts_with(SEALED))
-        else {
+        let Some(sealed) = item.encrypted_thought() else { continue };
+        if sealed.starts_with(CARRIED) {
+            item.blocks = thinking::read(&sealed).ok_or_else(|| refused(n))?;
+            item.thought = Some(item.blocks.iter().map(ThinkingBlock::text).collect());
             continue;
-        };
+        }
+        if !sealed.starts_with(SEALED) {
+            continue;
+        }
         let text =
             engine.secrets().sealing_keys().open(&made_for, &sealed).map_err(|_| refused(n))?;
         item.thought = Some(text.clone());

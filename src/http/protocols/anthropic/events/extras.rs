@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Messages, send_raw};
 use crate::domain::extra::{Extra, Spot};
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::ThinkingBlock;
 use crate::http::dialect::Frames;
 use crate::http::protocols::anthropic::blocks::{Block, Kind, Text};
 
@@ -47,6 +48,24 @@ impl Messages {
             Spot::Message => self.more.message.extend(data),
             Spot::Chunk => self.more.event.extend(data),
             Spot::Choice | Spot::Event | Spot::OtherChoice => {}
+        }
+    }
+
+    /// The vendor's seal of the thinking block that grows, or a block that only it can read. A
+    /// stored answer may have thinking of an earlier attempt before what is signed.
+    pub(super) fn sealed(&mut self, block: &ThinkingBlock, frames: &mut Frames) {
+        match block {
+            ThinkingBlock::Thinking { thinking: text, signature } => {
+                let place = self.thinking(frames);
+                if let Some(Kind::Thinking(thinking)) = self.kind(place) {
+                    let whole = thinking.bytes == text.len();
+                    thinking.signature = whole.then(|| signature.clone());
+                    thinking.sealed = true;
+                }
+            }
+            ThinkingBlock::RedactedThinking { data } => {
+                self.add(Kind::Redacted { data: data.clone() }, frames);
+            }
         }
     }
 

@@ -52,8 +52,8 @@ fn as_written(error: PromptError) -> PromptError {
 
 /// A message as it is stored.
 pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
-    let is_more =
-        !message.is_text() || !message.tool_calls.is_empty() || message.tool_call_id.is_some();
+    let calls = !message.tool_calls.is_empty() || message.tool_call_id.is_some();
+    let is_more = !message.is_text() || calls || !message.thinking.is_empty();
     NewMessage {
         role: message.role,
         content: Content::Text(message.content.clone()),
