@@ -35,12 +35,13 @@ def options():
     say("--nice", type=int, default=5, help="of a model server")
     say("--threads", type=int, default=1, help="of a model server")
     say("--seed", type=int, default=1)
+    say("--cache", action="store_true", help="llama.cpp keeps prompts: half the time, and other near ties")
     return parser.parse_args()
 
 
 def main():
     args = options()
-    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice, args.at_once)
+    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice, args.at_once, args.cache)
     results = install.work_dir() / "results" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
     fine = True
     with open(results, "a") as out:
@@ -75,7 +76,7 @@ def drive(name, args, note):
 
 def about(rig):
     facts = {"versions": rig.versions, "date": time.strftime("%Y-%m-%d %H:%M"), "lastword": rig.lastword.version()}
-    return {"server": rig.name, **facts, "load": [round(load, 1) for load in os.getloadavg()]}
+    return {"server": rig.name, **facts, "cache": rig.setting.cache, "load": [round(load, 1) for load in os.getloadavg()]}
 
 
 def undisturbed(rig):

