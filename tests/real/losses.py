@@ -96,7 +96,7 @@ class Job(threading.Thread):
         return self.rig.begin(self.reference.prompt, self.mark, max_output_tokens=self.limit)
 
     def read(self):
-        for event in self.rig.lastword.follow(self.begin()):
+        for event in self.rig.lastword.follow(self.begin(), 1800):
             self.answer.apply(event)
             if not self.there.is_set() and (self.answer.done or len(self.answer.text) >= self.point.at):
                 self.there.set()
@@ -118,7 +118,7 @@ def together(rig, points, references, marks, job=Job):
         job.start()
     if points[0].loss != "cut":
         for job in jobs:
-            job.there.wait(240)
+            job.there.wait(900)
         kill(rig, jobs, points[0].loss)
     for job in jobs:
         job.join()
