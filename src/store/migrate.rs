@@ -3,6 +3,7 @@
 //!
 //! An instance that waits says for what. Long changes are made in portions (`portions`), which a
 //! kill does not undo.
+mod files;
 mod portions;
 
 use std::convert::Infallible;
@@ -38,7 +39,7 @@ pub(super) async fn migrate(
     first: &mut PgConnection,
     sessions: &Sessions,
 ) -> Result<(), ConnectError> {
-    let mut ours = sqlx::migrate!();
+    let mut ours = files::migrator();
     ours.set_ignore_missing(true).set_locking(false);
     set(first, "set statement_timeout = 0; set lock_timeout = 0").await?;
     lock(first, sessions).await?;

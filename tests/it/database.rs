@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lastword::store::{Durability, connect};
 use lastword_postgres::{Embedded, Search};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
@@ -53,7 +54,21 @@ async fn start_shared() -> Embedded {
         let drop = format!("drop database {}", row.get::<String, _>(0));
         sqlx::query(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
     }
+    make_template(&embedded).await;
     embedded
+}
+
+/// The database with all tables of which those of the tests are copies. A copy costs less than each
+/// migration anew.
+const TEMPLATE: &str = "test_template";
+
+async fn make_template(shared: &Embedded) {
+    let database = TestDatabase::named(shared, TEMPLATE, "template1").await;
+    connect(database.options, Durability::Required).await.unwrap().close().await;
+}
+
+fn next_name() -> String {
+    format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A database of one test.
@@ -64,20 +79,28 @@ pub(crate) struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// An empty one on the shared server.
+    /// One with all tables and no rows, on the shared server.
     pub(crate) async fn create() -> Self {
         let shared = SHARED.get_or_init(start_shared).await;
-        Self::create_on(shared).await
+        Self::named(shared, &next_name(), TEMPLATE).await
+    }
+
+    /// An empty one on the shared server, for what makes the tables or has a role of its own.
+    pub(crate) async fn empty() -> Self {
+        Self::create_on(SHARED.get_or_init(start_shared).await).await
     }
 
     /// An empty one on a server that the test can stop.
     pub(crate) async fn create_on(server: &Embedded) -> Self {
-        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Self::named(server, &next_name(), "template1").await
+    }
+
+    async fn named(server: &Embedded, name: &str, template: &str) -> Self {
         let mut connection = server.options().connect().await.unwrap();
-        let create = format!("create database {name}");
+        let create = format!("create database {name} template {template}");
         sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        let options = server.options().database(&name);
+        let options = server.options().database(name);
         let url = options.to_url_lossy().to_string();
         Self { options, url }
     }

@@ -72,7 +72,7 @@ async fn round(bench: &Bench, n: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_sees_what_was_appended_while_it_waited() {
     for level in ["'repeatable read'", "serializable"] {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::empty().await;
         let database = database.for_role("", &[("default_transaction_isolation", level)]).await;
         let log = wrong_log(&database.url, Mistake::None).await;
         let bench = Bench { database, log, owner: InstanceId::random() };

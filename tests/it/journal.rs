@@ -9,10 +9,12 @@ use lastword::domain::id::{InstanceId, Seq, Tenant};
 use lastword::ports::{Address, Claimed, Deleted, Log, LogError, LogWriter};
 use lastword::store::{Durability, connect};
 use sqlx::Connection;
+use sqlx::migrate::Migrator;
 
 use crate::database::TestDatabase;
 use crate::eventually::eventually;
 use crate::log_contract::{Bench, append, bench, claim, deltas, ending};
+use crate::program::root;
 use crate::wrong::{Mistake, wrong_log};
 
 const WAITING: &str = "select count(*) from journal";
@@ -277,9 +279,9 @@ async fn what_was_appended_is_folded_whether_its_copy_is_at_hand_or_not() {
 }
 
 pub(crate) async fn before_version(version: i64, rows: &'static str) -> TestDatabase {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let mut connection = database.connect().await;
-    let mut before = sqlx::migrate!("../migrations");
+    let mut before = Migrator::new(root().join("migrations")).await.unwrap();
     let after = before.migrations.iter().position(|m| m.version == version).unwrap();
     before.migrations.to_mut().truncate(after);
     before.run(&mut connection).await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use lastword::domain::id::Seq;
 use lastword::ports::Address;
 use lastword::store::{Durability, connect};
+use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -20,6 +21,7 @@ use crate::harness::{TestApp, config};
 use crate::journal::before_version;
 use crate::log_contract::bench;
 use crate::process::{Server, command};
+use crate::program::root;
 use crate::wrong::{Mistake, wrong_log};
 
 /// A program that starts, and its log.
@@ -70,7 +72,7 @@ const ROWS: &str = "insert into generations (id, tenant, status, model, provider
 /// The same in arrays, as versions 7 to 9 had them.
 async fn before_lines() -> TestDatabase {
     let database = before_version(7, ROWS).await;
-    let mut ours = sqlx::migrate!("../migrations");
+    let mut ours = Migrator::new(root().join("migrations")).await.unwrap();
     let until = ours.migrations.iter().position(|m| m.version == 10).unwrap();
     ours.migrations.to_mut().truncate(until);
     ours.run(&mut database.connect().await).await.unwrap();
@@ -127,7 +129,7 @@ async fn a_migration_that_is_killed_goes_on_and_others_wait_and_say_for_what() {
     assert_moved(&database).await;
     first.kill().await;
     second.kill().await;
-    let fresh = TestDatabase::create().await;
+    let fresh = TestDatabase::empty().await;
     connect(fresh.url.parse().unwrap(), Durability::Required).await.unwrap().close().await;
     assert_eq!(names(&database).await, names(&fresh).await, "as on a fresh database");
 }

@@ -102,14 +102,14 @@ async fn search_and_erase(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_role_says_the_log_is_the_same() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let role = database.for_role("", ODD).await;
     all_of_it(&role, &database, "select count(*) from messages").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_superuser_says_the_log_is_the_same() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let role = database.for_role("superuser", ODD_TOO).await;
     sqlx::query("create schema elsewhere").execute(&mut database.connect().await).await.unwrap();
     all_of_it(&role, &database, "select count(*) from elsewhere.messages").await;
@@ -131,7 +131,7 @@ async fn what_cannot_be_set_is_said_before_anything_is_made() {
         ("default_transaction_read_only", "on", "default_transaction_read_only is on"),
         ("search_path", "nowhere", "search_path names no schema that exists"),
     ] {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::empty().await;
         let said = refused(&database.for_role("", &[(setting, value)]).await).await;
         assert!(said.contains(words), "{setting}: {said}");
         assert_eq!(
@@ -144,7 +144,7 @@ async fn what_cannot_be_set_is_said_before_anything_is_made() {
 /// A running program's next connection does not use a schema that is named later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_later_is_for_the_next_process() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let role = database.for_role("", &[]).await;
     let app = TestApp::on(role.clone(), config(&role)).await;
     let later = format!(
@@ -166,7 +166,7 @@ async fn what_is_changed_later_is_for_the_next_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_another_encoding_is_refused() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let name =
             format!("{}_{encoding}", database.options.get_database().unwrap()).to_lowercase();

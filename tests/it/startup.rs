@@ -26,7 +26,7 @@ async fn refused(mut command: Command) -> (Option<i32>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_starts_at_once_on_an_empty_database() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let dirs: Vec<TempDir> = (0..4).map(|_| TempDir::new().unwrap()).collect();
     let starts = dirs.iter().map(|dir| {
         let mut config = config(&database);

@@ -109,7 +109,7 @@ const CROSSING: &str = "-- It meets somebody who locks in the other order.\n\
 /// An instance at work may lock the same tables in another order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_loses_a_deadlock_is_done_again() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let mut other = database.connect().await;
     // The other one never looks for a deadlock: the migration is the one that PostgreSQL aborts.
     let tables = "create table one (); create table two (); set deadlock_timeout = '1h'";

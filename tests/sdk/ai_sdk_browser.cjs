@@ -6,7 +6,7 @@ const esbuild = require("esbuild");
 const { chromium } = require("playwright-core");
 
 const origin = new URL(process.env.BASE).origin;
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 
 async function view(id) {
   return (await fetch(`${origin}/v1/generations/${id}`)).json();

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_files_are_cut_where_they_are_to_be() {
-        let ours = sqlx::migrate!();
+        let ours = crate::store::migrate::files::migrator();
         for step in &STEPS {
             let file = ours.iter().find(|m| m.version == step.version).unwrap();
             let pieces = step.pieces(file.sql.as_str()).unwrap();

@@ -3,7 +3,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Error, Execute, Executor, Postgres, SqlStr};
+use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 
 use super::{Pool, Transaction};
 
@@ -65,19 +65,6 @@ impl<'p> Executor<'p> for &'p Pool {
         async move {
             let mut held = self.acquire().await?;
             let result = held.prepare_with(sql, parameters).await;
-            held.done(&result);
-            result
-        }
-        .boxed()
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
-    where
-        'p: 'e,
-    {
-        async move {
-            let mut held = self.acquire().await?;
-            let result = held.describe(sql).await;
             held.done(&result);
             result
         }
