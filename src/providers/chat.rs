@@ -5,7 +5,7 @@
 mod body;
 mod calls;
 mod choices;
-mod counts;
+pub(super) mod counts;
 mod documents;
 mod extras;
 pub(super) mod map;
@@ -158,7 +158,7 @@ impl Provider for OpenAi {
     async fn count(&self, text: &str) -> Option<u64> {
         let dialect = self.dialect();
         let counts = dialect.counts && dialect.continuation == Continuation::Prefix;
-        if counts { counts::of_text(&self.endpoint, text).await } else { None }
+        if counts { counts::of_text(&self.endpoint, text).await.tokens() } else { None }
     }
 
     async fn start(&self, attempt: Attempt) -> Result<Deltas, ProviderError> {

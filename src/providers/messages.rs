@@ -1,6 +1,7 @@
 //! Anthropic's Messages API, and servers that speak it.
 mod body;
 mod call_ids;
+mod count;
 mod extras;
 mod hints;
 mod map;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use http::HeaderValue;
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use super::upstream::client_calls;
 use super::upstream::cut_back;
@@ -27,6 +29,7 @@ use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Wanted};
+use count::Counter;
 use hints::Hint;
 use map::MessagesMap;
 
@@ -42,6 +45,7 @@ pub struct Anthropic {
     url: String,
     /// The hints that its model has refused: it is not given them again.
     refused: Arc<Mutex<Vec<Hint>>>,
+    counter: Arc<Counter>,
 }
 
 impl Anthropic {
@@ -54,21 +58,26 @@ impl Anthropic {
         let endpoint = Endpoint::new(settings, PATH)?;
         let base = &endpoint.settings.base_url;
         let url = format!("{}{PATH}", base.strip_suffix("/v1").unwrap_or(base));
-        Ok(Self { endpoint: Arc::new(endpoint), url, refused: Arc::default() })
+        let (refused, counter) = (Arc::default(), Arc::default());
+        Ok(Self { endpoint: Arc::new(endpoint), url, refused, counter })
     }
 
     fn request(&self, body: &Body, attempt: &Attempt) -> Option<reqwest::Request> {
-        let mut request = self.endpoint.http.post(&self.url).json(&body.object);
-        request = request.header("anthropic-version", VERSION);
+        let mut request = self.post(&self.url, &body.object)?;
         if let Some(betas) = source::betas(attempt) {
             request = request.header("anthropic-beta", betas);
         }
-        if let Some(key) = &self.endpoint.settings.api_key {
-            let mut key = HeaderValue::from_str(key).ok()?;
-            key.set_sensitive(true);
-            request = request.header("x-api-key", key);
-        }
         request.build().ok()
+    }
+
+    /// A request in the API's version, with the key.
+    fn post(&self, url: &str, body: &impl Serialize) -> Option<reqwest::RequestBuilder> {
+        let request = self.endpoint.http.post(url).json(body);
+        let request = request.header("anthropic-version", VERSION);
+        let Some(key) = &self.endpoint.settings.api_key else { return Some(request) };
+        let mut key = HeaderValue::from_str(key).ok()?;
+        key.set_sensitive(true);
+        Some(request.header("x-api-key", key))
     }
 
     fn body(&self, attempt: &Attempt) -> Body {
@@ -143,7 +152,9 @@ impl Provider for Anthropic {
         if self.continuation() == Continuation::Prefix && !attempt.so_far.is_empty() {
             return cut_back::go_on(self, attempt).await;
         }
-        let mut body = self.body(&attempt);
+        let goes_on = !attempt.so_far.is_empty();
+        let counted = if goes_on { self.counted(&attempt).await } else { None };
+        let mut body = self.body(counted.as_ref().unwrap_or(&attempt));
         if body.spent {
             return Ok(overlap::spent());
         }
@@ -163,12 +174,16 @@ impl GoesOn for Anthropic {
         attempt: &Attempt,
         again: Again<'_>,
     ) -> Result<Option<Asked>, ProviderError> {
-        let mut body = self.body(attempt);
+        let counted = self.counted(attempt).await;
+        let mut body = self.body(counted.as_ref().unwrap_or(attempt));
         if body.spent {
             return Ok(None);
         }
-        let left = body.left();
-        body.allow(again.tokens());
+        // The counted text is the one that goes up: what is said again is within the limit.
+        let left = if counted.is_some() { None } else { body.left() };
+        if counted.is_none() {
+            body.allow(again.tokens());
+        }
         let deltas = self.ask_plainly(&mut body, attempt).await?;
         Ok(Some(Asked { deltas, sent: body.begun, left }))
     }

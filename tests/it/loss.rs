@@ -10,6 +10,7 @@ use crate::upstream::{Answer, Events, Model, Request, Script, Upstream};
 
 mod away;
 mod counted;
+mod counted_text;
 mod joined;
 mod refused;
 

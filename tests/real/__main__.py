@@ -19,6 +19,7 @@ import table
 import texts
 
 TRIES = 3
+AHEAD = 4  # times the answers at once: so many cuts are given out together
 
 
 def options():
@@ -34,12 +35,13 @@ def options():
     say("--nice", type=int, default=5, help="of a model server")
     say("--threads", type=int, default=1, help="of a model server")
     say("--seed", type=int, default=1)
+    say("--cache", action="store_true", help="llama.cpp keeps prompts: half the time, and other near ties")
     return parser.parse_args()
 
 
 def main():
     args = options()
-    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice, args.at_once)
+    args.setting = rigs.Setting(os.path.abspath(args.binary), args.threads, args.nice, args.at_once, args.cache)
     results = install.work_dir() / "results" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
     fine = True
     with open(results, "a") as out:
@@ -73,7 +75,8 @@ def drive(name, args, note):
 
 
 def about(rig):
-    return {"server": rig.name, "versions": rig.versions, "date": time.strftime("%Y-%m-%d"), "lastword": rig.lastword.version()}
+    facts = {"versions": rig.versions, "date": time.strftime("%Y-%m-%d %H:%M"), "lastword": rig.lastword.version()}
+    return {"server": rig.name, **facts, "cache": rig.setting.cache, "load": [round(load, 1) for load in os.getloadavg()]}
 
 
 def undisturbed(rig):
@@ -85,14 +88,15 @@ def undisturbed(rig):
 def lose(rig, args, references, note):
     bad = 0
     references = {name: reference.first(losses.TOKENS) for name, reference in references.items()}
-    marks = itertools.count(1000, args.at_once)
+    marks = itertools.count(1000)
     for loss in args.losses.split(","):
         end = time.monotonic() + 60 * args.minutes
         # Now and then an answer takes another way before it is lost: its point is tried again.
         left = [(point, TRIES) for point in losses.points(references, loss, args.points, args.seed)]
         while left and time.monotonic() < end:
-            some, left = left[: args.at_once], left[args.at_once :]
-            outcomes = losses.together(rig, [point for point, _ in some], references, next(marks))
+            size = args.at_once * (AHEAD if loss == "cut" else 1)
+            some, left = left[:size], left[size:]
+            outcomes = losses.together(rig, [point for point, _ in some], references, marks)
             for (point, tries), outcome in zip(some, outcomes):
                 if outcome.verdict == "drifted" and tries > 1:
                     left.append((point, tries - 1))

@@ -91,7 +91,7 @@ class Stream:
 
     def stop(self):
         self.hold.reached.set()
-        self.hold.decided.wait(300)
+        self.hold.decided.wait(1800)
         how = self.hold.how
         if how == "clean":
             self.handler.wfile.write(b"0\r\n\r\n")

@@ -51,6 +51,17 @@ class Lastword:
             raise RuntimeError(f"{status}: {answer}")
         return answer["id"]
 
+    def begin_chat(self, model, **more):
+        """An answer over chat completions that goes on without its reader; its id in the other protocol."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        headers = {"content-type": "application/json", "lastword-on-disconnect": "continue"}
+        link.request("POST", "/v1/chat/completions", json.dumps({"model": model, "temperature": 0, "stream": True, **more}), headers)
+        answer = link.getresponse()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status}: {answer.read()[:300]}")
+        link.close()
+        return answer.getheader("lastword-generation")
+
     def follow(self, generation, limit_s=300):
         """Each event once, over however many connections; ends behind `done`."""
         seen, end = 0, time.monotonic() + limit_s

