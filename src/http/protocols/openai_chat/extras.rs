@@ -44,7 +44,7 @@ impl Extras {
         let raw = fields
             .iter()
             .filter_map(|(name, list)| Some(((*name).to_owned(), to_raw_value(list).ok()?)));
-        join(&mut self.message, Fields(raw.collect()));
+        join(&mut self.message, raw.collect());
     }
 
     /// Adds what is said behind so many characters of the text.
