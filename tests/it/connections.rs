@@ -12,7 +12,7 @@ use crate::process::{Server, command};
 
 /// A role that owns the database and may have so many connections to it.
 async fn limited(limit: u32) -> TestDatabase {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let name = database.options.get_database().unwrap().to_owned();
     let role = format!("few_{name}");
     let statements = format!(

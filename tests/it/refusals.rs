@@ -35,7 +35,7 @@ async fn a_database_that_cuts_off_the_second_connection_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_rights_is_told_so_without_a_line_of_postgresqls_sources() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     let role = format!("{}_stranger", database.options.get_database().unwrap());
     let make = format!("drop role if exists {role}; create role {role} login");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut database.connect().await).await.unwrap();
