@@ -220,7 +220,7 @@ async fn only_a_model_server_is_one_and_the_look_is_short() {
     assert_eq!(looks[6], Look::Silent);
     assert_eq!(looks[7], Look::Absent, "another lastword is no model server");
     assert!(other.requests().is_empty(), "no redirect is followed");
-    assert!(took < Duration::from_millis(600), "{took:?}");
+    assert!(took < PATIENCE, "{took:?}");
     println!("a look with a silent server took {took:?}");
     another_lastword.stop().await;
 }

@@ -169,7 +169,7 @@ impl PgBouncer {
 /// locks. It is refused before anything is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_in_transaction_mode_is_refused_in_clear_words() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::empty().await;
     for ignored in ["", "extra_float_digits,options"] {
         let pool = PgBouncer::start(&database, "transaction", ignored).await;
         let refused = connect(pool.options(&database), Durability::Required).await;

@@ -33,10 +33,10 @@ fn settings(upstream: &Upstream) -> Settings {
         continuation: Continuation::Prefix,
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
-            first_byte: Duration::from_millis(400),
-            first_event: Duration::from_millis(800),
-            idle_bytes: Duration::from_millis(300),
-            idle_events: Duration::from_millis(600),
+            first_byte: Duration::from_secs(2),
+            first_event: Duration::from_secs(4),
+            idle_bytes: Duration::from_millis(1500),
+            idle_events: Duration::from_secs(3),
         },
         adjust: Adjust::default(),
     }
