@@ -1,7 +1,6 @@
 //! The first run: the model that answers without a configuration, and the reason for it.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use lastword::app::App;
 use lastword::config::{Config, LocalKind, LocalServer, ProviderEnvironment};

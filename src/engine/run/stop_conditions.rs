@@ -116,7 +116,12 @@ async fn unread<'a>(
         let unread = *readers.borrow_and_update() == 0;
         tokio::select! {
             () = sleep(wait), if unread => {
-                wait = match elsewhere().await {
+                let answered = elsewhere().await;
+                // Somebody came while it was asked.
+                if *readers.borrow() > 0 {
+                    continue;
+                }
+                wait = match answered {
                     Ok(Some(unread)) if unread < patience => patience - unread,
                     Ok(_) => match cut() {
                         Duration::ZERO => return,
@@ -167,6 +172,17 @@ mod tests {
         let left = Instant::now();
         ends.await;
         assert!(left.elapsed() < AGAIN, "and has gone by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_the_others_are_asked_is_not_abandoned() {
+        let (readers, seen) = watch::channel(0);
+        let comes = || {
+            readers.send_replace(1);
+            async { Ok(None) }.boxed()
+        };
+        let ends = unread(seen, [Duration::ZERO; 2], comes, never_cut);
+        assert!(timeout(GRACE, ends).await.is_err());
     }
 
     fn after(seconds: f64) -> Instant {
