@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::policy::{self, Facts, Next};
 use super::recorder::Writer;
 use super::spans::{self, Span};
-use super::stop_conditions::{Stop, StopConditions};
+use super::stop_conditions::{Stop, StopConditions, coming_back};
 use super::waiting::{Unheard, Waiting};
 use crate::domain::event::{Done, Event, FinishReason, LossReason};
 use crate::domain::generation::{Outcome, Request};
@@ -25,7 +25,6 @@ use crate::domain::transcript::Transcript;
 use crate::engine::Engine;
 use crate::engine::models::Model;
 use crate::engine::presence::Answering;
-use crate::engine::readers::request_reads::{FIRST_READER, WINDOW};
 use crate::ports::{Address, Attempt, Deltas, ProviderError};
 
 /// How long the usage may come after the model said that it is at its end.
@@ -83,11 +82,7 @@ impl Generation {
             tail: Arc::clone(&self.tail),
             deadline: Instant::now() + wall,
             on_disconnect: self.request.on_disconnect,
-            coming_back: match (self.taken_over, self.request.source.is_some()) {
-                (true, true) => WINDOW,
-                (false, true) => FIRST_READER,
-                (_, false) => Duration::ZERO,
-            },
+            coming_back: coming_back(self.taken_over, &self.request),
             leaving: self.engine.inner.runs.live.leaving().clone(),
             instance: self.engine.inner.instance,
             model: self.request.model.clone(),

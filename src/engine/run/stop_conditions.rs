@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::live::Tail;
-use crate::domain::generation::OnDisconnect;
+use crate::domain::generation::{OnDisconnect, Request};
 use crate::domain::id::InstanceId;
+use crate::engine::readers::request_reads::{FIRST_READER, WINDOW};
 use crate::ports::{Log, LogError};
 
 /// Why a generation stops before its model does.
@@ -102,6 +103,17 @@ impl StopConditions {
     }
 }
 
+/// How long a reader is on its way to its answer: one of a request, or one that gets no grace when
+/// it leaves.
+pub(super) fn coming_back(taken_over: bool, request: &Request) -> Duration {
+    let has_reader = request.source.is_some();
+    match (taken_over, has_reader || request.on_disconnect == OnDisconnect::CancelAfter(0)) {
+        (true, true) => WINDOW,
+        (false, true) => FIRST_READER,
+        (_, false) => Duration::ZERO,
+    }
+}
+
 /// Ends when there was no reader for `patience`, or for `first` before the first one. Readers
 /// elsewhere count, too: `elsewhere` says how long ago the last one was. `cut` says how long a
 /// reader may still take to come back that the server cut: that was no going away.
@@ -172,6 +184,17 @@ mod tests {
         let left = Instant::now();
         ends.await;
         assert!(left.elapsed() < AGAIN, "and has gone by itself");
+    }
+
+    #[test]
+    fn a_reader_that_gets_no_grace_has_time_to_come() {
+        // A chat of the AI SDK has no body in another protocol.
+        let mut request = Request::unreadable("m".into());
+        request.on_disconnect = OnDisconnect::CancelAfter(0);
+        assert_eq!(coming_back(false, &request), FIRST_READER);
+        assert_eq!(coming_back(true, &request), WINDOW);
+        request.on_disconnect = OnDisconnect::CancelAfter(5);
+        assert_eq!(coming_back(false, &request), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
