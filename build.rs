@@ -1,4 +1,4 @@
-//! Rebuilds when an embedded file is added: migrations, and the page where it is embedded. Names the
+//! Rebuilds when an embedded file is added: migrations, and in release builds the page. Names the
 //! commit for `--version`.
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,9 +7,10 @@ use std::{fs, io};
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=migrations");
-    fs::write(out_dir().join("migrations.rs"), migrations()?)?;
+    let out = PathBuf::from(variable("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("migrations.rs"), migrations()?)?;
     // A debug build reads the page from the disk.
-    if profile().is_none_or(|profile| profile != "debug") {
+    if variable("PROFILE").is_some_and(|profile| profile == "release") {
         println!("cargo::rerun-if-changed=static");
     }
     println!("cargo::rerun-if-changed=.git/HEAD");
@@ -31,15 +32,9 @@ fn migrations() -> io::Result<String> {
     Ok(format!("static FILES: &[(i64, &str, &str)] = &[{}];", rows.concat()))
 }
 
-/// Where cargo wants what a build script makes.
-#[expect(clippy::disallowed_methods, reason = "a build script learns its place in no other way")]
-fn out_dir() -> PathBuf {
-    std::env::var_os("OUT_DIR").unwrap_or_default().into()
-}
-
-/// The directory of the profile below `target`: cargo tells the profile's own name in no other way.
-fn profile() -> Option<OsString> {
-    Some(out_dir().ancestors().nth(3)?.file_name()?.to_owned())
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script in no other way")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// The short name of the commit; none in a source archive.

@@ -191,11 +191,15 @@ async fn lost_replies(mistake: Mistake) -> Result<(), String> {
             break;
         }
     }
-    assert!(proxy.lost() >= 3, "{} replies were lost", proxy.lost());
     let ended = until(&mut reader, "done").await;
     engine.drain(SILENCE, &CancellationToken::new()).await;
     check(&database, at.id, &text).await?;
-    if ended { Ok(()) } else { Err("a reader waits for ever".into()) }
+    if !ended {
+        return Err("a reader waits for ever".into());
+    }
+    // A log that is torn may end before.
+    assert!(proxy.lost() >= 3, "{} replies were lost", proxy.lost());
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ pub(crate) fn path() -> &'static str {
     PATH.get_or_init(|| {
         let tests = std::env::current_exe().unwrap();
         let path = tests.parent().unwrap().parent().unwrap().join("lastword");
-        let how = "build it first: `cargo test --no-run`, with the profile of the test";
+        let how = "build it first: `cargo test --no-run`, with `--release` if the test has it";
         let built =
             modified(&path).unwrap_or_else(|| panic!("{} is missing; {how}", path.display()));
         // The dependencies that `cargo build` wrote down, `PROGRAM: SOURCE SOURCE …`. `cargo test`
