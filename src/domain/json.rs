@@ -2,7 +2,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -133,10 +133,7 @@ impl Serialize for JsonObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Text::Own(raw) => raw.serialize(serializer),
-            Text::Part(text) => {
-                let raw: &RawValue = serde_json::from_str(text).map_err(ser::Error::custom)?;
-                raw.serialize(serializer)
-            }
+            Text::Part(text) => text.serialize_as_json(serializer),
         }
     }
 }

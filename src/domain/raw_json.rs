@@ -1,7 +1,7 @@
 //! A JSON value as it came, which may be a part of a longer text.
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::shared_str::SharedStr;
@@ -71,10 +71,7 @@ impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Text::Own(raw) => raw.serialize(serializer),
-            Text::Part(text) => {
-                let raw: &RawValue = serde_json::from_str(text).map_err(ser::Error::custom)?;
-                raw.serialize(serializer)
-            }
+            Text::Part(text) => text.serialize_as_json(serializer),
         }
     }
 }

@@ -3,6 +3,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
+use serde::{Serialize, Serializer, ser};
+use serde_json::value::RawValue;
+
 /// A piece of a shared text: cloning it copies nothing. Shorter than 4 GiB.
 #[derive(Clone)]
 pub(super) struct SharedStr {
@@ -33,6 +36,15 @@ impl SharedStr {
         let from = self.from + u32::try_from(begin).ok()?;
         let to = from + u32::try_from(part.len()).ok()?;
         Some(Self { whole: Arc::clone(&self.whole), from, to })
+    }
+
+    /// Writes the JSON that this text is, as it stands.
+    pub(super) fn serialize_as_json<S: Serializer>(
+        &self,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(self).map_err(ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 
     /// A way back to it for as long as somebody else has it.
