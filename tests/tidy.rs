@@ -227,7 +227,7 @@ fn names_of_before_do_not_come_back() {
 fn files_are_short() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut long = Vec::new();
-    for dir in ["src", "tests", "bench/src", "proof/src", "static"] {
+    for dir in ["src", "tests", "bench/src", "bench/instructions", "proof/src", "static"] {
         for path in files(&root.join(dir), &["rs", "js", "css", "html"]) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
             if lines > MOST_LINES {
@@ -246,4 +246,27 @@ fn every_migration_says_what_and_why() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("-- "), "{} opens without a comment", path.display());
     }
+}
+
+#[test]
+fn every_target_with_tests_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = fs::read_to_string(root.join("scripts/test")).unwrap();
+    let mut targets = Vec::new();
+    for package in ["", "bench", "bench/instructions", "postgres", "tests"] {
+        let manifest = fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap();
+        let named =
+            manifest.split("[[test]]").skip(1).map(|rest| rest.split("\n[").next().unwrap());
+        for target in named.filter(|target| !target.contains("\ntest = false")) {
+            targets.push(target.split('"').nth(1).unwrap().to_owned());
+        }
+        if !manifest.contains("autotests = false") && root.join(package).join("tests").exists() {
+            for file in files(&root.join(package).join("tests"), &["rs"]) {
+                targets.push(file.file_stem().unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    assert!(targets.len() >= 4, "{targets:?}");
+    targets.retain(|target| !run.contains(&format!("--test {target}")));
+    assert!(targets.is_empty(), "scripts/test leaves out {targets:?}");
 }

@@ -1,4 +1,4 @@
-//! One of the paths of every event, repeated, and nothing else: `tests/instructions.rs` counts its
+//! One of the paths of every event, repeated, and nothing else: `tests/counts.rs` counts its
 //! instructions.
 use std::hint::black_box;
 use std::process::ExitCode;
