@@ -83,6 +83,9 @@ impl Engine {
         orphans.retain(|(id, _)| !attended.contains(id));
         // Each instance in an order of its own: those who look at once do not all want the same.
         fastrand::shuffle(&mut orphans);
+        if !orphans.is_empty() {
+            self.fold_what_is_left().await;
+        }
         let shares = self.shares(&orphans).await;
         let (shares, room) = (&shares, &Semaphore::new(ROOM as usize));
         let adopted = stream::iter(orphans).map(|listed| async move {
@@ -100,6 +103,15 @@ impl Engine {
             }
         });
         adopted.buffer_unordered(AT_ONCE).fold(0, async |sum, one| sum + one).await
+    }
+
+    /// Folds what the old owners have left in the journal. Each take-over would look through it.
+    async fn fold_what_is_left(&self) {
+        match self.inner.log.upkeep.compact(self.inner.instance).await {
+            Ok(_) => {}
+            Err(error @ LogError::Doubled(_)) => self.note_doubled(&error),
+            Err(error) => tracing::warn!(%error, "take-overs look through the journal"),
+        }
     }
 
     /// The share of [`ROOM`] that each takes; without one, a generation takes all.

@@ -21,6 +21,11 @@ const FOLD: Duration = Duration::from_millis(250);
 /// Events that are folded at the next look. A fold costs a commit and five round trips, however
 /// little there is. With one generation that was more than a tenth of an event's cost.
 const MANY: u64 = 2048;
+/// The same for each running generation. A fold makes it a segment, which takes some 200 bytes of
+/// WAL beside its text. PostgreSQL compresses a segment above two kilobytes.
+const OF_EACH: u64 = 64;
+/// So many are folded in any case: a journal that is read, or folded after a crash, stays small.
+const PLENTY: u64 = 65_536;
 /// Looks after which fewer are folded, too.
 const OVERDUE: u32 = 8;
 /// Looks after which others' leavings are looked for, even if nothing was appended here.
@@ -164,7 +169,8 @@ impl Engine {
         let mut pace = FoldPace::default();
         loop {
             sleep(FOLD).await;
-            if !pace.is_due(self.metrics().appended.get()) {
+            let running = self.inner.runs.live.len() as u64;
+            if !pace.is_due(self.metrics().appended.get(), running) {
                 continue;
             }
             match self.inner.log.upkeep.compact(self.inner.instance).await {
@@ -224,13 +230,14 @@ struct FoldPace {
 }
 
 impl FoldPace {
-    /// Whether to fold now that so many events were `appended`.
-    fn is_due(&mut self, appended: u64) -> bool {
+    /// Whether to fold now that so many events were `appended`, and so many generations run.
+    fn is_due(&mut self, appended: u64, running: u64) -> bool {
         let waiting = appended.saturating_sub(self.folded);
         let quiet = std::mem::replace(&mut self.seen, appended) == appended;
         self.looks += 1;
         let most = if waiting == 0 { IDLE } else { OVERDUE };
-        self.again || waiting >= MANY || (waiting > 0 && quiet) || self.looks >= most
+        let many = (OF_EACH * running).clamp(MANY, PLENTY);
+        self.again || waiting >= many || (waiting > 0 && quiet) || self.looks >= most
     }
 
     /// So many events were `folded`, and `appended` are there by now.
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn few_events_are_folded_together_and_many_at_once() {
         fn looks(pace: &mut FoldPace, mut appended: impl Iterator<Item = u64>) -> usize {
-            appended.position(|appended| pace.is_due(appended)).unwrap()
+            appended.position(|appended| pace.is_due(appended, 1)).unwrap()
         }
         let mut pace = FoldPace::default();
         assert_eq!(looks(&mut pace, (1..).map(|n| n * 12)), 7, "few, after two seconds");
@@ -297,23 +304,33 @@ mod tests {
         pace.folded(24, 12_630);
         assert_eq!(looks(&mut pace, std::iter::repeat(12_630)), 39, "for others");
         pace.folded(500, 12_630);
-        assert!(pace.is_due(12_630), "others have left more");
+        assert!(pace.is_due(12_630, 1), "others have left more");
         pace.folded(0, 12_630);
-        assert!(!pace.is_due(12_631));
+        assert!(!pace.is_due(12_631, 1));
+    }
+
+    #[test]
+    fn many_generations_are_folded_when_each_has_a_segment() {
+        let mut pace = FoldPace::default();
+        assert!(!pace.is_due(2048, 100), "twenty of each");
+        assert!(pace.is_due(6400, 100), "sixty-four of each");
+        pace.folded(6400, 6400);
+        assert!(!pace.is_due(70_000, 10_000));
+        assert!(pace.is_due(80_000, 10_000), "however many run");
     }
 
     #[test]
     fn a_backlog_is_folded_until_it_is_gone() {
         let mut pace = FoldPace::default();
-        assert!(pace.is_due(100_000));
+        assert!(pace.is_due(100_000, 1));
         pace.folded(60_000, 100_000);
-        assert!(pace.is_due(100_000), "a fold takes so many rows at a time");
+        assert!(pace.is_due(100_000, 1), "a fold takes so many rows at a time");
         pace.folded(40_000, 100_000);
-        assert!(!pace.is_due(100_000));
+        assert!(!pace.is_due(100_000, 1));
         // Somebody else folded what was appended here.
-        assert!(!pace.is_due(100_005) && pace.is_due(100_005));
+        assert!(!pace.is_due(100_005, 1) && pace.is_due(100_005, 1));
         pace.folded(0, 100_005);
-        assert!(!pace.is_due(100_005));
+        assert!(!pace.is_due(100_005, 1));
     }
 
     #[test]
