@@ -13,7 +13,7 @@ use tokio::time::interval;
 use crate::client::Client;
 use crate::database::TestDatabase;
 use crate::eventually::eventually;
-use crate::process::{Server, command_at};
+use crate::process::{Server, command, command_at};
 
 /// Restarts in the suite; `RESTARTS=20` in the environment makes it more.
 const RESTARTS: usize = 3;
@@ -78,4 +78,42 @@ async fn a_placeholder_key_is_never_refused_by_a_server_that_just_started() {
     let answered = seen.answered.load(Ordering::Relaxed);
     println!("{answered} answers");
     assert_eq!(seen.refused.load(Ordering::Relaxed), 0, "refused, beside {answered} answers");
+}
+
+/// Notes how many rows of closed lanes the journal has whenever a generation changes its owner.
+const NOTED: &str = "create table noted (waiting bigint not null); \
+    create function note_waiting() returns trigger language plpgsql as $$ begin \
+      insert into noted select count(*) from waiting w join lanes l on l.id = w.lane where not l.open; \
+      return new; end $$; \
+    create trigger note_waiting before update of epoch on generations \
+      for each row execute function note_waiting()";
+
+/// Otherwise each take-over looks through all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_of_a_killed_server_is_folded_before_its_generations_are_taken_over() {
+    let (database, dir) = (TestDatabase::create().await, TempDir::new().unwrap());
+    let mut serve = command(dir.path());
+    serve.args(["--database-url", &database.url]);
+    let server = Server::start(serve).await;
+    let client = Client::new(server.address);
+    for _ in 0..3 {
+        client.start_prompt("/demo tokens=100000 tps=50 ttft_ms=0").await;
+    }
+    // Nothing is folded while somebody has the lanes.
+    let mut held = database.connect().await;
+    let lanes = "begin; select from lanes for no key update";
+    sqlx::raw_sql(lanes).execute(&mut held).await.unwrap();
+    let waits = "select count(*) from waiting";
+    eventually("the journal has some", async || database.number(waits).await > 20).await;
+    server.kill().await;
+    sqlx::raw_sql("rollback").execute(&mut held).await.unwrap();
+    assert!(database.number(waits).await > 20);
+    sqlx::raw_sql(NOTED).execute(&mut held).await.unwrap();
+
+    let mut serve = command(dir.path());
+    serve.args(["--database-url", &database.url]);
+    let server = Server::start(serve).await;
+    assert_eq!(database.number("select count(*) from noted").await, 3);
+    assert_eq!(database.number("select max(waiting) from noted").await, 0);
+    server.kill().await;
 }
