@@ -13,6 +13,8 @@ from seam import WINDOW, judge
 LOSSES = ["cut", "kill the model server", "kill lastword"]
 TOKENS = 32  # of an undisturbed text: most of a longer one would be paid for and not looked at
 MORE = 8  # tokens that an answer may have above that, so that none is ended before it has all of that text
+THERE_S = 900  # for the answers of a group to be at their points
+TAGS = ["<think>", "</think>"]  # lastword holds the possible beginning of one back, on the chat wire
 
 
 @dataclass
@@ -69,6 +71,11 @@ def points(references, loss, number, seed):
     return chosen
 
 
+def told(text, at):
+    """How many of the first `at` characters a reader gets while nothing follows."""
+    return next(n for n in range(at + 1) if n == at or any(tag.startswith(text[n:at]) for tag in TAGS))
+
+
 class Job(threading.Thread):
     """One answer: `there` is set once its reader has the text up to the point, or the answer has ended before."""
 
@@ -80,6 +87,7 @@ class Job(threading.Thread):
         # A character may have several tokens.
         self.limit = rig.count(reference.text) + MORE
         self.there = threading.Event()
+        self.told = told(reference.text, point.at) if rig.settings["provider"] == "openai" else point.at
 
     def run(self):
         try:
@@ -98,7 +106,7 @@ class Job(threading.Thread):
     def read(self):
         for event in self.rig.lastword.follow(self.begin(), 1800):
             self.answer.apply(event)
-            if not self.there.is_set() and (self.answer.done or len(self.answer.text) >= self.point.at):
+            if not self.there.is_set() and (self.answer.done or len(self.answer.text) >= self.told):
                 self.there.set()
                 if self.point.loss == "cut":
                     self.lose(HOW[self.point.at % len(HOW)])
@@ -117,8 +125,10 @@ def together(rig, points, references, marks, job=Job):
     for job in jobs:
         job.start()
     if points[0].loss != "cut":
+        end = time.monotonic() + THERE_S
         for job in jobs:
-            job.there.wait(900)
+            if not job.there.wait(max(0, end - time.monotonic())):
+                print(f"not at its point after {THERE_S} s: {job.point}, {len(job.answer.text)} characters", flush=True)
         kill(rig, jobs, points[0].loss)
     for job in jobs:
         job.join()

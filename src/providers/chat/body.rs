@@ -1,5 +1,8 @@
 //! The body of a chat completion's request. A client that speaks the same protocol has its own
 //! body sent, with few changes; else it is written from the prompt.
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use super::counts::{self, Refused};

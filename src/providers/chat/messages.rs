@@ -154,6 +154,7 @@ fn copy(message: &Object) -> Box<RawValue> {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::prompt::{Parameters, Prompt};
     use crate::providers::chat::messages::*;
 
     fn list(json: &str) -> Vec<Object> {
@@ -182,5 +183,53 @@ mod tests {
             {"role":"assistant","content":"t"},{"role":"tool","content":"r","tool_call_id":"c1"}]"#;
         let expected = r#"[{"role":"user","content":"q"},{"role":"assistant","content":"t","tool_calls":[{"id":"c1"}]},{"role":"tool","content":"r","tool_call_id":"c1"}]"#;
         assert_eq!(text(&merged(list(messages))), expected);
+    }
+
+    #[test]
+    fn neighbours_keep_their_calls_and_the_first_thoughts() {
+        let messages = r#"[{"role":"assistant","content":"a","reasoning":"x","tool_calls":[{"id":"1"}]},
+            {"role":"assistant","content":"","reasoning":"y","reasoning_content":"z","tool_calls":[{"id":"2"}]},
+            {"role":"user","content":"q"},{"role":"assistant","content":"b"},
+            {"role":"assistant","content":"c"},{"role":"assistant"}]"#;
+        let expected = r#"[{"role":"assistant","content":"a","reasoning":"x","tool_calls":[{"id":"1"},{"id":"2"}],"reasoning_content":"z"},{"role":"user","content":"q"},{"role":"assistant","content":"b\n\nc"}]"#;
+        assert_eq!(text(&merged(list(messages))), expected);
+    }
+
+    fn begun(continuation: Continuation, messages: &str, so_far: &str) -> (String, String) {
+        let prompt = Prompt { messages: Vec::new(), parameters: Parameters::default() };
+        let mut attempt = Attempt { so_far: so_far.into(), ..Attempt::fresh(prompt) };
+        attempt.reasoning = "Hm".into();
+        let mut list = list(messages);
+        let sent = continued(&mut list, continuation, &attempt);
+        (sent, text(&list))
+    }
+
+    #[test]
+    fn the_text_so_far_is_the_beginning_of_the_answer() {
+        let (sent, list) = begun(Continuation::Prefix, "[]", "Once ");
+        let marks = r#""prefix":true,"reasoning_content":"Hm","reasoning":"Hm""#;
+        let expected = format!(r#"[{{"role":"assistant","content":"Once ",{marks}}}]"#);
+        assert_eq!((sent.as_str(), list), ("Once ", expected));
+        let (_, list) = begun(Continuation::Instruct, "[]", "Once ");
+        let instruction = serde_json::to_string(&overlap::instruction("Once ")).unwrap();
+        let asked = format!(r#"{{"role":"user","content":{instruction}}}"#);
+        assert_eq!(list, format!(r#"[{{"role":"assistant","content":"Once "}},{asked}]"#));
+    }
+
+    #[test]
+    fn the_text_so_far_is_one_with_what_the_client_has_begun() {
+        let with = |content: &str, so_far: &str| {
+            let message = format!(r#"[{{"role":"assistant","content":{content}}}]"#);
+            let (sent, list) = begun(Continuation::None, &message, so_far);
+            let end = list.strip_prefix(r#"[{"role":"assistant","content":"#).unwrap();
+            (sent, end.strip_suffix("}]").unwrap().to_owned())
+        };
+        assert_eq!(with(r#""b ""#, "c"), ("b c".into(), r#""b c""#.into()));
+        let echoed = with(r#""Once upon""#, "Once upon a");
+        assert_eq!(echoed, ("Once upon a".into(), r#""Once upon a""#.into()), "it was repeated");
+        let part = |text: &str| format!(r#"{{"type":"text","text":"{text}"}}"#);
+        let parts = format!("[{},{}]", part("b"), part("c"));
+        assert_eq!(with(&format!("[{}]", part("b")), "c"), ("c".into(), parts));
+        assert_eq!(with(&format!("[{}]", part("b")), "").1, format!("[{}]", part("b")));
     }
 }

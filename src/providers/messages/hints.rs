@@ -150,3 +150,107 @@ fn unseal(turn: &mut Object) -> bool {
     }
     kept.len() < all
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::providers::messages::hints::*;
+
+    fn body(fields: &Value, is_own: bool) -> Body {
+        let object = Object::of(fields);
+        Body { object, left_out: Vec::new(), spent: false, begun: String::new(), is_own }
+    }
+
+    fn turn(blocks: &[&str]) -> Value {
+        let block = |kind: &&str| json!({ "type": kind });
+        json!({ "role": "assistant", "content": blocks.iter().map(block).collect::<Vec<_>>() })
+    }
+
+    /// A request with all hints.
+    fn full() -> Value {
+        json!({
+            "messages": [
+                turn(&["thinking", "redacted_thinking", "text"]),
+                { "role": "user", "content": "q" },
+                turn(&["thinking", "tool_use"]),
+            ],
+            "output_config": { "effort": "low", "format": {} },
+            "temperature": 1, "top_p": 0.5, "thinking": { "type": "disabled" },
+            "tools": [{ "name": "a", "strict": true }, { "name": "b", "strict": true }],
+        })
+    }
+
+    #[test]
+    fn a_refusal_is_about_the_hint_that_it_names() {
+        let body = body(&full(), false);
+        for (refusal, hint) in [
+            ("output_config: Extra inputs are not permitted", Hint::Effort),
+            ("This model does not support the effort parameter.", Hint::Effort),
+            ("`temperature` is deprecated for this model", Hint::Temperature),
+            ("`top_p` cannot be set", Hint::TopP),
+            ("thinking.type.disabled is not supported", Hint::Thinking),
+            ("tools.0.custom: `minimum` is not supported", Hint::Strict),
+            ("strict: Extra inputs are not permitted", Hint::Strict),
+            ("messages.1.content.0: Invalid `signature` in `thinking` block", Hint::Sealed),
+            ("`thinking` blocks in the latest message cannot be modified", Hint::Sealed),
+        ] {
+            assert_eq!(body.refused(refusal), Some(hint), "{refusal}");
+        }
+        assert_eq!(body.refused("no credit"), None);
+    }
+
+    #[test]
+    fn a_hint_that_is_left_out_is_told_and_the_rest_stays() {
+        let mut no_thinking = full();
+        no_thinking["messages"][0] = turn(&["text"]);
+        no_thinking["messages"][2] = turn(&["tool_use"]);
+        let mut no_strict = full();
+        no_strict["tools"] = json!([{ "name": "a" }, { "name": "b" }]);
+        let mut no_effort = full();
+        no_effort["output_config"] = json!({ "format": {} });
+        let without = |name: &str| {
+            let mut other = full();
+            other.as_object_mut().unwrap().remove(name);
+            other
+        };
+        for (hint, told, expected) in [
+            (Hint::Effort, "reasoning_effort", no_effort),
+            (Hint::Temperature, "temperature", without("temperature")),
+            (Hint::TopP, "top_p", without("top_p")),
+            (Hint::Thinking, "reasoning_effort", without("thinking")),
+            (Hint::Strict, "tools.strict", no_strict),
+            (Hint::Sealed, "input.reasoning", no_thinking),
+        ] {
+            let mut body = body(&full(), false);
+            body.leave_out(hint);
+            body.leave_out(hint);
+            assert_eq!(serde_json::to_value(&body.object).unwrap(), expected, "{hint:?}");
+            assert_eq!(body.left_out, [told], "once");
+        }
+        let mut alone = body(&json!({ "output_config": { "effort": "low" } }), false);
+        alone.leave_out(Hint::Effort);
+        assert!(alone.object.names().next().is_none(), "nothing is left of its object");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_what_was_refused() {
+        let thinks = json!({ "thinking": { "type": "enabled" }, "tools": [{ "name": "a" }] });
+        let plain = body(&thinks, false);
+        let words = "effort temperature top_p thinking strict `signature`";
+        assert_eq!(plain.refused(words), None, "thinking is turned on");
+        let mut own = body(&full(), true);
+        for word in words.split(' ').filter(|word| *word != "effort") {
+            assert_eq!(own.refused(word), None, "a client of this protocol is told: {word}");
+        }
+        assert_eq!(own.refused(words), Some(Hint::Effort), "but for its effort");
+        own.leave_out(Hint::Strict);
+        assert!(own.left_out.is_empty());
+    }
+
+    #[test]
+    fn a_model_is_not_given_again_what_it_refuses_of_every_request() {
+        let lasting: Vec<Hint> = HINTS.into_iter().filter(|hint| hint.is_of_model()).collect();
+        assert_eq!(lasting, [Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking]);
+    }
+}

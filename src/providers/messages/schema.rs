@@ -40,7 +40,7 @@ mod tests {
         let named = json!({ "properties": { "x": {} } });
         let mut schema = json!({
             "type": "object",
-            "properties": { "properties": named, "free": { "type": "object" }, "default": named },
+            "properties": { "properties": named, "free": { "properties": {} }, "default": named },
             "$defs": { "a": { "anyOf": [named, { "type": "null" }] } },
             "default": named,
             "items": { "properties": { "y": {} }, "additionalProperties": true },
@@ -49,7 +49,7 @@ mod tests {
         let closed = json!({ "properties": { "x": {} }, "additionalProperties": false });
         let expected = json!({
             "type": "object",
-            "properties": { "properties": closed, "free": { "type": "object" }, "default": closed },
+            "properties": { "properties": closed, "free": { "properties": {} }, "default": closed },
             "$defs": { "a": { "anyOf": [closed, { "type": "null" }] } },
             "default": named,
             "items": { "properties": { "y": {} }, "additionalProperties": true },

@@ -97,7 +97,7 @@ mod tests {
     fn thinking_that_was_signed_here_does_not_go_up() {
         let ours = r#"{"type":"thinking","thinking":"Hm","signature":"lastword_00"}"#;
         let theirs = r#"{"type":"thinking","thinking":"Hm","signature":"EqQB"}"#;
-        let text = r#"{"type":"text","text":"lastword_"}"#;
+        let text = r#"{"type":"text","text":"lastword_","signature":"lastword_"}"#;
         let turn = |blocks: &str| format!(r#"{{"role":"assistant","content":[{blocks}],"x":1.0}}"#);
         let body = |turns: &str| format!(r#"{{"model":"up","max_tokens":9,"messages":[{turns}]}}"#);
         let all = [turn(&format!("{ours},{theirs},{text}")), turn(ours), turn(text)].join(",");

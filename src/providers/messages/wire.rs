@@ -1,5 +1,8 @@
 //! Anthropic's Messages API on the wire, lenient in what it reads: new events and blocks appear,
 //! and compatible servers leave fields out.
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -274,101 +277,5 @@ impl MessagesEvent {
         let raw = self.error.as_deref()?;
         let error: Value = serde_json::from_str(raw.get()).unwrap_or_default();
         Some(json!({ "error": error }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::domain::prompt::Parameters;
-    use crate::domain::transcript::ToolCall;
-    use crate::providers::messages::wire::*;
-
-    fn message(role: Role, content: &str) -> Message {
-        Message::text(role, content)
-    }
-
-    #[test]
-    fn instructions_stand_beside_the_turns() {
-        let messages = vec![
-            message(Role::System, "be brief"),
-            message(Role::User, "hi"),
-            message(Role::Developer, "be kind"),
-        ];
-        let prompt = Prompt { messages, parameters: Parameters::default() };
-        let request = MessagesRequest::new("m", &prompt);
-        let expected = json!({
-            "model": "m", "system": "be brief\n\nbe kind",
-            "messages": [{ "role": "user", "content": "hi" }],
-        });
-        assert_eq!(serde_json::to_value(request).unwrap(), expected);
-        let alone = Prompt { messages: vec![message(Role::System, "go")], ..prompt };
-        let request = MessagesRequest::new("m", &alone);
-        let value = serde_json::to_value(request).unwrap();
-        assert_eq!(value["messages"], json!([{ "role": "user", "content": "go" }]));
-        assert_eq!(value.get("system"), None);
-    }
-    /// llama.cpp and Kimi number calls anew in each turn, and some servers give them no id.
-    #[test]
-    fn each_call_has_an_id_of_its_own_and_its_result_the_same() {
-        let called = |ids: &[&str]| {
-            let calls = ids.iter().map(|id| ToolCall {
-                id: (*id).into(),
-                name: "f".into(),
-                arguments: "{}".into(),
-                ..ToolCall::default()
-            });
-            Message { tool_calls: calls.collect(), ..message(Role::Assistant, "") }
-        };
-        let result = |id: &str, said: &str| Message {
-            tool_call_id: Some(id.into()),
-            ..message(Role::Tool, said)
-        };
-        let messages = vec![
-            message(Role::User, "go"),
-            called(&["f:0", "", ""]),
-            result("", "b"),
-            result("f:0", "a"),
-            result("", "c"),
-            called(&["f:0", "f_0"]),
-            result("f_0", "e"),
-            result("f:0", "d"),
-            message(Role::User, " "),
-        ];
-        let prompt = Prompt { messages, parameters: Parameters::default() };
-        let value = serde_json::to_value(MessagesRequest::new("m", &prompt)).unwrap();
-        let ids = |turn: usize, name: &str| -> Vec<String> {
-            let blocks = value["messages"][turn]["content"].as_array().unwrap();
-            blocks.iter().map(|block| block[name].as_str().unwrap().to_owned()).collect()
-        };
-        assert_eq!(ids(1, "id"), ["f_0", "call", "call_2"]);
-        assert_eq!(ids(2, "tool_use_id"), ["call", "f_0", "call_2"]);
-        assert_eq!(ids(3, "id"), ["f_0_2", "f_0_3"]);
-        assert_eq!(ids(4, "tool_use_id"), ["f_0_3", "f_0_2"]);
-        assert_eq!(value["messages"].as_array().unwrap().len(), 5, "an empty turn is left out");
-    }
-
-    /// Codex takes what a person types while tools run.
-    #[test]
-    fn results_stand_together_right_behind_their_calls() {
-        let call = |id: &str| ToolCall { id: id.into(), name: "f".into(), ..ToolCall::default() };
-        let calls = vec![call("a"), call("b")];
-        let result =
-            |id: &str| Message { tool_call_id: Some(id.into()), ..message(Role::Tool, id) };
-        let messages = vec![
-            message(Role::User, "go"),
-            Message { tool_calls: calls, ..message(Role::Assistant, "") },
-            result("a"),
-            message(Role::User, "wait"),
-            message(Role::Assistant, "ok"),
-            result("b"),
-            result("of no call"),
-        ];
-        let prompt = Prompt { messages, parameters: Parameters::default() };
-        let value = serde_json::to_value(MessagesRequest::new("m", &prompt)).unwrap();
-        let said = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": id });
-        let turns = value["messages"].as_array().unwrap();
-        assert_eq!(turns[2], json!({ "role": "user", "content": [said("a"), said("b")] }));
-        assert_eq!((&turns[3]["content"], &turns[4]["content"]), (&json!("wait"), &json!("ok")));
-        assert_eq!(turns[5]["content"][0]["tool_use_id"], "of_no_call");
     }
 }
