@@ -1,8 +1,6 @@
 //! The body of a request to the Messages API. A client that speaks the same protocol has its own
 //! body sent, with few changes; else it is written from the prompt.
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
-
+use super::begun::{continued, fit_budget};
 use super::source;
 use super::source::CACHE;
 use super::wire;
@@ -12,7 +10,6 @@ use crate::domain::source::WireProtocol;
 use crate::ports::{Attempt, Continuation};
 use crate::providers::upstream::adjust::Adjust;
 use crate::providers::upstream::json_body::Object;
-use crate::providers::upstream::overlap;
 
 /// The API wants a limit; this one is used where neither client nor configuration set one, in
 /// tokens.
@@ -53,9 +50,8 @@ impl Body {
         let mut messages: Vec<Object> = object.read("messages").unwrap_or_default();
         // An answer that the client itself has begun goes up as it came.
         let is_whole = own && attempt.so_far.trim_end().is_empty();
-        let begun = (!is_whole)
-            .then(|| continued(&mut messages, wanted.continuation, &attempt.so_far))
-            .flatten();
+        let begun =
+            (!is_whole).then(|| continued(&mut messages, wanted.continuation, attempt)).flatten();
         if begun.is_some() {
             object.set("messages", &messages);
         }
@@ -66,7 +62,9 @@ impl Body {
         wanted.adjust.finish(&mut object);
         let limit = object.read::<u64>(LIMIT).filter(|_| attempt.spent > 0);
         if let Some(limit) = limit {
-            object.set(LIMIT, &limit.saturating_sub(attempt.spent).max(1));
+            let left = limit.saturating_sub(attempt.spent).max(1);
+            object.set(LIMIT, &left);
+            fit_budget(&mut object, left);
         }
         let spent = limit.is_some_and(|limit| limit <= attempt.spent);
         Self { object, left_out, spent, begun: begun.unwrap_or_default(), is_own: own }
@@ -124,59 +122,13 @@ fn begun(wanted: Wanted<'_>, attempt: &Attempt) -> (Object, Vec<String>, bool) {
     (body, left_out, false)
 }
 
-/// Adds the text so far; the beginning of the answer as it is sent, `None` if nothing is to be
-/// changed. The API refuses a beginning that ends in white space, so that is cut off. Behind a turn
-/// of the assistant an answer is only begun where the model goes on exactly.
-fn continued(
-    messages: &mut Vec<Object>,
-    continuation: Continuation,
-    so_far: &str,
-) -> Option<String> {
-    let is_assistant = |m: &Object| m.read::<String>("role").as_deref() == Some("assistant");
-    let ends = messages.last().is_some_and(is_assistant);
-    if !ends && so_far.trim_end().is_empty() {
-        return None;
-    }
-    let last = if ends { messages.pop() } else { None };
-    let mut text = so_far.to_owned();
-    let mut said = json!({ "role": "assistant" });
-    match last.as_ref().map(|last| last.read::<String>("content")) {
-        Some(Some(own)) if overlap::is_echoed(&own, so_far) => {}
-        Some(Some(own)) => text = own + so_far,
-        Some(None) => {
-            let mut blocks: Vec<Box<RawValue>> =
-                last.and_then(|last| last.read("content")).unwrap_or_default();
-            if !so_far.trim_end().is_empty() {
-                let block = json!({ "type": "text", "text": so_far.trim_end() });
-                blocks.extend(to_raw_value(&block));
-            }
-            let mut turn = Object::of(&said);
-            turn.set("content", &blocks);
-            messages.push(turn);
-            ask_on(messages, continuation, so_far);
-            return Some(so_far.trim_end().to_owned());
-        }
-        None => {}
-    }
-    if !text.trim_end().is_empty() {
-        said["content"] = Value::from(text.trim_end());
-        messages.push(Object::of(&said));
-        ask_on(messages, continuation, &text);
-    }
-    Some(text.trim_end().to_owned())
-}
-
-fn ask_on(messages: &mut Vec<Object>, continuation: Continuation, text: &str) {
-    if continuation != Continuation::Prefix {
-        let turn = json!({ "role": "user", "content": overlap::instruction(text) });
-        messages.push(Object::of(&turn));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use crate::domain::prompt::{Message, Parameters, Prompt, Role, Tool};
     use crate::domain::source::Source;
+    use crate::domain::thinking::{ThinkingBlock, Thought};
     use crate::providers::messages::body::*;
 
     fn attempt(messages: Vec<Message>, parameters: Parameters, so_far: &str) -> Attempt {
@@ -187,6 +139,7 @@ mod tests {
             trace: None,
             source: None,
             reasoning: String::new(),
+            thinking: Vec::new(),
             spent: 0,
             given: 0,
         }
@@ -244,6 +197,55 @@ mod tests {
         let continued = sent(&attempt);
         assert_eq!(continued[1]["content"], "b c");
         assert_eq!(continued[2]["role"], "user", "after a loss it is asked to go on");
+    }
+
+    #[test]
+    fn an_answer_goes_on_behind_its_own_thinking() {
+        let block = |text: &str| ThinkingBlock::Thinking {
+            thinking: text.into(),
+            signature: format!("sign {text}"),
+        };
+        let redacted = ThinkingBlock::RedactedThinking { data: "eHh4".into() };
+        let at = |after, block| Thought { after, block };
+        let mut attempt = attempt(vec![Message::text(Role::User, "hi")], Parameters::default(), "");
+        attempt.so_far = "One two ".into();
+        let all = [(0, block("a")), (0, redacted), (4, block("b")), (8, block("late"))];
+        attempt.thinking = all.map(|(after, block)| at(after, block)).to_vec();
+        let text = |text: &str| json!({ "type": "text", "text": text });
+        let sent = |text: &str| {
+            let signature = format!("sign {text}");
+            json!({ "type": "thinking", "thinking": text, "signature": signature })
+        };
+        let hidden = json!({ "type": "redacted_thinking", "data": "eHh4" });
+        let content = json!([sent("a"), hidden, text("One "), sent("b"), text("two")]);
+        for continuation in [Continuation::Prefix, Continuation::Instruct] {
+            let turns = value(&body(continuation, &attempt))["messages"].clone();
+            assert_eq!(turns[1]["content"], content, "thinking is never the last block");
+        }
+        // Cut back to its first word.
+        attempt.so_far = "One".into();
+        let turns = value(&body(Continuation::Prefix, &attempt))["messages"].clone();
+        let hidden = &content[1];
+        assert_eq!(turns[1]["content"], json!([sent("a"), hidden, text("One")]));
+        // Behind what the client itself has begun.
+        let own = r#"{"max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1999},"messages":[
+            {"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"x","y":1.0}]}]}"#;
+        let protocol = WireProtocol::AnthropicMessages;
+        attempt.source = Some(Source { protocol, body: own.into(), betas: Vec::new() });
+        attempt.spent = 10;
+        let mut asked = body(Continuation::Prefix, &attempt);
+        let turns = value(&asked)["messages"].clone();
+        let own = json!({ "type": "x", "y": 1.0 });
+        assert_eq!(turns[1]["content"], json!([own, sent("a"), hidden, text("One")]));
+        assert_eq!(value(&asked)["thinking"]["budget_tokens"], 1989, "less than what is left");
+        // Another vendor's model cannot check it.
+        let refused =
+            asked.refused("messages.1.content.1: Invalid `signature` in `thinking` block");
+        asked.leave_out(refused.unwrap());
+        assert_eq!(value(&asked)["messages"][1]["content"], json!([own, text("One")]));
+        attempt.spent = 1500;
+        let asked = body(Continuation::Prefix, &attempt);
+        assert_eq!(value(&asked)["thinking"], json!({ "type": "disabled" }), "no budget fits");
     }
 
     #[test]
