@@ -56,6 +56,12 @@ pub enum ModelsError {
     /// Only `openai` has two wires.
     #[error("model `{0}`: wire is for provider = \"openai\" only")]
     Wire(String),
+    /// The Messages API takes thinking that is complete and signed, or none.
+    #[error(
+        "model `{0}`: continues_thoughts is not for provider = \"anthropic\": its API takes no \
+         thinking that broke off"
+    )]
+    Thoughts(String),
     /// A fallback that is none of the models.
     #[error("model `{0}`: its fallback `{1}` is none of the models.{2}")]
     NoFallback(String, String, String),
@@ -160,6 +166,9 @@ fn check_wire(config: &ModelConfig) -> Result<(), ModelsError> {
                 "continuation = \"provider_resume\" needs provider = \"openai\"; \
                  say prefix, instruct or none",
             )
+        }
+        (_, _) if config.continues_thoughts && config.provider == ProviderKind::Anthropic => {
+            Err(ModelsError::Thoughts(config.name.clone()))
         }
         (_, _) => Ok(()),
     }

@@ -23,7 +23,7 @@ pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u
     // An answer that ended before its first word is left out. A tool's result stays, however short:
     // its call waits for it.
     let says = |m: &Message| !m.is_empty() || m.tool_call_id.is_some();
-    let branch: Vec<Message> = branch.into_iter().filter(says).collect();
+    let branch: Vec<Message> = with_thoughts(branch).into_iter().filter(says).collect();
     let from = first_kept(&branch, missing, tokens.saturating_sub(always(&system, &branch)));
     let kept = |n: usize, m: &Message| n >= from || is_system(m);
     let all = branch.len();
@@ -32,6 +32,21 @@ pub fn fit(system: Option<String>, branch: Vec<Message>, missing: u64, tokens: u
     let left_out = missing + (all - rest.len()) as u64;
     let system = system.map(|content| Message::text(Role::System, content));
     Context { messages: system.into_iter().chain(rest).collect(), left_out }
+}
+
+/// Joins thinking that stands alone with what it led to, which comes behind it.
+fn with_thoughts(branch: Vec<Message>) -> Vec<Message> {
+    let mut joined: Vec<Message> = Vec::with_capacity(branch.len());
+    for mut message in branch {
+        if message.role == Role::Assistant
+            && let Some(thought) = joined.pop_if(|last| last.is_only_thought())
+        {
+            message.reasoning.insert_str(0, &thought.reasoning);
+            message.thinking.splice(0..0, thought.thinking);
+        }
+        joined.push(message);
+    }
+    joined
 }
 
 /// Takes out results of tools whose calls were cut off: no model's server takes these.

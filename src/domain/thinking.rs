@@ -13,6 +13,9 @@ use super::transcript::Answer;
 /// signatures show any change of it.
 pub const CARRIED: &str = "lastword-t1.";
 
+/// The provider whose server seals its thinking, as `started` names it.
+pub const SEALER: &str = "anthropic";
+
 /// The codes of the notices.
 const SIGNATURE: &str = "thinking_signature";
 const REDACTED: &str = "redacted_thinking";

@@ -51,6 +51,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether the model has thought. A vendor may keep the words to itself, and only sign them.
+    #[must_use]
+    pub fn has_thought(&self) -> bool {
+        let sealed = || self.extras.iter().any(|placed| thinking::is_mark(&placed.extra));
+        !self.reasoning.is_empty() || sealed()
+    }
+
     /// The size of everything in it, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -75,8 +82,7 @@ impl Answer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let texts = [&self.text, &self.reasoning, &self.refusal];
-        let is_said = |extra: &Extra| extra.at.is_content() && !thinking::is_mark(extra);
-        let said = self.extras.iter().any(|placed| is_said(&placed.extra));
+        let said = self.extras.iter().any(|placed| placed.extra.at.is_content());
         texts.iter().all(|text| text.is_empty()) && self.tool_calls.is_empty() && !said
     }
 

@@ -51,6 +51,9 @@ pub(super) trait Dialect {
     /// An event that is no part of the answer: a notice, or the border of two attempts.
     fn beside(&mut self, _event: &Event, _frames: &mut Frames) {}
 
+    /// The thought that grows is torn: what comes next is another, which its vendor seals alone.
+    fn torn(&mut self, _frames: &mut Frames) {}
+
     /// Everything up to `seq` was said, and more may follow: the place for a cursor.
     fn paused(&self, _seq: Seq, _frames: &mut Frames) {}
 
@@ -67,6 +70,8 @@ pub(super) trait Dialect {
 #[derive(Debug, Default)]
 pub(super) struct EventReplay {
     transcript: Transcript,
+    /// Whether the model's server seals its thinking.
+    seals: bool,
     /// The rate limits that the model's server told last.
     rate_limits: RateLimits,
 }
@@ -108,7 +113,10 @@ impl EventReplay {
             tracing::error!(%error, "a log that cannot be");
         }
         match &event {
-            Event::Started { .. } => dialect.said(&DialectEvent::Started, frames),
+            Event::Started { provider, .. } => {
+                self.seals = provider == thinking::SEALER;
+                dialect.said(&DialectEvent::Started, frames);
+            }
             Event::Delta { text } => dialect.said(&DialectEvent::Text(text), frames),
             Event::Reasoning { text } => dialect.said(&DialectEvent::Reasoning(text), frames),
             Event::Refusal { text } => dialect.said(&DialectEvent::Refusal(text), frames),
@@ -121,8 +129,14 @@ impl EventReplay {
             Event::Notice { code, message } if code == RateLimits::NOTICE => {
                 self.rate_limits = RateLimits::in_notice(message);
             }
-            // Nothing is void, and what a notice says is not the answer, unless it seals thinking.
-            Event::Resumed { .. } | Event::Notice { .. } => match self.sealed(&event) {
+            Event::Resumed { .. } => {
+                if self.seals {
+                    dialect.torn(frames);
+                }
+                dialect.beside(&event, frames);
+            }
+            // A notice is no part of the answer, unless it seals thinking.
+            Event::Notice { .. } => match self.sealed(&event) {
                 Some(block) => dialect.said(&DialectEvent::Sealed(&block), frames),
                 None => dialect.beside(&event, frames),
             },
@@ -178,11 +192,20 @@ fn say(answer: &Answer, dialect: &mut impl Dialect, frames: &mut Frames) {
     let mut told = Told::default();
     for Placed { after, thought, calls, extra } in &answer.extras {
         let thought = thought.unwrap_or(answer.reasoning.len());
-        told.up_to(answer, [thought, *after, *calls], dialect, frames);
-        match thinking::block(extra, answer.reasoning.get(..thought).unwrap_or_default()) {
-            Some(block) => dialect.said(&DialectEvent::Sealed(&block), frames),
-            None => dialect.said(&DialectEvent::Extra(extra), frames),
+        let block = thinking::block(extra, answer.reasoning.get(..thought).unwrap_or_default());
+        let Some(block) = block else {
+            told.up_to(answer, [thought, *after, *calls], dialect, frames);
+            dialect.said(&DialectEvent::Extra(extra), frames);
+            continue;
+        };
+        // A block of thinking stands behind the text that was said before it.
+        told.up_to(answer, [0, *after, *calls], dialect, frames);
+        let begin = thought - block.text().len();
+        if told.up_to(answer, [begin, 0, 0], dialect, frames) {
+            dialect.torn(frames);
         }
+        told.up_to(answer, [thought, 0, 0], dialect, frames);
+        dialect.said(&DialectEvent::Sealed(&block), frames);
     }
     told.up_to(answer, [answer.reasoning.len(), answer.text.len(), 0], dialect, frames);
     if !answer.refusal.is_empty() {
@@ -200,14 +223,16 @@ struct Told {
 }
 
 impl Told {
+    /// Says what is missing up to there; whether there was thinking in it.
     fn up_to(
         &mut self,
         answer: &Answer,
         [thought, text, calls]: [usize; 3],
         dialect: &mut impl Dialect,
         frames: &mut Frames,
-    ) {
-        if let Some(piece) = more(&answer.reasoning, &mut self.thought, thought) {
+    ) -> bool {
+        let thinking = more(&answer.reasoning, &mut self.thought, thought);
+        if let Some(piece) = thinking {
             dialect.said(&DialectEvent::Reasoning(piece), frames);
         }
         if let Some(piece) = more(&answer.text, &mut self.text, text) {
@@ -222,6 +247,7 @@ impl Told {
             }
             self.calls += 1;
         }
+        thinking.is_some()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::event::{
 use crate::domain::extra::Extra;
 use crate::domain::prompt::Prompt;
 use crate::domain::source::{Source, WireProtocol};
+use crate::domain::thinking::Thought;
 use crate::domain::trace::TraceParent;
 use crate::domain::transcript::Answer;
 use crate::domain::utf8::without_nul;
@@ -116,6 +117,8 @@ pub struct Attempt {
     pub source: Option<Source>,
     /// The thoughts that belong to `so_far`.
     pub reasoning: String,
+    /// Those of them that their vendor has sealed, each at its place in `so_far`.
+    pub thinking: Vec<Thought>,
     /// Tokens of the answer that were said before and still count: they are off its limit.
     pub spent: u64,
     /// Bytes at the beginning of `so_far` that another generation has said: its limits were others.
@@ -133,6 +136,7 @@ impl Attempt {
             trace: None,
             source: None,
             reasoning: String::new(),
+            thinking: Vec::new(),
             spent: 0,
             given: 0,
         }

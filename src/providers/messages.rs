@@ -1,4 +1,5 @@
 //! Anthropic's Messages API, and servers that speak it.
+mod begun;
 mod body;
 mod call_ids;
 mod count;
@@ -27,6 +28,7 @@ use super::upstream::overlap;
 use super::upstream::probe::Probe;
 use crate::domain::event::ErrorCode;
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::SEALER;
 use crate::ports::{Attempt, Continuation, Deltas, Provider, ProviderError};
 use body::{Body, Wanted};
 use count::Counter;
@@ -137,7 +139,7 @@ impl Anthropic {
 #[async_trait]
 impl Provider for Anthropic {
     fn name(&self) -> &'static str {
-        "anthropic"
+        SEALER
     }
 
     fn speaks(&self) -> Option<WireProtocol> {

@@ -1,7 +1,12 @@
 //! Claude's thinking with its signature, through clients of other protocols: it goes out for the
 //! client to keep, and back to Claude byte for byte.
 mod elsewhere;
+mod lost;
+mod readers;
+mod stored;
+mod strict;
 
+use lastword::config::ModelConfig;
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, model, model_config};
@@ -73,6 +78,15 @@ pub(crate) fn claude() -> Script {
     })
 }
 
+/// A model of that upstream, which speaks the Messages API.
+fn claude_config(upstream: &Upstream, more: &str) -> ModelConfig {
+    let base = upstream.base_url();
+    model_config(&format!(
+        "name = 'claude'\nprovider = 'anthropic'\nbase_url = '{}'\n{more}",
+        base.trim_end_matches("/v1")
+    ))
+}
+
 fn thinking(text: &str, signature: &str) -> Value {
     json!({ "type": "thinking", "thinking": text, "signature": signature })
 }
@@ -107,14 +121,10 @@ impl Fleet {
     async fn start() -> Self {
         let claude = Upstream::start(claude()).await;
         let other = Upstream::start(Answer::sse().text("Hello").complete()).await;
-        let base = claude.base_url();
-        let toml = format!(
-            "name = 'claude'\nprovider = 'anthropic'\nbase_url = '{}'\nmax_attempts = 1\n\
-             set = {{ thinking = {{ type = 'enabled', budget_tokens = 2000 }} }}",
-            base.trim_end_matches("/v1")
-        );
+        let more = "max_attempts = 1\n\
+            set = { thinking = { type = 'enabled', budget_tokens = 2000 } }";
         let one = TestApp::with(|config| {
-            config.models.push(model_config(&toml));
+            config.models.push(claude_config(&claude, more));
             config.models.push(model(&other));
         })
         .await;

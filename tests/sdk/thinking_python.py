@@ -38,3 +38,16 @@ for response in (first, streamed):
 chained = client.responses.create(model="claude", tools=tools, input=[result], previous_response_id=response.id)
 assert chained.output_text == "done", chained
 print("ok responses", flush=True)
+
+# The client's own history, stored as the items of a conversation: at once, or as they come.
+history = [item.model_dump(exclude_none=True) for item in response.output]
+opened = client.conversations.create(items=[USER, *history])
+grown = client.conversations.create(items=[USER])
+for item in history:
+    client.conversations.items.create(grown.id, items=[item])
+for conversation in (opened, grown):
+    kinds = [item.type for item in client.conversations.items.list(conversation.id, order="asc")]
+    assert kinds.count("reasoning") == [item["type"] for item in history].count("reasoning"), kinds
+    answer = client.responses.create(model="claude", tools=tools, input=[result], conversation=conversation.id)
+    assert answer.output_text == "done", answer
+print("ok conversations", flush=True)

@@ -21,6 +21,7 @@ use super::stop_conditions::{Stop, StopConditions, coming_back};
 use super::waiting::{Unheard, Waiting};
 use crate::domain::event::{Done, Event, FinishReason, LossReason};
 use crate::domain::generation::{Outcome, Request};
+use crate::domain::thinking;
 use crate::domain::transcript::Transcript;
 use crate::engine::Engine;
 use crate::engine::models::Model;
@@ -228,6 +229,7 @@ impl Generation {
             trace: spans::upstream(self),
             source: self.request.source.clone(),
             reasoning: self.transcript.answer.reasoning.clone(),
+            thinking: thinking::of_answer(&self.transcript.answer),
             spent: meter.spoken(),
             given: self.request.continues.map_or(0, |earlier| earlier.bytes),
         };

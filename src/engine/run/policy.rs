@@ -115,9 +115,11 @@ pub(in crate::engine) fn may_move(model: &Model, transcript: &Transcript, facts:
     }
 }
 
-/// A half-made tool call or refusal cannot be continued from its text; an answer can.
+/// A half-made tool call or refusal cannot be continued from its text; an answer can. Behind
+/// thoughts alone, and a blank between them and the text, a model thinks anew.
 fn is_plain_text(answer: &Answer) -> bool {
-    !answer.text.is_empty() && answer.refusal.is_empty() && answer.tool_calls.is_empty()
+    let said = if answer.has_thought() { answer.text.trim() } else { answer.text.as_str() };
+    !said.is_empty() && answer.refusal.is_empty() && answer.tool_calls.is_empty()
 }
 
 /// Whether it broke off inside the thoughts, before the answer itself.

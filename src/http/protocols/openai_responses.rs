@@ -12,7 +12,7 @@ pub(super) mod items;
 mod object;
 mod references;
 mod request;
-mod sealed;
+pub(super) mod sealed;
 pub(in crate::http) mod socket;
 
 use actix_web::{HttpRequest, HttpResponse, web};

@@ -38,7 +38,8 @@ impl ChatCalls {
         let begins = function.name.as_ref().is_some_and(|name| !name.is_empty());
         let told = call.index.unwrap_or(place);
         let id = call.id.filter(|id| begins || self.is_known(id) || !self.has(told));
-        let index = self.index(told, id.as_deref());
+        let is_new = begins && !self.has(told);
+        let index = self.index(told, id.as_deref(), is_new);
         let other = self.arguments.as_ref().is_some_and(|(latest, _)| *latest != index);
         let rest = if other { self.flush() } else { None };
         let latest = self.arguments.get_or_insert_with(|| (index, TextJoiner::default()));
@@ -84,12 +85,18 @@ impl ChatCalls {
     }
 
     /// Some servers give every call the number 0 and tell them apart by their ids alone, in the
-    /// first fragment of each or in all.
-    fn index(&mut self, told: u32, id: Option<&str>) -> u32 {
+    /// first fragment of each or in all. Others give several calls one id: a number and a name that
+    /// come for the first time begin a call.
+    fn index(&mut self, told: u32, id: Option<&str>, is_new: bool) -> u32 {
         let meant = self.meant.get(&told).copied();
         let Some(id) = id.filter(|id| !id.is_empty()) else { return meant.unwrap_or(told) };
         let is = |known: &[Option<String>; 2]| known[0].as_deref() == Some(id);
+        let at = meant.unwrap_or(told);
+        if self.named.get(&at).is_some_and(is) {
+            return at;
+        }
         let known = self.named.iter().find(|(_, known)| is(known)).map(|(index, _)| *index);
+        let known = known.filter(|_| !is_new);
         let taken = self.named.get(&told).is_some_and(|known| known[0].is_some());
         let free = self.named.keys().next_back().map_or(0, |last| last.saturating_add(1));
         let index = known.unwrap_or(if taken { free } else { told });
@@ -208,5 +215,18 @@ mod tests {
         let whole = r#"[{"id":"a","function":{"name":"f","arguments":"{}"}},
                         {"id":"b","function":{"name":"f","arguments":"[]"}}]"#;
         assert_eq!(deltas(&[whole]), ["0 a f {}", "1 b f []"], "without numbers");
+    }
+
+    #[test]
+    fn calls_of_one_id_are_told_apart_by_their_numbers() {
+        let numbered = [(0, "a", "{"), (1, "a", "["), (0, "", "}"), (1, "", "]")];
+        assert_eq!(all(&numbered), ["0 a f {", "1 a f [", "0   }", "1   ]"]);
+        let pieces = [(0, "f", "{"), (0, "", "}"), (1, "g", "["), (1, "", "]")];
+        let pieces = pieces.map(|(index, name, arguments)| named(index, "a", name, arguments));
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        assert_eq!(deltas(&pieces), ["0 a f {", "0   }", "1 a g [", "1   ]"], "in each fragment");
+        let whole = r#"[{"id":"a","function":{"name":"f","arguments":"{}"}},
+                        {"id":"a","function":{"name":"g","arguments":"[]"}}]"#;
+        assert_eq!(deltas(&[whole]), ["0 a f {}", "1 a g []"], "without numbers");
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::begun::{is_of_model, thinks, turn_off};
 use super::body::Body;
 use crate::providers::upstream::json_body::Object;
 
@@ -17,10 +18,19 @@ pub(crate) enum Hint {
     Strict,
     /// Thinking of earlier turns: another vendor has signed it.
     Sealed,
+    /// More thinking behind a text that is gone on with: the thinking before it is done.
+    More,
 }
 
-const HINTS: [Hint; 6] =
-    [Hint::Sealed, Hint::Effort, Hint::Temperature, Hint::TopP, Hint::Thinking, Hint::Strict];
+const HINTS: [Hint; 7] = [
+    Hint::Sealed,
+    Hint::More,
+    Hint::Effort,
+    Hint::Temperature,
+    Hint::TopP,
+    Hint::Thinking,
+    Hint::Strict,
+];
 const CONFIG: &str = "output_config";
 const TOOLS: &str = "tools";
 const STRICT: &str = "strict";
@@ -35,7 +45,7 @@ impl Hint {
             Self::Effort => CONFIG,
             Self::Temperature => "temperature",
             Self::TopP => "top_p",
-            Self::Thinking => "thinking",
+            Self::Thinking | Self::More => "thinking",
             Self::Strict => TOOLS,
             Self::Sealed => TURNS,
         }
@@ -45,14 +55,14 @@ impl Hint {
     pub(crate) fn is_of_model(self) -> bool {
         match self {
             Self::Effort | Self::Temperature | Self::TopP | Self::Thinking => true,
-            Self::Strict | Self::Sealed => false,
+            Self::Strict | Self::Sealed | Self::More => false,
         }
     }
 
     /// The client's name for it.
     fn told(self) -> &'static str {
         match self {
-            Self::Effort | Self::Thinking => "reasoning_effort",
+            Self::Effort | Self::Thinking | Self::More => "reasoning_effort",
             Self::Temperature | Self::TopP => self.field(),
             Self::Strict => "tools.strict",
             Self::Sealed => "input.reasoning",
@@ -64,7 +74,7 @@ impl Hint {
             Self::Effort => "effort",
             Self::Strict => STRICT,
             Self::Sealed => return SEALED.iter().any(|words| refusal.contains(words)),
-            Self::Temperature | Self::TopP | Self::Thinking => self.field(),
+            Self::Temperature | Self::TopP | Self::Thinking | Self::More => self.field(),
         };
         refusal.contains(other) || refusal.contains(self.field())
     }
@@ -99,9 +109,10 @@ impl Body {
             }
             Hint::Sealed => {
                 let mut turns = self.turns();
-                turns.iter_mut().for_each(|turn| _ = unseal(turn));
+                self.sent_by_us(&mut turns).iter_mut().for_each(|turn| _ = unseal(turn));
                 self.object.set(TURNS, &turns);
             }
+            Hint::More => turn_off(&mut self.object),
             Hint::Temperature | Hint::TopP | Hint::Thinking => {
                 self.object.remove(hint.field());
             }
@@ -117,9 +128,20 @@ impl Body {
         self.object.read(TURNS).unwrap_or_default()
     }
 
+    /// The turns whose thinking is not the client's to answer for. Of its own body that is the
+    /// beginning of the answer.
+    fn sent_by_us<'a>(&self, turns: &'a mut [Object]) -> &'a mut [Object] {
+        if !self.is_own {
+            return turns;
+        }
+        let last = turns.iter().rposition(is_of_model).filter(|_| !self.begun.is_empty());
+        last.and_then(|last| turns.get_mut(last..=last)).unwrap_or_default()
+    }
+
     fn has(&self, hint: Hint) -> bool {
         match hint {
-            Hint::Sealed => !self.is_own && self.turns().iter_mut().any(unseal),
+            Hint::Sealed => self.sent_by_us(&mut self.turns()).iter_mut().any(unseal),
+            Hint::More => !self.begun.is_empty() && thinks(&self.object),
             Hint::Effort => {
                 let config: Object = self.object.read(CONFIG).unwrap_or_default();
                 config.has("effort")

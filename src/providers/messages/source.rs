@@ -78,6 +78,7 @@ mod tests {
             prompt: Prompt { messages: Vec::new(), parameters: Parameters::default() },
             so_far: String::new(),
             reasoning: String::new(),
+            thinking: Vec::new(),
             spent: 0,
             given: 0,
             resume: None,

@@ -219,6 +219,7 @@ mod tests {
             trace: None,
             source: Some(source),
             reasoning: String::new(),
+            thinking: Vec::new(),
             spent: 3,
             given: 0,
         };

@@ -6,6 +6,7 @@ use super::calls::ResponsesCalls;
 use super::extras::ResponsesExtras;
 use super::wire::{Part, Response, ResponsesEvent};
 use crate::domain::event::{ErrorCode, FinishReason};
+use crate::domain::extra::Fields;
 use crate::ports::{Delta, ProviderError};
 use crate::providers::chat::map::push_text;
 use crate::providers::upstream::delta_stream::Fold;
@@ -30,6 +31,8 @@ pub(crate) struct ResponsesMap {
     /// Parts that came in pieces, and need not be taken from their end.
     pieced: BTreeSet<(Channel, Part)>,
     said: bool,
+    /// Whether the item that grows has said something.
+    spoke: bool,
     refused: bool,
     finished: bool,
     told_bad_chunk: bool,
@@ -117,6 +120,7 @@ impl ResponsesMap {
 
     fn push(&mut self, channel: Channel, index: u32, piece: ChunkText) {
         self.said |= !piece.0.is_empty();
+        self.spoke |= !piece.0.is_empty();
         match channel {
             Channel::Text => {
                 let text = self.text.push(piece);
@@ -141,7 +145,14 @@ impl ResponsesMap {
         let channel = match fields.read::<String>("type").as_deref() {
             Some("function_call") => Channel::Arguments,
             Some("custom_tool_call") => Channel::Input,
-            Some(_) | None => return self.extras.item(fields, ends, &mut self.out),
+            Some(_) | None => {
+                let spoke = std::mem::take(&mut self.spoke);
+                if ends && !spoke {
+                    self.unsaid(&fields);
+                    self.spoke = false;
+                }
+                return self.extras.item(fields, ends, &mut self.out);
+            }
         };
         let Some(mut item) = event.take_item() else { return };
         let id = item.id.clone().or_else(|| event.item_id());
@@ -157,6 +168,29 @@ impl ResponsesMap {
         if ends {
             self.calls.end(index, &mut self.out);
         }
+    }
+
+    /// The content of an item that has said nothing before its end. Some servers send it only
+    /// there.
+    fn unsaid(&mut self, item: &Fields) {
+        let texts = |list: &str, field: &str| -> Vec<String> {
+            let parts: Vec<Fields> = item.read(list).unwrap_or_default();
+            parts.iter().filter_map(|part| part.read(field)).collect()
+        };
+        let thinks = item.read::<String>("type").as_deref() == Some("reasoning");
+        let said = if thinks {
+            let summary = texts("summary", "text");
+            let words = if summary.is_empty() { texts("content", "text") } else { summary };
+            vec![(Channel::Reasoning, words.join("\n\n"))]
+        } else {
+            let text = (Channel::Text, texts("content", "text").concat());
+            vec![text, (Channel::Refusal, texts("content", "refusal").concat())]
+        };
+        for (channel, text) in said.into_iter().filter(|(_, text)| !text.is_empty()) {
+            self.extras.begin_text(false, &mut self.out);
+            self.push(channel, 0, ChunkText(text.into_bytes()));
+        }
+        self.flush();
     }
 
     /// The response as a whole, in an event that begins or ends it.

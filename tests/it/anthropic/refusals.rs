@@ -138,6 +138,27 @@ async fn what_an_upstream_refuses_has_its_status_and_says_whether_to_try_again()
     app.stop().await;
 }
 
+/// Clients wait longer for a busy server than for one that counts their requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_within_a_stream_keeps_its_type() {
+    let error = json!({ "error": { "type": "overloaded_error", "message": "Overloaded" } });
+    let begun = Answer::sse().message_start().says(&["Hel"]);
+    let script = begun.message("error", error);
+    let upstream = Upstream::start(script).await;
+    let base = upstream.base_url();
+    let toml = format!(
+        "name = 'claude'\nprovider = 'anthropic'\nbase_url = '{}'\non_loss = 'interrupt'",
+        base.trim_end_matches("/v1")
+    );
+    let app = TestApp::with(|config| config.models.push(model_config(&toml))).await;
+    let mut body = asking("claude", "hi");
+    body["stream"] = true.into();
+    let answer = post(&app, "/v1/messages", &body).await;
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.contains("Hel") && text.contains(r#""type":"overloaded_error""#), "{text}");
+    app.stop().await;
+}
+
 /// Statuses of a model's server; the status, the type and the word about another try here.
 const STATUSES: [(u16, u16, &str, &str); 11] = [
     (400, 400, "invalid_request_error", "false"),

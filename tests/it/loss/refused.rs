@@ -25,6 +25,7 @@ async fn fallbacks_that_lead_nowhere_are_refused() {
     assert!(matches!(refused(&[&one, two]).await, ModelsError::FallbackCycle(_)));
     for (settings, why) in [
         ("provider = 'anthropic'\ncontinuation = 'provider_resume'", "needs provider = \"openai\""),
+        ("provider = 'anthropic'\ncontinues_thoughts = true", "takes no thinking that broke off"),
         ("provider = 'demo'\nwire = 'chat'", "for provider = \"openai\" only"),
     ] {
         let refusal = refused(&[&format!("name = 'a'\nbase_url = 'http://a'\n{settings}")]).await;

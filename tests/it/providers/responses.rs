@@ -251,6 +251,41 @@ async fn what_other_servers_leave_out() {
     }
 }
 
+/// Its text would be lost beside a call, which says something, too.
+#[tokio::test]
+async fn items_that_say_all_at_their_end() {
+    let item = |end: &str, place: u32, item: &Value| {
+        let kind = format!("response.output_item.{end}");
+        json!({ "type": kind, "output_index": place, "item": item })
+    };
+    let thought = json!({ "type": "reasoning", "id": "r", "summary": [
+        { "type": "summary_text", "text": "one" }, { "type": "summary_text", "text": "two" } ] });
+    let said = json!({ "type": "message", "id": "m", "content": [
+        { "type": "output_text", "text": "Look" }, { "type": "refusal", "refusal": "no" } ] });
+    let called = json!({ "type": "function_call", "id": "f", "call_id": "c", "name": "f",
+        "arguments": "{}" });
+    let piece = json!({ "type": "response.output_text.delta", "item_id": "other", "output_index": 1,
+        "delta": "Look" });
+    let completed = json!({ "type": "response.completed", "response": { "status": "completed" } });
+    let all = [item("done", 0, &thought), item("added", 1, &json!({ "type": "message" }))];
+    let rest = [item("done", 2, &called), completed];
+    let expected = |refused: Option<Delta>| {
+        let thought = Delta::Reasoning("one\n\ntwo".into());
+        let finish = finish(FinishReason::ToolCalls, None);
+        let before = [Some(thought), Some(text("Look")), refused].into_iter().flatten();
+        let called = [call(0, Some("c"), ""), call(0, None, "{}")];
+        before.chain(called).chain([finish]).collect::<Vec<_>>()
+    };
+    // Where the text came in pieces, under whatever id, its end says nothing new.
+    for (pieces, refused) in [(vec![], Some(Delta::Refusal("no".into()))), (vec![piece], None)] {
+        let events = all.iter().chain(&pieces).cloned().chain([item("done", 1, &said)]);
+        let events = events.chain(rest.iter().cloned());
+        let answer = events.fold(Answer::sse(), |all, event| all.data(&event.to_string()));
+        let (deltas, loss) = ask_responses(answer).await;
+        assert_eq!((deltas, loss), (expected(refused), None));
+    }
+}
+
 /// The last events repeat all of the answer.
 #[tokio::test]
 async fn a_long_answer_is_repeated_at_its_end() {

@@ -76,6 +76,12 @@ impl Dialect for UiMessage {
         }
     }
 
+    fn torn(&mut self, frames: &mut Frames) {
+        if self.text.as_ref().is_some_and(|part| part.kind == "reasoning") {
+            self.close_text(frames);
+        }
+    }
+
     /// A cursor, for clients that keep what they have: `?after=` goes on behind it.
     fn paused(&self, seq: Seq, frames: &mut Frames) {
         if self.cursors && seq > Seq::ZERO {

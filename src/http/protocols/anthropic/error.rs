@@ -16,6 +16,19 @@ use crate::http::protocols::openai::error::of_ending;
 /// Names a request for its client and for whoever reads the log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
+/// The API's own types of errors: clients decide by them what to do next.
+const KINDS: [&str; 9] = [
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "rate_limit_error",
+    "timeout_error",
+    "api_error",
+    "overloaded_error",
+];
+
 /// A name for a request.
 pub(crate) fn new_request_id() -> String {
     format!("req_{}", GenerationId::random().0.simple())
@@ -65,7 +78,9 @@ pub(super) fn failure(done: &Done, tokens: u64) -> Option<Value> {
                 return Some(in_stream("invalid_request_error", "context_length_exceeded", &words));
             }
             let code = done.error.as_ref().map_or(ErrorCode::Internal, |e| e.code);
-            Some(in_stream(kind(code), code.as_str(), message))
+            let said = done.error.as_ref().and_then(|e| e.upstream.as_ref()?.kind.as_deref());
+            let said = said.and_then(|said| KINDS.into_iter().find(|kind| *kind == said));
+            Some(in_stream(said.unwrap_or_else(|| kind(code)), code.as_str(), message))
         }
     }
 }

@@ -81,14 +81,9 @@ impl Dialect for Messages {
     }
 
     /// The border of two attempts: a signature covers the thinking of one attempt only.
-    fn beside(&mut self, event: &Event, _frames: &mut Frames) {
+    fn beside(&mut self, event: &Event, frames: &mut Frames) {
         match event {
-            Event::Resumed { .. } => {
-                let last = self.blocks.last_mut();
-                if let Some(Block { kind: Kind::Thinking(thinking), .. }) = last {
-                    thinking.sealed = true;
-                }
-            }
+            Event::Resumed { .. } => self.torn(frames),
             Event::Notice { .. }
             | Event::Started { .. }
             | Event::Delta { .. }
@@ -100,6 +95,12 @@ impl Dialect for Messages {
             | Event::Extra(_)
             | Event::Unknown
             | Event::Done(_) => {}
+        }
+    }
+
+    fn torn(&mut self, _frames: &mut Frames) {
+        if let Some(Block { kind: Kind::Thinking(thinking), .. }) = self.blocks.last_mut() {
+            thinking.sealed = true;
         }
     }
 

@@ -30,6 +30,8 @@ pub(in crate::http) struct Chat {
     said: usize,
     extras: Extras,
     others: OtherChoices,
+    /// The number of the first chunk that says something.
+    first: u64,
 }
 
 /// One chunk. Its number is ours: with it a cut stream is resumed.
@@ -151,6 +153,7 @@ impl Completion for Chat {
             said: 0,
             extras: Extras::default(),
             others: OtherChoices::default(),
+            first: 0,
         }
     }
 
@@ -196,6 +199,7 @@ impl Chat {
     fn opening(&mut self, frames: &mut Frames) {
         let delta = json!({ "role": "assistant", "content": "", "refusal": null });
         self.chunk(delta, None, frames);
+        self.first = frames.number();
     }
 
     fn chunk(&mut self, delta: impl Serialize, reason: Option<&'static str>, frames: &mut Frames) {
@@ -224,7 +228,7 @@ impl Chat {
     }
 
     /// Sent chunks cannot be taken back in this protocol. A client that has some is told to begin
-    /// again behind this frame, any other begins there.
+    /// again behind this frame, any other begins there. Where none said anything, it goes on.
     fn void(&mut self, frames: &mut Frames) {
         self.calls.clear();
         self.usage.reset();
@@ -232,6 +236,9 @@ impl Chat {
         self.extras = Extras::default();
         self.others = OtherChoices::default();
         let number = frames.number();
+        if number == self.first {
+            return;
+        }
         let message = format!(
             "the model lost its answer and begins again: drop what you have, then GET \
              /v1/chat/completions/{}?stream=true&starting_after={number}",

@@ -33,6 +33,8 @@ pub(in crate::http) struct TextCompletion {
     others: OtherChoices,
     /// The same of each other choice.
     of_others: BTreeMap<u64, usize>,
+    /// The number of the first chunk that a reader has of this attempt.
+    first: u64,
 }
 
 /// One chunk. Its number is ours: with it a cut stream is resumed.
@@ -112,6 +114,7 @@ impl Completion for TextCompletion {
             characters: 0,
             others: OtherChoices::default(),
             of_others: BTreeMap::new(),
+            first: 0,
         }
     }
 
@@ -181,6 +184,9 @@ impl TextCompletion {
         self.of_others.clear();
         self.usage.reset();
         let number = frames.number();
+        if number == self.first {
+            return;
+        }
         let message = format!(
             "the model lost its answer and begins again: drop what you have, then GET \
              /v1/completions/{}?stream=true&starting_after={number}",
@@ -194,6 +200,7 @@ impl TextCompletion {
         } else if frames.wants(number) {
             frames.over = true;
         }
+        self.first = frames.number();
     }
 
     fn done(&mut self, done: &Done, frames: &mut Frames) {

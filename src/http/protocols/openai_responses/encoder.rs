@@ -46,6 +46,13 @@ impl Dialect for Responses {
             DialectEvent::Done(done) => self.done(done, frames),
         }
     }
+
+    fn torn(&mut self, frames: &mut Frames) {
+        let is_sealed = |thoughts: &Thoughts| !thoughts.blocks.is_empty();
+        let of = |kind: &ItemKind, sealed: bool| matches!(kind, ItemKind::Reasoning(thoughts) if is_sealed(thoughts) == sealed);
+        self.close(|kind| of(kind, false), State::Void, frames);
+        self.close(|kind| of(kind, true), State::Completed, frames);
+    }
 }
 
 impl Responses {

@@ -6,6 +6,7 @@ use crate::domain::prompt::{
     Attachment, AttachmentKind, Image, Message, MessagePart, Role, input_of,
 };
 use crate::domain::source::WireProtocol;
+use crate::domain::thinking::{ThinkingBlock, carried};
 use crate::domain::transcript::ToolCall;
 use crate::http::protocols::openai::ids::short;
 
@@ -56,6 +57,21 @@ pub(crate) fn result(said: &Message, call_id: &str, custom: bool) -> Value {
     let output: Value =
         if said.is_one_text() { said.content.as_str().into() } else { parts(said).into() };
     json!({ "type": kind, "call_id": call_id, "output": output })
+}
+
+/// Thinking that a client has stored, without its id and status: as its vendor has sealed it, or in
+/// plain words.
+pub(crate) fn thought(said: &Message) -> Value {
+    let words = |kind: &str| match said.reasoning.as_str() {
+        "" => json!([]),
+        text => json!([{ "type": kind, "text": text }]),
+    };
+    if said.thinking.is_empty() {
+        return json!({ "type": "reasoning", "summary": [], "content": words("reasoning_text") });
+    }
+    let blocks: Vec<ThinkingBlock> = said.thinking.iter().map(|t| t.block.clone()).collect();
+    json!({ "type": "reasoning", "summary": words("summary_text"),
+        "encrypted_content": carried(&blocks) })
 }
 
 /// The content of a message.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::encoder::Responses;
+use super::input;
 use super::input::Input;
 use super::item::{Item, ItemKind, State};
 use crate::domain::extra::Fields;
@@ -114,28 +115,37 @@ pub(super) fn opened(
     let Input::List(items) = input else { return Ok(Vec::new()) };
     let mut opened = Vec::new();
     for (n, item) in items.iter_mut().enumerate() {
+        let at = format!("input[{n}]");
         let Some(sealed) = item.encrypted_thought() else { continue };
-        if sealed.starts_with(CARRIED) {
-            item.blocks = thinking::read(&sealed).ok_or_else(|| refused(n))?;
-            item.thought = Some(item.blocks.iter().map(ThinkingBlock::text).collect());
-            continue;
-        }
-        if !sealed.starts_with(SEALED) {
+        if uncarried(&at, item)? || !sealed.starts_with(SEALED) {
             continue;
         }
         let text =
-            engine.secrets().sealing_keys().open(&made_for, &sealed).map_err(|_| refused(n))?;
+            engine.secrets().sealing_keys().open(&made_for, &sealed).map_err(|_| refused(&at))?;
         item.thought = Some(text.clone());
         opened.push((n, text));
     }
     Ok(opened)
 }
 
-fn refused(n: usize) -> Problem {
+/// Reads thinking that its vendor has sealed out of the item at `at`; whether there is any.
+///
+/// # Errors
+/// As [`opened`].
+pub(crate) fn uncarried(at: &str, item: &mut input::Item) -> Result<bool, Problem> {
+    let Some(sealed) = item.encrypted_thought().filter(|sealed| sealed.starts_with(CARRIED)) else {
+        return Ok(false);
+    };
+    item.blocks = thinking::read(&sealed).ok_or_else(|| refused(at))?;
+    item.thought = Some(item.blocks.iter().map(ThinkingBlock::text).collect());
+    Ok(true)
+}
+
+fn refused(at: &str) -> Problem {
     let detail = "this encrypted content cannot be verified: it was changed, or is for another key \
                   or model, or is too old. Send the input without this item";
     Problem::bad_request("invalid_encrypted_content", detail)
-        .with("field", format!("input[{n}].encrypted_content"))
+        .with("field", format!("{at}.encrypted_content"))
 }
 
 /// The body with what was opened in plain words, for an upstream of the same protocol.

@@ -160,6 +160,10 @@ impl Dialect for OnSocket {
         self.0.beside(event, frames);
     }
 
+    fn torn(&mut self, frames: &mut Frames) {
+        self.0.torn(frames);
+    }
+
     fn paused(&self, seq: Seq, frames: &mut Frames) {
         self.0.paused(seq, frames);
     }

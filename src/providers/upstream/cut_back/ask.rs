@@ -96,7 +96,8 @@ impl<M: GoesOn> Places<M> {
         let word = cut_at(text);
         let words = cut_at(text.get(..word).unwrap_or_default());
         // Thoughts without a text would be gone on with.
-        let least = usize::from(!thinks && !attempt.reasoning.is_empty());
+        let thought = !attempt.reasoning.is_empty() || !attempt.thinking.is_empty();
+        let least = usize::from(!thinks && thought);
         let shorter = [(word, false), (words, true)];
         let shorter = shorter.into_iter().filter(|(at, _)| (least..whole).contains(at));
         let left = shorter.chain([(whole, false)]).collect();

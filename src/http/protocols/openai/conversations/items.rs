@@ -13,6 +13,7 @@ use crate::http::protocols::openai::elsewhere::Elsewhere;
 use crate::http::protocols::openai::fields;
 use crate::http::protocols::openai_responses::input::{self, Item};
 use crate::http::protocols::openai_responses::input_items;
+use crate::http::protocols::openai_responses::sealed;
 
 /// The most items that are added at once, as with OpenAI.
 pub(in crate::http) const MOST: usize = 20;
@@ -26,12 +27,13 @@ pub(super) fn read(engine: &Engine, items: &RawValue) -> Result<Vec<NewMessage>,
         return Err(problem.with("field", "items").with("min", 0).with("max", MOST));
     }
     let mut messages = Vec::new();
-    for (n, item) in items.into_iter().enumerate() {
+    for (n, mut item) in items.into_iter().enumerate() {
+        let at = format!("items[{n}]");
         let mut elsewhere = Elsewhere::default();
         let mut said = Vec::new();
-        input::item(&format!("items[{n}]"), item, &mut said, &mut elsewhere)?;
+        sealed::uncarried(&at, &mut item)?;
+        input::item(&at, item, &mut said, &mut elsewhere)?;
         elsewhere.check(false, None)?;
-        said.retain(|message| !message.is_only_thought());
         messages.append(&mut said);
     }
     let limits = engine.limits();
@@ -53,7 +55,8 @@ fn as_written(error: PromptError) -> PromptError {
 /// A message as it is stored.
 pub(in crate::http) fn new_message(message: prompt::Message) -> NewMessage {
     let calls = !message.tool_calls.is_empty() || message.tool_call_id.is_some();
-    let is_more = !message.is_text() || calls || !message.thinking.is_empty();
+    let thought = !message.thinking.is_empty() || message.is_only_thought();
+    let is_more = !message.is_text() || calls || thought;
     NewMessage {
         role: message.role,
         content: Content::Text(message.content.clone()),
@@ -96,6 +99,10 @@ impl<'a> Shown<'a> {
             let custom = self.custom.contains(call_id.as_str());
             let prefix = if custom { "ctco" } else { "fco" };
             items.add((prefix, 0), input_items::result(&said, call_id, custom));
+            return items.all;
+        }
+        if said.is_only_thought() {
+            items.add(("rs", 0), input_items::thought(&said));
             return items.all;
         }
         let answer = message.answer.as_deref();
