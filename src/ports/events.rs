@@ -37,7 +37,7 @@ pub trait Events: Send + Sync + 'static {
 
     /// The same for many generations, each behind its own seq, at most `limit` of each; those
     /// without any are missing. All pages together end as one does, at the row with which they
-    /// have [`PAGE_BYTES`]: first comes the next row of each, in the order of `wanted`.
+    /// have [`PAGE_BYTES`]. The next row of each comes first, in the order of `wanted`.
     async fn read_many(
         &self,
         wanted: &[(Address, Seq)],

@@ -173,8 +173,8 @@ impl Chance {
 /// The words of a prompt that are worth repeating.
 fn topics(prompt: &str) -> Vec<String> {
     const MAX_TOPICS: usize = 5;
-    /// What is looked at of a long prompt, in bytes at its end: each word is compared with all
-    /// before it, on a thread of all generations.
+    /// The end of a long prompt that is looked at, in bytes. Each word is compared with all before
+    /// it, on a thread of all generations.
     const LOOKED_AT: usize = 4096;
     let begin = prompt.ceil_char_boundary(prompt.len().saturating_sub(LOOKED_AT));
     let end = prompt.get(begin..).unwrap_or_default();
