@@ -12,7 +12,7 @@ use crate::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 pub const PAGE_BYTES: u32 = 1024 * 1024;
 
 /// Some entries behind a cursor.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventPage {
     /// Oldest first.
     pub entries: Vec<Entry>,
@@ -36,12 +36,13 @@ pub trait Events: Send + Sync + 'static {
     }
 
     /// The same for many generations, each behind its own seq, at most `limit` of each; those
-    /// without any are missing.
+    /// without any are missing. All pages together end as one does, at the row with which they
+    /// have [`PAGE_BYTES`]. The next row of each comes first, in the order of `wanted`.
     async fn read_many(
         &self,
         wanted: &[(Address, Seq)],
         limit: u32,
-    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError>;
+    ) -> Result<HashMap<GenerationId, EventPage>, LogError>;
 }
 
 /// One connection that appends. It never reconnects silently: a lost connection is an error of

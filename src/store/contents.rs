@@ -68,16 +68,32 @@ pub(super) struct Packed {
     pub(super) parts: Vec<Hash>,
 }
 
+/// The JSON of a request, and its contents if it is long.
+pub(super) struct CutRequest {
+    request: String,
+    split: Option<Split>,
+}
+
+impl CutRequest {
+    /// The request of `new`. A long one takes this machine a while, which is not the database's
+    /// time to answer.
+    pub(super) fn of(new: &NewGeneration) -> Result<Self, LogError> {
+        let request = checked_json(&new.request)?;
+        let split = split(new.tenant.as_str(), &request);
+        Ok(Self { request, split })
+    }
+}
+
 impl PgLog {
-    /// The request of `new` as it is to be stored. For a long one, the database is asked once what
-    /// it has.
+    /// The request of `new`, which is `cut`, as it is to be stored. For a long one, the database is
+    /// asked once what it has.
     pub(super) async fn stored_request(
         &self,
         new: &NewGeneration,
+        cut: CutRequest,
     ) -> Result<StoredRequest, LogError> {
-        let request = checked_json(&new.request)?;
-        let Some(split) = split(new.tenant.as_str(), &request) else {
-            return Ok(StoredRequest { request, packed: None });
+        let CutRequest { request, split: Some(split) } = cut else {
+            return Ok(StoredRequest { request: cut.request, packed: None });
         };
         let hashes: Vec<&[u8]> = split.contents.keys().map(<[u8; 32]>::as_slice).collect();
         let row = sqlx::query(

@@ -3,6 +3,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use uuid::Uuid;
 
+use super::contents::CutRequest;
 use super::conversation_rows::CONVERSATION;
 use super::postgres::PgLog;
 use super::retention::untouched_since;
@@ -108,7 +109,8 @@ impl Conversations for PgConversations {
     }
 
     async fn begin(&self, new: &NewGeneration, turn: &Turn) -> Result<Begun, LogError> {
-        answered(self.store_turn(new, turn)).await
+        let cut = CutRequest::of(new)?;
+        answered(self.store_turn(new, turn, cut)).await
     }
 
     async fn share(

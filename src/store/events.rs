@@ -33,45 +33,31 @@ impl Events for PgLog {
         &self,
         wanted: &[(Address, Seq)],
         limit: u32,
-    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+    ) -> Result<HashMap<GenerationId, EventPage>, LogError> {
         answered(async {
             let (ids, tenants) = columns(wanted.iter().map(|(at, _)| at));
             let after: Vec<i64> = wanted.iter().map(|(_, after)| stored(*after)).collect();
-            let found = sqlx::query(
-                "with w as materialized (select w.*, \
-                     (select min(d.seq) from doubled d where d.generation_id = w.id) as doubled \
-                   from unnest($1::uuid[], $2::text[], $3::bigint[]) as w (id, tenant, after) \
-                   join generations g on g.id = w.id and g.tenant = w.tenant) \
-                 select w.id, w.after, w.doubled, s.seq, s.epoch, \
-                   case when octet_length(s.lines) <= $5 then s.lines end as lines \
-                 from w cross join lateral (select * from segments s where s.generation_id = w.id \
-                   and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq from segments b \
-                     where b.generation_id = w.id and b.seq <= w.after + 1 \
-                     order by b.seq desc limit 1), 0) \
-                   order by s.seq limit $4) s \
-                 union all \
-                 select w.id, w.after, w.doubled, u.seq, u.epoch, \
-                   case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
-                 from waiting j, unpacked(j.ids, j.lines) u, w \
-                 where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
-                   and u.seq > w.after and u.seq <= w.after + $4 \
-                 order by id, seq",
-            )
-            .bind(&ids)
-            .bind(&tenants)
-            .bind(&after)
-            .bind(i64::from(limit))
-            .bind(LONG_ROW)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(error)?;
-            let mut pages: HashMap<GenerationId, Vec<Entry>> = HashMap::new();
+            let found = sqlx::query(PAGES)
+                .bind(&ids)
+                .bind(&tenants)
+                .bind(&after)
+                .bind(i64::from(limit))
+                .bind(LONG_ROW)
+                .bind(i64::from(PAGE_BYTES))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(error)?;
+            let mut pages: HashMap<GenerationId, EventPage> = HashMap::new();
             for row in &found {
                 let id = GenerationId(row.try_get("id").map_err(error)?);
-                let after = rows::seq(row.try_get("after").map_err(error)?);
-                self.unpack(row, id, (after, limit), pages.entry(id).or_default()).await?;
+                let page = pages.entry(id).or_default();
+                page.cut = !row.try_get::<bool, _>("within").map_err(error)?;
+                if !page.cut {
+                    let after = rows::seq(row.try_get("after").map_err(error)?);
+                    self.unpack(row, id, (after, limit), &mut page.entries).await?;
+                }
             }
-            pages.retain(|_, page| !page.is_empty());
+            pages.retain(|_, page| page.cut || !page.entries.is_empty());
             Ok(pages)
         })
         .await
@@ -133,6 +119,32 @@ const PAGE: &str = "with folded as materialized ( \
        (select min(d.seq) from doubled d where d.generation_id = $1) as doubled \
      from summed where ahead < $6 \
        and exists (select from generations where id = $1 and tenant = $2) order by seq";
+
+/// The same of many, of which the last row has more than `$6` bytes before it. A row that is not
+/// `within` is told without its events. Of each generation the next row comes first.
+const PAGES: &str = "with w as materialized (select w.*, \
+         (select min(d.seq) from doubled d where d.generation_id = w.id) as doubled \
+       from unnest($1::uuid[], $2::text[], $3::bigint[]) with ordinality \
+         as w (id, tenant, after, place) \
+       join generations g on g.id = w.id and g.tenant = w.tenant), \
+     page as ( \
+       select w.*, s.seq, s.epoch, octet_length(s.lines) as bytes, \
+         case when octet_length(s.lines) <= $5 then s.lines end as lines \
+       from w cross join lateral (select * from segments s where s.generation_id = w.id \
+         and s.last > w.after and s.seq <= w.after + $4 and s.seq >= coalesce((select b.seq \
+           from segments b where b.generation_id = w.id and b.seq <= w.after + 1 \
+           order by b.seq desc limit 1), 0) \
+         order by s.seq limit $4) s \
+       union all \
+       select w.*, u.seq, u.epoch, octet_length(u.data), \
+         case when octet_length(u.data) <= $5 then concat_ws(' ', 0, u.type, u.data) end \
+       from waiting j, unpacked(j.ids, j.lines) u, w \
+       where (cardinality($1) > 8 or j.ids && $1) and w.id = u.generation_id \
+         and u.seq > w.after and u.seq <= w.after + $4), \
+     summed as (select page.*, \
+       sum(bytes) over (order by greatest(seq - after, 1), place) - bytes as ahead from page) \
+     select id, after, doubled, seq, epoch, ahead < $6 as within, \
+       case when ahead < $6 then lines end as lines from summed order by id, seq";
 
 /// The ids and tenants of generations, a column each.
 pub(super) fn columns<'a>(which: impl Iterator<Item = &'a Address>) -> (Vec<Uuid>, Vec<&'a str>) {

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::contents::{LISTED, WHOLE};
+use super::contents::{CutRequest, LISTED, WHOLE};
 use super::postgres::PgLog;
 use super::rows::{self, GENERATION, GENERATION_LIGHT, answered, error};
 use super::starts::insert_generation;
@@ -16,6 +16,7 @@ use crate::ports::{Address, Created, Deleted, Events, Filter, Generations, LogEr
 impl Generations for PgLog {
     // The rows behind `conflict do nothing` tell a repeat from a reused key.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
+        let cut = CutRequest::of(new)?;
         answered(async {
             let process = self.process;
             let inserted = match new.key {
@@ -23,7 +24,7 @@ impl Generations for PgLog {
                     if let Some(known) = self.repeat_of(new).await? {
                         return Ok(known);
                     }
-                    let stored = self.stored_request(new).await?;
+                    let stored = self.stored_request(new, cut).await?;
                     let mut transaction = self.workers.begin().await.map_err(error)?;
                     if !super::keys::has_room(&mut transaction, new).await? {
                         return Ok(Created::KeyBusy);
@@ -34,7 +35,7 @@ impl Generations for PgLog {
                     inserted
                 }
                 Some((_, None)) | None => {
-                    let stored = self.stored_request(new).await?;
+                    let stored = self.stored_request(new, cut).await?;
                     insert_generation(&self.workers, new, &stored, process).await?
                 }
             };

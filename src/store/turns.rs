@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
 use super::append;
+use super::contents::CutRequest;
 use super::conversations::PgConversations;
 use super::pictures;
 use super::rows::{GENERATION, checked_json, error};
@@ -32,12 +33,13 @@ impl PgConversations {
         &self,
         new: &NewGeneration,
         turn: &Turn,
+        cut: CutRequest,
     ) -> Result<Begun, LogError> {
         let Some(place) = new.place else {
             return Err(LogError::Broken(format!("generation {} has no place", new.id)));
         };
         // Before the lock, which nobody shall hold for longer.
-        let stored = self.log.stored_request(new).await?;
+        let stored = self.log.stored_request(new, cut).await?;
         let mut transaction = self.log.workers.begin().await.map_err(error)?;
         let leaf: Option<Option<Uuid>> = sqlx::query_scalar(
             "select active_leaf from conversations where id = $1 and tenant = $2 \

@@ -1,5 +1,5 @@
 //! Requests of megabytes that an instance has left.
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -49,5 +49,43 @@ async fn requests_that_an_instance_left_are_read_one_by_one() {
     eventually("all are taken over", async || database.number(cancelled).await == 200).await;
     let took = most(&server) - before;
     assert!(took < 100, "{took} MiB");
+    server.kill().await;
+}
+
+/// A database that takes its time for what is long, and does not answer for what is less long.
+const SLOW: &str = "create function slow() returns trigger language plpgsql as $$ begin \
+        if octet_length(new.body) > 3000000 then perform pg_sleep(5.5); \
+        elsif octet_length(new.body) > 1000000 then perform pg_advisory_xact_lock(21); end if; \
+        return new; end $$; \
+    create trigger slow before insert on contents for each row execute function slow(); \
+    select pg_advisory_lock(21)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_start_has_time_for_its_bytes_and_one_without_an_answer_is_found() {
+    let (database, dir) = (TestDatabase::create().await, TempDir::new().unwrap());
+    let server = Server::start(serve(&dir, &database)).await;
+    let mut holder = database.connect().await;
+    sqlx::raw_sql(SLOW).execute(&mut holder).await.unwrap();
+    let start = async |bytes: usize, key: &str| {
+        let body = json!({ "messages": [{ "role": "system", "content": file(1, bytes) },
+            { "role": "user", "content": "/demo tokens=1 tps=0 ttft_ms=0" }] });
+        let url = format!("{}/v1/generations", server.client.base);
+        let asked = server.client.http.post(url).header("idempotency-key", key).json(&body);
+        let answer = asked.send().await.unwrap();
+        let retry = answer.headers().get("retry-after").is_some();
+        (answer.status().as_u16(), retry, answer.json::<Value>().await.unwrap())
+    };
+    let (status, _, generation) = start(6_000_000, "long").await;
+    assert_eq!(status, 201, "{generation}");
+
+    let (status, retry, refused) = start(1_200_000, "unanswered").await;
+    assert_eq!((status, retry, &refused["code"]), (503, true, &json!("storage_unavailable")));
+    sqlx::raw_sql("select pg_advisory_unlock(21)").execute(&mut holder).await.unwrap();
+    let (status, _, found) = start(1_200_000, "unanswered").await;
+    assert!(status == 200 || status == 201, "{status} {found}");
+    let stored = "select count(*) from generations where idempotency_key = 'unanswered'";
+    assert_eq!(database.number(stored).await, 1, "once, whichever try stored it");
+    let id = found["id"].as_str().unwrap();
+    assert_eq!(server.client.all(id, 0).await.last().unwrap().name, "done");
     server.kill().await;
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use lastword::domain::entry::Entry;
 use lastword::domain::id::{Epoch, GenerationId, InstanceId, Seq};
 use lastword::ports::{
-    Address, Append, Claim, Claimed, Events, Log, LogError, LogWriter, Orphan, Orphans, Ownership,
-    Tail,
+    Address, Append, Claim, Claimed, EventPage, Events, Log, LogError, LogWriter, Orphan, Orphans,
+    Ownership, Tail,
 };
 use sqlx::{Connection, PgConnection};
 
@@ -166,7 +166,7 @@ impl Events for WrongEvents {
         &self,
         wanted: &[(Address, Seq)],
         limit: u32,
-    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+    ) -> Result<HashMap<GenerationId, EventPage>, LogError> {
         self.reads.many.fetch_add(1, Ordering::Relaxed);
         self.real.read_many(wanted, limit).await
     }

@@ -16,7 +16,7 @@ use crate::domain::generation::NewGeneration;
 use crate::domain::id::{ConversationId, Epoch, GenerationId, MessageId, Seq};
 use crate::domain::prompt::{BYTES_PER_TOKEN, Message, Role};
 use crate::engine::run::delta_batch::notice;
-use crate::engine::run::start::{PATIENCE, PAUSE, StartError};
+use crate::engine::run::start::{PAUSE, StartError, patience};
 use crate::ports::{Address, Begun, Context, ConversationAt, Created, LogError};
 
 /// Places in which starts of this process wait for each other, each for some conversations.
@@ -65,7 +65,7 @@ impl Engine {
         }
         // Made once: a try whose outcome is unknown is the same start.
         let ids: Vec<MessageId> = asked.messages.iter().map(|_| MessageId::random()).collect();
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + patience(&new.request);
         let mine = timeout_at(give_up, self.inner.turns.of(asked.conversation).lock()).await;
         let Ok(_mine) = mine else { return Err(StartError::Overloaded) };
         while Instant::now() < give_up {

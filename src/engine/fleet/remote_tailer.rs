@@ -90,7 +90,7 @@ impl Engine {
         let limit = u32::try_from(share).unwrap_or(u32::MAX);
         let wanted: Vec<(Address, Seq)> =
             tails.iter().map(|tail| (tail.address(), tail.head())).collect();
-        let found = match self.inner.log.events.read_many(&wanted, limit).await {
+        let mut found = match self.inner.log.events.read_many(&wanted, limit).await {
             Ok(found) => found,
             Err(error) => {
                 self.note_doubled(&error);
@@ -101,13 +101,13 @@ impl Engine {
             }
         };
         for tail in tails {
-            let Some(entries) = found.get(&tail.id) else { continue };
-            let full = entries.len() >= share;
-            if !tail.extend(entries.clone()) {
+            let Some(page) = found.remove(&tail.id) else { continue };
+            let more = page.cut || page.entries.len() >= share;
+            if !tail.extend(page.entries) {
                 remotes.detach(&tail.tenant, tail.id);
             } else if tail.ended() {
                 remotes.ended(tail);
-            } else if full {
+            } else if more {
                 remotes.grown(tail.id, false);
             }
         }

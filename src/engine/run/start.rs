@@ -27,7 +27,12 @@ use crate::engine::readers::request_reads::{Repeat, RequestRead};
 use crate::ports::{Address, Created, LogError};
 
 /// How long a start tries to reach the log before it says that it cannot.
-pub(in crate::engine) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A request of so many bytes has a second more: cutting, sending and storing it takes that on a
+/// machine that is busy.
+const A_SECOND_MORE: usize = 1024 * 1024;
+/// The patience with the longest request: what a statement may take.
+const MOST_PATIENCE: Duration = Duration::from_secs(15);
 /// The pause between two tries.
 pub(in crate::engine) const PAUSE: Duration = Duration::from_millis(100);
 
@@ -227,10 +232,12 @@ impl Engine {
     /// Repeating is safe: the id tells the log that it is the same start. A start whose outcome
     /// stays unknown is found by the upkeep if it was stored after all.
     async fn create(&self, new: &NewGeneration) -> Result<Created, LogError> {
-        let give_up = Instant::now() + PATIENCE;
+        let patience = patience(&new.request);
+        let give_up = Instant::now() + patience;
         loop {
-            let stored = timeout(PATIENCE, self.inner.log.generations.create(new)).await;
-            match stored.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in 5 s".into()))) {
+            let stored = timeout(patience, self.inner.log.generations.create(new)).await;
+            match stored.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in time".into())))
+            {
                 Err(LogError::Unavailable(why)) if Instant::now() < give_up => {
                     tracing::debug!(why, "the start is tried again");
                     sleep(PAUSE).await;
@@ -273,6 +280,14 @@ impl Engine {
         };
         self.inner.tasks.spawn(generation.run(place));
     }
+}
+
+/// How long a start of `request` tries to reach the log.
+pub(in crate::engine) fn patience(request: &Request) -> Duration {
+    let body = request.source.as_ref().map_or(0, |source| source.body.len());
+    let seconds = (request.prompt.bytes() + body) / A_SECOND_MORE;
+    let more = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
+    PATIENCE.saturating_add(more).min(MOST_PATIENCE)
 }
 
 /// A generation that this process has come to own, by a start or a take-over.

@@ -173,7 +173,12 @@ impl Chance {
 /// The words of a prompt that are worth repeating.
 fn topics(prompt: &str) -> Vec<String> {
     const MAX_TOPICS: usize = 5;
-    let words = prompt.split(|c: char| !c.is_alphanumeric() && c != '-');
+    /// The end of a long prompt that is looked at, in bytes. Each word is compared with all before
+    /// it, on a thread of all generations.
+    const LOOKED_AT: usize = 4096;
+    let begin = prompt.ceil_char_boundary(prompt.len().saturating_sub(LOOKED_AT));
+    let end = prompt.get(begin..).unwrap_or_default();
+    let words = end.split(|c: char| !c.is_alphanumeric() && c != '-');
     let mut topics: Vec<String> = Vec::new();
     for word in words {
         let lower = word.to_lowercase();
@@ -321,6 +326,16 @@ mod tests {
     fn text(seed: u64, style: Style, prompt: &str, tokens: usize) -> String {
         let mut source = DemoText::new(seed, style, prompt);
         (0..tokens).map(|_| source.next_token().to_owned()).collect()
+    }
+
+    /// All of a prompt of megabytes held its thread for minutes.
+    #[test]
+    fn only_the_end_of_a_long_prompt_is_looked_at() {
+        let words = |count: usize| (0..count).map(|n| format!("word-{n} ")).collect::<String>();
+        let long = format!("lighthouse \u{e9}{} lighthouse", words(20_000));
+        assert_eq!(topics(&long).last().unwrap(), "lighthouse");
+        assert_eq!(topics(&long).len(), 5);
+        assert_eq!(topics(&words(20))[0], "word-15");
     }
 
     #[test]

@@ -67,6 +67,7 @@ async fn a_killed_owner_leaves_a_large_request_and_a_large_event() {
     assert_eq!(asked[1].body["messages"][0]["content"], long, "all of what was asked");
     assert!(asked[1].so_far().starts_with("Here it"), "behind what was said");
     // In memory are the request, as it came and as it goes up, and the event, each some times.
+    println!("{took} MiB");
     assert!(took < 2 * MORE, "{took} MiB");
     assert_eq!(heir.client.view(&id).await["status"], "completed");
     heir.kill().await;

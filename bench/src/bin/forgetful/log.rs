@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lastword::domain::entry::Entry;
 use lastword::domain::id::{GenerationId, InstanceId, Seq};
-use lastword::ports::{Address, Append, Events, LogError, LogWriter, RowChange, Tail};
+use lastword::ports::{Address, Append, EventPage, Events, LogError, LogWriter, RowChange, Tail};
 
 /// A log that keeps no token. Readers never miss any: they have them from memory, unless they fall
 /// further behind than a generation keeps.
@@ -55,7 +55,7 @@ impl Events for Forgetful {
         &self,
         wanted: &[(Address, Seq)],
         limit: u32,
-    ) -> Result<HashMap<GenerationId, Vec<Entry>>, LogError> {
+    ) -> Result<HashMap<GenerationId, EventPage>, LogError> {
         self.0.read_many(wanted, limit).await
     }
 }

@@ -1,8 +1,10 @@
 //! The content blocks of an answer: one after the other, whatever order their pieces come in.
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::json_end::JsonEnd;
 use super::signature::Signer;
+use crate::domain::raw_json::RawJson;
 
 /// The kind of a block.
 #[derive(Debug)]
@@ -10,13 +12,47 @@ pub(super) enum Kind {
     /// Text of the answer.
     Text(Text),
     /// A block as its vendor made it, with its pieces.
-    Foreign { block: Value, deltas: Vec<Value> },
+    Foreign(Foreign),
     /// Thinking.
     Thinking(Thinking),
     /// Thinking that only its vendor can read.
     Redacted { data: String },
     /// A tool call.
     Call(Call),
+}
+
+/// A vendor's block. It may have megabytes, which are those of the event that it came in.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    /// As it starts.
+    pub(super) block: Option<RawJson>,
+    /// The list of its pieces.
+    pub(super) deltas: Option<RawJson>,
+}
+
+impl Foreign {
+    /// Its pieces, one by one.
+    pub(super) fn deltas(&self) -> Vec<&RawValue> {
+        let list = self.deltas.as_ref().and_then(|list| serde_json::from_str(list.get()).ok());
+        list.unwrap_or_default()
+    }
+
+    /// The block with all of its pieces: its input as JSON.
+    fn whole(&self) -> Value {
+        let deltas: Vec<Value> =
+            self.deltas().iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
+        let mut block = self.start();
+        deltas.iter().for_each(|delta| apply(&mut block, delta));
+        if let Some(input) = pieced(&deltas) {
+            block["input"] = input;
+        }
+        block
+    }
+
+    fn start(&self) -> Value {
+        let raw = self.block.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
+        raw.unwrap_or_default()
+    }
 }
 
 /// A text block, beside its text.
@@ -94,7 +130,7 @@ impl Block {
     /// Adds a piece; what of it counts. Behind the end of a call's JSON nothing does.
     pub(super) fn add<'a>(&mut self, piece: &'a str) -> &'a str {
         let piece = match &mut self.kind {
-            Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => piece,
+            Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign(_) => piece,
             Kind::Thinking(thinking) => {
                 thinking.signer.push(piece);
                 thinking.bytes += piece.len();
@@ -112,9 +148,7 @@ impl Block {
     pub(super) fn can_start(&self) -> bool {
         match &self.kind {
             Kind::Call(call) => !call.name.is_empty(),
-            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => {
-                true
-            }
+            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign(_) => true,
         }
     }
 
@@ -122,16 +156,14 @@ impl Block {
     pub(super) fn can_end(&self) -> bool {
         match &self.kind {
             Kind::Call(call) => self.started && call.end.is_over(),
-            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => {
-                true
-            }
+            Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Foreign(_) => true,
         }
     }
 
     /// Lets go of what was told and nobody wants again: a vendor's block may have megabytes.
     pub(super) fn told(&mut self) {
-        if let (Kind::Foreign { block, deltas }, None) = (&mut self.kind, &self.text) {
-            (*block, *deltas) = (Value::Null, Vec::new());
+        if let (Kind::Foreign(foreign), None) = (&mut self.kind, &self.text) {
+            *foreign = Foreign::default();
         }
     }
 
@@ -139,7 +171,7 @@ impl Block {
     pub(super) fn empty(&self) -> Value {
         match &self.kind {
             Kind::Text(text) => with(json!({ "type": "text", "text": "" }), &text.fields),
-            Kind::Foreign { block, .. } => block.clone(),
+            Kind::Foreign(foreign) => foreign.start(),
             Kind::Thinking(_) => json!({ "type": "thinking", "thinking": "", "signature": "" }),
             Kind::Redacted { data } => json!({ "type": "redacted_thinking", "data": data }),
             Kind::Call(Call { id, name, more, .. }) => {
@@ -151,6 +183,9 @@ impl Block {
     /// The block as it stands; `None` for a call whose input is not complete.
     pub(super) fn whole(&self, ended: bool) -> Option<Value> {
         let text = self.text.as_deref().unwrap_or_default();
+        if let Kind::Foreign(foreign) = &self.kind {
+            return Some(foreign.whole());
+        }
         let mut block = self.empty();
         match &self.kind {
             Kind::Text(of) => {
@@ -159,17 +194,11 @@ impl Block {
                     block["citations"] = of.citations.clone().into();
                 }
             }
-            Kind::Foreign { deltas, .. } => {
-                deltas.iter().for_each(|delta| apply(&mut block, delta));
-                if let Some(input) = pieced(deltas) {
-                    block["input"] = input;
-                }
-            }
             Kind::Thinking(thinking) => {
                 block["thinking"] = text.into();
                 block["signature"] = thinking.signature().into();
             }
-            Kind::Redacted { .. } => {}
+            Kind::Redacted { .. } | Kind::Foreign(_) => {}
             Kind::Call(call) => {
                 if !ended && !call.end.is_over() {
                     return None;

@@ -1,9 +1,9 @@
 //! The events of a generation as those of the Messages API: a pure fold.
 //! Order and fields: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 mod extras;
+mod pieces;
 mod report;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::blocks::{Block, Call, Kind, Text, Thinking};
@@ -15,6 +15,7 @@ use crate::domain::key::SigningKey;
 use crate::http::dialect::{Dialect, DialectEvent, Frames};
 use crate::http::protocols::openai::ids::short;
 use extras::{More, delta_of, extend};
+use pieces::{Delta, delta, send, start_frame};
 use report::{stop_details, usage};
 
 /// The fold.
@@ -34,27 +35,6 @@ pub(in crate::http) struct Messages {
     refused: bool,
     more: More,
     signer: Signer,
-}
-
-#[derive(Serialize)]
-struct DeltaFrame<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    index: usize,
-    delta: Delta<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type")]
-enum Delta<'a> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'a str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'a str },
-    #[serde(rename = "input_json_delta")]
-    InputJson { partial_json: &'a str },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: &'a str },
 }
 
 impl Dialect for Messages {
@@ -353,9 +333,12 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
     if std::mem::replace(&mut block.started, true) {
         return;
     }
-    let json =
-        json!({ "type": "content_block_start", "index": index, "content_block": block.empty() });
-    frames.identified("content_block_start", &json);
+    match &block.kind {
+        Kind::Foreign(foreign) => start_frame(index, &foreign.block, frames),
+        Kind::Text(_) | Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Call(_) => {
+            start_frame(index, &block.empty(), frames);
+        }
+    }
     let waiting = std::mem::take(&mut block.waiting);
     if !waiting.is_empty() {
         delta(index, &block.kind, &waiting, frames);
@@ -363,29 +346,12 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
     match &mut block.kind {
         Kind::Text(text) => {
             let waiting = std::mem::take(&mut text.waiting);
-            waiting.iter().for_each(|citation| send_raw(index, &delta_of(citation), frames));
+            waiting.iter().for_each(|citation| send(index, &delta_of(citation), frames));
         }
-        Kind::Foreign { deltas, .. } => deltas.iter().for_each(|d| send_raw(index, d, frames)),
+        Kind::Foreign(foreign) => {
+            foreign.deltas().iter().for_each(|delta| send(index, delta, frames));
+        }
         Kind::Thinking(_) | Kind::Redacted { .. } | Kind::Call(_) => {}
     }
     block.told();
-}
-
-fn send_raw(index: usize, delta: &Value, frames: &mut Frames) {
-    let json = json!({ "type": "content_block_delta", "index": index, "delta": delta });
-    frames.identified("content_block_delta", &json);
-}
-
-fn delta(index: usize, kind: &Kind, text: &str, frames: &mut Frames) {
-    let delta = match kind {
-        Kind::Text(_) | Kind::Redacted { .. } | Kind::Foreign { .. } => Delta::Text { text },
-        Kind::Thinking(_) => Delta::Thinking { thinking: text },
-        Kind::Call(_) => Delta::InputJson { partial_json: text },
-    };
-    send(index, delta, frames);
-}
-
-fn send(index: usize, delta: Delta<'_>, frames: &mut Frames) {
-    let frame = DeltaFrame { kind: "content_block_delta", index, delta };
-    frames.identified("content_block_delta", &frame);
 }

@@ -1,13 +1,19 @@
 //! The fields of an upstream of the same protocol beside text, thinking and calls, in their own
 //! form.
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Messages, send_raw};
-use crate::domain::extra::{Extra, Spot};
+use super::Messages;
+use super::pieces::send;
+use crate::domain::extra::{Extra, Fields, Spot};
+use crate::domain::json::JsonObject;
+use crate::domain::raw_json::RawJson;
 use crate::domain::source::WireProtocol;
 use crate::domain::thinking::ThinkingBlock;
 use crate::http::dialect::Frames;
-use crate::http::protocols::anthropic::blocks::{Block, Kind, Text};
+use crate::http::protocols::anthropic::blocks::{Block, Foreign, Kind, Text};
 
 /// The fields that belong to a block that has not come yet.
 #[derive(Debug, Default)]
@@ -34,20 +40,20 @@ impl Messages {
         if extra.protocol != WireProtocol::AnthropicMessages {
             return;
         }
-        let Ok(mut data) = serde_json::from_str::<Map<String, Value>>(extra.data.text()) else {
+        if extra.at == Spot::Block {
+            self.add(block(&extra.data), frames);
+            return;
+        }
+        let Ok(data) = serde_json::from_str::<Map<String, Value>>(extra.data.text()) else {
             return;
         };
         match extra.at {
-            Spot::Block => {
-                let kind = block(&mut data);
-                self.add(kind, frames);
-            }
             Spot::Citation => self.citation(data.into(), frames),
             Spot::Call => self.more.calls.push((extra.index.unwrap_or_default(), data)),
             Spot::Usage => self.more.usage.extend(data),
             Spot::Message => self.more.message.extend(data),
             Spot::Chunk => self.more.event.extend(data),
-            Spot::Choice | Spot::Event | Spot::OtherChoice => {}
+            Spot::Block | Spot::Choice | Spot::Event | Spot::OtherChoice => {}
         }
     }
 
@@ -78,7 +84,7 @@ impl Messages {
         let Some(block) = self.blocks.get_mut(place) else { return };
         let Kind::Text(text) = &mut block.kind else { return };
         if block.started {
-            send_raw(place, &delta_of(&citation), frames);
+            send(place, &delta_of(&citation), frames);
         } else {
             text.waiting.push(citation.clone());
         }
@@ -89,18 +95,20 @@ impl Messages {
 }
 
 /// A text that begins a block of its own, or a block as its vendor made it.
-fn block(data: &mut Map<String, Value>) -> Kind {
-    let list = |value: Option<Value>| match value {
-        Some(Value::Array(list)) => list,
-        Some(_) | None => Vec::new(),
-    };
-    match data.remove("content_block") {
-        Some(Value::Object(fields)) if fields.get("type") == Some(&json!("text")) => {
-            Kind::Text(Text { fields, ..Text::default() })
-        }
-        block => {
-            Kind::Foreign { block: block.unwrap_or_default(), deltas: list(data.remove("deltas")) }
-        }
+fn block(data: &JsonObject) -> Kind {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    let mut fields = Fields::of(data);
+    let block = fields.take("content_block");
+    let text = block.as_ref().map(RawJson::get).filter(|json| {
+        serde_json::from_str::<Typed<'_>>(json).is_ok_and(|block| block.kind == "text")
+    });
+    match text.map(serde_json::from_str) {
+        Some(Ok(fields)) => Kind::Text(Text { fields, ..Text::default() }),
+        Some(Err(_)) | None => Kind::Foreign(Foreign { block, deltas: fields.take("deltas") }),
     }
 }
 
