@@ -346,7 +346,7 @@ fn start(index: usize, block: &mut Block, frames: &mut Frames) {
     match &mut block.kind {
         Kind::Text(text) => {
             let waiting = std::mem::take(&mut text.waiting);
-            waiting.iter().for_each(|citation| send(index, &delta_of(citation), frames));
+            waiting.iter().for_each(|citation| send(index, delta_of(citation), frames));
         }
         Kind::Foreign(foreign) => {
             foreign.deltas().iter().for_each(|delta| send(index, delta, frames));

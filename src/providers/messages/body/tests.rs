@@ -1,6 +1,8 @@
 //! Tests of the body.
 use std::num::NonZeroU32;
 
+use serde_json::{Value, json};
+
 use crate::domain::prompt::{Message, Parameters, Prompt, Role, Tool};
 use crate::domain::source::Source;
 use crate::domain::thinking::{ThinkingBlock, Thought};
@@ -14,6 +16,7 @@ fn attempt(messages: Vec<Message>, parameters: Parameters, so_far: &str) -> Atte
         trace: None,
         source: None,
         reasoning: String::new(),
+        thinking: Vec::new(),
         spent: 0,
         given: 0,
     }
@@ -201,4 +204,52 @@ fn a_beginning_that_the_answer_has_repeated_stands_once() {
     let begun = [(Role::User, "hi"), (Role::Assistant, "Once upon")];
     let joined = turns(Continuation::Prefix, &begun, "Once upon a time");
     assert_eq!(joined[1]["content"], "Once upon a time");
+}
+
+#[test]
+fn an_answer_goes_on_behind_its_own_thinking() {
+    let block = |text: &str| ThinkingBlock::Thinking {
+        thinking: text.into(),
+        signature: format!("sign {text}"),
+    };
+    let redacted = ThinkingBlock::RedactedThinking { data: "eHh4".into() };
+    let at = |after, block| Thought { after, block };
+    let mut attempt = attempt(vec![Message::text(Role::User, "hi")], Parameters::default(), "");
+    attempt.so_far = "One two ".into();
+    let all = [(0, block("a")), (0, redacted), (4, block("b")), (8, block("late"))];
+    attempt.thinking = all.map(|(after, block)| at(after, block)).to_vec();
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let sent = |text: &str| {
+        let signature = format!("sign {text}");
+        json!({ "type": "thinking", "thinking": text, "signature": signature })
+    };
+    let hidden = json!({ "type": "redacted_thinking", "data": "eHh4" });
+    let content = json!([sent("a"), hidden, text("One "), sent("b"), text("two")]);
+    for continuation in [Continuation::Prefix, Continuation::Instruct] {
+        let turns = value(&body(continuation, &attempt))["messages"].clone();
+        assert_eq!(turns[1]["content"], content, "thinking is never the last block");
+    }
+    // Cut back to its first word.
+    attempt.so_far = "One".into();
+    let turns = value(&body(Continuation::Prefix, &attempt))["messages"].clone();
+    let hidden = &content[1];
+    assert_eq!(turns[1]["content"], json!([sent("a"), hidden, text("One")]));
+    // Behind what the client itself has begun.
+    let own = r#"{"max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1999},"messages":[
+        {"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"x","y":1.0}]}]}"#;
+    let protocol = WireProtocol::AnthropicMessages;
+    attempt.source = Some(Source { protocol, body: own.into(), betas: Vec::new() });
+    attempt.spent = 10;
+    let mut asked = body(Continuation::Prefix, &attempt);
+    let turns = value(&asked)["messages"].clone();
+    let own = json!({ "type": "x", "y": 1.0 });
+    assert_eq!(turns[1]["content"], json!([own, sent("a"), hidden, text("One")]));
+    assert_eq!(value(&asked)["thinking"]["budget_tokens"], 1989, "less than what is left");
+    // Another vendor's model cannot check it.
+    let refused = asked.refused("messages.1.content.1: Invalid `signature` in `thinking` block");
+    asked.leave_out(refused.unwrap());
+    assert_eq!(value(&asked)["messages"][1]["content"], json!([own, text("One")]));
+    attempt.spent = 1500;
+    let asked = body(Continuation::Prefix, &attempt);
+    assert_eq!(value(&asked)["thinking"], json!({ "type": "disabled" }), "no budget fits");
 }

@@ -84,7 +84,7 @@ impl Messages {
         let Some(block) = self.blocks.get_mut(place) else { return };
         let Kind::Text(text) = &mut block.kind else { return };
         if block.started {
-            send(place, &delta_of(&citation), frames);
+            send(place, delta_of(&citation), frames);
         } else {
             text.waiting.push(citation.clone());
         }
