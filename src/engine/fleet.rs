@@ -30,6 +30,8 @@ pub(super) struct Fleet {
     pub(super) look: Notify,
     /// Unfinished generations with events of a newer version.
     pub(super) foreign: Foreign,
+    /// Has a copy for each generation that runs here and is read elsewhere.
+    pub(super) read_elsewhere: Arc<()>,
     /// The operators' last view.
     pub(super) picture: Mutex<Option<Picture>>,
 }
@@ -42,6 +44,7 @@ impl Fleet {
             remotes: Remotes::default(),
             look: Notify::new(),
             foreign: Foreign::default(),
+            read_elsewhere: Arc::default(),
             picture: Mutex::new(None),
         }
     }

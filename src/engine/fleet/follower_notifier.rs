@@ -31,9 +31,11 @@ impl Engine {
         }
         if new {
             let engine = self.clone();
+            let read_elsewhere = self.inner.fleet.read_elsewhere.clone();
             self.inner.tasks.spawn_service(async move {
                 let hard = engine.inner.tasks.hard().clone();
                 hard.run_until_cancelled(engine.notify_followers(tail, seen, told)).await;
+                drop(read_elsewhere);
             });
         }
     }
