@@ -16,6 +16,8 @@ export class Session {
     this.page = page;
     /** Somebody is asked for a key. */
     this.asking = false;
+    /** This page is about to go. */
+    this.leaving = false;
     byId('sign-out').addEventListener('click', () => this.leave());
     signIn.addEventListener('wanted', () => this.ask());
   }
@@ -33,7 +35,8 @@ export class Session {
 
   async ask() {
     recent.leave();
-    if (this.asking) return;
+    // The page that comes asks: what is typed here would go with this one.
+    if (this.asking || this.leaving) return;
     this.asking = true;
     const signedIn = await this.page.dialogs().then(({ signIn: ask }) => ask());
     this.asking = false;
@@ -48,6 +51,7 @@ export class Session {
       if (!(await confirm('Discard what waits, and sign out?', text, 'Discard and sign out'))) return;
       for (const { key } of waiting) this.outbox.change(key, null);
     }
+    this.leaving = true;
     await recent.leave();
     await call('DELETE', '/v1/session').catch((error) => this.page.problem(error.message));
     // The content that was shown, begun and kept in memory goes with the page, also for who comes back to it.
