@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::entry::Entry;
 use crate::domain::event::{Done, ErrorCode, Event, Failure, LossReason, Status};
@@ -84,7 +84,7 @@ impl Engine {
         // Each instance in an order of its own: those who look at once do not all want the same.
         fastrand::shuffle(&mut orphans);
         if !orphans.is_empty() {
-            self.fold_what_is_left().await;
+            self.fold_what_is_left(until).await;
         }
         let shares = self.shares(&orphans).await;
         let (shares, room) = (&shares, &Semaphore::new(ROOM as usize));
@@ -106,11 +106,13 @@ impl Engine {
     }
 
     /// Folds what the old owners have left in the journal. Each take-over would look through it.
-    async fn fold_what_is_left(&self) {
-        match self.inner.log.upkeep.compact(self.inner.instance).await {
-            Ok(_) => {}
-            Err(error @ LogError::Doubled(_)) => self.note_doubled(&error),
-            Err(error) => tracing::warn!(%error, "take-overs look through the journal"),
+    async fn fold_what_is_left(&self, until: Instant) {
+        let folding = self.inner.log.upkeep.compact(self.inner.instance);
+        match timeout_at(until, folding).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error @ LogError::Doubled(_))) => self.note_doubled(&error),
+            Ok(Err(error)) => tracing::warn!(%error, "take-overs look through the journal"),
+            Err(_) => tracing::warn!("the journal is not folded in time for take-overs"),
         }
     }
 

@@ -187,25 +187,22 @@ impl Gone {
     }
 
     pub(super) fn text(&self) -> String {
-        let whole = self.whole();
-        match self.protocol {
-            Protocol::Messages => texts(&whole, "text"),
-            Protocol::Chat => whole["content"].as_str().unwrap().to_owned(),
-            Protocol::Responses => {
-                let items = whole.as_array().unwrap().iter();
-                items.map(|item| texts(&item["content"], "text")).collect()
-            }
-        }
+        self.said(["text", "content", "content"])
     }
 
     pub(super) fn thought(&self) -> String {
+        self.said(["thinking", "reasoning_content", "summary"])
+    }
+
+    /// The words under the protocol's own name: of Messages, chat and Responses.
+    fn said(&self, [block, field, list]: [&str; 3]) -> String {
         let whole = self.whole();
         match self.protocol {
-            Protocol::Messages => texts(&whole, "thinking"),
-            Protocol::Chat => whole["reasoning_content"].as_str().unwrap().to_owned(),
+            Protocol::Messages => texts(&whole, block),
+            Protocol::Chat => whole[field].as_str().unwrap().to_owned(),
             Protocol::Responses => {
                 let items = whole.as_array().unwrap().iter();
-                items.map(|item| texts(&item["summary"], "text")).collect()
+                items.map(|item| texts(&item[list], "text")).collect()
             }
         }
     }

@@ -9,17 +9,7 @@ use crate::domain::thinking::{ThinkingBlock, Thought};
 use crate::providers::messages::body::*;
 
 fn attempt(messages: Vec<Message>, parameters: Parameters, so_far: &str) -> Attempt {
-    Attempt {
-        prompt: Prompt { messages, parameters },
-        so_far: so_far.into(),
-        resume: None,
-        trace: None,
-        source: None,
-        reasoning: String::new(),
-        thinking: Vec::new(),
-        spent: 0,
-        given: 0,
-    }
+    Attempt { so_far: so_far.into(), ..Attempt::fresh(Prompt { messages, parameters }) }
 }
 
 fn body(continuation: Continuation, attempt: &Attempt) -> Body {
